@@ -1,0 +1,1 @@
+"""Open checkpoints as a trajectory and learn what it does."""

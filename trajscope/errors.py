@@ -1,0 +1,52 @@
+"""Deliberate failures, warnings, and the one way to quote a foreign name in either."""
+
+import unicodedata
+
+
+class TrajscopeError(Exception):
+    """Base of every deliberate failure; the command line prints it as one message, exit code 2."""
+
+
+class CheckpointError(TrajscopeError):
+    """One file cannot be read as a checkpoint: damaged, unfinished, unsafe, or another format."""
+
+
+class TrajectoryError(TrajscopeError):
+    """The files found do not make one trajectory that can be analysed."""
+
+
+class OptionError(TrajscopeError):
+    """An option asks for something that cannot be had on this input or machine."""
+
+
+class ResultsError(TrajscopeError):
+    """A saved result is missing, unfinished, or was not written by trajscope."""
+
+
+class TrajscopeWarning(UserWarning):
+    """The result is right, but something about the input should be known."""
+
+
+# Cc control, Cf format (bidirectional marks, zero width), Cs surrogate, Zl/Zp line separators.
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def printable(text: object, *, limit: int = 200) -> str:
+    r"""`text` made safe to show on a terminal or page, hostile characters as ``\uXXXX``.
+
+    Every name that comes from a file passes through here before it enters a message: control
+    characters, escape sequences, newlines and bidirectional marks are shown, never acted on.
+    Text longer than `limit` characters is cut in the middle, and the cut is marked.
+    """
+    string = str(text)
+    if len(string) > limit:
+        half = (limit - 1) // 2
+        string = f"{string[:half]}…{string[-half:]}"
+    return "".join(_shown(character) for character in string)
+
+
+def _shown(character: str) -> str:
+    if unicodedata.category(character) not in _UNPRINTABLE:
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"

@@ -1,0 +1,1 @@
+"""Formulas on arrays: NumPy in, NumPy out."""

@@ -1,0 +1,1 @@
+"""One pass over the weights, and the curves that follow from it."""

@@ -1,0 +1,1 @@
+"""Formats: bytes of one file, or of one store, to named tensors."""

@@ -1,0 +1,207 @@
+"""What every format answers with: a header of named tensors, and flat ranges of one of them."""
+
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajscope.errors import CheckpointError, printable
+
+Values = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One array of a file, as its header describes it.
+
+    Attributes
+    ----------
+    shape :
+        As stored; ``()`` for a scalar.
+    dtype :
+        The stored dtype by its NumPy or ml_dtypes name: ``"float32"``, ``"bfloat16"``,
+        ``"float8_e4m3fn"``, ``"int64"``. Also arrays that cannot be weights are listed, so that
+        it can be said that they were left out.
+    offset :
+        First byte in the file when the elements lie there plainly: row-major, contiguous,
+        uncompressed, little-endian. `None` when only `Reader.read_range` can find them.
+    locator :
+        What the reader alone needs to find the elements again; opaque to everyone else, hashable.
+    role :
+        ``"parameter"`` or ``"buffer"`` where the format tells them apart, else ``""``.
+    storage :
+        Tensors of one file with the same non-empty `storage` share memory (tied weights).
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    offset: int | None = None
+    locator: tuple[object, ...] = ()
+    role: str = ""
+    storage: str = ""
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        count = 1
+        for length in self.shape:
+            count *= length
+        return count
+
+
+@dataclass(frozen=True)
+class Header:
+    """Everything a file says of itself before any weight is read.
+
+    Attributes
+    ----------
+    tensors :
+        By name, in the model's order where the format keeps one. Levels of nested containers are
+        joined by ``/`` ("state_dict/fc1.weight", "optimizer/state/0/exp_avg").
+    metadata :
+        Scalars (str, int, float, bool) found inside, by name joined likewise
+        ("global_step", "epoch", "trainer/global_step").
+    """
+
+    tensors: Mapping[str, TensorSpec]
+    metadata: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One checkpoint file format.
+
+    Attributes
+    ----------
+    name :
+        Shown to users: "safetensors", "torch archive".
+    suffixes :
+        Lower-case file name endings that may hold this format.
+    recognises :
+        ``(path, first 16 bytes) -> bool``: whether a file with such an ending is this format.
+    read_header :
+        ``path -> Header``. Reads headers only, and checks them against the file's size before
+        anything is allocated. Raises `CheckpointError`.
+    read_range :
+        ``(path, spec, start, stop) -> (weight,)``: elements ``start:stop`` of the flattened
+        tensor, widened by `widened`. Raises `CheckpointError`.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    recognises: Callable[[Path, bytes], bool]
+    read_header: Callable[[Path], Header]
+    read_range: Callable[[Path, TensorSpec, int, int], Values]
+
+
+@dataclass(frozen=True)
+class StoreTensor:
+    """One array of a store that holds a whole trajectory; `shape` is without the step axis."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class StoreHeader:
+    """What a store with a step axis says of itself.
+
+    `steps` is the store's own step coordinate, or `None` where it has none; `step_source` says in
+    words where it came from.
+    """
+
+    n_steps: int
+    steps: tuple[float, ...] | None
+    step_unit: str
+    step_source: str
+    tensors: Mapping[str, StoreTensor]
+
+
+@dataclass(frozen=True)
+class StoreReader:
+    """One format whose single store holds every checkpoint along a step axis.
+
+    Attributes
+    ----------
+    recognises :
+        ``path -> bool``: whether the folder is such a store.
+    read_header :
+        ``path -> StoreHeader``; raises `CheckpointError`.
+    read_block :
+        ``(path, name, rows, start, stop) -> (step, weight)``: elements ``start:stop`` of the
+        flattened tensor at the step indices `rows` (any order), widened by `widened`.
+    """
+
+    name: str
+    recognises: Callable[[Path], bool]
+    read_header: Callable[[Path], StoreHeader]
+    read_block: Callable[[Path, str, NDArray[np.intp], int, int], Values]
+
+
+def stored_dtype(name: str) -> np.dtype[np.generic] | None:
+    """The dtype called `name` by NumPy or ml_dtypes, little-endian; `None` if there is none."""
+    try:
+        return np.dtype(name).newbyteorder("<")
+    except TypeError:
+        pass
+    import ml_dtypes
+
+    scalar = getattr(ml_dtypes, name, None)
+    return np.dtype(scalar) if isinstance(scalar, type) else None
+
+
+def widened_dtype(name: str) -> np.dtype[np.floating] | None:
+    """The dtype that values stored as `name` are read in; `None` where they are not real floats.
+
+    float64 and float32 stay, narrower floats (float16, bfloat16, float8 and smaller) become
+    float32, which holds each of their values exactly.
+    """
+    dtype = stored_dtype(name)
+    if dtype is None or dtype.kind not in "fV":
+        return None
+    if dtype.kind == "f":
+        return np.dtype(np.float64 if dtype.itemsize > 4 else np.float32)
+    import ml_dtypes
+
+    try:
+        ml_dtypes.finfo(dtype)
+    except (ValueError, TypeError, KeyError):
+        return None
+    return np.dtype(np.float32)
+
+
+def widened(raw: NDArray[np.generic]) -> Values:
+    """Stored values as float32, or float64 where they were stored as such; a copy only if needed."""
+    target = widened_dtype(raw.dtype.name)
+    if target is None:
+        raise TypeError(f"no floating-point values in an array of dtype {raw.dtype}")
+    return raw.astype(target, copy=False)
+
+
+def open_regular(path: Path) -> int:
+    """File descriptor of a regular file, opened for reading; never waits on a pipe or device.
+
+    Raises
+    ------
+    CheckpointError
+        The path is gone, unreadable, or no regular file.
+    """
+    try:
+        # O_NONBLOCK: opening a FIFO without a writer would otherwise wait for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise CheckpointError(
+            f"{printable(path)} cannot be opened: {error.strerror}. "
+            "Check the permissions, or leave it out with --exclude."
+        ) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise CheckpointError(
+            f"{printable(path)} is not a regular file, so it is not read. "
+            "Leave it out with --exclude."
+        )
+    return descriptor

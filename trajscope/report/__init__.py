@@ -1,0 +1,1 @@
+"""A finished result as a screen, a page and a store; nothing is computed here."""
