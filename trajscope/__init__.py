@@ -1,1 +1,60 @@
-"""Open checkpoints as a trajectory and learn what it does."""
+"""What a training run does in weight space, read from its checkpoints.
+
+>>> import trajscope
+>>> results = trajscope.analyze("runs/resnet18/checkpoints")  # doctest: +SKIP
+>>> trajscope.write_report(results, "report")  # doctest: +SKIP
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from trajscope.errors import (
+    CheckpointError,
+    OptionError,
+    ResultsError,
+    TrajectoryError,
+    TrajscopeError,
+    TrajscopeWarning,
+)
+
+if TYPE_CHECKING:
+    from trajscope.analysis import analyze
+    from trajscope.report import open_results, write_report
+    from trajscope.trajectory import open_trajectory, tensor
+
+__all__ = [
+    "CheckpointError",
+    "OptionError",
+    "ResultsError",
+    "TrajectoryError",
+    "TrajscopeError",
+    "TrajscopeWarning",
+    "__version__",
+    "analyze",
+    "open_results",
+    "open_trajectory",
+    "tensor",
+    "write_report",
+]
+
+__version__ = version("trajscope")
+
+# Imported on first use: xarray and dask take seconds, and `trajscope --help` needs neither.
+_HOMES = {
+    "analyze": "trajscope.analysis",
+    "open_results": "trajscope.report",
+    "open_trajectory": "trajscope.trajectory",
+    "tensor": "trajscope.trajectory",
+    "write_report": "trajscope.report",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'trajscope' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

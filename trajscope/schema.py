@@ -70,6 +70,10 @@ def check_results(results: "xr.DataTree") -> None:
     if "trajscope" not in results.attrs or missing:
         raise ResultsError(
             "This is not a finished trajscope result: "
-            + (f"the parts {', '.join(missing)} are missing. " if missing else "it has no version. ")
+            + (
+                f"the parts {', '.join(missing)} are missing. "
+                if missing
+                else "it has no version. "
+            )
             + "Make it again with 'trajscope analyze'."
         )

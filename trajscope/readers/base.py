@@ -205,3 +205,16 @@ def open_regular(path: Path) -> int:
             "Leave it out with --exclude."
         )
     return descriptor
+
+
+def resolution(name: str) -> float:
+    """Spacing at 1 of the dtype stored as `name`: 2^-23 for float32; 0 for integers.
+
+    Floats that lie between two neighbours at that spacing were rounded when they were saved.
+    """
+    dtype = stored_dtype(name)
+    if dtype is None or widened_dtype(name) is None:
+        return 0.0
+    import ml_dtypes
+
+    return float(ml_dtypes.finfo(dtype).eps)

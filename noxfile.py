@@ -1,0 +1,76 @@
+"""Checks of the project, each in an environment of its own: nox, nox -s lint types, nox -l."""
+
+import re
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["tests"]
+nox.options.default_venv_backend = "venv"
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+HELP = re.compile(r"^```\w*\n\$ (trajscope[^\n]* --help)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s#]+)[^)]*\)|(?:src|href)=\"([^\"#]+)")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests; arguments go to pytest: nox -- -k gram."""
+    install_project(session, "tests")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format."""
+    install_group(session, "lint")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types; how strictly is in pyproject.toml."""
+    install_project(session, "types")
+    session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Check that local links lead somewhere and that quoted --help texts are current."""
+    install_project(session)
+    stale = []
+    for page in [*Path().glob("*.md"), *Path("docs").rglob("*.md")]:
+        text = page.read_text(encoding="utf-8")
+        links = (found[1] or found[2] for found in LINK.finditer(CODE.sub("", text)))
+        for link in links:
+            if "://" not in link and not (page.parent / link).exists():
+                stale.append(f"{page}: the link {link} leads nowhere")
+        for command, quoted in HELP.findall(text):
+            actual = session.run(*command.split(), silent=True, env={"COLUMNS": "80"})
+            if quoted.strip() != str(actual).strip():
+                stale.append(f"{page}: {command} prints something else now")
+    if stale:
+        session.error("\n".join(stale))
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Run every benchmark at a hundredth of its size; arguments replace --scale 0.01."""
+    install_project(session, "tests")
+    for script in sorted(Path("benchmarks").glob("*.py")):
+        session.run("python", str(script), *(session.posargs or ["--scale", "0.01"]))
+
+
+def install_project(session: nox.Session, *groups: str) -> None:
+    """Install torch alone first, so that nothing that follows picks another build of it."""
+    session.install("-c", "constraints.txt", "torch==2.13.0")
+    install_group(session, *groups, project=".")
+
+
+def install_group(session: nox.Session, *groups: str, project: str = "") -> None:
+    """Install dependency groups in their tested versions, and the project when it is named."""
+    wanted = nox.project.dependency_groups(PYPROJECT, *groups)
+    session.install("-c", "constraints.txt", *filter(None, [project]), *wanted)

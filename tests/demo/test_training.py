@@ -1,0 +1,183 @@
+"""The demo's training, watched from outside: its files, its numbers, and what it leaves alone."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from trajscope.demo.digits import load_digits
+from trajscope.demo.training import BATCH, LEARNING_RATE, WARM_UP, demo_network, train_demo
+from trajscope.errors import OptionError
+
+STEPS = 57  # 1,797 images in batches of 32: 56.2
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("demo") / "new" / "run"
+    told = []
+    generator_before, threads_before = torch.get_rng_state(), torch.get_num_threads()
+    folder = train_demo(
+        directory, epochs=2, progress=lambda done, total: told.append((done, total))
+    )
+    left_alone = (
+        torch.equal(generator_before, torch.get_rng_state()),
+        threads_before == torch.get_num_threads(),
+    )
+    return directory, folder, told, left_alone
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_the_demo_writes_one_checkpoint_per_epoch_after_the_warm_up(finished):
+    directory, folder, _, _ = finished
+    assert folder == directory / "checkpoints"
+    found = []
+    for path in sorted(folder.iterdir()):
+        with safe_open(path, framework="numpy") as file:
+            found.append((path.name, file.metadata()))
+    assert found == [
+        (
+            f"step-{epoch * STEPS:06d}.safetensors",
+            {"step": str(epoch * STEPS), "epoch": str(epoch), "trainer": "trajscope demo"},
+        )
+        for epoch in range(WARM_UP, WARM_UP + 3)
+    ]
+
+
+def test_a_checkpoint_holds_1242_weights_and_the_batch_norm_statistics(finished):
+    tensors = load_file(min(finished[1].iterdir()))
+    statistics = {"bn1.running_mean", "bn1.running_var", "bn1.num_batches_tracked"}
+    assert sum(tensors[name].size for name in tensors.keys() - statistics) == 1242
+    assert statistics < tensors.keys()
+    assert tensors["bn1.num_batches_tracked"] == WARM_UP * STEPS
+
+
+def test_the_first_checkpoint_is_of_a_network_that_knows_the_digits(finished):
+    w = load_file(min(finished[1].iterdir()))
+    images, labels = load_digits()
+    hidden = (images.reshape(-1, 64) / 8 - 1) @ w["fc1.weight"].T + w["fc1.bias"]
+    hidden = (hidden - w["bn1.running_mean"]) / np.sqrt(w["bn1.running_var"] + 1e-5)
+    hidden = np.maximum(hidden * w["bn1.weight"] + w["bn1.bias"], 0)
+    answers = (hidden @ w["fc2.weight"].T + w["fc2.bias"]).argmax(axis=1)
+    assert (answers != labels).mean() < 0.01
+
+
+def test_the_demo_takes_the_steps_of_plain_sgd_with_replacement(finished):
+    images, labels = load_digits()
+    inputs, answers = torch.tensor(images.reshape(-1, 64) / 8 - 1).float(), torch.tensor(labels)
+    generator = torch.Generator().manual_seed(0)
+    network = demo_network(generator)
+    sgd = torch.optim.SGD(network.parameters(), lr=LEARNING_RATE)
+    for _ in range(WARM_UP * STEPS):
+        drawn = torch.randint(len(inputs), (BATCH,), generator=generator)
+        sgd.zero_grad()
+        torch.nn.CrossEntropyLoss()(network(inputs[drawn]), answers[drawn].long()).backward()
+        sgd.step()
+    for name, values in load_file(min(finished[1].iterdir())).items():
+        # Both do the same float32 operations; the width leaves room for another summation order,
+        # whose effect thousands of steps amplify.
+        np.testing.assert_allclose(network.state_dict()[name].numpy(), values, rtol=1e-2, atol=1e-2)
+
+
+def test_progress_counts_every_epoch_with_the_warm_up(finished):
+    assert finished[2] == [(done, WARM_UP + 2) for done in range(1, WARM_UP + 3)]
+
+
+def test_the_global_generator_and_the_thread_count_are_left_alone(finished):
+    assert finished[3] == (True, True)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(finished, tmp_path):
+    expected = contents(finished[1])
+    same = contents(train_demo(tmp_path, epochs=1))
+    assert same == {name: expected[name] for name in same}
+    other = contents(train_demo(tmp_path, seed=1, epochs=1))
+    assert other.keys() == same.keys()
+    assert all(other[name] != same[name] for name in same)
+
+
+def test_a_former_demo_is_replaced_and_what_lies_beside_it_is_kept(finished, tmp_path):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    path = max(finished[1].iterdir())
+    (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "step-000057.tmp").write_bytes(b"interrupted")
+    (tmp_path / "report.html").write_text("a report")
+    train_demo(tmp_path, epochs=1)
+    assert sorted(found.name for found in folder.iterdir()) == [
+        f"step-{epoch * STEPS:06d}.safetensors" for epoch in (WARM_UP, WARM_UP + 1)
+    ]
+    assert (tmp_path / "report.html").read_text() == "a report"
+
+
+def someone_elses_checkpoint(folder):
+    save_file({"w": np.zeros(3)}, folder / "step-000057.safetensors", {"step": "57"})
+
+
+def checkpoint_without_metadata(folder):
+    save_file({"w": np.zeros(3)}, folder / "step-000057.safetensors")
+
+
+def damaged_checkpoint(folder):
+    (folder / "step-000057.safetensors").write_bytes(b"\xff" * 40)
+
+
+def another_name(folder):
+    (folder / "notes.txt").write_text("mine")
+
+
+def link(folder):
+    (folder / "step-000057.tmp").symlink_to("/dev/null")
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        someone_elses_checkpoint,
+        checkpoint_without_metadata,
+        damaged_checkpoint,
+        another_name,
+        link,
+    ],
+)
+def test_a_folder_with_checkpoints_of_others_is_refused_and_untouched(put, tmp_path):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    put(folder)
+    (folder / "step-000114.tmp").write_bytes(b"interrupted")
+    before = contents(folder)
+    with pytest.raises(
+        OptionError, match="hold an earlier demo, but it holds other files, which s"
+    ):
+        train_demo(tmp_path)
+    assert contents(folder) == before
+
+
+def test_a_directory_with_other_things_in_it_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(OptionError, match=r"should be new, empty, or .* Name another folder\."):
+        train_demo(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_in_place_of_the_directory_is_refused_in_words(tmp_path):
+    path = tmp_path / "a\x1b[31mfile"
+    path.write_text("mine")
+    with pytest.raises(OptionError, match=r"a\\u001b\[31mfile should be a folder .*: File exists"):
+        train_demo(path)
+
+
+def test_a_directory_that_cannot_be_made_is_refused_in_words(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OptionError, match=r"should be a folder .*: Not a directory\. Name another"):
+        train_demo(tmp_path / "file" / "run")
+
+
+def test_a_demo_without_epochs_is_refused(tmp_path):
+    with pytest.raises(OptionError, match="asked for 0 epochs; it takes at least 1"):
+        train_demo(tmp_path / "run", epochs=0)
+    assert not (tmp_path / "run").exists()

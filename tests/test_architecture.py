@@ -1,0 +1,148 @@
+"""The order of imports, and what may not be loaded before it is needed."""
+
+import ast
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "trajscope"
+FILES = sorted(PACKAGE.rglob("*.py"))
+LAYERS = (
+    ("cli",),
+    ("demo",),
+    ("analysis", "report"),
+    ("inference",),
+    ("diffusion", "dynamics"),
+    ("measure",),
+    ("trajectory", "simulate"),
+    ("checkpoints",),
+    ("readers",),
+    ("kernels", "schema"),
+    ("errors",),
+)
+DEPTH = {part: depth for depth, layer in enumerate(LAYERS) for part in layer}
+FRONT = {"__init__", "__main__"}  # of the package itself: above every layer
+SLOW = {"torch", "dask", "distributed", "xarray", "zarr", "matplotlib", "scipy"}
+
+
+def imports(path: Path) -> list[tuple[list[str], bool]]:
+    """Every module the file imports, as its dotted parts, and whether importing the file does."""
+
+    def within(node: ast.AST, at_import: bool) -> Iterator[tuple[list[str], bool]]:
+        if isinstance(node, ast.Import):
+            yield from ((name.name.split("."), at_import) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, f"{path}:{node.lineno}: a relative import"
+            module = node.module.split(".")
+            yield from (([*module, name.name], at_import) for name in node.names)
+        for child in ast.iter_child_nodes(node):
+            function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            types_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+            yield from within(child, at_import and not (function or types_only))
+
+    return list(within(ast.parse(path.read_text(encoding="utf-8")), True))
+
+
+def part_of(path: Path) -> str:
+    """Top-level module or subpackage that the file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def of_parts(*parts: str) -> list[Path]:
+    return [path for path in FILES if part_of(path) in parts]
+
+
+def test_every_module_has_its_place_in_the_order():
+    assert {part_of(path) for path in FILES} - DEPTH.keys() <= FRONT
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/decisions/0001*.md"])
+def test_the_written_order_is_the_tested_one(page):
+    (path,) = ROOT.glob(page)
+    written = "\n".join(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    assert "\n".join(", ".join(layer) for layer in LAYERS) in written
+
+
+def test_imports_run_strictly_downward():
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {'.'.join(name)}"
+        for path in FILES
+        if part_of(path) not in FRONT
+        for name, _ in imports(path)
+        if name[0] == "trajscope"
+        and name[1:2] != [part_of(path)]
+        and DEPTH.get(".".join(name[1:2]), -1) <= DEPTH[part_of(path)]
+    ]
+    assert wrong == []
+
+
+def test_the_report_knows_the_schema_and_the_errors_only():
+    known = {
+        name[1]
+        for path in of_parts("report")
+        for name, _ in imports(path)
+        if name[0] == "trajscope"
+    }
+    assert known <= {"report", "schema", "errors"}
+
+
+def test_kernels_know_numpy_and_scipy_only():
+    known = {name[0] for path in of_parts("kernels") for name, _ in imports(path)}
+    assert known - sys.stdlib_module_names <= {"numpy", "scipy", "trajscope"}
+
+
+def test_torch_is_imported_in_functions_of_the_demo_and_of_diffusion_only():
+    users = {
+        (part_of(path), now) for path in FILES for name, now in imports(path) if "torch" in name
+    }
+    assert users <= {("demo", False), ("diffusion", False)}
+
+
+def test_matplotlib_is_imported_in_functions_of_the_plots_only():
+    users = {
+        (part_of(path), path.stem[:5], now)
+        for path in FILES
+        for name, now in imports(path)
+        if name[0] in {"matplotlib", "mpl_toolkits"}
+    }
+    assert users <= {("report", "plots", False)}
+
+
+def test_no_module_is_called_utils():
+    assert [
+        path for path in FILES if "utils" in path.relative_to(PACKAGE).with_suffix("").parts
+    ] == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["-c", "import trajscope"], [str(Path(sys.executable).parent / "trajscope"), "--help"]],
+)
+def test_a_start_loads_nothing_slow(command):
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *command], capture_output=True, text=True, check=True
+    )
+    loaded = {
+        line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()
+    }
+    assert "trajscope" in loaded
+    assert loaded & SLOW == set()
+
+
+def test_help_takes_less_than_half_a_second_of_processor_time():
+    def processor_time() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    times = []
+    for _ in range(3):
+        before = processor_time()
+        command = [Path(sys.executable).parent / "trajscope", "--help"]
+        subprocess.run(command, capture_output=True, check=True)
+        times.append(processor_time() - before)
+    assert min(times) < 0.5

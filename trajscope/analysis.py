@@ -1,0 +1,299 @@
+"""The route from top to bottom: a source becomes a trajectory, is measured, becomes a result."""
+
+import hashlib
+import os
+import platform
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from trajscope.errors import OptionError, TrajectoryError, TrajscopeWarning, printable
+from trajscope.measure.executor import Executor, executor
+from trajscope.measure.measurement import (
+    Measurement,
+    even_spacing,
+    measure,
+    nonfinite_weights,
+)
+from trajscope.measure.resources import default_memory, parse_bytes
+from trajscope.measure.span import NonFiniteError
+from trajscope.schema import ALL_WEIGHTS, STEP, WEIGHT, check_weights
+from trajscope.trajectory import open_trajectory
+
+Source = str | os.PathLike[str] | xr.Dataset | xr.DataArray
+
+_LATER: Final = "not part of this version"
+_ROUNDED_SHARE: Final = 0.05
+"""Share of the increments' variance that may come from rounding before a warning is due."""
+
+
+def analyze(  # noqa: PLR0913 - the one front door: its options are the command line's
+    source: Source,
+    *,
+    run: str | None = None,
+    burn_in: int | str | None = None,
+    steps: str | slice | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    by: str = "layer",
+    memory: int | str | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    seed: int = 0,
+    strict: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> xr.DataTree:
+    """What the trajectory in `source` does, as a DataTree.
+
+    Parameters
+    ----------
+    source :
+        A directory of checkpoints; a Dataset from `open_trajectory`; or an array with dimensions
+        ("step", "weight"), lazy or not. The options up to `by` choose among the files of a
+        directory, and are refused with the other sources, where xarray's own selection serves.
+    run, burn_in, steps, include, exclude, by, strict :
+        As in `open_trajectory`. With `strict`, a checkpoint with a NaN or infinite weight is an
+        error too; else it is left out with a warning.
+    memory :
+        Most that this process (or each of a cluster's) may hold, in bytes or as "2GiB"; by
+        default a quarter of what is free.
+    workers :
+        Local worker processes; by default, threads in this process, or the active dask client.
+    scheduler :
+        Address of a running dask scheduler.
+    seed :
+        Same seed, same numbers, whatever the memory limit's blocks or the workers.
+    progress :
+        Called with (tasks done, tasks in all).
+
+    Returns
+    -------
+    DataTree
+        ``/trajectory`` (what was read), ``/reductions`` (the sums of the one pass),
+        ``/observables`` (labelled curves and numbers per group), ``/tests``, ``/diffusion``,
+        ``/verdict``.
+
+    Raises
+    ------
+    TrajscopeError
+        Nothing there can be analysed; the message says why and what to try.
+    """
+    selection = {"run": run, "burn_in": burn_in, "steps": steps}
+    selection |= {"include": tuple(include) or None, "exclude": tuple(exclude) or None}
+    if isinstance(source, xr.Dataset | xr.DataArray):
+        _refuse_selection(selection)
+        trajectory = _from_array(source) if isinstance(source, xr.DataArray) else source
+    else:
+        trajectory = open_trajectory(
+            source,
+            run=run,
+            burn_in=burn_in,
+            steps=steps,
+            include=include,
+            exclude=exclude,
+            by=by,
+            strict=strict,
+        )
+    check_weights(
+        trajectory["weights"].dims, trajectory["weights"].dtype.kind, trajectory.sizes[STEP]
+    )
+    limit = parse_bytes(memory) if isinstance(memory, str) else memory or default_memory()
+    started = time.perf_counter()
+    with executor(workers, scheduler) as running:
+        trajectory, measurement = _measured(
+            trajectory, running, limit, seed=seed, strict=strict, progress=progress or _silence
+        )
+    timings = {"pass_s": time.perf_counter() - started}
+    config = {name: value for name, value in selection.items() if value is not None}
+    return _result(
+        trajectory, measurement, {**config, "by": by, "memory": limit, "seed": seed}, timings
+    )
+
+
+def _measured(
+    trajectory: xr.Dataset,
+    running: Executor,
+    memory: int,
+    *,
+    seed: int,
+    strict: bool,
+    progress: Callable[[int, int], None],
+) -> tuple[xr.Dataset, Measurement]:
+    """The measurement, and the trajectory without the checkpoints that are not numbers."""
+    try:
+        return trajectory, measure(trajectory, running, memory=memory, seed=seed, progress=progress)
+    except NonFiniteError:
+        found = nonfinite_weights(trajectory, running, memory=memory, progress=progress)
+    finite = _without_rows(trajectory, found, strict=strict)
+    return finite, measure(finite, running, memory=memory, seed=seed, progress=progress)
+
+
+def _without_rows(
+    trajectory: xr.Dataset, found: Mapping[int, tuple[int, str]], *, strict: bool
+) -> xr.Dataset:
+    """`trajectory` without the rows in `found`, and with the reason noted."""
+    n_weights = trajectory.sizes[WEIGHT]
+    steps = trajectory[STEP].values
+    paths = trajectory["path"].values if "path" in trajectory.coords else steps.astype(str)
+    skipped = [
+        {
+            "path": str(paths[row]),
+            "reason": f"{count} of {n_weights} weights are NaN or infinite, the first in tensor "
+            f"'{printable(tensor)}' (step {steps[row]})",
+        }
+        for row, (count, tensor) in found.items()
+    ]
+    kept = np.setdiff1d(np.arange(len(steps)), list(found))
+    first = f"{printable(skipped[0]['path'])}: {skipped[0]['reason']}"
+    if strict:
+        raise TrajectoryError(f"{first}. Leave it out with --steps, or drop --strict.")
+    if len(kept) < 2:
+        raise TrajectoryError(
+            f"{len(kept)} of {len(steps)} checkpoints hold finite weights only; at least 2 are "
+            f"needed. {first}. Did the run diverge at once?"
+        )
+    message = (
+        f"{len(found)} of {len(steps)} checkpoints hold NaN or infinite weights and are left out: "
+        f"{first}."
+    )
+    warnings.warn(message, TrajscopeWarning, stacklevel=4)
+    remaining = trajectory.isel({STEP: kept})
+    attributes = trajectory.attrs
+    return remaining.assign_attrs(
+        skipped=[*attributes.get("skipped", []), *skipped],
+        warnings=[*attributes.get("warnings", []), message],
+    )
+
+
+def _from_array(array: xr.DataArray) -> xr.Dataset:
+    """The trajectory Dataset of one array: a single tensor, named like the array."""
+    kind = array.dtype.kind
+    check_weights(array.dims, kind, array.sizes.get(STEP, 0))
+    values = array if kind == "f" else array.astype(np.float64)
+    has_steps = STEP in array.coords
+    ends = np.ascontiguousarray(values.isel({STEP: [0, -1]}).to_numpy())
+    steps = array[STEP].values if has_steps else np.arange(array.sizes[STEP])
+    identity = hashlib.sha256(repr((array.shape, str(array.dtype), steps.tolist())).encode())
+    identity.update(ends.tobytes())
+    name = str(array.name or "weights")
+    return xr.Dataset(
+        {"weights": values.variable},
+        {
+            STEP: steps,
+            "tensor": [name],
+            "row_size": ("tensor", [array.sizes[WEIGHT]]),
+            "group": ("tensor", [ALL_WEIGHTS]),
+            "stored_dtype": ("tensor", [str(array.dtype)]),
+        },
+        {
+            "source": "an array in memory",
+            "run": name,
+            "format": "array",
+            "step_unit": "step" if has_steps else "index",
+            "step_source": "the array's step coordinate" if has_steps else "position in the array",
+            "fingerprint": identity.hexdigest(),
+            "left_out": [],
+            "skipped": [],
+            "warnings": [],
+        },
+    )
+
+
+def _refuse_selection(selection: Mapping[str, object]) -> None:
+    given = [name for name, value in selection.items() if value is not None]
+    if given:
+        raise OptionError(
+            f"{', '.join(given)}: these choose among the files of a directory, and the source is "
+            "an array or Dataset. Select with xarray instead: source.isel(step=slice(10, None))."
+        )
+
+
+def _result(
+    trajectory: xr.Dataset,
+    measurement: Measurement,
+    config: Mapping[str, object],
+    timings: Mapping[str, float],
+) -> xr.DataTree:
+    steps = trajectory[STEP].values
+    found = _doubts(trajectory, measurement.observables)
+    for message in found:
+        warnings.warn(message, TrajscopeWarning, stacklevel=3)
+    read = trajectory.drop_vars("weights").assign_attrs(
+        checkpoints=len(steps),
+        weights=trajectory.sizes[WEIGHT],
+        evenly_spaced=even_spacing(steps) is not None,
+        warnings=[*trajectory.attrs.get("warnings", []), *found],
+    )
+    root = xr.Dataset(
+        attrs={
+            "trajscope": version("trajscope"),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "config": {name: _plain(value) for name, value in config.items()},
+            "seed": config["seed"],
+            "fingerprint": trajectory.attrs.get("fingerprint", ""),
+            "path": measurement.path,
+            "components": measurement.components,
+            "timings": dict(timings),
+            "versions": {
+                "python": platform.python_version(),
+                **{name: version(name) for name in ("numpy", "scipy", "xarray", "dask")},
+            },
+        }
+    )
+    return xr.DataTree.from_dict(
+        {
+            "/": root,
+            "/trajectory": read,
+            "/reductions": measurement.reductions,
+            "/observables": measurement.observables,
+            "/tests": xr.Dataset(attrs={"reason": f"Calibrated tests are {_LATER}."}),
+            "/diffusion": xr.Dataset(attrs={"reason": f"The diffusion matrix is {_LATER}."}),
+            "/verdict": xr.Dataset(attrs={"code": None, "reason": f"A verdict is {_LATER}."}),
+        }
+    )
+
+
+def _doubts(trajectory: xr.Dataset, observables: xr.Dataset) -> list[str]:
+    """What a reader of the curves has to know, one sentence each."""
+    everything = observables.sel(group=ALL_WEIGHTS)
+    n_weights, n_moving = int(everything["n_weights"]), int(everything["n_moving"])
+    doubts = []
+    if n_moving < n_weights:
+        doubts.append(
+            f"{n_weights - n_moving} of {n_weights} weights never move; they are left out of "
+            "curves that are normalised per weight."
+        )
+    rms, floor = float(everything["increment_rms"]), float(everything["rounding_floor"])
+    if n_moving and floor**2 > _ROUNDED_SHARE * rms**2:
+        dtypes = ", ".join(sorted(set(map(str, trajectory["stored_dtype"].values))))
+        zero = float(everything["zero_increment_fraction"])
+        doubts.append(
+            f"Rounding to {dtypes} spoils the increments: it alone would give a root mean square "
+            f"of {floor:.2g}, and {rms:.2g} is seen; {zero:.0%} of increments are exactly zero. "
+            "The spectrum rises with frequency for that reason alone. Save float32 checkpoints."
+        )
+    if even_spacing(trajectory[STEP].values) is None:
+        doubts.append(
+            "The checkpoints are unevenly spaced in steps: lags and frequencies count checkpoints, "
+            "and their curves mix intervals of different length. --steps can select an even part."
+        )
+    return doubts
+
+
+def _plain(value: object) -> object:
+    """An option as JSON can hold it."""
+    if isinstance(value, slice):
+        return ":".join(
+            "" if part is None else str(part) for part in (value.start, value.stop, value.step)
+        )
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _silence(done: int, total: int) -> None:
+    """Show nothing."""

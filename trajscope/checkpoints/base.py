@@ -1,0 +1,125 @@
+"""What crosses between the parts of this package: files found, checkpoints, a series of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from trajscope.checkpoints.names import Name
+from trajscope.readers.base import Header, Reader, StoreHeader, StoreReader
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file or folder that looks like part of a run and was not taken, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A regular file whose ending some reader knows.
+
+    Attributes
+    ----------
+    relative :
+        Path below the folder that is scanned, with ``/`` between its parts.
+    identity :
+        Device and inode: equal for hard links, and for a link and its target.
+    is_link :
+        Whether the name is a symbolic link (to a file in the same folder tree).
+    """
+
+    path: Path
+    relative: str
+    size: int
+    mtime_ns: int
+    identity: tuple[int, int]
+    is_link: bool = False
+
+
+@dataclass(frozen=True)
+class CheckpointPart:
+    """One file of a checkpoint; the header lists only the tensors that are taken from it."""
+
+    file: FoundFile
+    reader: Reader
+    header: Header
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One or several files that together may be a checkpoint.
+
+    Attributes
+    ----------
+    path :
+        The file, or the folder of a sharded checkpoint: what the user is shown.
+    name :
+        Its relative path read as a pattern with numbers.
+    parts :
+        Empty when the files cannot be read.
+    damage :
+        Why they cannot be read, else ``""``.
+    """
+
+    path: Path
+    relative: str
+    name: Name
+    parts: tuple[CheckpointPart, ...] = ()
+    damage: str = ""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The model at one step.
+
+    `parts` is empty and `row` is the position along the step axis where the whole series lies in
+    one store.
+    """
+
+    step: int | float
+    path: Path
+    relative: str
+    parts: tuple[CheckpointPart, ...] = ()
+    row: int = 0
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store that holds every checkpoint along a step axis."""
+
+    path: Path
+    reader: StoreReader
+    header: StoreHeader
+
+
+@dataclass(frozen=True)
+class Series:
+    """The checkpoints of one run in the order of their steps, and what was left lying.
+
+    Attributes
+    ----------
+    root :
+        The folder that was scanned, absolute.
+    run, runs :
+        The run that was taken, and the names of all that were found.
+    step_unit, step_source :
+        One of `schema.STEP_UNITS`, and in a few words where the numbers came from.
+    skipped, warnings :
+        For the user, made printable.
+    unmatched :
+        The globs of `exclude` that no file matched; tensors may.
+    store :
+        Set where the series is one store.
+    """
+
+    root: Path
+    run: str
+    runs: tuple[str, ...]
+    checkpoints: tuple[Checkpoint, ...]
+    step_unit: str
+    step_source: str
+    skipped: tuple[Skipped, ...] = ()
+    warnings: tuple[str, ...] = ()
+    unmatched: tuple[str, ...] = ()
+    store: Store | None = None

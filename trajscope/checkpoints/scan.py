@@ -1,0 +1,194 @@
+"""Which files under a folder may be weights: by their names and kinds, before any is opened."""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from trajscope.checkpoints.base import FoundFile, Skipped
+from trajscope.errors import TrajectoryError, printable
+from trajscope.readers import READERS, STORE_READERS
+from trajscope.readers.base import StoreReader
+
+MAX_DEPTH = 8
+MAX_ENTRIES = 1_000_000
+INDEX_SUFFIX = ".index.json"
+
+# What trainers write beside the weights; opening it would only cost time and trust.
+_SIDECARS = re.compile(
+    r"(optimizer|optim|scheduler|lr_scheduler|rng|rng_state|random_states|scaler|sampler"
+    r"|dl_state_dict|training_args)([-_.\d]|$)|.*optim_states\."
+)
+_UNFINISHED = re.compile(r"\.?tmp[-_.].*|\.tmp.*|.*[-_.]tmp(-\d+)?|.*\.orbax-checkpoint-tmp.*|.*\.part")
+_OTHER_FORMATS = (
+    ".h5", ".hdf5", ".keras", ".msgpack", ".distcp", ".gguf", ".npy", ".pkl", ".pickle",
+)  # fmt: skip
+_STORE_MARKS = frozenset({"zarr.json", ".zgroup", ".zarray", ".zmetadata"})
+
+
+@dataclass
+class Scan:
+    """What one walk over a folder found.
+
+    `matched` collects the globs of `exclude` that left something out.
+    """
+
+    root: Path
+    exclude: tuple[str, ...] = ()
+    files: list[FoundFile] = field(default_factory=list)
+    indexes: list[FoundFile] = field(default_factory=list)
+    stores: list[tuple[Path, StoreReader]] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    matched: set[str] = field(default_factory=set)
+
+    def skip(self, relative: str, reason: str) -> None:
+        """Remember that a file or folder was left, and why."""
+        self.skipped.append(Skipped(printable(relative), reason))
+
+
+def scan(root: Path, exclude: tuple[str, ...] = ()) -> Scan:
+    """Every file under `root` whose ending a reader knows, in the order of their names.
+
+    Links to folders are not followed, links to files only inside `root`; sidecars, unfinished
+    files, pipes and devices are left with a reason; whatever has nothing to do with checkpoints
+    is passed over without one. Folders are entered to `MAX_DEPTH`.
+
+    Raises
+    ------
+    TrajectoryError
+        More than `MAX_ENTRIES` files and folders.
+    """
+    found = Scan(root, exclude)
+    for count, (entry, relative) in enumerate(_walk(found, root, "", 0)):
+        if count >= MAX_ENTRIES:
+            raise TrajectoryError(
+                f"{printable(root)} holds more than {MAX_ENTRIES:,} files, too many to be one "
+                "run's checkpoints. Point at the folder of one run."
+            )
+        _take(found, entry, relative)
+    return found
+
+
+def store_reader(path: Path) -> StoreReader | None:
+    """The reader of a store with a step axis at `path`, or `None`."""
+    return next((reader for reader in STORE_READERS if reader.recognises(path)), None)
+
+
+def known_suffix(name: str) -> str:
+    """The longest file ending of `name` that some reader knows, or ``""``."""
+    lower = name.lower()
+    endings = (suffix for reader in READERS for suffix in reader.suffixes if lower.endswith(suffix))
+    return max(endings, key=len, default="")
+
+
+def is_store(folder: Path) -> bool:
+    """Whether a folder is a store of arrays, so that its files are nobody else's."""
+    return any((folder / mark).exists() for mark in _STORE_MARKS)
+
+
+def _walk(
+    found: Scan, folder: Path, relative: str, depth: int
+) -> Iterator[tuple["os.DirEntry[str]", str]]:
+    try:
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+    except OSError as error:
+        found.skip(relative or ".", f"the folder cannot be listed: {error.strerror}")
+        return
+    for entry in entries:
+        below = f"{relative}/{entry.name}" if relative else entry.name
+        if not entry.is_dir(follow_symlinks=False):
+            yield entry, below
+        elif _enters(found, Path(entry.path), below, depth + 1):
+            yield from _walk(found, Path(entry.path), below, depth + 1)
+
+
+def _enters(found: Scan, folder: Path, relative: str, depth: int) -> bool:
+    """Whether to look inside a folder; stores are noted, others are left with a reason."""
+    name = folder.name
+    if _UNFINISHED.fullmatch(name.lower()):
+        found.skip(relative, "a temporary name: it is still being written, or was given up")
+    elif _excluded(found, relative):
+        pass
+    elif is_store(folder):
+        reader = store_reader(folder)
+        if reader is None:
+            found.skip(relative, "a store of arrays without a step axis")
+        else:
+            found.stores.append((folder, reader))
+    elif depth > MAX_DEPTH:
+        found.skip(relative, f"more than {MAX_DEPTH} folders deep")
+    else:
+        return not name.startswith(".")
+    return False
+
+
+def _take(found: Scan, entry: "os.DirEntry[str]", relative: str) -> None:
+    name = entry.name.lower()
+    is_index = name.endswith(INDEX_SUFFIX)
+    if not (is_index or known_suffix(_finished(name)) or name.endswith(_OTHER_FORMATS)):
+        if entry.is_symlink() and Path(entry.path).is_dir():
+            found.skip(relative, "a link to a folder, which is not followed")
+        return
+    reason = _left_by_name(name, is_index=is_index)
+    if reason:
+        found.skip(relative, reason)
+    elif not _excluded(found, relative):
+        file = _regular_file(found, entry, relative)
+        if file is not None:
+            (found.indexes if is_index else found.files).append(file)
+
+
+def _finished(name: str) -> str:
+    """`name` as it would be once the file is written."""
+    return re.sub(r"[-_.](tmp(-\d+)?|part)$", "", name)
+
+
+def _left_by_name(name: str, *, is_index: bool) -> str:
+    if _UNFINISHED.fullmatch(name):
+        return "a temporary name: it is still being written, or was given up"
+    if name.startswith("."):
+        return "a hidden file"
+    if _SIDECARS.match(name) or name.endswith((".pkl", ".pickle")):
+        return "the trainer's own state, not weights"
+    if not is_index and not known_suffix(name):
+        return f"a format that is not read (*{Path(name).suffix})"
+    return ""
+
+
+def _regular_file(found: Scan, entry: "os.DirEntry[str]", relative: str) -> FoundFile | None:
+    try:
+        status = entry.stat()
+    except OSError as error:
+        found.skip(relative, f"it cannot be reached: {error.strerror}")
+        return None
+    path = Path(entry.path)
+    if entry.is_symlink():
+        if stat.S_ISDIR(status.st_mode):
+            found.skip(relative, "a link to a folder, which is not followed")
+            return None
+        if not path.resolve().is_relative_to(found.root):
+            found.skip(relative, "a link that leaves the folder, which is not followed")
+            return None
+    if not stat.S_ISREG(status.st_mode):
+        found.skip(relative, "not a regular file, so it is not opened")
+        return None
+    identity = (status.st_dev, status.st_ino)
+    return FoundFile(
+        path, relative, status.st_size, status.st_mtime_ns, identity, entry.is_symlink()
+    )
+
+
+def _excluded(found: Scan, relative: str) -> bool:
+    """Whether a glob of ``exclude`` matches a file's or folder's name or relative path."""
+    name = relative.rsplit("/", 1)[-1]
+    hits = [
+        glob for glob in found.exclude if fnmatchcase(relative, glob) or fnmatchcase(name, glob)
+    ]
+    if hits:
+        found.matched.update(hits)
+        found.skip(relative, f"left out by the pattern {printable(hits[0])!r}")
+    return bool(hits)

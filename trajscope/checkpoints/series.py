@@ -1,0 +1,251 @@
+"""Which files under a folder are the checkpoints of one run, in the order of their steps."""
+
+import filecmp
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from trajscope.checkpoints.base import Candidate, Checkpoint, Series, Skipped, Store
+from trajscope.checkpoints.parts import find_candidates
+from trajscope.checkpoints.runs import Run, choose_run, find_runs
+from trajscope.checkpoints.scan import Scan, scan, store_reader
+from trajscope.checkpoints.steps import Step, find_steps
+from trajscope.errors import CheckpointError, TrajectoryError, printable
+from trajscope.readers import READERS
+from trajscope.readers.base import StoreReader
+
+
+def find_series(
+    path: str | Path,
+    *,
+    run: str | None = None,
+    exclude: Sequence[str] = (),
+    strict: bool = False,
+) -> Series:
+    """The checkpoints of one run below a folder. Reads names and headers, no weights.
+
+    Parameters
+    ----------
+    path :
+        A folder, or one store of arrays with a step axis.
+    run :
+        Name of the run, where there are several.
+    exclude :
+        Globs; a file or folder whose name or relative path matches one is left out.
+    strict :
+        Fail where a checkpoint cannot be read or a step occurs twice, instead of warning.
+
+    Raises
+    ------
+    TrajectoryError
+        No checkpoint, several runs, or no step.
+    OptionError
+        No run of this name.
+    CheckpointError
+        With `strict`: a checkpoint cannot be read.
+    """
+    root = Path(path).expanduser()
+    if not root.exists():
+        raise TrajectoryError(
+            f"{printable(path)} does not exist; a folder of checkpoints was expected. "
+            "Check the spelling."
+        )
+    root = root.resolve()
+    reader = store_reader(root)
+    if reader is not None:
+        return _store_series(root, root, reader, tuple(exclude))
+    if not root.is_dir():
+        raise TrajectoryError(
+            f"{printable(root)} is a file; a folder of checkpoints was expected, since one file "
+            f"is one step. Give the folder it lies in: {printable(root.parent)}"
+        )
+    found = scan(root, tuple(exclude))
+    runs, skipped = _find_runs(found)
+    stores = {path.relative_to(root).as_posix(): (path, reader) for path, reader in found.stores}
+    if stores and (not runs or run in stores):
+        return _one_of_the_stores(root, stores, run, found)
+    if not runs:
+        raise TrajectoryError(_nothing_found(found, skipped))
+    # A store beside files is one more run to choose from.
+    listed = [*runs, *(Run(name, name, "", ()) for name in stores)]
+    return _series_of(choose_run(listed, run, root), listed, found, skipped, strict=strict)
+
+
+def _find_runs(found: Scan) -> tuple[list[Run], list[Skipped]]:
+    """Runs with something to read in them; candidates without weights and strays are skipped."""
+    candidates = []
+    for candidate in find_candidates(found):
+        if candidate.parts and not any(part.header.tensors for part in candidate.parts):
+            found.skip(candidate.relative, "it holds no arrays")
+        else:
+            candidates.append(candidate)
+    runs, skipped = find_runs(candidates, found.root)
+    for run in runs:
+        if not run.readable:
+            skipped.extend(_damaged(run.candidates))
+    return [run for run in runs if run.readable], skipped
+
+
+def _series_of(
+    run: Run, runs: Sequence[Run], found: Scan, skipped: list[Skipped], *, strict: bool
+) -> Series:
+    damaged = [candidate for candidate in run.candidates if not candidate.parts]
+    if damaged and strict:
+        raise CheckpointError(damaged[0].damage)
+    warnings = []
+    if damaged:
+        warnings.append(
+            f"{len(damaged)} of {len(run.candidates)} checkpoints cannot be read and were skipped; "
+            f"the first: {damaged[0].damage}"
+        )
+    readable = [candidate for candidate in run.candidates if candidate.parts]
+    if len(readable) == 1:
+        raise TrajectoryError(
+            f"{printable(found.root)} holds one checkpoint, {printable(readable[0].relative)}; "
+            "at least 2 are needed to see a movement."
+            + (f" {warnings[0]}" if warnings else " Log more often, or point at the folder above.")
+        )
+    steps = find_steps(readable, found.root)
+    checkpoints, doubles, double_warnings = _one_per_step(readable, steps.values, strict=strict)
+    return Series(
+        root=found.root,
+        run=run.name,
+        runs=tuple(each.name for each in runs),
+        checkpoints=tuple(checkpoints),
+        step_unit=steps.unit,
+        step_source=steps.source,
+        skipped=(*found.skipped, *skipped, *_damaged(damaged), *doubles),
+        warnings=(*warnings, *steps.warnings, *double_warnings),
+        unmatched=_unmatched(found.exclude, found),
+    )
+
+
+def _damaged(candidates: Sequence[Candidate]) -> list[Skipped]:
+    return [
+        Skipped(printable(candidate.relative), candidate.damage)
+        for candidate in candidates
+        if not candidate.parts
+    ]
+
+
+def _unmatched(exclude: Sequence[str], found: Scan) -> tuple[str, ...]:
+    return tuple(glob for glob in exclude if glob not in found.matched)
+
+
+def _one_per_step(
+    candidates: Sequence[Candidate], steps: Sequence[Step], *, strict: bool
+) -> tuple[list[Checkpoint], list[Skipped], list[str]]:
+    """Checkpoints with steps that increase strictly; of several at one step the newest is kept.
+
+    The newest is the one written last, since a resumed run repeats the steps after its restart;
+    among equally old ones the last in the order of names.
+    """
+    by_step: dict[Step, list[Candidate]] = defaultdict(list)
+    for candidate, step in zip(candidates, steps, strict=True):
+        by_step[step].append(candidate)
+    kept, skipped, differing = [], [], []
+    for step, group in sorted(by_step.items()):
+        *older, newest = sorted(group, key=_age)
+        kept.append(Checkpoint(step, newest.path, newest.relative, newest.parts))
+        for other in older:
+            if _same_content(other, newest):
+                reason = f"a copy of {printable(newest.relative)}"
+            else:
+                reason = f"step {step} again; {printable(newest.relative)} was written later"
+                differing.append((step, other, newest))
+            skipped.append(Skipped(printable(other.relative), reason))
+    if not differing:
+        return kept, skipped, []
+    step, other, newest = differing[0]
+    message = (
+        f"{len(differing)} checkpoint{'s' if len(differing) > 1 else ''} repeat a step with other "
+        f"weights, first step {step} in {printable(other.relative)} and "
+        f"{printable(newest.relative)}; "
+    )
+    if strict:
+        raise TrajectoryError(message + "one per step was expected. Leave one out with --exclude.")
+    return kept, skipped, [message + "the one written last is taken."]
+
+
+def _age(candidate: Candidate) -> tuple[int, str]:
+    return max(part.file.mtime_ns for part in candidate.parts), candidate.relative
+
+
+def _same_content(first: Candidate, second: Candidate) -> bool:
+    """Whether the files of two candidates are equal byte by byte."""
+    if [part.file.size for part in first.parts] != [part.file.size for part in second.parts]:
+        return False
+    pairs = zip(first.parts, second.parts, strict=True)
+    try:
+        return all(filecmp.cmp(a.file.path, b.file.path, shallow=False) for a, b in pairs)
+    except OSError:
+        return False
+
+
+def _one_of_the_stores(
+    root: Path, stores: dict[str, tuple[Path, StoreReader]], run: str | None, found: Scan
+) -> Series:
+    listed = [Run(name, name, "", ()) for name in stores]
+    path, reader = stores[choose_run(listed, run, root).name]
+    series = _store_series(root, path, reader, found.exclude)
+    return Series(
+        root=root,
+        run=series.run,
+        runs=tuple(stores),
+        checkpoints=series.checkpoints,
+        step_unit=series.step_unit,
+        step_source=series.step_source,
+        skipped=tuple(found.skipped),
+        warnings=series.warnings,
+        unmatched=_unmatched(found.exclude, found),
+        store=series.store,
+    )
+
+
+def _store_series(root: Path, path: Path, reader: StoreReader, exclude: tuple[str, ...]) -> Series:
+    """The series that lies in one store, ordered by its own step coordinate where it has one."""
+    header = reader.read_header(path)
+    name = path.name if path == root else path.relative_to(root).as_posix()
+    unit, source = header.step_unit, header.step_source
+    values: Sequence[float] = header.steps or ()
+    if len(values) != header.n_steps or not all(math.isfinite(value) for value in values):
+        values = range(header.n_steps)
+        unit, source = "index", "position along the step axis"
+    rows: dict[Step, int] = {}
+    for row, value in enumerate(values):
+        rows[int(value) if float(value).is_integer() else float(value)] = row
+    warnings = []
+    if len(rows) < header.n_steps:
+        warnings.append(
+            f"{printable(name)}: {header.n_steps - len(rows)} entries of the step axis repeat a "
+            "step; the last of each is taken."
+        )
+    return Series(
+        root=root,
+        run=name,
+        runs=(name,),
+        checkpoints=tuple(
+            Checkpoint(step, path, name, row=row) for step, row in sorted(rows.items())
+        ),
+        step_unit=unit,
+        step_source=source,
+        warnings=tuple(warnings),
+        unmatched=exclude,
+        store=Store(path, reader, header),
+    )
+
+
+def _nothing_found(found: Scan, skipped: Sequence[Skipped]) -> str:
+    """Why a folder is no trajectory, with what was seen there."""
+    endings = ", ".join(sorted({suffix for reader in READERS for suffix in reader.suffixes}))
+    message = (
+        f"{printable(found.root)}: checkpoints were expected (files ending in {endings}, or a zarr "
+        "store with a step axis), but "
+    )
+    seen = [*found.skipped, *skipped]
+    if not seen:
+        return message + "there are none. Point at the folder that your training writes to."
+    shown = "".join(f"\n  {each.path}: {each.reason}" for each in seen[:5])
+    more = f"\n  and {len(seen) - 5} more" if len(seen) > 5 else ""
+    return f"{message}none can be read. What is there:{shown}{more}"

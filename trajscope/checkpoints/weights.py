@@ -1,0 +1,318 @@
+"""Which arrays of a series are weights: the same ones at every checkpoint, the rest with a reason."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from trajscope.checkpoints.base import Checkpoint, Series, Skipped
+from trajscope.checkpoints.sections import LeftOut, Stored, select
+from trajscope.errors import OptionError, TrajectoryError, printable
+from trajscope.readers.base import TensorSpec
+
+_LISTED = 10
+
+
+@dataclass(frozen=True)
+class WeightTensor:
+    """One tensor of weights, at every checkpoint of the same shape.
+
+    `stored_dtype` lists several dtypes with "|" between them where checkpoints differ.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    stored_dtype: str
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        return TensorSpec(self.shape, self.stored_dtype).size
+
+    @property
+    def layer(self) -> str:
+        """The name up to its last dot or slash, or all of it."""
+        return layer_of(self.name)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The tensors that are analysed, where they lie in each checkpoint, and what was left out.
+
+    Attributes
+    ----------
+    tensors :
+        In the header's order, tensors of one layer next to each other.
+    stored :
+        For each of `checkpoints`, the stored array of each of `tensors`.
+    checkpoints :
+        Those of the series that hold these tensors.
+    skipped, warnings :
+        For the user, made printable: checkpoints of another model; tensors that change.
+    """
+
+    tensors: tuple[WeightTensor, ...]
+    stored: tuple[tuple[Stored, ...], ...]
+    checkpoints: tuple[Checkpoint, ...]
+    left_out: tuple[LeftOut, ...]
+    skipped: tuple[Skipped, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Outline:
+    """Checkpoints that hold arrays of the same names, shapes and dtypes."""
+
+    checkpoints: list[Checkpoint]
+    kept: Mapping[str, Stored]
+    left_out: Mapping[str, str]
+
+
+def layer_of(name: str) -> str:
+    """The name of the layer a tensor belongs to: up to its last dot or slash, or all of it."""
+    cut = max(name.rfind("."), name.rfind("/"))
+    return name[:cut] if cut > 0 else name
+
+
+def choose_weights(
+    series: Series,
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    strict: bool = False,
+) -> Weights:
+    """The tensors of weights that all checkpoints share.
+
+    Only floating-point arrays of the model itself, see `sections.select`. Checkpoints that share
+    less than half of the tensors that most checkpoints hold are skipped as foreign; a tensor that
+    is missing or has another shape in one of the others is left out for the whole series.
+
+    Parameters
+    ----------
+    include :
+        Globs on tensor names: only matching tensors, buffers among them too.
+    exclude :
+        Globs on tensor names to leave out; those in ``series.unmatched`` must match here.
+    strict :
+        Fail where a tensor is missing or changes shape, or a checkpoint is foreign.
+
+    Raises
+    ------
+    TrajectoryError
+        No tensor is left, or with `strict` not all checkpoints hold the same.
+    OptionError
+        A glob matches nothing.
+    """
+    outlines = _outlines(series, tuple(include), tuple(exclude))
+    _check_globs(outlines, series, include, exclude)
+    usual = _usual_shapes(outlines)
+    if not usual:
+        raise TrajectoryError(_nothing_left(outlines, series))
+    native = [o for o in outlines if 2 * _agreeing(o, usual) >= len(usual)]
+    foreign = [o for o in outlines if o not in native]
+    skipped = [
+        Skipped(
+            printable(checkpoint.relative),
+            f"it shares {_agreeing(outline, usual)} of the {len(usual)} tensors that most "
+            "checkpoints hold: another model?",
+        )
+        for outline in foreign
+        for checkpoint in outline.checkpoints
+    ]
+    changes = _changes(native, usual)
+    names = [name for name in usual if name not in changes]
+    warnings = _change_warnings(changes)
+    if skipped:
+        warnings.insert(
+            0,
+            f"{len(skipped)} checkpoint{'' if len(skipped) == 1 else 's'} skipped, first "
+            f"{skipped[0].path}: {skipped[0].reason}",
+        )
+    if warnings and strict:
+        raise TrajectoryError(
+            f"{warnings[0]} All checkpoints were expected to hold the same tensors. "
+            "Leave out the tensor or the checkpoint with --exclude."
+        )
+    if not names:
+        raise TrajectoryError(
+            f"{printable(series.root)}: no tensor has one shape at every checkpoint. "
+            f"{warnings[0]} Were checkpoints of two models mixed? Leave one out with --exclude."
+        )
+    weights = _assembled(series, native, _by_layer(names), changes)
+    return replace(weights, skipped=tuple(skipped), warnings=tuple(warnings))
+
+
+def _outlines(
+    series: Series, include: tuple[str, ...], exclude: tuple[str, ...]
+) -> list[_Outline]:
+    """Checkpoints grouped by what their headers list, the largest group first."""
+    groups: dict[tuple[object, ...], list[Checkpoint]] = defaultdict(list)
+    # Readers share the table of tensors between files with equal headers.
+    seen: dict[tuple[int, ...], tuple[object, ...]] = {}
+    for checkpoint in series.checkpoints:
+        tables = tuple(id(part.header.tensors) for part in checkpoint.parts)
+        if tables not in seen:
+            seen[tables] = tuple(
+                (index, name, spec.shape, spec.dtype, spec.role)
+                for index, part in enumerate(checkpoint.parts)
+                for name, spec in part.header.tensors.items()
+            )
+        groups[seen[tables]].append(checkpoint)
+    members = sorted(groups.values(), key=len, reverse=True)
+    selected = select([_arrays(series, group[0]) for group in members], include, exclude)
+    return [
+        _Outline(group, kept, left) for group, (kept, left) in zip(members, selected, strict=True)
+    ]
+
+
+def _arrays(series: Series, checkpoint: Checkpoint) -> dict[str, Stored]:
+    if series.store is not None:
+        return {
+            name: Stored(0, name, TensorSpec(tensor.shape, tensor.dtype))
+            for name, tensor in series.store.header.tensors.items()
+        }
+    return {
+        name: Stored(index, name, spec)
+        for index, part in enumerate(checkpoint.parts)
+        for name, spec in part.header.tensors.items()
+    }
+
+
+def _check_globs(
+    outlines: Sequence[_Outline], series: Series, include: Sequence[str], exclude: Sequence[str]
+) -> None:
+    names = {
+        spelling
+        for outline in outlines
+        for spelling in (*outline.kept, *outline.left_out, *_arrays(series, outline.checkpoints[0]))
+    }
+    for option, globs in (("--include", include), ("--exclude", exclude)):
+        for glob in globs:
+            if option == "--exclude" and glob not in series.unmatched:
+                continue
+            if not any(fnmatchcase(name, glob) for name in names):
+                raise OptionError(
+                    f"{option} {printable(glob)!r} matches no tensor"
+                    f"{'' if option == '--include' else ' and no file'} of "
+                    f"{printable(series.root)}. Tensors there: {_listed(sorted(names))}"
+                )
+
+
+def _usual_shapes(outlines: Sequence[_Outline]) -> dict[str, tuple[int, ...]]:
+    """Each tensor that more than half of the checkpoints hold, with its most frequent shape."""
+    total = sum(len(outline.checkpoints) for outline in outlines)
+    shapes: dict[str, Counter[tuple[int, ...]]] = defaultdict(Counter)
+    for outline in outlines:
+        for name, stored in outline.kept.items():
+            shapes[name][stored.spec.shape] += len(outline.checkpoints)
+    return {
+        name: counts.most_common(1)[0][0]
+        for name, counts in shapes.items()
+        if 2 * counts.total() > total
+    }
+
+
+def _agreeing(outline: _Outline, usual: Mapping[str, tuple[int, ...]]) -> int:
+    return sum(
+        1
+        for name, shape in usual.items()
+        if name in outline.kept and outline.kept[name].spec.shape == shape
+    )
+
+
+def _changes(
+    outlines: Sequence[_Outline], usual: Mapping[str, tuple[int, ...]]
+) -> dict[str, str]:
+    """For each tensor that is not the same at every checkpoint, where it differs and how."""
+    changes: dict[str, str] = {}
+    for outline in outlines:
+        first = min(outline.checkpoints, key=lambda checkpoint: checkpoint.step)
+        where = f"at step {first.step} ({printable(first.relative)})"
+        for name, shape in usual.items():
+            stored = outline.kept.get(name)
+            if stored is None and name in outline.left_out:
+                changes.setdefault(name, f"{where}: {outline.left_out[name]}")
+            elif stored is None:
+                changes.setdefault(name, f"missing {where}")
+            elif stored.spec.shape != shape:
+                changes.setdefault(
+                    name, f"shape {stored.spec.shape} {where}, but {shape} at most steps"
+                )
+        for name, stored in outline.kept.items():
+            if name not in usual:
+                changes.setdefault(
+                    name, f"shape {stored.spec.shape} {where}, but missing at most steps"
+                )
+    return changes
+
+
+def _change_warnings(changes: Mapping[str, str]) -> list[str]:
+    shown = [
+        f"Tensor {printable(name)!r} is left out: {reason}."
+        for name, reason in list(changes.items())[:_LISTED]
+    ]
+    if len(changes) > _LISTED:
+        shown.append(f"{len(changes) - _LISTED} more tensors are left out, since they change too.")
+    return shown
+
+
+def _by_layer(names: Sequence[str]) -> list[str]:
+    """The names with those of one layer together, layers in the order of their first tensor."""
+    layers: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        layers[layer_of(name)].append(name)
+    return [name for members in layers.values() for name in members]
+
+
+def _assembled(
+    series: Series,
+    outlines: Sequence[_Outline],
+    names: Sequence[str],
+    changes: Mapping[str, str],
+) -> Weights:
+    outline_of = {id(c): outline for outline in outlines for c in outline.checkpoints}
+    checkpoints = tuple(c for c in series.checkpoints if id(c) in outline_of)
+    entries = {id(outline): [outline.kept[name] for name in names] for outline in outlines}
+    stored = []
+    for checkpoint in checkpoints:
+        row = entries[id(outline_of[id(checkpoint)])]
+        tables = [part.header.tensors for part in checkpoint.parts]
+        # Equal outlines may still lie at other offsets, so the entry comes from the own header.
+        own = (Stored(e.part, e.name, tables[e.part][e.name]) for e in row) if tables else row
+        stored.append(tuple(own))
+    left_out = {name: why for outline in outlines for name, why in outline.left_out.items()}
+    tensors = []
+    for position, name in enumerate(names):
+        specs = [row[position].spec for row in entries.values()]
+        dtypes = sorted({spec.dtype for spec in specs})
+        tensors.append(WeightTensor(name, specs[0].shape, "|".join(dtypes)))
+    return Weights(
+        tensors=tuple(tensors),
+        stored=tuple(stored),
+        checkpoints=checkpoints,
+        left_out=tuple(LeftOut(name, why) for name, why in {**left_out, **changes}.items()),
+    )
+
+
+def _nothing_left(outlines: Sequence[_Outline], series: Series) -> str:
+    kept = sorted({name for outline in outlines for name in outline.kept})
+    if kept:
+        return (
+            f"{printable(series.root)}: no tensor is in more than half of the "
+            f"{len(series.checkpoints)} checkpoints; the same tensors in each were expected. There "
+            f"are {_listed(kept)}. Were several models mixed? Leave some out with --exclude."
+        )
+    reasons = {name: why for outline in outlines for name, why in outline.left_out.items()}
+    shown = "".join(
+        f"\n  {printable(name)}: {why}" for name, why in list(reasons.items())[:_LISTED]
+    )
+    more = f"\n  and {len(reasons) - _LISTED} more" if len(reasons) > _LISTED else ""
+    return (
+        f"{printable(series.root)}: floating-point weights were expected, but no tensor is left. "
+        f"What is there:{shown}{more}\nTake some of them with --include."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(printable(name) for name in names[:_LISTED])
+    return shown + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")

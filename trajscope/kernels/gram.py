@@ -1,0 +1,128 @@
+"""Inner products of increments, and everything pooled over weights that follows from them."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+# Squares of float32 numbers in this range neither overflow nor lose their digits to underflow.
+_SAFE_SQUARES: Final = (1e-24, 1e34)
+
+
+def increment_gram(increments: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Inner products between the increments of a trajectory.
+
+    ``J[s, t] = <y[s], y[t]>`` with ``y[t] = x[t+1] - x[t]``
+
+    The sum over weights makes this additive: the matrices of disjoint sets of weights add up to
+    the matrix of their union, in any order.
+
+    Parameters
+    ----------
+    increments : (interval, weight)
+        In the dtype they were subtracted in; rows may be strided.
+
+    Returns
+    -------
+    (interval, interval)
+        Squared weight units; to be summed in float64. Not finite where the increments are not.
+
+    Notes
+    -----
+    Late in training the weights are far larger than their increments, so ``<x, x>`` would spend
+    its digits on a constant: in float32 its periodogram is wrong by a factor of ten and more, that
+    of ``<y, y>`` right to 1e-6. The product is taken in the dtype of the increments, and repeated
+    on increments scaled by a power of two when their squares leave float32's range.
+    """
+    product: NDArray[np.floating] = increments @ increments.T
+    if _SAFE_SQUARES[0] < product.diagonal().max(initial=0.0) < _SAFE_SQUARES[1]:
+        return product
+    largest = np.abs(increments).max(initial=0.0)
+    if largest == 0 or not np.isfinite(largest):
+        return product
+    exponent = int(np.frexp(largest)[1])
+    scaled = np.ldexp(increments, -exponent)
+    gram: Floats = np.ldexp((scaled @ scaled.T).astype(np.float64), 2 * exponent)
+    return gram
+
+
+def displacement_gram(gram: Floats) -> Floats:
+    """Inner products of the displacements ``x[t] - x[0]``, from `increment_gram`.
+
+    ``K[s, t] = sum of J over all intervals before s and before t``
+
+    Parameters
+    ----------
+    gram : (interval, interval)
+
+    Returns
+    -------
+    (step, step)
+        The first row and column are zero by definition.
+    """
+    n_steps = len(gram) + 1
+    displacement = np.zeros((n_steps, n_steps))
+    np.cumsum(gram, axis=0, out=displacement[1:, 1:])
+    np.cumsum(displacement[1:, 1:], axis=1, out=displacement[1:, 1:])
+    return displacement
+
+
+def double_centre(gram: Floats) -> Floats:
+    """Inner products after the mean over time is taken off: ``H K H``, ``H = 1 - 11'/T``.
+
+    Parameters
+    ----------
+    gram : (step, step)
+
+    Returns
+    -------
+    (step, step)
+    """
+    row_mean = gram.mean(axis=0)
+    centred: Floats = gram - row_mean - row_mean[:, np.newaxis] + row_mean.mean()
+    return centred
+
+
+def lagged_products(gram: Floats) -> Floats:
+    """Sums along the diagonals: ``c[h] = sum_t G[t, t+h]``, h = 0..n-1.
+
+    Parameters
+    ----------
+    gram : (interval, interval)
+
+    Returns
+    -------
+    (lag,)
+    """
+    return np.array([np.trace(gram, offset=lag) for lag in range(len(gram))])
+
+
+def mean_squared_displacement(squared_norms: Floats, products: Floats) -> Floats:
+    """Mean over time of ``|x[t+q] - x[t]|^2``, summed over weights, for every lag q.
+
+    ``MSD(q) = [sum_{t<T-q} (|x[t]|^2 + |x[t+q]|^2) - 2 R(q)] / (T - q)``
+    with ``R(q) = sum_t <x[t], x[t+q]>``
+
+    Any constant may be taken off x beforehand; taking off the mean keeps most digits.
+
+    Parameters
+    ----------
+    squared_norms : (step,)
+    products : (lag,)
+        R(q), as from `lagged_products`.
+
+    Returns
+    -------
+    (lag,)
+        Squared weight units; zero at lag 0.
+    """
+    n_steps = len(squared_norms)
+    before = np.concatenate([[0.0], squared_norms.cumsum()])
+    lags = np.arange(n_steps)
+    heads = before[n_steps - lags]
+    tails = before[-1] - before[lags]
+    squares: Floats = np.maximum(heads + tails - 2 * products, 0.0) / (n_steps - lags)
+    squares[0] = 0.0
+    return squares

@@ -1,0 +1,155 @@
+"""Where dask runs the pass: threads here, processes here, or a cluster that is already there."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from trajscope.errors import OptionError, printable
+
+# Under a nanny, dask returns every freed page to the system at once, and code that allocates
+# scratch runs three times slower; these thresholds let a worker keep what it will use again.
+_ALLOCATOR: Final = {
+    "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+
+
+@dataclass(frozen=True)
+class Executor:
+    """A way to compute delayed values.
+
+    Attributes
+    ----------
+    compute :
+        ``(delayed values, on_done) -> results`` in the same order; `on_done` is called with no
+        argument whenever a task named "span-..." ends, where that can be seen.
+    n_workers :
+        How many tasks run at once.
+    shares_memory :
+        Whether they run in this process, so that their memory is this process's.
+    """
+
+    compute: Callable[[Sequence[Any], Callable[[], None]], Sequence[Any]]
+    n_workers: int
+    shares_memory: bool
+
+
+@contextmanager
+def executor(workers: int | None, scheduler: str | None) -> Iterator[Executor]:
+    """The executor asked for, else the active dask client, else one thread per core.
+
+    Parameters
+    ----------
+    workers :
+        Start this many local worker processes.
+    scheduler :
+        Address of a running dask scheduler, such as "tcp://host:8786".
+
+    Raises
+    ------
+    OptionError
+        Both are given, the number is not positive, or no scheduler answers.
+    """
+    if workers is not None and scheduler is not None:
+        raise OptionError("--workers and --scheduler were both given; one is expected.")
+    if workers is not None:
+        if workers < 1:
+            raise OptionError(f"--workers is {workers}; a positive number is expected.")
+        with _local_cluster(workers) as client:
+            yield _on_client(client)
+    elif scheduler is not None:
+        with _connect(scheduler) as client:
+            yield _on_client(client)
+    elif (client := _active_client()) is not None:
+        yield _on_client(client)
+    else:
+        yield _threads(len(os.sched_getaffinity(0)))
+
+
+def _threads(n_workers: int) -> Executor:
+    def compute(values: Sequence[Any], on_done: Callable[[], None]) -> Sequence[Any]:
+        import dask
+        from dask.callbacks import Callback
+        from threadpoolctl import threadpool_limits
+
+        def posttask(key: Any, *_: Any) -> None:
+            if str(key).startswith("span-"):
+                on_done()
+
+        # The limit is process-wide, so it is set around the tasks, not in them: one BLAS thread
+        # each measured twice as fast as one task at a time with all threads.
+        with threadpool_limits(1, "blas"), Callback(posttask=posttask):
+            results: Sequence[Any] = dask.compute(
+                *values, scheduler="threads", num_workers=n_workers, optimize_graph=False
+            )
+        return results
+
+    return Executor(compute, n_workers, shares_memory=True)
+
+
+def _on_client(client: Any) -> Executor:  # distributed is untyped
+    def compute(values: Sequence[Any], on_done: Callable[[], None]) -> Sequence[Any]:
+        futures = client.compute(list(values), optimize_graph=False)
+        try:
+            results: Sequence[Any] = client.gather(futures)
+        except BaseException:
+            client.cancel(futures)
+            raise
+        del on_done
+        return results
+
+    n_workers = max(1, sum(client.nthreads().values()))
+    return Executor(compute, n_workers, shares_memory=False)
+
+
+@contextmanager
+def _local_cluster(workers: int) -> Iterator[Any]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    environment = {"distributed.nanny.pre-spawn-environ": _ALLOCATOR}
+    with (
+        dask.config.set(environment),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=0,
+            dashboard_address=None,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def _connect(address: str) -> Iterator[Any]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise OptionError(
+            f"--scheduler {printable(address)}: no dask scheduler answered there "
+            f"({printable(error)}). Start one with 'dask scheduler', or leave the option out."
+        ) from error
+    with client:
+        yield client
+
+
+def _active_client() -> Any | None:
+    """The user's current `distributed.Client`, without importing distributed for its absence."""
+    if "distributed" not in sys.modules:
+        return None
+    from distributed import get_client
+
+    try:
+        return get_client()
+    except ValueError:
+        return None

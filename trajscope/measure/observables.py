@@ -1,0 +1,204 @@
+"""Labelled curves and numbers of one group, one record each."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from trajscope.kernels.components import explained_variance
+from trajscope.kernels.gram import Floats
+from trajscope.measure.pooled import Pooled
+from trajscope.schema import COMPONENT, FREQUENCY, INTERVAL, LAG, STEP, TURN
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Everything an observable of one group may draw on.
+
+    Attributes
+    ----------
+    sums :
+        As the pass left them.
+    pooled :
+        Pooled over weights, whichever the path.
+    """
+
+    sums: Mapping[str, Floats]
+    pooled: Pooled
+
+
+@dataclass(frozen=True)
+class Observable:
+    """One named result.
+
+    Attributes
+    ----------
+    name :
+        In ``results["observables"]``.
+    dims :
+        Besides ``group``, which comes first.
+    units :
+        "weight" stands for the unit the weights are stored in, which is 1.
+    long_name :
+        One line: what it is, in the field's words.
+    values :
+        ``Measured -> array`` with `dims`.
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    units: str
+    long_name: str
+    values: Callable[[Measured], Floats | np.float64]
+
+
+def mean(total: Floats, count: Floats) -> Floats:
+    """Mean over weights, (...); zero where no weight entered."""
+    average: Floats = total / np.maximum(count, 1)
+    return average
+
+
+def spread(total: Floats, squares: Floats, count: Floats) -> Floats:
+    """One standard deviation over weights (dividing by their number), same shape."""
+    average = mean(total, count)
+    return np.sqrt(np.maximum(mean(squares, count) - average**2, 0.0))
+
+
+def diffusion_exponent(squared_displacement: Floats) -> float:
+    """Slope of ``log MSD(q)`` on ``log q`` over lags 1 to T/4, by least squares.
+
+    1 for Brownian motion, 2 for straight motion, 0 for a path that stays in a well. Lags are
+    weighted alike on the logarithmic axis (each by 1/q), and cut at T/4, beyond which a lag has
+    fewer than three displacements that do not overlap.
+
+    Parameters
+    ----------
+    squared_displacement : (lag,)
+        From lag 0.
+
+    Returns
+    -------
+    float
+        NaN below 8 checkpoints, where there are no two such lags, and where nothing moves.
+    """
+    lags = np.arange(1, len(squared_displacement) // 4 + 1)
+    values = squared_displacement[lags]
+    if len(lags) < 2 or not (values > 0).all():
+        return float("nan")
+    return float(np.polyfit(np.log(lags), np.log(values), 1, w=lags**-0.5)[0])
+
+
+def _increment_cosine(measured: Measured) -> Floats:
+    norms = np.sqrt(measured.pooled.squared_increments)
+    both = norms[:-1] * norms[1:]
+    cosine: Floats = np.where(
+        both > 0, measured.pooled.neighbour_products / np.where(both > 0, both, 1), 0.0
+    )
+    return np.clip(cosine, -1.0, 1.0)
+
+
+def _per_increment(measured: Measured, total: Floats) -> Floats:
+    """Root mean square over the weights and, for increments, over time."""
+    return np.sqrt(total / np.maximum(measured.sums["n_weights"], 1))
+
+
+OBSERVABLES: Final = (
+    Observable(
+        "increment_fft_mean", (FREQUENCY,), "1",
+        "Fourier amplitude of the increments, per weight at unit mean power: mean over weights",
+        lambda m: mean(m.sums["amplitude"], m.sums["n_amplitudes"]),
+    ),
+    Observable(
+        "increment_fft_sd", (FREQUENCY,), "1",
+        "Fourier amplitude of the increments, per weight at unit mean power: "
+        "standard deviation over weights",
+        lambda m: spread(
+            m.sums["amplitude"], m.sums["amplitude_square"], m.sums["n_amplitudes"]
+        ),
+    ),
+    Observable(
+        "increment_periodogram", (FREQUENCY,), "weight^2",
+        "periodogram of the increments, summed over weights",
+        lambda m: m.pooled.periodogram,
+    ),
+    Observable(
+        "autocorrelation_mean", (LAG,), "1",
+        "autocorrelation of the weights, biased: mean over weights",
+        lambda m: mean(m.sums["autocorrelation"], m.sums["n_autocorrelations"]),
+    ),
+    Observable(
+        "autocorrelation_sd", (LAG,), "1",
+        "autocorrelation of the weights, biased: standard deviation over weights",
+        lambda m: spread(
+            m.sums["autocorrelation"],
+            m.sums["autocorrelation_square"],
+            m.sums["n_autocorrelations"],
+        ),
+    ),
+    Observable(
+        "mean_squared_displacement", (LAG,), "weight^2",
+        "mean over time of the squared displacement, summed over weights",
+        lambda m: m.pooled.mean_squared_displacement,
+    ),
+    Observable(
+        "diffusion_exponent", (), "1",
+        "slope of log mean squared displacement on log lag, lags 1 to T/4",
+        lambda m: np.float64(diffusion_exponent(m.pooled.mean_squared_displacement)),
+    ),
+    Observable(
+        "explained_variance", (COMPONENT,), "1",
+        "share of the trajectory's variance along each principal component",
+        lambda m: explained_variance(m.pooled.components),
+    ),
+    Observable(
+        "principal_component", (STEP, COMPONENT), "weight",
+        "position along each principal component, centred in time",
+        lambda m: m.pooled.components.scores,
+    ),
+    Observable(
+        "path_length", (), "weight",
+        "sum of the lengths of all increments",
+        lambda m: np.sqrt(m.pooled.squared_increments).sum(),
+    ),
+    Observable(
+        "displacement", (STEP,), "weight",
+        "distance from the first checkpoint",
+        lambda m: np.sqrt(np.maximum(m.pooled.squared_displacements, 0.0)),
+    ),
+    Observable(
+        "increment_norm", (INTERVAL,), "weight",
+        "length of each increment",
+        lambda m: np.sqrt(m.pooled.squared_increments),
+    ),
+    Observable(
+        "increment_cosine", (TURN,), "1",
+        "cosine between an increment and the next; 0 where one of them is zero",
+        _increment_cosine,
+    ),
+    Observable(
+        "increment_rms", (), "weight",
+        "root mean square increment of one weight",
+        lambda m: _per_increment(m, m.pooled.squared_increments.mean()),
+    ),
+    Observable(
+        "rounding_floor", (), "weight",
+        "root mean square increment that rounding to the stored dtype alone would give",
+        lambda m: _per_increment(m, m.sums["rounding_variance"]),
+    ),
+    Observable(
+        "zero_increment_fraction", (), "1",
+        "share of (interval, weight) pairs whose stored value did not change",
+        lambda m: m.sums["n_zero_increments"]
+        / np.maximum(m.sums["n_weights"] * len(m.pooled.squared_increments), 1),
+    ),
+    Observable(
+        "n_weights", (), "1", "number of weights", lambda m: m.sums["n_weights"],
+    ),
+    Observable(
+        "n_moving", (), "1",
+        "number of weights that change at least once; the others are left out of normalised curves",
+        lambda m: m.sums["n_moving"],
+    ),
+)  # fmt: skip
+"""Every observable, in the order of the result."""

@@ -1,0 +1,88 @@
+"""The same pooled quantities from either path's sums: observables need not know the path."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from trajscope.kernels.autocorrelation import lagged_from_power
+from trajscope.kernels.components import (
+    Components,
+    components_from_gram,
+    components_from_sketch,
+)
+from trajscope.kernels.gram import (
+    Floats,
+    displacement_gram,
+    double_centre,
+    lagged_products,
+    mean_squared_displacement,
+)
+from trajscope.kernels.spectra import periodogram_from_gram
+from trajscope.measure.reductions import N_COMPONENTS, test_matrix
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """What is pooled over the weights of one group; squared weight units throughout.
+
+    Attributes
+    ----------
+    periodogram : (frequency,)
+    squared_increments : (interval,)
+    neighbour_products : (turn,)
+    squared_displacements : (step,)
+        From the first step.
+    mean_squared_displacement : (lag,)
+    components :
+        Leading principal components.
+    """
+
+    periodogram: Floats
+    squared_increments: Floats
+    neighbour_products: Floats
+    squared_displacements: Floats
+    mean_squared_displacement: Floats
+    components: Components
+
+
+def pooled_quantities(sums: Mapping[str, Floats], n_steps: int, seed: int) -> Pooled:
+    """Pooled quantities of one group, from its Gram matrix or from the FFT path's sums."""
+    if "increment_gram" in sums:
+        return _from_gram(sums["increment_gram"])
+    return _from_spectra(sums, n_steps, seed)
+
+
+def _from_gram(gram: Floats) -> Pooled:
+    displacement = displacement_gram(gram)
+    centred = double_centre(displacement)
+    return Pooled(
+        periodogram=periodogram_from_gram(gram),
+        squared_increments=gram.diagonal().copy(),
+        neighbour_products=gram.diagonal(offset=1).copy(),
+        squared_displacements=displacement.diagonal().copy(),
+        mean_squared_displacement=mean_squared_displacement(
+            centred.diagonal(), lagged_products(centred)
+        ),
+        components=components_from_gram(centred, N_COMPONENTS),
+    )
+
+
+def _from_spectra(sums: Mapping[str, Floats], n_steps: int, seed: int) -> Pooled:
+    return Pooled(
+        periodogram=sums["power"],
+        squared_increments=sums["squared_increments"],
+        neighbour_products=sums["neighbour_products"],
+        squared_displacements=sums["squared_displacements"],
+        mean_squared_displacement=mean_squared_displacement(
+            sums["squared_norms"], lagged_from_power(sums["product_power"], n_steps)
+        ),
+        components=_components(sums, n_steps, seed),
+    )
+
+
+def _components(sums: Mapping[str, Floats], n_steps: int, seed: int) -> Components:
+    if "dual_scores" in sums:
+        return Components(sums["dual_eigenvalues"], float(sums["dual_total"]), sums["dual_scores"])
+    total = float(np.sum(sums["squared_norms"]))
+    return components_from_sketch(sums["sketch"], test_matrix(n_steps, seed), total, N_COMPONENTS)

@@ -1,0 +1,183 @@
+"""What one pass sums over weights: one record per reduction, and the two sets of them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajscope.kernels.autocorrelation import autocorrelation_moments, pooled_products
+from trajscope.kernels.components import components_from_weights, sketch_of_gram
+from trajscope.kernels.gram import Floats, increment_gram
+from trajscope.kernels.spectra import spectral_moments
+from trajscope.kernels.stepwise import rounding_variance, stepwise_products
+from trajscope.schema import FREQUENCY, INTERVAL, INTERVAL_OTHER, LAG, STEP, TURN
+
+N_COMPONENTS: Final = 20
+"""Principal components that a result keeps."""
+N_SKETCH_COLUMNS: Final = 256
+"""Of the sketch: a random walk's leading eigenvalues are right to 1e-5, the 20th to 2e-3."""
+
+Sums = Mapping[str, NDArray[np.floating] | np.float64]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """All steps of some weights of one group.
+
+    Attributes
+    ----------
+    values : (step, weight) or (interval, weight)
+        Positions, or their increments.
+    resolution :
+        Spacing at 1 of the dtype these weights were stored in.
+    seed :
+        Of the sketch's test matrix.
+    """
+
+    values: NDArray[np.floating]
+    resolution: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """One family of sums over weights.
+
+    Attributes
+    ----------
+    name :
+        Unique.
+    of_increments :
+        Whether it takes increments; else it takes positions.
+    sums :
+        ``Piece -> {name: array}``: its share of the sums.
+    kept :
+        Dimensions of those sums that a result keeps, by name; the rest only serve the principal
+        components, which are kept themselves.
+    n_bytes :
+        ``T -> bytes`` that one group's share takes while it is made and added.
+    is_additive :
+        Whether shares of disjoint weights add up. If not, a piece is a whole group, and the
+        result for all weights is made from all of them at once.
+    """
+
+    name: str
+    of_increments: bool
+    sums: Callable[[Piece], Sums]
+    kept: Mapping[str, tuple[str, ...]]
+    n_bytes: Callable[[int], int]
+    is_additive: bool = True
+
+
+def _counts(piece: Piece) -> Sums:
+    increments = piece.values
+    moved = np.zeros(increments.shape[1], dtype=bool)
+    n_nonzero = 0
+    for row in increments:
+        nonzero = row != 0
+        n_nonzero += int(np.count_nonzero(nonzero))
+        moved |= nonzero
+    return {
+        "n_weights": np.float64(increments.shape[1]),
+        "n_moving": np.float64(moved.sum()),
+        "n_zero_increments": np.float64(increments.size - n_nonzero),
+    }
+
+
+def _rounding(piece: Piece) -> Sums:
+    first, last = piece.values[0], piece.values[-1]
+    ends = (rounding_variance(first, piece.resolution), rounding_variance(last, piece.resolution))
+    return {"rounding_variance": np.float64(sum(ends) / 2)}
+
+
+def _sketch(piece: Piece) -> Sums:
+    matrix = test_matrix(len(piece.values), piece.seed)
+    return {"sketch": sketch_of_gram(piece.values, matrix)}
+
+
+def _dual(piece: Piece) -> Sums:
+    components = components_from_weights(piece.values, N_COMPONENTS)
+    return {
+        "dual_eigenvalues": components.eigenvalues,
+        "dual_total": np.float64(components.total),
+        "dual_scores": components.scores,
+    }
+
+
+@lru_cache(maxsize=1)
+def test_matrix(n_steps: int, seed: int) -> Floats:
+    """Standard normal numbers, (step, column), the same for every block of a pass."""
+    columns = min(N_SKETCH_COLUMNS, n_steps)
+    return np.random.default_rng(seed).standard_normal((n_steps, columns))
+
+
+COUNTS: Final = Reduction(
+    "counts",
+    True,
+    _counts,
+    {"n_weights": (), "n_moving": (), "n_zero_increments": ()},
+    lambda _: 64,
+)
+ROUNDING: Final = Reduction("rounding", False, _rounding, {"rounding_variance": ()}, lambda _: 64)
+GRAM: Final = Reduction(
+    "gram",
+    True,
+    lambda piece: {"increment_gram": increment_gram(piece.values)},
+    {"increment_gram": (INTERVAL, INTERVAL_OTHER)},
+    lambda n_steps: 12 * n_steps**2,
+)
+SPECTRUM: Final = Reduction(
+    "spectrum",
+    True,
+    lambda piece: spectral_moments(piece.values),
+    {
+        "amplitude": (FREQUENCY,),
+        "amplitude_square": (FREQUENCY,),
+        "power": (FREQUENCY,),
+        "n_amplitudes": (),
+    },
+    lambda n_steps: 24 * n_steps,
+)
+AUTOCORRELATION: Final = Reduction(
+    "autocorrelation",
+    False,
+    lambda piece: autocorrelation_moments(piece.values),
+    {"autocorrelation": (LAG,), "autocorrelation_square": (LAG,), "n_autocorrelations": ()},
+    lambda n_steps: 32 * n_steps,
+)
+POOLED: Final = Reduction(
+    "pooled",
+    False,
+    lambda piece: pooled_products(piece.values),
+    {"squared_norms": (STEP,), "product_power": ("padded_frequency",)},
+    lambda n_steps: 32 * n_steps,
+)
+STEPWISE: Final = Reduction(
+    "stepwise",
+    True,
+    lambda piece: stepwise_products(piece.values),
+    {
+        "squared_increments": (INTERVAL,),
+        "neighbour_products": (TURN,),
+        "squared_displacements": (STEP,),
+    },
+    lambda n_steps: 48 * n_steps,
+)
+SKETCH: Final = Reduction(
+    "sketch",
+    False,
+    _sketch,
+    {},
+    lambda n_steps: 3 * 8 * N_SKETCH_COLUMNS * n_steps,
+)
+DUAL: Final = Reduction(
+    "dual",
+    False,
+    _dual,
+    {},
+    lambda n_steps: 24 * (N_COMPONENTS + 1) * n_steps,
+    is_additive=False,
+)

@@ -1,0 +1,176 @@
+"""What one task does: read its weights block by block, and hand back only sums of them."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajscope.errors import TrajectoryError
+from trajscope.kernels.gram import Floats
+from trajscope.measure.plan import Segment, path_by_components
+from trajscope.measure.reductions import Piece, Sums
+
+GroupSums = dict[int, dict[str, Floats]]
+"""Sums of each group, by the group's number."""
+
+WHOLE: Final = -1
+"""Number of the group of all weights, for what cannot be added up from the groups."""
+
+
+class NonFiniteError(TrajectoryError):
+    """Some weight is NaN or infinite; which one, `scan_span` tells."""
+
+
+def sum_span(
+    source: Any,  # an xarray Variable or a NumPy array
+    *,
+    task: Sequence[Segment],
+    offset: int,
+    width: int,
+    components: str,
+    seed: int,
+) -> GroupSums:
+    """Sums over the weights of one task.
+
+    Parameters
+    ----------
+    source : (step, weight)
+        Starts at weight number `offset`.
+    width :
+        Weights held in memory at once.
+    components :
+        Names the path, whose reductions are summed.
+
+    Raises
+    ------
+    NonFiniteError
+    """
+    path = path_by_components(components)
+    totals: GroupSums = {}
+    # NaN and Inf go through every sum and are looked for once, at the end.
+    with np.errstate(all="ignore"):
+        for start, stop in _blocks(task, width):
+            block = _owned_block(source, start - offset, stop - offset)
+            for of_increments in (False, True):
+                values = difference_in_place(block) if of_increments else block
+                for reduction in path.reductions:
+                    if reduction.of_increments != of_increments:
+                        continue
+                    pieces = _pieces if reduction.is_additive else _whole_groups
+                    for group, columns, resolution in pieces(task, start, stop):
+                        piece = Piece(values[:, columns], resolution, seed)
+                        add_sums(totals.setdefault(group, {}), reduction.sums(piece))
+    for sums in totals.values():
+        if not all(np.isfinite(part).all() for part in sums.values()):
+            raise NonFiniteError("Some of the weights are NaN or infinite.")
+    return totals
+
+
+def scan_span(
+    source: Any,  # an xarray Variable or a NumPy array
+    *,
+    task: Sequence[Segment],
+    offset: int,
+    width: int,
+) -> dict[int, tuple[int, int]]:
+    """For every step of one task with a NaN or infinite weight: how many, and the first of them.
+
+    Returns
+    -------
+    dict
+        Row number -> (count, number of the first weight).
+    """
+    found: dict[int, tuple[int, int]] = {}
+    for start, stop in _blocks(task, width):
+        for row, values in enumerate(_owned_block(source, start - offset, stop - offset)):
+            bad = np.flatnonzero(~np.isfinite(values))
+            if len(bad):
+                count, first = found.get(row, (0, start + int(bad[0])))
+                found[row] = (count + len(bad), first)
+    return found
+
+
+def add_sums(total: dict[str, Floats], part: Sums) -> None:
+    """Add `part` to `total`, in float64 and in place."""
+    for name, values in part.items():
+        if name in total:
+            total[name] += values
+        else:
+            total[name] = np.array(values, dtype=np.float64)
+
+
+def tree_sum(parts: Sequence[GroupSums]) -> GroupSums:
+    """The sums of all `parts`, none of which is written to."""
+    total: GroupSums = {}
+    owned: set[int] = set()
+    for part in parts:
+        for group, sums in part.items():
+            if group not in total:
+                total[group] = sums
+            else:
+                if group not in owned:
+                    total[group] = {name: values.copy() for name, values in total[group].items()}
+                    owned.add(group)
+                add_sums(total[group], sums)
+    return total
+
+
+def difference_in_place(block: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The increments, written over all but the last of the positions they come from.
+
+    Parameters
+    ----------
+    block : (step, weight)
+        Is overwritten.
+
+    Returns
+    -------
+    (interval, weight)
+        A view of `block`.
+    """
+    for t in range(len(block) - 1):
+        np.subtract(block[t + 1], block[t], out=block[t])
+    return block[:-1]
+
+
+def _blocks(task: Sequence[Segment], width: int) -> list[tuple[int, int]]:
+    first, last = task[0].start, task[-1].stop
+    return [(start, min(start + width, last)) for start in range(first, last, width)]
+
+
+def _pieces(task: Sequence[Segment], start: int, stop: int) -> list[tuple[int, slice, float]]:
+    """Group, columns of the block ``start:stop`` and resolution of each segment it cuts."""
+    return [
+        (
+            segment.group,
+            slice(max(segment.start, start) - start, min(segment.stop, stop) - start),
+            segment.resolution,
+        )
+        for segment in task
+        if segment.start < stop and segment.stop > start
+    ]
+
+
+def _whole_groups(
+    task: Sequence[Segment], start: int, stop: int
+) -> list[tuple[int, NDArray[np.intp] | slice, float]]:
+    """Like `_pieces` for a block of every weight: each group whole, and the group of all."""
+    columns: dict[int, list[NDArray[np.intp]]] = {}
+    for segment in task:
+        columns.setdefault(segment.group, []).append(np.arange(segment.start, segment.stop) - start)
+    resolution = task[0].resolution
+    groups = [(group, np.concatenate(parts), resolution) for group, parts in columns.items()]
+    return [*groups, (WHOLE, slice(0, stop - start), resolution)]
+
+
+def _owned_block(source: Any, start: int, stop: int) -> NDArray[np.floating]:
+    """Weights ``start:stop`` at every step, as an array that may be written to."""
+    part = source[:, start:stop]
+    values = part if isinstance(part, np.ndarray) else part.to_numpy()
+    if values.dtype.kind != "f" or values.dtype.itemsize not in (4, 8):
+        return np.array(values, dtype=np.float64 if values.dtype.kind != "f" else np.float32)
+    writable: NDArray[np.floating] = values
+    if isinstance(source, np.ndarray) or not (values.flags.owndata and values.flags.writeable):
+        writable = values.copy()
+    return writable

@@ -1,0 +1,165 @@
+"""The one pass: the plan's tasks through dask, a round at a time, their sums added in order."""
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from trajscope.kernels.gram import Floats
+from trajscope.measure.executor import Executor
+from trajscope.measure.plan import FAN_IN, Plan, Segment
+from trajscope.measure.span import GroupSums, add_sums, scan_span, sum_span, tree_sum
+
+Progress = Callable[[int, int], None]
+"""Called with (tasks done, tasks in all)."""
+
+Chunk = tuple[tuple[Segment, ...], ...]
+
+# Tasks a round gives each worker: the barrier at its end idles half a task per worker.
+_TASKS_PER_WORKER = 16
+
+
+def stream(
+    weights: Any,  # an xarray Variable, lazy or not
+    plan: Plan,
+    executor: Executor,
+    *,
+    seed: int,
+    progress: Progress,
+) -> Iterator[tuple[int, dict[str, Floats]]]:
+    """The sums of one group after another, each as soon as its last weight has been read.
+
+    The same weights give the same bits on any executor: tasks are summed in fixed trees, and the
+    trees' results in order.
+
+    Parameters
+    ----------
+    weights : (step, weight)
+
+    Raises
+    ------
+    NonFiniteError
+        Some weight is NaN or infinite.
+    CheckpointError
+        A file could not be read any more.
+    """
+    last_weight = {
+        segment.group: segment.stop for chunk in plan.chunks for task in chunk for segment in task
+    }
+    work = partial(sum_span, width=plan.width, components=plan.path.components, seed=seed)
+    totals: GroupSums = {}
+    for chunk, sums in _computed(weights, plan, executor, work, tree_sum, progress):
+        for group, part in sums.items():
+            add_sums(totals.setdefault(group, {}), part)
+        done = chunk[-1][-1].stop
+        for group in [held for held in totals if last_weight.get(held, 0) <= done]:
+            yield group, totals.pop(group)
+
+
+def find_nonfinite(
+    weights: Any,  # an xarray Variable, lazy or not
+    plan: Plan,
+    executor: Executor,
+    *,
+    progress: Progress,
+) -> dict[int, tuple[int, int]]:
+    """For every step with a NaN or infinite weight: how many, and the number of the first.
+
+    One more pass, which only reads; keys are row numbers.
+    """
+    found: dict[int, tuple[int, int]] = {}
+    work = partial(scan_span, width=plan.width)
+    for _, part in _computed(weights, plan, executor, work, _join_found, progress):
+        found = _join_found([found, part])
+    return found
+
+
+def _join_found(parts: Sequence[dict[int, tuple[int, int]]]) -> dict[int, tuple[int, int]]:
+    joined: dict[int, tuple[int, int]] = {}
+    for part in parts:
+        for row, (count, first) in part.items():
+            before, lowest = joined.get(row, (0, first))
+            joined[row] = (before + count, min(first, lowest))
+    return joined
+
+
+def _computed(
+    weights: Any,
+    plan: Plan,
+    executor: Executor,
+    work: "partial[Any]",
+    join: Callable[[Sequence[Any]], Any],
+    progress: Progress,
+) -> Iterator[tuple[Chunk, Any]]:
+    """Every chunk of the plan with the joined results of its tasks, in order."""
+    n_tasks = sum(len(chunk) for chunk in plan.chunks)
+    key = uuid.uuid4().hex  # a shared cluster sees every user's keys
+    node_of = _source_nodes(weights, key)
+    n_sent = n_seen = 0
+
+    def on_done() -> None:
+        nonlocal n_seen
+        n_seen += 1
+        progress(n_seen, n_tasks)
+
+    progress(0, n_tasks)
+    for round_ in _rounds(plan.chunks, executor.n_workers * _TASKS_PER_WORKER):
+        roots = []
+        for chunk in round_:
+            nodes = []
+            for task in chunk:
+                source, offset = node_of(task)
+                run = partial(work, task=task, offset=offset)
+                nodes.append(_node(run, f"span-{key}-{n_sent}")(source))
+                n_sent += 1
+            roots.append(_tree(nodes, join, f"sum-{key}-{n_sent}"))
+        results = executor.compute(roots, on_done)
+        if n_seen < n_sent:
+            n_seen = n_sent
+            progress(n_seen, n_tasks)
+        yield from zip(round_, results, strict=True)
+
+
+def _source_nodes(weights: Any, key: str) -> Callable[[tuple[Segment, ...]], tuple[Any, int]]:
+    """How a task gets its weights: (delayed value, number of that value's first weight)."""
+    from dask import delayed, is_dask_collection
+
+    if is_dask_collection(weights):
+        # A graph of its own: each task is handed its weights, read by the user's tasks.
+        array = weights.data
+        return lambda task: (array[:, task[0].start : task[-1].stop], task[0].start)
+    # One node for the lazy array, shared by all tasks; with its list of files inside every task,
+    # 20,000 paths would be sent a thousand times.
+    node = delayed(weights, name=f"weights-{key}", traverse=False)
+    return lambda _: (node, 0)
+
+
+def _node(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    from dask import delayed
+
+    call = delayed(function, name=f"call-{name}", pure=False, traverse=False)
+    return lambda *arguments: call(*arguments, dask_key_name=name)
+
+
+def _tree(nodes: list[Any], join: Callable[[Sequence[Any]], Any], name: str) -> Any:
+    """One node that joins all `nodes`, through a tree so that finished parts are freed early."""
+    level = 0
+    while len(nodes) > 1:
+        nodes = [
+            _node(join, f"{name}-{level}-{start}")(nodes[start : start + FAN_IN])
+            for start in range(0, len(nodes), FAN_IN)
+        ]
+        level += 1
+    return nodes[0]
+
+
+def _rounds(chunks: Sequence[Chunk], n_tasks: int) -> Iterator[list[Chunk]]:
+    """`chunks` in runs of about `n_tasks` tasks."""
+    held: list[Chunk] = []
+    for chunk in chunks:
+        held.append(chunk)
+        if sum(len(tasks) for tasks in held) >= n_tasks:
+            yield held
+            held = []
+    if held:
+        yield held

@@ -1,0 +1,113 @@
+"""Numbers, counts and lengths of time in words, the same on the screen and on the page."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from trajscope.errors import ResultsError
+from trajscope.schema import STEP
+
+
+@dataclass(frozen=True)
+class Window:
+    """What was looked at: how many checkpoints, from where to where, how far apart.
+
+    Attributes
+    ----------
+    spacing :
+        Steps from a checkpoint to the next; `None` where it changes.
+    unit :
+        What a step counts: "step", "epoch", or "index" when nothing is known of it.
+    """
+
+    checkpoints: int
+    first: float
+    last: float
+    spacing: float | None
+    unit: str
+
+    def length(self, checkpoints: float) -> str:
+        """A length of time, in checkpoints and then in steps: "30 checkpoints (3,000 steps)"."""
+        words = counted(round(checkpoints), "checkpoint")
+        if self.spacing is None or self.unit == "index":
+            return words
+        return f"{words} ({counted(round(checkpoints) * self.spacing, self.unit)})"
+
+
+def window(trajectory: xr.Dataset) -> Window:
+    """The window of a trajectory.
+
+    Raises
+    ------
+    ResultsError
+        It has no steps, so nothing true can be said about what it could show.
+    """
+    if STEP not in trajectory.coords or trajectory.sizes[STEP] < 2:
+        raise ResultsError(
+            "The result names fewer than two steps, so it cannot be said what its window could "
+            "have shown. Make it again with 'trajscope analyze'."
+        )
+    steps = np.asarray(trajectory[STEP].values, dtype=np.float64)
+    gaps = np.diff(steps)
+    even = bool(np.allclose(gaps, gaps[0], rtol=1e-6, atol=0))
+    return Window(
+        checkpoints=steps.size,
+        first=float(steps[0]),
+        last=float(steps[-1]),
+        spacing=float(gaps[0]) if even else None,
+        unit=str(trajectory.attrs.get("step_unit", "index")),
+    )
+
+
+def number(value: float, digits: int = 3) -> str:
+    """`value` to so many significant digits: "0.854", "12,300", "1.2e-7"; "unknown" for NaN."""
+    if not math.isfinite(value):
+        return "unknown"
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.{digits - 1}e}")
+    exponent = math.floor(math.log10(abs(rounded)))
+    if not -4 <= exponent < 6:
+        mantissa, power = f"{rounded:.{digits - 1}e}".split("e")
+        return f"{_trimmed(mantissa)}e{int(power)}".replace("-", "−")
+    return f"{rounded:,.{max(digits - 1 - exponent, 0)}f}".replace("-", "−")
+
+
+def exact(value: float) -> str:
+    """A step or a count as it is, thousands separated: "30,900", "0.5"."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.6g}"
+
+
+def counted(count: float, noun: str) -> str:
+    """`count` things: "1 checkpoint", "300 checkpoints"."""
+    return f"{exact(count)} {noun if count == 1 else _plural(noun)}"
+
+
+def percent(fraction: float, digits: int = 0) -> str:
+    """A share in percent: "45%", and "under 1%" rather than a false zero; "unknown" for NaN."""
+    if not math.isfinite(fraction):
+        return "unknown"
+    smallest = 10.0**-digits
+    if 0 < 100 * fraction < smallest:
+        return f"under {smallest:.{digits}f}%"
+    if 100 - smallest < 100 * fraction < 100:
+        return f"over {100 - smallest:.{digits}f}%"
+    return f"{100 * fraction:.{digits}f}%"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first names and how many more there are: "a, b, c and 5 more"."""
+    shown = ", ".join(names[:most])
+    rest = len(names) - most
+    return f"{shown} and {rest:,} more" if rest > 0 else shown
+
+
+def _trimmed(mantissa: str) -> str:
+    return mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+
+
+def _plural(noun: str) -> str:
+    return "indices" if noun == "index" else f"{noun}s"
