@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-# Squares of float32 numbers in this range neither overflow nor lose their digits to underflow.
-_SAFE_SQUARES: Final = (1e-24, 1e34)
+SAFE_SQUARES: Final = (1e-24, 1e30)
+"""Sums of squares in this range neither overflowed nor lost digits to underflow in float32."""
 
 
 def increment_gram(increments: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -37,7 +37,7 @@ def increment_gram(increments: NDArray[np.floating]) -> NDArray[np.floating]:
     on increments scaled by a power of two when their squares leave float32's range.
     """
     product: NDArray[np.floating] = increments @ increments.T
-    if _SAFE_SQUARES[0] < product.diagonal().max(initial=0.0) < _SAFE_SQUARES[1]:
+    if SAFE_SQUARES[0] < product.diagonal().max(initial=0.0) < SAFE_SQUARES[1]:
         return product
     largest = np.abs(increments).max(initial=0.0)
     if largest == 0 or not np.isfinite(largest):

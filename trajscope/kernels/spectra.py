@@ -7,11 +7,12 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from trajscope.kernels.gram import Floats, lagged_products
+from trajscope.kernels.gram import SAFE_SQUARES, Floats, lagged_products
 
-# Columns are transformed in pieces whose scratch stays in the second-level cache: scipy's transform
-# takes several neighbouring columns at once, and 128 kB to 2 MB measured alike.
+# Columns are transformed in pieces that stay in the second-level cache. scipy transforms several
+# neighbouring columns at once, and is slower below some thirty of them.
 _PIECE_BYTES: Final = 1 << 19
+_FEWEST_COLUMNS: Final = 32
 
 
 def column_pieces(values: NDArray[np.floating]) -> Iterator[slice]:
@@ -22,7 +23,7 @@ def column_pieces(values: NDArray[np.floating]) -> Iterator[slice]:
     values : (step, weight)
     """
     n_steps, n_weights = values.shape
-    width = max(16, _PIECE_BYTES // (n_steps * values.itemsize))
+    width = max(_FEWEST_COLUMNS, _PIECE_BYTES // (n_steps * values.itemsize) // 16 * 16)
     for start in range(0, n_weights, width):
         yield slice(start, start + width)
 
@@ -72,8 +73,8 @@ def spectral_moments(increments: NDArray[np.floating]) -> dict[str, Floats]:
 
     Notes
     -----
-    Each weight is scaled by its own largest increment before it is squared, so no magnitude
-    overflows or vanishes, whatever the dtype.
+    Where squares would leave the range of the dtype, each weight is first scaled by its own
+    largest increment, so no magnitude overflows or vanishes.
     """
     n = len(increments)
     n_frequencies = n // 2
@@ -85,22 +86,44 @@ def spectral_moments(increments: NDArray[np.floating]) -> dict[str, Floats]:
     }
     if n_frequencies == 0:
         return sums
-    # A constant increment leaves only the rounding of its mean, about eps per term.
-    smallest_share = (4 * np.finfo(increments.dtype).eps) ** 2
     for columns in column_pieces(increments):
-        scaled, scale = scaled_by_largest(increments[:, columns])
-        total = np.einsum("tw,tw->w", scaled, scaled)
-        scaled -= scaled.mean(axis=0)
-        power = squared_modulus(scipy.fft.rfft(scaled, axis=0)[1 : n_frequencies + 1])
+        piece = increments[:, columns]
+        amplitude, power, varies = _amplitudes(piece)
         mean_power = power.mean(axis=0)
-        sums["power"] += power @ (scale.astype(np.float64) ** 2 / n)
-        varies = mean_power > smallest_share * total
-        with np.errstate(divide="ignore", invalid="ignore"):
-            power *= np.where(varies, 1 / mean_power, 0)
-        sums["amplitude_square"] += power.sum(axis=1)
-        sums["amplitude"] += np.sqrt(power, out=power).sum(axis=1)
+        scale = np.ones_like(mean_power)
+        if not squares_are_safe(mean_power):
+            piece, scale = scaled_by_largest(piece)
+            amplitude, power, varies = _amplitudes(piece)
+            mean_power = power.mean(axis=0)
+        inverse = np.where(varies, 1 / np.where(varies, mean_power, 1), 0).astype(power.dtype)
+        squared_scale = np.square(scale.astype(np.float64)) / n
+        largest = squared_scale.max()
+        weighted = np.stack([squared_scale / (largest or 1), inverse], axis=1).astype(power.dtype)
+        pooled, normalised = (power @ weighted).T
+        sums["power"] += pooled * np.float64(largest)
+        sums["amplitude_square"] += normalised
+        sums["amplitude"] += amplitude @ np.sqrt(inverse)
         sums["n_amplitudes"] += varies.sum()
     return sums
+
+
+def _amplitudes(
+    increments: NDArray[np.floating],
+) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.bool_]]:
+    """``|FFT|`` and ``|FFT|^2`` (frequency, weight), and which weights' increments vary in time."""
+    n = len(increments)
+    mean = increments.mean(axis=0)
+    transformed = scipy.fft.rfft(increments - mean, axis=0, overwrite_x=True)
+    amplitude = np.abs(transformed[1 : n // 2 + 1])
+    power = np.square(amplitude)
+    # A constant increment leaves only the rounding of its mean, about eps in every term.
+    rounding = 4 * float(np.finfo(increments.dtype).eps) * np.abs(mean)
+    return amplitude, power, power.mean(axis=0) > n * np.square(rounding)
+
+
+def squares_are_safe(squares: NDArray[np.floating]) -> bool:
+    """Whether sums of squares neither vanish nor overflow in their dtype; NaN is not safe."""
+    return bool(((squares > SAFE_SQUARES[0]) & (squares < SAFE_SQUARES[1])).all())
 
 
 def scaled_by_largest(
@@ -119,10 +142,3 @@ def scaled_by_largest(
     """
     largest = np.maximum(values.max(axis=0), -values.min(axis=0))
     return values / np.where(largest == 0, 1, largest), largest
-
-
-def squared_modulus(values: NDArray[np.complexfloating]) -> NDArray[np.floating]:
-    """``|z|^2`` without the square root that `numpy.abs` would take, same shape, real."""
-    squares: NDArray[np.floating] = np.square(values.real)
-    squares += np.square(values.imag)
-    return squares

@@ -28,7 +28,7 @@ _MAX_TASKS: Final = 900  # dask's own work per task grows past a thousand of the
 _BLOCK_BYTES: Final = 64 * MIB
 _NARROWEST_ROW: Final = 4096  # weights; opening a file costs as much as transforming this many
 _SCRATCH: Final = 48 * MIB  # cache-sized pieces, FFT plans, and the interpreter's own growth
-_SCRATCH_PER_STEP: Final = 1024  # bytes: sixteen columns, the fewest a piece has, in transform
+_SCRATCH_PER_STEP: Final = 2048  # bytes: the fewest columns a piece has, in transform
 _LARGEST_DUAL: Final = 4096  # weights; beyond, the sketch is faster than the eigenvectors
 
 # Seconds on one core of 2025, measured; only their ratios matter. Per T^2 P: the product of
