@@ -73,11 +73,6 @@ PATHS: Final = (
 )
 
 
-def path_by_components(components: str) -> Path:
-    """The path whose principal components come from the matrix called so."""
-    return next(path for path in PATHS if path.components == components)
-
-
 @dataclass(frozen=True)
 class Segment:
     """Neighbouring weights of one group, stored in one dtype."""

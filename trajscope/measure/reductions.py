@@ -1,6 +1,6 @@
 """What one pass sums over weights: one record per reduction, and the two sets of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -181,3 +181,21 @@ DUAL: Final = Reduction(
     lambda n_steps: 24 * (N_COMPONENTS + 1) * n_steps,
     is_additive=False,
 )
+
+REDUCTIONS: Final = (
+    COUNTS,
+    ROUNDING,
+    GRAM,
+    SPECTRUM,
+    AUTOCORRELATION,
+    POOLED,
+    STEPWISE,
+    SKETCH,
+    DUAL,
+)
+"""Every reduction; a path (`measure.plan.PATHS`) is a choice among them."""
+
+
+def reductions_named(names: Collection[str]) -> tuple[Reduction, ...]:
+    """Those of `REDUCTIONS` that are called so."""
+    return tuple(reduction for reduction in REDUCTIONS if reduction.name in names)

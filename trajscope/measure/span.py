@@ -1,6 +1,6 @@
 """What one task does: read its weights block by block, and hand back only sums of them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from trajscope.errors import TrajectoryError
 from trajscope.kernels.gram import Floats
-from trajscope.measure.plan import Segment, path_by_components
-from trajscope.measure.reductions import Piece, Sums
+from trajscope.measure.plan import Segment
+from trajscope.measure.reductions import Piece, Sums, reductions_named
 
 GroupSums = dict[int, dict[str, Floats]]
 """Sums of each group, by the group's number."""
@@ -28,7 +28,7 @@ def sum_span(
     task: Sequence[Segment],
     offset: int,
     width: int,
-    components: str,
+    reductions: Collection[str],
     seed: int,
 ) -> GroupSums:
     """Sums over the weights of one task.
@@ -39,14 +39,14 @@ def sum_span(
         Starts at weight number `offset`.
     width :
         Weights held in memory at once.
-    components :
-        Names the path, whose reductions are summed.
+    reductions :
+        Names of those to sum: names are short to send to a worker.
 
     Raises
     ------
     NonFiniteError
     """
-    path = path_by_components(components)
+    wanted = reductions_named(reductions)
     totals: GroupSums = {}
     # NaN and Inf go through every sum and are looked for once, at the end.
     with np.errstate(all="ignore"):
@@ -54,7 +54,7 @@ def sum_span(
             block = _owned_block(source, start - offset, stop - offset)
             for of_increments in (False, True):
                 values = difference_in_place(block) if of_increments else block
-                for reduction in path.reductions:
+                for reduction in wanted:
                     if reduction.of_increments != of_increments:
                         continue
                     pieces = _pieces if reduction.is_additive else _whole_groups

@@ -46,7 +46,8 @@ def stream(
     last_weight = {
         segment.group: segment.stop for chunk in plan.chunks for task in chunk for segment in task
     }
-    work = partial(sum_span, width=plan.width, components=plan.path.components, seed=seed)
+    names = tuple(reduction.name for reduction in plan.path.reductions)
+    work = partial(sum_span, width=plan.width, reductions=names, seed=seed)
     totals: GroupSums = {}
     for chunk, sums in _computed(weights, plan, executor, work, tree_sum, progress):
         for group, part in sums.items():
