@@ -4,30 +4,24 @@ import hashlib
 import json
 import os
 import warnings as python_warnings
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from xarray.backends import BackendArray, BackendEntrypoint
-from xarray.core import indexing
+from xarray.backends import BackendEntrypoint
 
-from trajscope.checkpoints.base import Checkpoint, Series
-from trajscope.checkpoints.manifest import Manifest, make_manifest
-from trajscope.checkpoints.scan import is_store, known_suffix
+from trajscope.checkpoints.base import Series
+from trajscope.checkpoints.lazy import lazy_weights, shaped
+from trajscope.checkpoints.manifest import make_manifest
+from trajscope.checkpoints.scan import known_suffix, store_reader
+from trajscope.checkpoints.selection import selected
 from trajscope.checkpoints.series import find_series
 from trajscope.checkpoints.weights import Weights, WeightTensor, choose_weights
 from trajscope.errors import OptionError, TrajectoryError, TrajscopeWarning, printable
 from trajscope.schema import ALL_WEIGHTS, STEP, TENSOR, WEIGHT
-
-# Gaps up to here are read through when weights are picked one by one: 16 kB of float32.
-_GAP = 4096
-# Weights of all steps together that are held beside the result while picking.
-_PICKED = 1 << 23
 
 
 def open_trajectory(  # noqa: PLR0913
@@ -95,7 +89,7 @@ def open_trajectory(  # noqa: PLR0913
             f"by={printable(by)!r}: one of 'none', 'layer' and 'tensor' was expected."
         )
     found = find_series(Path(path), run=run, exclude=tuple(exclude), strict=strict)
-    series = _selected(found, steps, burn_in)
+    series = selected(found, steps, burn_in)
     weights = choose_weights(series, include=include, exclude=exclude, strict=strict)
     if len(weights.checkpoints) < 2:
         raise TrajectoryError(
@@ -141,8 +135,7 @@ def tensor(trajectory: xr.Dataset, name: str) -> xr.DataArray:
     shape = tuple(json.loads(str(trajectory["shape"].to_numpy()[position])))
     flat = trajectory["weights"].variable[:, start : start + int(sizes[position])]
     along = {key: c.variable for key, c in trajectory.coords.items() if c.dims == (STEP,)}
-    dims = (STEP, *(f"dim_{i}" for i in range(len(shape))))
-    return xr.DataArray(xr.Variable(dims, _shaped(flat, shape)), coords=along, name=name)
+    return xr.DataArray(shaped(flat, shape), coords=along, name=name)
 
 
 class TrajscopeBackend(BackendEntrypoint):
@@ -185,7 +178,7 @@ class TrajscopeBackend(BackendEntrypoint):
             return False
         folder = Path(filename_or_obj)
         try:
-            if not folder.is_dir() or is_store(folder):
+            if not folder.is_dir() or store_reader(folder) is not None:
                 return False
             entries = list(folder.iterdir())[:200]
             below = (path for entry in entries[:20] if entry.is_dir() for path in entry.iterdir())
@@ -194,47 +187,84 @@ class TrajscopeBackend(BackendEntrypoint):
             return False
 
 
-class TrajectoryArray(BackendArray):
-    """A trajectory as xarray's backends see an array: any outer selection, read on demand."""
+def _dataset(series: Series, weights: Weights, by: str, messages: Sequence[str]) -> xr.Dataset:
+    manifest = make_manifest(series.root, weights, series.store)
+    fingerprint = _fingerprint(series, weights)
+    tensors, checkpoints = weights.tensors, weights.checkpoints
+    numbers = [checkpoint.step for checkpoint in checkpoints]
+    whole = all(isinstance(number, int) for number in numbers)
+    return xr.Dataset(
+        {"weights": lazy_weights(manifest, fingerprint)},
+        coords={
+            STEP: np.array(numbers, np.int64 if whole else np.float64),
+            "path": (STEP, _texts(_path(checkpoint.path) for checkpoint in checkpoints)),
+            TENSOR: _texts(each.name for each in tensors),
+            "row_size": (TENSOR, np.array([each.size for each in tensors], np.int64)),
+            "group": (TENSOR, _texts(_group(each, by) for each in tensors)),
+            "shape": (TENSOR, _texts(json.dumps(each.shape) for each in tensors)),
+            "stored_dtype": (TENSOR, _texts(each.stored_dtype for each in tensors)),
+        },
+        attrs={
+            "source": _path(series.root),
+            "run": _text(series.run),
+            "step_unit": series.step_unit,
+            "step_source": series.step_source,
+            "format": _format(series),
+            "fingerprint": fingerprint,
+            "left_out": [
+                {"name": _text(each.name), "reason": each.reason} for each in weights.left_out
+            ],
+            "skipped": [
+                {"path": each.path, "reason": each.reason}
+                for each in (*series.skipped, *weights.skipped)
+            ],
+            "warnings": list(messages),
+        },
+    )
 
-    def __init__(self, manifest: Manifest, fingerprint: str) -> None:
-        self.manifest = manifest
-        self.fingerprint = fingerprint
-        self.shape = manifest.shape
-        self.dtype = manifest.dtype
 
-    def __dask_tokenize__(self) -> tuple[str, str]:
-        return type(self).__name__, self.fingerprint
-
-    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:  # xarray's own key and array
-        return indexing.explicit_indexing_adapter(
-            key, self.shape, indexing.IndexingSupport.OUTER, self._select
-        )
-
-    def _select(self, key: tuple[Any, ...]) -> Any:
-        rows, columns = (_positions(k, n) for k, n in zip(key, self.shape, strict=True))
-        block = _picked(self.manifest.read, rows, columns, self.dtype)
-        return block[tuple(0 if np.ndim(k) == 0 and not isinstance(k, slice) else ... for k in key)]
+def _group(tensor: WeightTensor, by: str) -> str:
+    if by == "none":
+        return ALL_WEIGHTS
+    return _text(tensor.layer if by == "layer" else tensor.name)
 
 
-class ShapedArray(BackendArray):
-    """Consecutive columns of a (step, weight) variable as (step, *shape), still read on demand."""
+def _texts(values: Iterable[str]) -> NDArray[np.str_]:
+    return np.array([_text(value) for value in values], dtype=np.str_)
 
-    def __init__(self, flat: xr.Variable, shape: tuple[int, ...]) -> None:
-        self.flat = flat
-        self.shape = (flat.shape[0], *shape)
-        self.dtype = flat.dtype
 
-    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:  # xarray's own key and array
-        return indexing.explicit_indexing_adapter(
-            key, self.shape, indexing.IndexingSupport.OUTER, self._select
-        )
+def _path(path: Path) -> str:
+    return _text(path)
 
-    def _select(self, key: tuple[Any, ...]) -> Any:
-        rows, *within = (_positions(k, n) for k, n in zip(key, self.shape, strict=True))
-        columns = np.zeros((1,) * 0, np.int64)
-        for positions, length in zip(within, self.shape[1:], strict=True):
-            columns = columns[..., np.newaxis] * length + positions
-        block = self.flat[rows, columns.ravel()].to_numpy()
-        block = block.reshape(len(rows), *(len(positions) for positions in within))
-        return block[_squeezed(key)]
+
+def _text(value: object) -> str:
+    """A foreign name that can be encoded: bytes that are no UTF-8 are shown as escapes."""
+    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _format(series: Series) -> str:
+    if series.store is not None:
+        return series.store.reader.name
+    readers = {part.reader.name for each in series.checkpoints for part in each.parts}
+    return ", ".join(sorted(readers))
+
+
+def _fingerprint(series: Series, weights: Weights) -> str:
+    """A digest that changes when files are added, removed or written again, or others are chosen.
+
+    Over the run, the steps, the tensors, and each file's relative name, size and time of the last
+    change; contents are not read.
+    """
+    if series.store is not None:
+        files = [
+            (path.relative_to(series.store.path).as_posix(), path.stat())
+            for path in sorted(series.store.path.rglob("*"))
+        ]
+        entries = [(name, status.st_size, status.st_mtime_ns) for name, status in files]
+    else:
+        parts = [part.file for each in weights.checkpoints for part in each.parts]
+        entries = [(file.relative, file.size, file.mtime_ns) for file in parts]
+    steps = [each.step for each in weights.checkpoints]
+    names = [(each.name, each.shape, each.stored_dtype) for each in weights.tensors]
+    content = repr((series.run, entries, steps, names))
+    return hashlib.sha256(content.encode("utf-8", "backslashreplace")).hexdigest()

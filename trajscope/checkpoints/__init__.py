@@ -1,1 +1,1 @@
-"""Which files are a checkpoint, which checkpoints a run, which step each has, which tensors are weights."""
+"""Which files are a checkpoint, which checkpoints a run, which step, which tensors are weights."""

@@ -14,23 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajscope.checkpoints.base import Checkpoint, CheckpointPart, Store
+from trajscope.checkpoints.plan import (
+    Layout,
+    PartPlan,
+    TensorPlace,
+    overlaps,
+    plan_parts,
+    read_stretches,
+)
 from trajscope.checkpoints.sections import Stored
 from trajscope.checkpoints.weights import Weights
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers.base import (
-    Reader,
-    TensorSpec,
-    Values,
-    open_regular,
-    stored_dtype,
-    widened,
-    widened_dtype,
-)
-
-# Below this a gap between two tensors costs less to read than another call.
-_WHOLE_BYTES = 256 << 10
+from trajscope.readers.base import TensorSpec, Values, open_regular, widened_dtype
 
 Rows = NDArray[np.intp]
+Indices = NDArray[np.unsignedinteger]
 
 
 class Manifest(Protocol):
@@ -46,27 +44,6 @@ class Manifest(Protocol):
 
     def read(self, rows: Rows, start: int, stop: int) -> Values:
         """Weights ``start:stop`` at the step indices `rows`, in their order: (step, weight)."""
-
-
-@dataclass(frozen=True)
-class TensorPlace:
-    """Where one tensor lies in a checkpoint.
-
-    `spec.offset` counts from the first plain tensor of the file, so that files whose headers
-    differ in length share one layout.
-    """
-
-    part: int
-    name: str
-    spec: TensorSpec
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The places of all tensors, shared by the checkpoints in which they are the same."""
-
-    places: tuple[TensorPlace, ...]
-    readers: tuple[Reader, ...]
 
 
 @dataclass(frozen=True)
@@ -92,12 +69,12 @@ class FileManifest:
     dtype: np.dtype[np.floating]
     starts: NDArray[np.int64]
     layouts: tuple[Layout, ...]
-    layout_of: NDArray[np.int32]
-    first_file: NDArray[np.int64]
+    layout_of: Indices
+    first_file: Indices
     paths: NDArray[np.bytes_]
-    sizes: NDArray[np.int64]
+    sizes: Indices
     mtimes_ns: NDArray[np.int64]
-    bases: NDArray[np.int64]
+    bases: Indices
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -120,17 +97,20 @@ class FileManifest:
             A file is gone, unreadable, or not as it was when the trajectory was opened.
         """
         block = np.empty((len(rows), max(stop - start, 0)), self.dtype)
-        plans: dict[int, list[_PartPlan]] = {}
-        for row, out in zip(rows.tolist(), block, strict=True):
-            layout = int(self.layout_of[row])
+        plans: dict[int, list[PartPlan]] = {}
+        layouts, files = self.layout_of[rows].tolist(), self.first_file[rows].tolist()
+        for layout, file, out in zip(layouts, files, block, strict=True):
             if layout not in plans:
-                plans[layout] = _plan(self.layouts[layout], self.starts, start, stop, self.dtype)
+                plans[layout] = plan_parts(
+                    self.layouts[layout], self.starts, start, stop, self.dtype
+                )
             for plan in plans[layout]:
-                self._read_part(int(self.first_file[row]) + plan.part, plan, layout, out)
+                self._read_part(file + plan.part, plan, layout, out)
         return block
 
-    def _read_part(self, file: int, plan: "_PartPlan", layout: int, out: Values) -> None:
-        path = Path(self.root, os.fsdecode(self.paths[file]))
+    def _read_part(self, file: int, plan: PartPlan, layout: int, out: Values) -> None:
+        # A Path takes longer to make than a small block to read.
+        path = f"{self.root}/{os.fsdecode(self.paths[file])}"
         descriptor = _open(path)
         try:
             status = os.fstat(descriptor)
@@ -138,7 +118,7 @@ class FileManifest:
                 raise _changed(path, f"{self.sizes[file]} bytes", f"{status.st_size} bytes")
             if status.st_mtime_ns != self.mtimes_ns[file]:
                 self._check_header(path, file, plan.part, layout)
-            _read_stretches(descriptor, path, plan, int(self.bases[file]), out)
+            read_stretches(descriptor, path, plan, int(self.bases[file]), out)
         except OSError as error:
             raise CheckpointError(
                 f"{printable(path)} cannot be read: {error.strerror}. Is the disk in order?"
@@ -146,11 +126,11 @@ class FileManifest:
         finally:
             os.close(descriptor)
         for piece in plan.pieces:
-            out[piece.out] = plan.reader.read_range(path, piece.spec, piece.start, piece.stop)
+            out[piece.out] = plan.reader.read_range(Path(path), piece.spec, piece.start, piece.stop)
 
-    def _check_header(self, path: Path, file: int, part: int, layout: int) -> None:
+    def _check_header(self, path: str, file: int, part: int, layout: int) -> None:
         """Refuse a file that was written again with its tensors elsewhere."""
-        tensors = self.layouts[layout].readers[part].read_header(path).tensors
+        tensors = self.layouts[layout].readers[part].read_header(Path(path)).tensors
         for place in self.layouts[layout].places:
             if place.part == part:
                 spec = tensors.get(place.name)
@@ -178,7 +158,7 @@ class StoreManifest:
         """Weights ``start:stop`` at the step indices `rows`, in their order: (step, weight)."""
         block = np.empty((len(rows), max(stop - start, 0)), self.dtype)
         reader, path = self.store.reader, self.store.path
-        for tensor, lo, hi in _overlaps(self.starts, start, stop):
+        for tensor, lo, hi in overlaps(self.starts, start, stop):
             first = int(self.starts[tensor])
             name = self.names[tensor]
             block[:, lo - start : hi - start] = reader.read_block(
@@ -223,13 +203,18 @@ def _file_manifest(
         dtype=dtype,
         starts=starts,
         layouts=tuple(layouts),
-        layout_of=np.array(layout_of, np.int32),
-        first_file=np.array(first_file[:-1], np.int64),
+        layout_of=_narrow(layout_of),
+        first_file=_narrow(first_file[:-1]),
         paths=np.array([os.fsencode(part.file.relative) for part in parts]),
-        sizes=np.array([part.file.size for part in parts], np.int64),
+        sizes=_narrow([part.file.size for part in parts]),
         mtimes_ns=np.array([part.file.mtime_ns for part in parts], np.int64),
-        bases=np.array(bases, np.int64),
+        bases=_narrow(bases),
     )
+
+
+def _narrow(numbers: Sequence[int]) -> Indices:
+    """Non-negative numbers in the narrowest dtype, since a manifest travels to every worker."""
+    return np.array(numbers, np.min_scalar_type(max(numbers, default=0)))
 
 
 def _layout(checkpoint: Checkpoint, stored: Sequence[Stored]) -> tuple[Layout, list[int]]:
@@ -257,120 +242,7 @@ def _position(spec: TensorSpec) -> tuple[object, ...]:
     return spec.shape, spec.dtype, spec.offset, () if plain else spec.locator
 
 
-@dataclass(frozen=True)
-class _Stretch:
-    """Elements that lie side by side in a file and in the block: ``block[out]``."""
-
-    offset: int
-    n_bytes: int
-    stored: np.dtype[np.generic]
-    out: slice
-    as_is: bool
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """Elements of one tensor that only its reader can find."""
-
-    spec: TensorSpec
-    start: int
-    stop: int
-    out: slice
-
-
-@dataclass(frozen=True)
-class _PartPlan:
-    """What to read from one file of a checkpoint."""
-
-    part: int
-    reader: Reader
-    stretches: tuple[_Stretch, ...]
-    pieces: tuple[_Piece, ...]
-    span: tuple[int, int] | None
-
-
-def _overlaps(
-    starts: NDArray[np.int64], start: int, stop: int
-) -> list[tuple[int, int, int]]:
-    """Tensors that overlap weights ``start:stop``, with the first and last weight of the overlap."""
-    first = int(np.searchsorted(starts, start, side="right")) - 1
-    last = int(np.searchsorted(starts, stop, side="left"))
-    return [
-        (tensor, max(start, int(starts[tensor])), min(stop, int(starts[tensor + 1])))
-        for tensor in range(first, last)
-        if start < stop
-    ]
-
-
-def _plan(
-    layout: Layout,
-    starts: NDArray[np.int64],
-    start: int,
-    stop: int,
-    dtype: np.dtype[np.floating],
-) -> list[_PartPlan]:
-    """What to read from each file for weights ``start:stop``."""
-    stretches: dict[int, list[_Stretch]] = {}
-    pieces: dict[int, list[_Piece]] = {}
-    for tensor, lo, hi in _overlaps(starts, start, stop):
-        place, first = layout.places[tensor], int(starts[tensor])
-        out = slice(lo - start, hi - start)
-        stored = stored_dtype(place.spec.dtype)
-        if place.spec.offset is None or stored is None:
-            pieces.setdefault(place.part, []).append(
-                _Piece(place.spec, lo - first, hi - first, out)
-            )
-            continue
-        offset = place.spec.offset + (lo - first) * stored.itemsize
-        stretches.setdefault(place.part, []).append(
-            _Stretch(offset, (hi - lo) * stored.itemsize, stored, out, stored == dtype)
-        )
-    plans = []
-    for part in sorted(stretches.keys() | pieces.keys()):
-        joined = _joined(stretches.get(part, []))
-        plans.append(
-            _PartPlan(
-                part,
-                layout.readers[part],
-                tuple(joined),
-                tuple(pieces.get(part, ())),
-                _common_span(joined),
-            )
-        )
-    return plans
-
-
-def _joined(stretches: Sequence[_Stretch]) -> list[_Stretch]:
-    """Neighbours in the block that are neighbours in the file too, as one."""
-    joined: list[_Stretch] = []
-    for stretch in stretches:
-        last = joined[-1] if joined else None
-        if (
-            last is not None
-            and last.stored == stretch.stored
-            and last.offset + last.n_bytes == stretch.offset
-            and last.out.stop == stretch.out.start
-        ):
-            joined[-1] = replace(
-                last,
-                n_bytes=last.n_bytes + stretch.n_bytes,
-                out=slice(last.out.start, stretch.out.stop),
-            )
-        else:
-            joined.append(stretch)
-    return joined
-
-
-def _common_span(stretches: Sequence[_Stretch]) -> tuple[int, int] | None:
-    """First and last byte of several stretches where reading all between them is cheaper."""
-    if len(stretches) < 2:
-        return None
-    first = min(stretch.offset for stretch in stretches)
-    last = max(stretch.offset + stretch.n_bytes for stretch in stretches)
-    return (first, last) if last - first <= _WHOLE_BYTES else None
-
-
-def _open(path: Path) -> int:
+def _open(path: str) -> int:
     try:
         return open_regular(path)
     except CheckpointError as error:
@@ -383,47 +255,9 @@ def _open(path: Path) -> int:
         raise
 
 
-def _changed(path: Path, expected: str, found: str) -> CheckpointError:
+def _changed(path: str, expected: str, found: str) -> CheckpointError:
     return CheckpointError(
-        f"{printable(path)} was written again after the trajectory was opened: {printable(expected)} "
-        f"expected, {found} found. Open the trajectory again once the training has finished."
+        f"{printable(path)} was written again after the trajectory was opened: "
+        f"{printable(expected)} expected, {found} found. "
+        "Open the trajectory again once the training has finished."
     )
-
-
-def _read_stretches(
-    descriptor: int, path: Path, plan: _PartPlan, base: int, out: Values
-) -> None:
-    if plan.span is not None:
-        first, last = plan.span
-        buffer = np.empty(last - first, np.uint8)
-        _fill(descriptor, path, buffer, base + first)
-        for stretch in plan.stretches:
-            raw = buffer[stretch.offset - first : stretch.offset - first + stretch.n_bytes]
-            _put(raw, stretch, out)
-        return
-    for stretch in plan.stretches:
-        if stretch.as_is:
-            _fill(descriptor, path, out[stretch.out].view(np.uint8), base + stretch.offset)
-        else:
-            raw = np.empty(stretch.n_bytes, np.uint8)
-            _fill(descriptor, path, raw, base + stretch.offset)
-            _put(raw, stretch, out)
-
-
-def _put(raw: NDArray[np.uint8], stretch: _Stretch, out: Values) -> None:
-    # Stored numbers need not lie at a multiple of their size, which a view would demand.
-    values = np.frombuffer(raw, stretch.stored)
-    out[stretch.out] = values if stretch.as_is else widened(values)
-
-
-def _fill(descriptor: int, path: Path, buffer: NDArray[np.uint8], offset: int) -> None:
-    """Read until `buffer` is full: one call may return less than was asked for."""
-    view = memoryview(buffer)
-    while view:
-        count = os.preadv(descriptor, [view], offset)
-        if count == 0:
-            raise CheckpointError(
-                f"{printable(path)} ends early: {len(view)} bytes are missing at byte {offset}. "
-                "It may be being written; leave it out with --exclude, or wait."
-            )
-        view, offset = view[count:], offset + count

@@ -1,4 +1,4 @@
-"""File names read as patterns: ``epoch=3-step=40.ckpt`` is ``epoch=*-step=*.ckpt`` with 3 and 40."""
+"""File names as patterns: ``epoch=3-step=40.ckpt`` is ``epoch=*-step=*.ckpt`` with 3 and 40."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 # Longer digit strings are hashes or time stamps in nanoseconds; they stay part of the text.
 _NUMBER = re.compile(r"(?<!\d)\d{1,15}(?:\.\d{1,15})?(?!\d)", re.ASCII)
 _TAG_BEFORE = re.compile(r"([a-z]+)[^a-z]*$")
-_TAG_AFTER = re.compile(r"[-_ ]?(steps?|iters?|iterations?|epochs?)(?![a-z])")
+_TAG_AFTER = re.compile(r"[-_ ]?(steps?|iters?|iterations?|epochs?)(?![a-z])(?!\W?_?\d)")
 # Lightning appends -v1, -v2 to a second file of the same step.
 _REPEAT = re.compile(r"-v\d{1,4}$", re.ASCII)
 
@@ -16,7 +16,19 @@ _TAGS = {
     EPOCH: ("epoch", "epochs", "ep"),
     CHECKPOINT: ("checkpoint", "checkpoints", "ckpt", "ckpts", "chkpt", "snapshot", "save"),
     RUN: ("version", "seed", "run", "trial", "fold", "exp", "experiment", "job", "rank", "replica"),
-    METRIC: ("loss", "acc", "accuracy", "score", "auc", "ppl", "error", "err", "reward", "val", "lr"),
+    METRIC: (
+        "loss",
+        "acc",
+        "accuracy",
+        "score",
+        "auc",
+        "ppl",
+        "error",
+        "err",
+        "reward",
+        "val",
+        "lr",
+    ),
 }
 _KIND = {word: kind for kind, words in _TAGS.items() for word in words}
 # "valloss" and "trainstep" are written together often enough; short words end too many others.

@@ -35,7 +35,11 @@ def find_candidates(found: Scan) -> list[Candidate]:
         suffix = known_suffix(file.relative)
         match = _SHARD.fullmatch(file.relative[: len(file.relative) - len(suffix)])
         if match is None:
-            candidates.append(_single(file, suffix))
+            single = _single(file, suffix)
+            if single is None:
+                found.skip(file.relative, "by its content no checkpoint")
+            else:
+                candidates.append(single)
         else:
             shards.setdefault((match["stem"], match["total"], suffix), []).append(file)
     indexed = {index.relative[: -len(INDEX_SUFFIX)] for index in found.indexes}
@@ -47,27 +51,30 @@ def find_candidates(found: Scan) -> list[Candidate]:
     return candidates
 
 
-def _single(file: FoundFile, suffix: str) -> Candidate:
+def _single(file: FoundFile, suffix: str) -> Candidate | None:
+    """The candidate of one file; `None` where its ending says little and its content is another."""
     name = read_name(file.relative, suffix)
     try:
-        return Candidate(file.path, file.relative, name, (_part(file),))
+        reader = reader_for(file.path)
+        if reader is None:
+            return None
+        part = CheckpointPart(file, reader, reader.read_header(file.path))
     except CheckpointError as error:
         return Candidate(file.path, file.relative, name, damage=str(error))
+    return Candidate(file.path, file.relative, name, (part,))
 
 
-def _part(file: FoundFile) -> CheckpointPart:
+def _shard(file: FoundFile) -> CheckpointPart:
     reader = reader_for(file.path)
     if reader is None:
         raise CheckpointError(
-            f"{printable(file.path)} is not what its ending promises: a checkpoint was expected, "
-            "but no known format begins like this. Leave it out with --exclude."
+            f"{printable(file.path)} should be a shard of a checkpoint, but its content is none. "
+            "Leave it out with --exclude."
         )
     return CheckpointPart(file, reader, reader.read_header(file.path))
 
 
-def _by_index(
-    index: FoundFile, by_path: Mapping[str, FoundFile]
-) -> tuple[Candidate, list[str]]:
+def _by_index(index: FoundFile, by_path: Mapping[str, FoundFile]) -> tuple[Candidate, list[str]]:
     """The checkpoint that an index of shards describes, and the files that belong to it."""
     relative = index.relative[: -len(INDEX_SUFFIX)]
     folder = PurePosixPath(relative).parent
@@ -90,7 +97,7 @@ def _by_index(
                 f"had, first {printable(missing[0])}. Copy them, or leave it out with --exclude."
             )
         parts = [
-            _restricted(_part(by_path[member]), [n for n, s in weight_map.items() if s == shard])
+            _restricted(_shard(by_path[member]), [n for n, s in weight_map.items() if s == shard])
             for member, shard in zip(members, shards, strict=True)
         ]
     except CheckpointError as error:
@@ -130,7 +137,8 @@ def _restricted(part: CheckpointPart, names: Iterable[str]) -> CheckpointPart:
     if missing:
         raise CheckpointError(
             f"{printable(part.file.path)} should hold the tensor {printable(missing[0])!r} by its "
-            "index, but does not. Were shards of two checkpoints mixed? Leave it out with --exclude."
+            "index, but does not. Were shards of two checkpoints mixed? "
+            "Leave it out with --exclude."
         )
     kept = {name: spec for name, spec in tensors.items() if name in wanted}
     return CheckpointPart(part.file, part.reader, Header(kept, part.header.metadata))
@@ -143,12 +151,12 @@ def _without_index(stem: str, total: int, suffix: str, files: list[FoundFile]) -
     first = files[0]
     if len(files) != total:
         damage = (
-            f"{printable(first.path)} is one of {total} shards, but {len(files)} of them are there. "
-            "Copy the others, or leave it out with --exclude."
+            f"{printable(first.path)} is one of {total} shards, but {len(files)} of them are "
+            "there. Copy the others, or leave it out with --exclude."
         )
         return Candidate(first.path, first.relative, name, damage=damage)
     try:
-        parts = tuple(_part(file) for file in files)
+        parts = tuple(_shard(file) for file in files)
     except CheckpointError as error:
         return Candidate(first.path, first.relative, name, damage=str(error))
     return Candidate(Path(first.path).parent, relative, name, parts)

@@ -226,5 +226,3 @@ def _group_pattern(group: list[Candidate]) -> str:
         if i != slot and len({c.name.numbers[i].value for c in group}) == 1
     }
     return filled(first, fixed)
-
-

@@ -9,9 +9,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from trajscope.checkpoints.base import FoundFile, Skipped
-from trajscope.errors import TrajectoryError, printable
+from trajscope.errors import CheckpointError, TrajectoryError, printable
 from trajscope.readers import READERS, STORE_READERS
-from trajscope.readers.base import StoreReader
+from trajscope.readers.base import StoreReader, open_regular
 
 MAX_DEPTH = 8
 MAX_ENTRIES = 1_000_000
@@ -22,11 +22,14 @@ _SIDECARS = re.compile(
     r"(optimizer|optim|scheduler|lr_scheduler|rng|rng_state|random_states|scaler|sampler"
     r"|dl_state_dict|training_args)([-_.\d]|$)|.*optim_states\."
 )
-_UNFINISHED = re.compile(r"\.?tmp[-_.].*|\.tmp.*|.*[-_.]tmp(-\d+)?|.*\.orbax-checkpoint-tmp.*|.*\.part")
+_UNFINISHED = re.compile(
+    r"\.?tmp[-_.].*|\.tmp.*|.*[-_.]tmp(-\d+)?|.*\.orbax-checkpoint-tmp.*|.*\.part"
+)
 _OTHER_FORMATS = (
     ".h5", ".hdf5", ".keras", ".msgpack", ".distcp", ".gguf", ".npy", ".pkl", ".pickle",
 )  # fmt: skip
-_STORE_MARKS = frozenset({"zarr.json", ".zgroup", ".zarray", ".zmetadata"})
+# Attributes come first in the metadata of a group, before the copies of its members' metadata.
+_ATTRIBUTES_BYTES = 64 << 10
 
 
 @dataclass
@@ -84,11 +87,6 @@ def known_suffix(name: str) -> str:
     return max(endings, key=len, default="")
 
 
-def is_store(folder: Path) -> bool:
-    """Whether a folder is a store of arrays, so that its files are nobody else's."""
-    return any((folder / mark).exists() for mark in _STORE_MARKS)
-
-
 def _walk(
     found: Scan, folder: Path, relative: str, depth: int
 ) -> Iterator[tuple["os.DirEntry[str]", str]]:
@@ -113,16 +111,28 @@ def _enters(found: Scan, folder: Path, relative: str, depth: int) -> bool:
         found.skip(relative, "a temporary name: it is still being written, or was given up")
     elif _excluded(found, relative):
         pass
-    elif is_store(folder):
-        reader = store_reader(folder)
-        if reader is None:
-            found.skip(relative, "a store of arrays without a step axis")
+    elif (reader := store_reader(folder)) is not None:
+        if _is_result(folder):
+            found.skip(relative, "a result of trajscope")
         else:
             found.stores.append((folder, reader))
     elif depth > MAX_DEPTH:
         found.skip(relative, f"more than {MAX_DEPTH} folders deep")
     else:
         return not name.startswith(".")
+    return False
+
+
+def _is_result(folder: Path) -> bool:
+    """Whether a store is what trajscope itself wrote, which lies beside checkpoints easily."""
+    for name in ("zarr.json", ".zattrs"):
+        try:
+            descriptor = open_regular(folder / name)
+        except CheckpointError:
+            continue
+        with open(descriptor, "rb") as file:
+            if b'"trajscope"' in file.read(_ATTRIBUTES_BYTES):
+                return True
     return False
 
 

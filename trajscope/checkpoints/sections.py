@@ -49,11 +49,11 @@ _OTHER_SECTIONS = (
 _PREFIXES = ("module.", "_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 _WRAPPERS = re.compile(r"(?<=\.)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 _COUNTED = frozenset({"n_averaged"})
+# With an underscore for the dot where names had to be identifiers: "bn1_running_mean".
+_STATISTIC = re.compile(
+    r"(.*_)?(running_mean|running_var|moving_mean|moving_variance|num_batches_tracked)"
+)
 _LEAVES = {
-    **dict.fromkeys(
-        ("running_mean", "running_var", "moving_mean", "moving_variance", "num_batches_tracked"),
-        "a running statistic of the data, not a weight",
-    ),
     **dict.fromkeys(
         ("n_averaged", "step", "global_step", "iteration", "iter", "iter_num", "epoch"),
         "a counter, not a weight",
@@ -125,25 +125,31 @@ def _sorted_out(
 ) -> Selection:
     kept: dict[str, Stored] = {}
     left: dict[str, str] = {}
+    counted: dict[str, str] = {}
     elsewhere: Counter[tuple[str, str]] = Counter()
     for raw, stored in arrays.items():
         name = names[raw]
         included = choice.included(name, stored)
         excluded = choice.excluded(name, stored)
         if not _in_section(raw, choice.section) and not included:
-            elsewhere[_section(raw), _why_not_section(raw)] += 1
+            if _section(raw):
+                elsewhere[_section(raw), _why_not_section(raw)] += 1
+            else:
+                left[name] = _why_not(raw, name, stored.spec) or "beside the model's section"
         elif excluded:
             left[name] = f"left out by the pattern {printable(excluded)!r}"
-        elif why := _why_never(stored.spec):
-            left[name] = why
         elif choice.include and not included:
             left[name] = "not matched by --include"
         elif not included and (why := _why_not(raw, name, stored.spec)):
             left[name] = why
-        elif raw in tied and tied[raw] in arrays:
-            left[name] = f"shares its memory with {printable(names[tied[raw]])}, counted once"
+        elif why := _why_never(stored.spec):
+            left[name] = why
+        elif tied.get(raw) in counted:
+            left[name] = f"shares its memory with {printable(counted[tied[raw]])}, counted once"
         else:
             kept[name] = stored
+            if raw in tied:
+                counted[tied[raw]] = name
     for (section, reason), count in elsewhere.items():
         left[f"{section}/*"] = f"{reason} ({count} array{'' if count == 1 else 's'})"
     return kept, left
@@ -157,10 +163,12 @@ def _why_never(spec: TensorSpec) -> str:
 
 
 def _why_not(raw: str, name: str, spec: TensorSpec) -> str:
-    """Why a floating-point array is no weight, by its role and name."""
+    """Why an array is no weight, by its role and name."""
     if spec.role == "buffer":
         return "a buffer, not a parameter"
     leaf = re.split(r"[./]", raw)[-1]
+    if _STATISTIC.fullmatch(leaf):
+        return "a running statistic of the data, not a weight"
     if leaf in _LEAVES:
         return _LEAVES[leaf]
     if leaf.endswith("mask") or leaf == "masked_bias":
@@ -207,7 +215,7 @@ def _trainers(section: str) -> str:
 def _shown_names(
     arrays: Mapping[str, Stored], section: str | None, *, unwrap: bool
 ) -> dict[str, str]:
-    """For each stored name the one that is shown: without section, and without wrappers' prefixes."""
+    """For each stored name the one that is shown: without section and wrappers' prefixes."""
     inside = {
         raw: raw[len(section) + 1 :] if section else raw
         for raw in arrays
@@ -233,13 +241,10 @@ def _common_prefix(names: Sequence[str]) -> str:
 
 
 def _ties(arrays: Mapping[str, Stored], section: str | None) -> dict[str, str]:
-    """For each array that shares the memory of an earlier one, the stored name of that one."""
+    """For each array of the model that names its memory, the first one there."""
     first: dict[tuple[int, str], str] = {}
-    ties = {}
-    for raw, stored in arrays.items():
-        if not stored.spec.storage or not _in_section(raw, section):
-            continue
-        original = first.setdefault((stored.part, stored.spec.storage), raw)
-        if original != raw:
-            ties[raw] = original
-    return ties
+    return {
+        raw: first.setdefault((stored.part, stored.spec.storage), raw)
+        for raw, stored in arrays.items()
+        if stored.spec.storage and _in_section(raw, section)
+    }

@@ -62,7 +62,7 @@ def find_series(
         )
     found = scan(root, tuple(exclude))
     runs, skipped = _find_runs(found)
-    stores = {path.relative_to(root).as_posix(): (path, reader) for path, reader in found.stores}
+    stores = _readable_stores(found)
     if stores and (not runs or run in stores):
         return _one_of_the_stores(root, stores, run, found)
     if not runs:
@@ -70,6 +70,20 @@ def find_series(
     # A store beside files is one more run to choose from.
     listed = [*runs, *(Run(name, name, "", ()) for name in stores)]
     return _series_of(choose_run(listed, run, root), listed, found, skipped, strict=strict)
+
+
+def _readable_stores(found: Scan) -> dict[str, tuple[Path, StoreReader]]:
+    """The stores below the folder that are trajectories, by relative path; others are skipped."""
+    stores = {}
+    for path, reader in found.stores:
+        relative = path.relative_to(found.root).as_posix()
+        try:
+            reader.read_header(path)
+        except CheckpointError as error:
+            found.skip(relative, str(error))
+        else:
+            stores[relative] = (path, reader)
+    return stores
 
 
 def _find_runs(found: Scan) -> tuple[list[Run], list[Skipped]]:
@@ -146,22 +160,26 @@ def _one_per_step(
         by_step[step].append(candidate)
     kept, skipped, differing = [], [], []
     for step, group in sorted(by_step.items()):
-        *older, newest = sorted(group, key=_age)
-        kept.append(Checkpoint(step, newest.path, newest.relative, newest.parts))
-        for other in older:
-            if _same_content(other, newest):
-                reason = f"a copy of {printable(newest.relative)}"
+        newest = max(group, key=_age)
+        copies = [each for each in group if each is newest or _same_content(each, newest)]
+        taken = min(copies, key=lambda each: (len(each.relative), each.relative))
+        kept.append(Checkpoint(step, taken.path, taken.relative, taken.parts))
+        for other in group:
+            if other is taken:
+                continue
+            if other in copies:
+                reason = f"a copy of {printable(taken.relative)}"
             else:
-                reason = f"step {step} again; {printable(newest.relative)} was written later"
-                differing.append((step, other, newest))
+                reason = f"step {step} again; {printable(taken.relative)} was written later"
+                differing.append((step, other, taken))
             skipped.append(Skipped(printable(other.relative), reason))
     if not differing:
         return kept, skipped, []
-    step, other, newest = differing[0]
+    step, other, taken = differing[0]
     message = (
         f"{len(differing)} checkpoint{'s' if len(differing) > 1 else ''} repeat a step with other "
         f"weights, first step {step} in {printable(other.relative)} and "
-        f"{printable(newest.relative)}; "
+        f"{printable(taken.relative)}; "
     )
     if strict:
         raise TrajectoryError(message + "one per step was expected. Leave one out with --exclude.")

@@ -65,7 +65,9 @@ def find_steps(candidates: Sequence[Candidate], root: Path) -> Steps:
     TrajectoryError
         No source knows the step of every checkpoint.
     """
-    sources = [source for source in _sources(candidates) if any(v is not None for v in source.values)]
+    sources = [
+        source for source in _sources(candidates) if any(v is not None for v in source.values)
+    ]
     complete = [source for source in sources if source.complete]
     if not complete:
         raise TrajectoryError(
@@ -82,7 +84,11 @@ def find_steps(candidates: Sequence[Candidate], root: Path) -> Steps:
 
 
 def step_slot(names: Sequence[Name]) -> int | None:
-    """Which number of a shared pattern is the step: tagged step, then epoch, then the last that changes."""
+    """Position of the number that is the step in names of one pattern, or `None`.
+
+    The last one after a word for steps, else after a word for epochs, else the last that changes
+    and is no metric.
+    """
     if not names[0].numbers:
         return None
     kinds = [number.kind for number in names[0].numbers]
@@ -113,7 +119,9 @@ def _name_sources(names: Sequence[Name]) -> list[_Source]:
         if kind in kinds:
             slot = len(kinds) - 1 - kinds[::-1].index(kind)
             values = tuple(name.numbers[slot].value for name in names)
-            sources.append(_Source(f"number after '{kind}' in the name", kind, values, in_name=True))
+            sources.append(
+                _Source(f"number after '{kind}' in the name", kind, values, in_name=True)
+            )
     slot_or_none = step_slot(names)
     if not sources and slot_or_none is not None:
         numbers = tuple(name.numbers[slot_or_none].value for name in names)

@@ -1,11 +1,12 @@
-"""Which arrays of a series are weights: the same ones at every checkpoint, the rest with a reason."""
+"""Which arrays of a series are weights: the same at every checkpoint, the rest with a reason."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from trajscope.checkpoints.base import Checkpoint, Series, Skipped
+from trajscope.checkpoints.common import Outline, agreeing, changed_tensors, usual_shapes
 from trajscope.checkpoints.sections import LeftOut, Stored, select
 from trajscope.errors import OptionError, TrajectoryError, printable
 from trajscope.readers.base import TensorSpec
@@ -59,15 +60,6 @@ class Weights:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Outline:
-    """Checkpoints that hold arrays of the same names, shapes and dtypes."""
-
-    checkpoints: list[Checkpoint]
-    kept: Mapping[str, Stored]
-    left_out: Mapping[str, str]
-
-
 def layer_of(name: str) -> str:
     """The name of the layer a tensor belongs to: up to its last dot or slash, or all of it."""
     cut = max(name.rfind("."), name.rfind("/"))
@@ -105,21 +97,21 @@ def choose_weights(
     """
     outlines = _outlines(series, tuple(include), tuple(exclude))
     _check_globs(outlines, series, include, exclude)
-    usual = _usual_shapes(outlines)
+    usual = usual_shapes(outlines)
     if not usual:
         raise TrajectoryError(_nothing_left(outlines, series))
-    native = [o for o in outlines if 2 * _agreeing(o, usual) >= len(usual)]
+    native = [o for o in outlines if 2 * agreeing(o, usual) >= len(usual)]
     foreign = [o for o in outlines if o not in native]
     skipped = [
         Skipped(
             printable(checkpoint.relative),
-            f"it shares {_agreeing(outline, usual)} of the {len(usual)} tensors that most "
+            f"it shares {agreeing(outline, usual)} of the {len(usual)} tensors that most "
             "checkpoints hold: another model?",
         )
         for outline in foreign
         for checkpoint in outline.checkpoints
     ]
-    changes = _changes(native, usual)
+    changes = changed_tensors(native, usual)
     names = [name for name in usual if name not in changes]
     warnings = _change_warnings(changes)
     if skipped:
@@ -142,9 +134,7 @@ def choose_weights(
     return replace(weights, skipped=tuple(skipped), warnings=tuple(warnings))
 
 
-def _outlines(
-    series: Series, include: tuple[str, ...], exclude: tuple[str, ...]
-) -> list[_Outline]:
+def _outlines(series: Series, include: tuple[str, ...], exclude: tuple[str, ...]) -> list[Outline]:
     """Checkpoints grouped by what their headers list, the largest group first."""
     groups: dict[tuple[object, ...], list[Checkpoint]] = defaultdict(list)
     # Readers share the table of tensors between files with equal headers.
@@ -161,7 +151,7 @@ def _outlines(
     members = sorted(groups.values(), key=len, reverse=True)
     selected = select([_arrays(series, group[0]) for group in members], include, exclude)
     return [
-        _Outline(group, kept, left) for group, (kept, left) in zip(members, selected, strict=True)
+        Outline(group, kept, left) for group, (kept, left) in zip(members, selected, strict=True)
     ]
 
 
@@ -179,7 +169,7 @@ def _arrays(series: Series, checkpoint: Checkpoint) -> dict[str, Stored]:
 
 
 def _check_globs(
-    outlines: Sequence[_Outline], series: Series, include: Sequence[str], exclude: Sequence[str]
+    outlines: Sequence[Outline], series: Series, include: Sequence[str], exclude: Sequence[str]
 ) -> None:
     names = {
         spelling
@@ -196,54 +186,6 @@ def _check_globs(
                     f"{'' if option == '--include' else ' and no file'} of "
                     f"{printable(series.root)}. Tensors there: {_listed(sorted(names))}"
                 )
-
-
-def _usual_shapes(outlines: Sequence[_Outline]) -> dict[str, tuple[int, ...]]:
-    """Each tensor that more than half of the checkpoints hold, with its most frequent shape."""
-    total = sum(len(outline.checkpoints) for outline in outlines)
-    shapes: dict[str, Counter[tuple[int, ...]]] = defaultdict(Counter)
-    for outline in outlines:
-        for name, stored in outline.kept.items():
-            shapes[name][stored.spec.shape] += len(outline.checkpoints)
-    return {
-        name: counts.most_common(1)[0][0]
-        for name, counts in shapes.items()
-        if 2 * counts.total() > total
-    }
-
-
-def _agreeing(outline: _Outline, usual: Mapping[str, tuple[int, ...]]) -> int:
-    return sum(
-        1
-        for name, shape in usual.items()
-        if name in outline.kept and outline.kept[name].spec.shape == shape
-    )
-
-
-def _changes(
-    outlines: Sequence[_Outline], usual: Mapping[str, tuple[int, ...]]
-) -> dict[str, str]:
-    """For each tensor that is not the same at every checkpoint, where it differs and how."""
-    changes: dict[str, str] = {}
-    for outline in outlines:
-        first = min(outline.checkpoints, key=lambda checkpoint: checkpoint.step)
-        where = f"at step {first.step} ({printable(first.relative)})"
-        for name, shape in usual.items():
-            stored = outline.kept.get(name)
-            if stored is None and name in outline.left_out:
-                changes.setdefault(name, f"{where}: {outline.left_out[name]}")
-            elif stored is None:
-                changes.setdefault(name, f"missing {where}")
-            elif stored.spec.shape != shape:
-                changes.setdefault(
-                    name, f"shape {stored.spec.shape} {where}, but {shape} at most steps"
-                )
-        for name, stored in outline.kept.items():
-            if name not in usual:
-                changes.setdefault(
-                    name, f"shape {stored.spec.shape} {where}, but missing at most steps"
-                )
-    return changes
 
 
 def _change_warnings(changes: Mapping[str, str]) -> list[str]:
@@ -266,7 +208,7 @@ def _by_layer(names: Sequence[str]) -> list[str]:
 
 def _assembled(
     series: Series,
-    outlines: Sequence[_Outline],
+    outlines: Sequence[Outline],
     names: Sequence[str],
     changes: Mapping[str, str],
 ) -> Weights:
@@ -294,7 +236,7 @@ def _assembled(
     )
 
 
-def _nothing_left(outlines: Sequence[_Outline], series: Series) -> str:
+def _nothing_left(outlines: Sequence[Outline], series: Series) -> str:
     kept = sorted({name for outline in outlines for name in outline.kept})
     if kept:
         return (

@@ -38,7 +38,8 @@ def autocorrelation_moments(weights: NDArray[np.floating]) -> dict[str, Floats]:
     for columns in column_pieces(weights):
         piece = weights[:, columns]
         products = _lagged_products(piece, scratch)
-        if not squares_are_safe(products[0]):
+        # Products are squared once more below.
+        if not squares_are_safe(np.square(products[0])):
             products = _lagged_products(scaled_by_largest(piece - piece[0])[0], scratch)
         moves = products[0] > 0
         inverse = np.where(moves, 1 / np.where(moves, products[0], 1), 0)

@@ -1,12 +1,16 @@
 """Principal components of a trajectory, by whichever small matrix is at hand."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
 from trajscope.kernels.gram import Floats
+
+_SKETCHED_AT_ONCE: Final = 256
+"""Weights copied at a time: enough for the products to cost more than adding them up."""
 
 
 @dataclass(frozen=True)
@@ -123,17 +127,33 @@ def sketch_of_gram(weights: NDArray[np.floating], test_matrix: NDArray[np.floati
     ----------
     weights : (step, weight)
     test_matrix : (step, column)
-        Standard normal numbers, the same for every block.
+        Orthonormal columns in random directions, the same for every block.
 
     Returns
     -------
     (step, column)
+
+    Notes
+    -----
+    The product is taken in the dtype of the weights, scaled by a power of two to a largest
+    displacement near 1, so that no square overflows or vanishes.
     """
-    centred = weights - weights[0]
-    centred -= centred.mean(axis=0)
-    projected = centred.T @ test_matrix.astype(centred.dtype)
-    sketch: Floats = (centred @ projected).astype(np.float64)
-    return sketch
+    matrix = test_matrix.astype(weights.dtype)
+    sketch = np.zeros(test_matrix.shape)
+    exponent = _exponent_of_displacements(weights)
+    for start in range(0, weights.shape[1], _SKETCHED_AT_ONCE):
+        piece = weights[:, start : start + _SKETCHED_AT_ONCE]
+        centred = piece - piece[0]
+        centred -= centred.mean(axis=0)
+        np.ldexp(centred, -exponent, out=centred)
+        sketch += centred @ (centred.T @ matrix)
+    return np.ldexp(sketch, 2 * exponent)
+
+
+def _exponent_of_displacements(weights: NDArray[np.floating]) -> int:
+    """The power of two just above the largest displacement from the first step."""
+    largest = max(np.abs(row - weights[0]).max(initial=0.0) for row in weights)
+    return int(np.frexp(largest)[1])
 
 
 def components_from_sketch(
@@ -155,7 +175,7 @@ def components_from_sketch(
     """
     keep = min(n_components, len(sketch) - 1, sketch.shape[1])
     # The products were rounded to float32: a shift well above that noise keeps the root real.
-    shift = 1e-6 * float(np.linalg.norm(sketch)) / np.sqrt(len(sketch))
+    shift = 1e-6 * float(np.linalg.norm(sketch))
     if shift == 0:
         return Components(np.zeros(keep), total, np.zeros((len(sketch), keep)))
     shifted = sketch + shift * test_matrix

@@ -1,1 +1,87 @@
 """Formats: bytes of one file, or of one store, to named tensors."""
+
+import os
+import stat
+from pathlib import Path
+
+from trajscope.errors import CheckpointError, printable
+from trajscope.readers import npz, safetensors, torch_archive, zarr_store
+from trajscope.readers.base import Reader, StoreReader, open_regular
+
+READERS: tuple[Reader, ...] = (safetensors.READER, torch_archive.READER, npz.READER)
+STORE_READERS: tuple[StoreReader, ...] = (zarr_store.READER,)
+
+# Endings that other programs use for other things: a stranger's file is then no broken checkpoint.
+_SHARED_SUFFIXES = (".bin", ".ckpt", ".tar")
+
+_LONGEST_START = 16
+
+_FOREIGN = (
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    (b"\x1f\x8b", "a gzip file"),
+    (b"PK", "a zip archive"),
+    (b"\x93NUMPY", "a single NumPy array"),
+    (b"version https://", "a git-lfs pointer whose file was not fetched"),
+)
+
+
+def reader_for(path: Path) -> Reader | None:
+    """The format of a file, by its ending and its first bytes; `None` if it is no checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        The ending promises a checkpoint, but the file is empty, no regular file, cannot be
+        opened, or holds something else. Endings that are used for much besides checkpoints
+        (``.bin``, ``.ckpt``, ``.tar``) promise nothing: `None` if the content is another.
+    """
+    name = path.name.lower()
+    readers = [reader for reader in READERS if name.endswith(reader.suffixes)]
+    if not readers:
+        return None
+    first = _first_bytes(path)
+    for reader in readers:
+        if reader.recognises(path, first):
+            return reader
+    if name.endswith(_SHARED_SUFFIXES):
+        return None
+    raise CheckpointError(
+        f"{printable(path)} is not what its ending promises: {readers[0].name} was expected, "
+        f"{_found(path, first)} was found. Rename it, or leave it out with --exclude."
+    )
+
+
+def _first_bytes(path: Path) -> bytes:
+    """Up to 16 bytes of a regular file; others are never opened, since that may act or wait."""
+    try:
+        regular = stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        regular = True  # opening it fails too, and says why
+    if not regular:
+        raise CheckpointError(
+            f"{printable(path)} is not a regular file, so it is not read. "
+            "Leave it out with --exclude."
+        )
+    descriptor = open_regular(path)
+    try:
+        return os.pread(descriptor, _LONGEST_START, 0)
+    except OSError as error:
+        raise CheckpointError(
+            f"{printable(path)} cannot be read: {error.strerror}. "
+            "Check the disk, or leave it out with --exclude."
+        ) from error
+    finally:
+        os.close(descriptor)
+
+
+def _found(path: Path, first: bytes) -> str:
+    """What the file holds instead, in words."""
+    if len(first) < _LONGEST_START:
+        return f"a file of {len(first)} bytes (it may still be being written)"
+    for reader in READERS:
+        if reader.recognises(path, first):
+            return f"a file in the {reader.name} format"
+    for start, name in _FOREIGN:
+        if first.startswith(start):
+            return name
+    return "something unknown"

@@ -168,21 +168,21 @@ def widened_dtype(name: str) -> np.dtype[np.floating] | None:
     import ml_dtypes
 
     try:
-        ml_dtypes.finfo(dtype)
+        ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
     except (ValueError, TypeError, KeyError):
         return None
     return np.dtype(np.float32)
 
 
 def widened(raw: NDArray[np.generic]) -> Values:
-    """Stored values as float32, or float64 where they were stored as such; a copy only if needed."""
+    """Stored values as float32, or as float64 if stored as such; a copy only if needed."""
     target = widened_dtype(raw.dtype.name)
     if target is None:
         raise TypeError(f"no floating-point values in an array of dtype {raw.dtype}")
     return raw.astype(target, copy=False)
 
 
-def open_regular(path: Path) -> int:
+def open_regular(path: Path | str) -> int:
     """File descriptor of a regular file, opened for reading; never waits on a pipe or device.
 
     Raises
@@ -217,4 +217,4 @@ def resolution(name: str) -> float:
         return 0.0
     import ml_dtypes
 
-    return float(ml_dtypes.finfo(dtype).eps)
+    return float(ml_dtypes.finfo(dtype).eps)  # type: ignore[no-untyped-call]

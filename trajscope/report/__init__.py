@@ -1,1 +1,17 @@
 """A finished result as a screen, a page and a store; nothing is computed here."""
+
+from trajscope.report.storage import open_results, save_results
+from trajscope.report.summary import summary, trajectory_summary, write_summary
+from trajscope.report.terminal import reading_lines, screen
+from trajscope.report.write import write_report
+
+__all__ = [
+    "open_results",
+    "reading_lines",
+    "save_results",
+    "screen",
+    "summary",
+    "trajectory_summary",
+    "write_report",
+    "write_summary",
+]

@@ -71,7 +71,7 @@ def headline(results: xr.DataTree) -> Headline:
         word="no verdict",
         sentence=sentence,
         detail=growth,
-        caution="No verdict: this version measures and draws, it does not test yet.",
+        caution="This version measures and draws; it does not test yet.",
     )
 
 
@@ -101,7 +101,7 @@ def key_numbers(results: xr.DataTree) -> tuple[KeyNumber, ...]:
         ),
         KeyNumber(
             "mean cosine of a turn",
-            number(float(turns.mean()) if turns.size else math.nan, 2),
+            number(round(float(turns.mean()), 2) if turns.size else math.nan, 2),
             "0",
             "1",
         ),
@@ -154,8 +154,8 @@ def _too_fast(seen: Window) -> str:
 
 def _untested(seen: Window) -> str:
     return (
-        f"a loop: 0 tests for one were run on these {counted(seen.checkpoints, 'checkpoint')}, and "
-        "an arch in the plane of principal components is not a loop"
+        f"a loop: none of the {counted(seen.checkpoints, 'checkpoint')} was tested for one, and an "
+        "arch in the plane of principal components is not a loop"
     )
 
 

@@ -1,11 +1,10 @@
-"""A result on disk: results.zarr, which holds everything, and summary.json for other programs."""
+"""A result on disk: results.zarr, which holds everything, written beside its place and renamed."""
 
 import json
-import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from trajscope.errors import ResultsError, printable
-from trajscope.schema import COMPONENT, GROUP, STEP, TENSOR, check_results
+from trajscope.schema import check_results
 
 # Format 2: strings and empty groups have a stable specification there, in every zarr release 3.x.
 ZARR_FORMAT = 2
@@ -79,122 +78,21 @@ def stored_at(results: xr.DataTree, path: str | os.PathLike[str]) -> bool:
     return isinstance(source, str) and Path(source).resolve() == Path(path).resolve()
 
 
-def summary(results: xr.DataTree) -> dict[str, object]:
-    """What summary.json holds: the trajectory in brief and one number per scalar observable.
-
-    Every value is plain JSON; a number that could not be measured is null, and steps that are
-    whole numbers are integers. `SCALARS` names and describes the observables.
-    """
-    check_results(results)
-    trajectory = results["trajectory"].to_dataset()
-    told = trajectory.attrs
-    return {
-        "trajscope": str(results.attrs["trajscope"]),
-        "trajectory": {
-            "checkpoints": int(trajectory.sizes[STEP]),
-            "steps": [plain(step) for step in trajectory[STEP].values],
-            "step_unit": str(told.get("step_unit", "index")),
-            "step_source": str(told.get("step_source", "")),
-            "weights": int(trajectory["row_size"].sum()),
-            "tensors": [str(name) for name in trajectory[TENSOR].values],
-            "left_out": plain(told.get("left_out", [])),
-            "skipped": plain(told.get("skipped", [])),
-            "run": str(told.get("run", "")),
-        },
-        "observables": _scalars(results["observables"].to_dataset()),
-        "tests": {},
-        "verdict": None,
-        "diffusion": None,
-    }
-
-
-def write_summary(results: xr.DataTree, path: str | os.PathLike[str]) -> Path:
-    """The file summary.json at `path`, written beside and renamed."""
-    text = json.dumps(summary(results), indent=2, allow_nan=False)
-    return replace_text(Path(path), text + "\n")
-
-
 def replace_text(path: Path, text: str) -> Path:
-    """The file at `path` with `text` as its content; a reader sees the old or the new, never half."""
+    """The file at `path` with `text` in it; a reader sees the old one or the new, never half."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with _beside(path) as workplace:
         (workplace / "new").write_text(text, encoding="utf-8", newline="\n")
-        os.replace(workplace / "new", path)
+        (workplace / "new").replace(path)
     return path
-
-
-def plain(value: Any) -> Any:
-    """`value` as JSON knows it: numbers whole where they are, null for what is no finite number."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return [plain(item) for item in value.tolist()]
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return None
-        return int(value) if value.is_integer() else value
-    return value if value is None or isinstance(value, (bool, int)) else _encodable(str(value))
-
-
-def _last_displacement(observables: xr.Dataset) -> object:
-    return observables["displacement"].isel({GROUP: 0, STEP: -1}).item()
-
-
-def _weights_never_moving(observables: xr.Dataset) -> object:
-    whole = observables.isel({GROUP: 0})
-    return whole["n_weights"].item() - whole["n_moving"].item()
-
-
-def _of_all(name: str) -> Callable[[xr.Dataset], object]:
-    return lambda observables: observables[name].isel({GROUP: 0}).item()
-
-
-SCALARS: Mapping[str, tuple[str, Callable[[xr.Dataset], object]]] = {
-    "diffusion_exponent": (
-        "slope of log mean squared displacement on log lag",
-        _of_all("diffusion_exponent"),
-    ),
-    "path_length": ("sum of the lengths of all increments, weight units", _of_all("path_length")),
-    "displacement": ("distance from first to last checkpoint, weight units", _last_displacement),
-    "increment_rms": ("root mean square increment of a weight", _of_all("increment_rms")),
-    "zero_increment_fraction": (
-        "share of weight increments that are exactly zero",
-        _of_all("zero_increment_fraction"),
-    ),
-    "rounding_floor": (
-        "root mean square rounding error of the stored dtype, weight units",
-        _of_all("rounding_floor"),
-    ),
-    "weights_never_moving": ("weights equal at every checkpoint", _weights_never_moving),
-}
-"""Scalar observables of all weights together: key, meaning, and where the number is found.
-
-Besides these there is ``explained_variance_1``, ``_2``, ...: the share of each component.
-"""
-
-
-def _scalars(observables: xr.Dataset) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for name, (_, value) in SCALARS.items():
-        try:
-            found[name] = plain(value(observables))
-        except KeyError:  # an observable that this result does not hold
-            found[name] = None
-    if "explained_variance" in observables:
-        shares = observables["explained_variance"].isel({GROUP: 0})
-        for component, share in zip(shares[COMPONENT].values, shares.values, strict=True):
-            found[f"explained_variance_{int(component)}"] = plain(share)
-    return found
 
 
 def _storable(dataset: xr.Dataset) -> xr.Dataset:
     """`dataset` with its strings in a fixed width, which keeps names that are not valid UTF-8."""
     texts = {
-        name: array.astype(str) for name, array in dataset.variables.items() if array.dtype.kind in "OT"
+        name: array.astype(str)
+        for name, array in dataset.variables.items()
+        if array.dtype.kind in "OT"
     }
     bare = dataset.drop_encoding().assign_coords(
         {name: text for name, text in texts.items() if name in dataset.coords}
@@ -223,12 +121,12 @@ def _swap(new: Path, target: Path) -> None:
     # Not inside the temporary folder: should even putting it back fail, the old result survives.
     aside = target.with_name(f".{target.name}.old-{os.getpid()}")
     with suppress(FileNotFoundError):
-        os.replace(target, aside)
+        target.replace(aside)
     try:
-        os.replace(new, target)
+        new.replace(target)
     except BaseException:
         with suppress(FileNotFoundError):
-            os.replace(aside, target)
+            aside.replace(target)
         raise
     shutil.rmtree(aside, ignore_errors=True)
 
@@ -263,7 +161,11 @@ def _check_metadata(place: Path) -> None:
         codecs = [codec for array in arrays.values() for codec in _unsafe_codecs(array)]
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         inside = place / "results.zarr"
-        hint = f"Did you mean {printable(inside)}?" if inside.is_dir() else "Name the results.zarr folder."
+        hint = (
+            f"Did you mean {printable(inside)}?"
+            if inside.is_dir()
+            else "Name the results.zarr folder."
+        )
         raise ResultsError(
             f"{printable(place)} is not a result of trajscope: it has no readable {_METADATA}. "
             f"{hint}"
@@ -281,8 +183,3 @@ def _unsafe_codecs(array: Mapping[str, Any]) -> list[str]:
     if compressor is not None and compressor["id"] not in _SAFE_COMPRESSORS:
         filters.append(compressor["id"])
     return filters
-
-
-def _encodable(text: str) -> str:
-    """`text` with bytes that are no UTF-8 (lone surrogates) shown as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

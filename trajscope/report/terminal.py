@@ -1,5 +1,6 @@
 """A finished result on one screen, and what was read in a few lines."""
 
+import os
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -20,59 +21,66 @@ _MARGIN = 10  # "Left out  "
 _MOST_WARNINGS = 2
 
 # What an encoding without Unicode gets instead; anything else there becomes a question mark.
-_ASCII = str.maketrans({"·": "-", "−": "-", "…": "...", "√": "sqrt", "×": "x", "–": "-"})
+_ASCII = str.maketrans({"·": "-", "−": "-", "…": "~", "√": "sqrt", "×": "x", "–": "-"})
 
 
 def screen(
-    results: xr.DataTree, *, width: int = 80, unicode: bool = True, report: str = ""
-) -> "Text":
+    results: xr.DataTree,
+    *,
+    page: str | os.PathLike[str] = "",
+    width: int | None = None,
+    unicode: bool | None = None,
+) -> str:
     """One screen: what was read, the headline, what could not have been seen, the key numbers.
 
-    At most 30 lines of at most 100 columns, without trailing blanks. ``str(screen(...))`` is the
-    plain text; the styles use bold, reverse and the names of ANSI colours only.
+    At most 30 lines of at most 100 columns, without trailing blanks. It is made for standard
+    output: with bold, reverse and the terminal's own colours where that is a terminal, as plain
+    text where it is a file or a pipe. The environment variable NO_COLOR leaves bold.
 
     Parameters
     ----------
+    page :
+        The report to point at; none when empty.
     width :
-        Columns of the terminal.
+        Columns; those of the terminal by default.
     unicode :
-        Whether it can show more than ASCII.
-    report :
-        Path of the page to point at; none when empty.
-    """
-    from rich.text import Text
-
-    columns = max(FEWEST_COLUMNS, min(width, MOST_COLUMNS))
-    seen = reading(results["trajectory"].to_dataset(), results.attrs.get("warnings", ()))
-    text = Text()
-    for line in [
-        *_what_was_read(results, seen, columns),
-        *_headline(results, columns),
-        *_not_seen(seen, columns),
-        *_numbers(results),
-        *_margin_notes(results, seen, report, columns),
-    ]:
-        for piece, style in line:
-            text.append(piece if unicode else _ascii(piece), style=style or None)
-        text.append("\n")
-    return text
-
-
-def print_screen(results: xr.DataTree, *, report: str = "") -> None:
-    """The screen on standard output: styled on a terminal, plain text when piped.
-
-    The environment variable NO_COLOR is obeyed; bold stays.
+        Whether more than ASCII can be shown; by default what the encoding of the output says.
     """
     from rich.console import Console
 
     console = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
-    shown = screen(
-        results,
-        width=console.width,
-        unicode=console.encoding.lower().startswith("utf"),
-        report=report,
+    if unicode is None:
+        unicode = console.encoding.lower().startswith("utf")
+    text = screen_text(
+        results, page=page, width=console.width if width is None else width, unicode=unicode
     )
-    console.print(shown, end="")
+    with console.capture() as shown:
+        console.print(text, end="")
+    return shown.get()
+
+
+def screen_text(
+    results: xr.DataTree, *, page: str | os.PathLike[str], width: int, unicode: bool
+) -> "Text":
+    """The screen as styled text; the styles are bold, reverse, and names of ANSI colours."""
+    from rich.text import Text
+
+    columns = max(FEWEST_COLUMNS, min(width, MOST_COLUMNS))
+    seen = reading(results["trajectory"].to_dataset(), results.attrs.get("warnings", ()))
+    lines = [
+        *_what_was_read(results, seen, columns),
+        *_headline(results, columns),
+        *_not_seen(seen, columns),
+        *_numbers(results),
+        *_margin_notes(results, seen, os.fspath(page), columns),
+    ]
+    text = Text()
+    for place, line in enumerate(lines):
+        text.append("\n" if place else "")
+        for piece, style in line:
+            text.append(piece if unicode else _ascii(piece), style=style or None)
+    text.rstrip()
+    return text
 
 
 def reading_lines(trajectory: xr.Dataset, *, width: int = 80, unicode: bool = True) -> list[str]:
@@ -106,7 +114,7 @@ _BLANK: Line = ()
 
 def _what_was_read(results: xr.DataTree, seen: Reading, columns: int) -> list[Line]:
     name = f"trajscope {printable(results.attrs['trajscope'], limit=20)}"
-    place = printable(seen.source, limit=max(columns - len(name) - 2, 20))
+    place = _fitted(seen.source, columns - len(name) - 2)
     steps = "" if seen.window.unit == "index" else f", {step_word(seen.window.unit)} {seen.steps}"
     read = f"{counted(seen.window.checkpoints, 'checkpoint')}{steps}; {seen.weights}, {seen.stored}"
     return [*_styled([f"{name}  {place}", *_shortened(_wrapped(read, columns), 2)]), _BLANK]
@@ -145,7 +153,7 @@ def _numbers(results: xr.DataTree) -> list[Line]:
     return [*_styled([head], "bold"), *_styled(rows), _BLANK]
 
 
-def _margin_notes(results: xr.DataTree, seen: Reading, report: str, columns: int) -> list[Line]:
+def _margin_notes(results: xr.DataTree, seen: Reading, page: str, columns: int) -> list[Line]:
     left = sum(len(one.names) for one in seen.left_out)
     skipped = sum(len(one.names) for one in seen.skipped)
     hidden = len(seen.warnings) - _MOST_WARNINGS
@@ -155,7 +163,7 @@ def _margin_notes(results: xr.DataTree, seen: Reading, report: str, columns: int
         ("Skipped", f"{counted(skipped, 'file')}: {_reasons(seen.skipped)}" if skipped else ""),
         *(("Warning", text) for text in seen.warnings[:_MOST_WARNINGS]),
         ("", f"and {counted(hidden, 'more warning')}, in the report" if hidden > 0 else ""),
-        ("Report", f"{printable(report)}   {_timings(results)}".rstrip() if report else ""),
+        ("Report", f"{printable(page)}   {_timings(results)}".rstrip() if page else ""),
     ]
     # One line each, two for a warning, keep the screen in its height; the page has all of it.
     return [
@@ -209,6 +217,14 @@ def _labelled(notes: Iterable[tuple[str, str]], columns: int) -> list[str]:
 
 def _styled(lines: Iterable[str], style: str = "") -> list[Line]:
     return [((line, style),) for line in lines]
+
+
+def _fitted(text: str, columns: int) -> str:
+    """`text` with its middle cut out where it is too long: of a path both ends tell most."""
+    if len(text) <= columns:
+        return text
+    tail = (columns - 1) // 2
+    return f"{text[: columns - 1 - tail]}…{text[-tail:]}"
 
 
 def _shortened(lines: list[str], most: int) -> list[str]:

@@ -52,7 +52,9 @@ def window(trajectory: xr.Dataset) -> Window:
         )
     steps = np.asarray(trajectory[STEP].values, dtype=np.float64)
     gaps = np.diff(steps)
-    even = bool(np.allclose(gaps, gaps[0], rtol=1e-6, atol=0))
+    even = bool(
+        trajectory.attrs.get("evenly_spaced", np.allclose(gaps, gaps[0], rtol=1e-6, atol=0))
+    )
     return Window(
         checkpoints=steps.size,
         first=float(steps[0]),

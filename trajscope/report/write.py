@@ -6,7 +6,8 @@ from pathlib import Path
 import xarray as xr
 
 from trajscope.report.html import render
-from trajscope.report.storage import replace_text, save_results, stored_at, write_summary
+from trajscope.report.storage import replace_text, save_results, stored_at
+from trajscope.report.summary import write_summary
 
 PAGE, SUMMARY, STORE = "report.html", "summary.json", "results.zarr"
 

@@ -10,6 +10,8 @@ def increment_fft(x):
     n = len(y)
     amplitude = np.abs(np.fft.fft(y, axis=0))[1 : n // 2 + 1]
     power = (amplitude**2).sum(axis=1) / n
+    if n < 2:
+        return np.empty(0), np.empty(0), np.empty(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         relative = amplitude / np.sqrt((amplitude**2).mean(axis=0))
     moving = np.ptp(x, axis=0) > 0
@@ -20,9 +22,7 @@ def autocorrelation(x):
     """Mean and spread over weights of the biased estimate, at every lag."""
     x = x[:, np.ptp(x, axis=0) > 0]
     x = x - x.mean(axis=0)
-    every = [
-        (x[: len(x) - h] * x[h:]).sum(axis=0) / (x**2).sum(axis=0) for h in range(len(x))
-    ]
+    every = [(x[: len(x) - h] * x[h:]).sum(axis=0) / (x**2).sum(axis=0) for h in range(len(x))]
     return np.mean(every, axis=1), np.std(every, axis=1)
 
 

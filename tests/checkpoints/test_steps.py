@@ -1,0 +1,122 @@
+import json
+
+import pytest
+
+from trajscope.checkpoints.series import find_series
+from trajscope.errors import TrajectoryError
+
+
+def found(tmp_path):
+    series = find_series(tmp_path)
+    return [c.step for c in series.checkpoints], series.step_unit, series.step_source
+
+
+def test_the_trainer_state_comes_first(save, tmp_path):
+    for index, step in enumerate((40, 80)):
+        save(f"checkpoint_{index}/model.safetensors", step=7 + index)
+        state = {"best": None, "global_step": step, "log_history": [{"step": 3}]}
+        (tmp_path / f"checkpoint_{index}/trainer_state.json").write_text(json.dumps(state))
+    assert found(tmp_path) == ([40, 80], "step", "trainer_state.json")
+
+
+@pytest.mark.parametrize("state", ["{", '{"global_step": "x"}', '{"note": "\\"global_step\\": 5"}'])
+def test_a_damaged_trainer_state_is_no_source(state, save, tmp_path):
+    for step in (40, 80):
+        save(f"checkpoint-{step}/model.safetensors")
+        (tmp_path / f"checkpoint-{step}/trainer_state.json").write_text(state)
+    assert found(tmp_path)[0] == [40, 80]
+
+
+@pytest.mark.parametrize(
+    ("key", "unit"), [("global_step", "step"), ("iter_num", "step"), ("epoch", "epoch")]
+)
+def test_a_counter_inside_comes_before_the_name(key, unit, save, tmp_path):
+    for index, letter in enumerate("bca"):
+        save(f"{letter}.safetensors", **{key: index * 100})
+    assert found(tmp_path) == ([0, 100, 200], unit, f"metadata key '{key}'")
+
+
+def test_a_step_inside_comes_before_an_epoch_inside(save, tmp_path):
+    for epoch in (1, 2):
+        save(f"m_{epoch}.safetensors", epoch=epoch, step=epoch * 50)
+    assert found(tmp_path) == ([50, 100], "step", "metadata key 'step'")
+
+
+def test_an_epoch_that_several_checkpoints_share_is_no_step(save, tmp_path):
+    for step in range(10, 70, 10):
+        save(f"step_{step}.safetensors", epoch=step // 30)
+    assert found(tmp_path)[0] == [10, 20, 30, 40, 50, 60]
+
+
+def test_a_number_after_step_comes_before_one_after_epoch(save, tmp_path):
+    for epoch in (1, 2):
+        save(f"epoch={epoch}-step={epoch * 50}.safetensors")
+    assert found(tmp_path) == ([50, 100], "step", "number after 'step' in the name")
+
+
+def test_epochs_in_the_name_have_their_own_unit(save, tmp_path):
+    for epoch in (1, 2, 30):
+        save(f"epoch_{epoch:04d}.safetensors")
+    assert found(tmp_path) == ([1, 2, 30], "epoch", "number after 'epoch' in the name")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "unit"), [((0, 1, 2), "index"), ((1, 2, 3), "index"), ((2, 4, 6), "step")]
+)
+def test_a_plain_number_is_an_index_only_when_it_counts_the_files(numbers, unit, save, tmp_path):
+    for number in numbers:
+        save(f"model_{number}.safetensors")
+    assert found(tmp_path) == (list(numbers), unit, "number in the name")
+
+
+def test_a_fraction_makes_a_step_of_its_own(save, tmp_path):
+    for epoch in (0.5, 1.0, 1.5):
+        save(f"m{int(epoch * 2)}.safetensors", epoch=epoch)
+    assert found(tmp_path)[0] == [0.5, 1, 1.5]
+
+
+def test_a_name_that_disagrees_is_said(save, tmp_path):
+    for index in (7, 8):
+        save(f"ckpt_{index}.safetensors", step=index * 100)
+    series = find_series(tmp_path)
+    assert [c.step for c in series.checkpoints] == [700, 800]
+    (warning,) = series.warnings
+    assert warning == (
+        "ckpt_7.safetensors: the number in the name says 7, the metadata key 'step' says 700; "
+        "the metadata key 'step' was taken for every checkpoint."
+    )
+
+
+def test_a_number_in_the_name_that_is_the_epoch_inside_is_no_disagreement(save, tmp_path):
+    for epoch in (3, 4):
+        save(f"model_{epoch}.safetensors", epoch=epoch, step=epoch * 100)
+    assert not find_series(tmp_path).warnings
+
+
+def test_one_source_serves_the_whole_series(save, tmp_path):
+    save("step_1.safetensors", step=100)
+    save("step_2.safetensors")
+    series = find_series(tmp_path)
+    assert [c.step for c in series.checkpoints] == [1, 2]
+    assert "metadata key 'step' is missing in 1 of 2 checkpoints" in series.warnings[0]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-3", "1e400", "9" * 5000, "x", "", "1e30"])
+def test_metadata_that_is_no_step_is_not_taken_for_one(value, save, tmp_path):
+    for step in (10, 20):
+        save(f"step_{step}.safetensors", step=value)
+    assert found(tmp_path)[0] == [10, 20]
+
+
+def test_without_any_number_the_user_is_told_what_to_do(save, tmp_path):
+    for letter in "abc":
+        save(f"{letter}.safetensors")
+    with pytest.raises(TrajectoryError, match=r"the step of each checkpoint was expected .*rename"):
+        find_series(tmp_path)
+
+
+def test_a_counter_that_some_lack_is_counted(save, tmp_path):
+    save("a.safetensors", step=1)
+    save("b.safetensors")
+    with pytest.raises(TrajectoryError, match="only 1 of 2 have a metadata key 'step'"):
+        find_series(tmp_path)

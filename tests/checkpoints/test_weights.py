@@ -1,0 +1,284 @@
+import numpy as np
+import pytest
+
+from trajscope.checkpoints.sections import Stored, select
+from trajscope.checkpoints.series import find_series
+from trajscope.checkpoints.weights import choose_weights
+from trajscope.errors import OptionError, TrajectoryError
+from trajscope.readers.base import TensorSpec
+
+
+def arrays(*names, **specs):
+    """Header entries, of shape (2, 3) unless a spec is given by name."""
+    entries = dict.fromkeys(names, TensorSpec((2, 3), "float32")) | specs
+    return {name: Stored(0, name, spec) for name, spec in entries.items()}
+
+
+def kept(entries, include=(), exclude=()):
+    ((weights, _),) = select([entries], include, exclude)
+    return list(weights)
+
+
+def left(entries, include=(), exclude=()):
+    ((_, left_out),) = select([entries], include, exclude)
+    return left_out
+
+
+# --- one checkpoint
+
+
+@pytest.mark.parametrize(
+    "section", ["model", "state_dict", "model_state_dict", "module", "net", "params"]
+)
+def test_the_models_own_section_is_taken_and_its_name_dropped(section):
+    entries = arrays(
+        f"{section}/fc.weight", f"{section}/fc.bias", "optimizer/state/0/exp_avg", "ema/fc.weight"
+    )
+    assert kept(entries) == ["fc.weight", "fc.bias"]
+    assert left(entries) == {
+        "optimizer/*": "optimizer state (1 array)",
+        "ema/*": "an average of the weights (1 array)",
+    }
+
+
+def test_live_weights_come_before_an_average_that_took_their_place():
+    entries = arrays("state_dict/fc.weight", "current_model_state/fc.weight")
+    ((weights, left_out),) = select([entries])
+    assert weights["fc.weight"].name == "current_model_state/fc.weight"
+    assert left_out == {"state_dict/*": "another section than the model's (1 array)"}
+
+
+def test_a_lone_number_at_the_top_does_not_hide_the_model():
+    entries = arrays("model/fc.weight", loss=TensorSpec((), "float32"))
+    assert kept(entries) == ["fc.weight"]
+
+
+def test_sections_of_unknown_names_are_taken_together():
+    entries = arrays("generator/fc.weight", "critic/fc.weight", "optimizer_g/state/0/exp_avg")
+    assert kept(entries) == ["generator/fc.weight", "critic/fc.weight"]
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."]
+)
+def test_prefixes_of_wrappers_are_dropped(prefix):
+    assert kept(arrays(f"{prefix}fc.weight", f"{prefix}fc.bias")) == ["fc.weight", "fc.bias"]
+
+
+def test_a_prefix_is_dropped_beside_the_counter_of_an_averaged_model():
+    entries = arrays("module.fc.weight", n_averaged=TensorSpec((), "int64"))
+    assert kept(entries) == ["fc.weight"]
+
+
+def test_a_compiled_part_of_a_model_keeps_its_plain_name():
+    assert kept(arrays("net._orig_mod.fc.weight", "head.weight")) == [
+        "net.fc.weight",
+        "head.weight",
+    ]
+
+
+def test_a_prefix_that_only_some_names_have_belongs_to_the_model():
+    assert kept(arrays("module.fc.weight", "head.weight")) == ["module.fc.weight", "head.weight"]
+
+
+def test_prefixes_are_kept_where_two_names_would_become_one():
+    names = ["a._orig_mod.w", "a.w"]
+    selections = select([arrays(*names), arrays("b._orig_mod.w")])
+    assert [list(weights) for weights, _ in selections] == [names, ["b._orig_mod.w"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "reason"),
+    [
+        ("bn.running_mean", TensorSpec((3,), "float32"), "running statistic"),
+        ("bn.running_var", TensorSpec((3,), "float32"), "running statistic"),
+        ("bn.moving_variance", TensorSpec((3,), "float32"), "running statistic"),
+        ("bn.num_batches_tracked", TensorSpec((), "int64"), "running statistic"),
+        ("bn1_running_var", TensorSpec((3,), "float32"), "running statistic"),
+        ("count", TensorSpec((), "int64"), "int64 values, not floating point"),
+        ("n_averaged", TensorSpec((), "float32"), "a counter"),
+        ("step", TensorSpec((), "float64"), "a counter"),
+        ("emb.position_ids", TensorSpec((1, 4), "float32"), "a constant"),
+        ("rotary.inv_freq", TensorSpec((4,), "float32"), "a constant"),
+        ("attn.causal_mask", TensorSpec((4, 4), "float32"), "a mask"),
+        ("fc.weight_mask", TensorSpec((4, 4), "float32"), "a mask"),
+        ("x", TensorSpec((4,), "float4_unheard_of"), "float4_unheard_of values"),
+        ("x", TensorSpec((4,), "complex64"), "complex64 values"),
+        ("x", TensorSpec((4,), "bool"), "bool values"),
+        ("x", TensorSpec((0, 4), "float32"), "it holds no values"),
+        ("x", TensorSpec((4,), "float32", role="buffer"), "a buffer, not a parameter"),
+        ("loss", TensorSpec((), "float32"), "a logged number"),
+        ("optimizer.0.exp_avg", TensorSpec((4,), "float32"), "optimizer state"),
+    ],
+)
+def test_what_is_no_weight_is_left_with_its_reason(name, spec, reason):
+    entries = {**arrays("fc.weight"), name: Stored(0, name, spec)}
+    assert kept(entries) == ["fc.weight"]
+    assert left(entries)[name].startswith(reason) or reason in left(entries)[name]
+
+
+def test_tied_tensors_are_counted_once():
+    shared = TensorSpec((2, 3), "float32", storage="0")
+    entries = arrays(**{"emb.weight": shared, "head.weight": shared})
+    assert kept(entries) == ["emb.weight"]
+    assert left(entries) == {"head.weight": "shares its memory with emb.weight, counted once"}
+
+
+def test_the_tied_partner_stays_when_the_first_is_excluded():
+    shared = TensorSpec((2, 3), "float32", storage="0")
+    entries = arrays(**{"emb.weight": shared, "head.weight": shared})
+    assert kept(entries, exclude=("emb*",)) == ["head.weight"]
+
+
+def test_include_takes_only_what_matches_buffers_too():
+    entries = arrays("bn.weight", "bn.running_mean", "fc.weight", "model_ema/fc.weight")
+    assert kept(entries, include=("bn.*",)) == ["bn.weight", "bn.running_mean"]
+    assert kept(entries, include=("*",)) == ["bn.weight", "bn.running_mean", "fc.weight"]
+
+
+def test_include_never_takes_integers():
+    entries = arrays(
+        **{"bn.count": TensorSpec((), "int64"), "bn.weight": TensorSpec((2,), "float32")}
+    )
+    assert kept(entries, include=("bn.*",)) == ["bn.weight"]
+
+
+def test_include_reaches_a_section_that_it_names():
+    entries = arrays("model/fc.weight", "ema/fc.weight")
+    assert kept(entries, include=("ema/*",)) == ["ema/fc.weight"]
+
+
+def test_exclude_matches_shown_and_stored_names_with_case():
+    entries = arrays("model/fc.weight", "model/head.weight", "model/Head.weight")
+    assert kept(entries, exclude=("head.*",)) == ["fc.weight", "Head.weight"]
+    assert kept(entries, exclude=("model/fc*",)) == ["head.weight", "Head.weight"]
+
+
+# --- a series
+
+A = {"a.weight": np.ones((2, 3), "f4"), "b.weight": np.ones(4, "f4"), "c.weight": np.ones(1, "f4")}
+
+
+def chosen(tmp_path, **options):
+    return choose_weights(find_series(tmp_path), **options)
+
+
+def test_tensors_of_a_layer_lie_next_to_each_other(save, tmp_path):
+    names = ["a.bias", "a.inner.bias", "a.weight", "plain"]
+    for step in (1, 5):
+        save(f"step_{step}.safetensors", {name: np.ones(2, "f4") for name in names})
+    shown = [tensor.name for tensor in chosen(tmp_path).tensors]
+    assert shown == ["a.bias", "a.weight", "a.inner.bias", "plain"]
+
+
+def test_a_changed_shape_leaves_the_tensor_out_and_names_step_and_shapes(save, tmp_path):
+    for step in (1, 5, 9):
+        save(f"step_{step}.safetensors", A)
+    save("step_12.safetensors", {**A, "b.weight": np.ones(6, "f4")})
+    weights = chosen(tmp_path)
+    assert [tensor.name for tensor in weights.tensors] == ["a.weight", "c.weight"]
+    (warning,) = weights.warnings
+    assert warning == (
+        "Tensor 'b.weight' is left out: shape (6,) at step 12 (step_12.safetensors), but (4,) at "
+        "most steps."
+    )
+    assert any(left_out.name == "b.weight" for left_out in weights.left_out)
+    with pytest.raises(TrajectoryError, match=r"shape \(6,\) at step 12 .* to hold the same"):
+        chosen(tmp_path, strict=True)
+
+
+def test_a_missing_tensor_is_left_out_for_the_whole_series(save, tmp_path):
+    for step in (1, 5):
+        save(f"step_{step}.safetensors", A)
+    save("step_9.safetensors", {name: A[name] for name in ("a.weight", "b.weight")})
+    weights = chosen(tmp_path)
+    assert [tensor.name for tensor in weights.tensors] == ["a.weight", "b.weight"]
+    assert weights.warnings[0].startswith("Tensor 'c.weight' is left out: missing at step 9")
+
+
+def test_a_tensor_that_few_checkpoints_have_is_left_out(save, tmp_path):
+    for step in (1, 5):
+        save(f"step_{step}.safetensors", A)
+    save("step_9.safetensors", {**A, "d.weight": np.ones(1, "f4")})
+    weights = chosen(tmp_path)
+    assert len(weights.tensors) == 3
+    assert "'d.weight' is left out: shape (1,) at step 9" in weights.warnings[0]
+
+
+def test_a_foreign_checkpoint_is_skipped_rather_than_the_tensors(save, tmp_path):
+    for step in (1, 5, 9):
+        save(f"step_{step}.safetensors", A)
+    save("step_12.safetensors", {"a.weight": A["a.weight"], "other": np.ones(3, "f4")})
+    weights = chosen(tmp_path)
+    assert len(weights.tensors) == 3
+    assert [checkpoint.step for checkpoint in weights.checkpoints] == [1, 5, 9]
+    (skipped,) = weights.skipped
+    assert skipped.reason.startswith("it shares 1 of the 3 tensors that most checkpoints hold")
+    assert weights.warnings == (
+        f"1 checkpoint skipped, first step_12.safetensors: {skipped.reason}",
+    )
+    with pytest.raises(TrajectoryError, match="1 checkpoint skipped"):
+        chosen(tmp_path, strict=True)
+
+
+def test_models_that_share_nothing_are_refused(save, tmp_path):
+    for step in range(3):
+        save(f"step_{step}.safetensors", {f"layer{step}.weight": np.ones(2, "f4")})
+    with pytest.raises(
+        TrajectoryError, match=r"no tensor is in more than half of the 3 checkpoint"
+    ):
+        chosen(tmp_path)
+
+
+def test_tensors_that_all_change_are_refused(save, tmp_path):
+    for step in range(3):
+        save(f"step_{step}.safetensors", {"a": np.ones(2, "f4"), "b": np.ones(2 + step, "f4")})
+    save("step_3.safetensors", {"a": np.ones(5, "f4"), "b": np.ones(2, "f4")})
+    with pytest.raises(TrajectoryError, match="no tensor has one shape at every checkpoint"):
+        chosen(tmp_path)
+
+
+def test_nothing_but_buffers_is_refused_with_what_was_there(save, tmp_path):
+    for step in (1, 5):
+        save(
+            f"step_{step}.safetensors", {"bn.running_mean": np.ones(2, "f4"), "n": np.ones(1, "i8")}
+        )
+    with pytest.raises(
+        TrajectoryError, match=r"no tensor is left(.|\n)*bn\.running_mean: a running"
+    ):
+        chosen(tmp_path)
+
+
+@pytest.mark.parametrize("option", ["include", "exclude"])
+def test_a_glob_that_matches_nothing_is_refused(option, save, tmp_path):
+    for step in (1, 5):
+        save(f"step_{step}.safetensors", A)
+    with pytest.raises(OptionError, match=rf"--{option} 'zz\*' matches no tensor.*a\.weight"):
+        choose_weights(
+            find_series(tmp_path, exclude=("zz*",) if option == "exclude" else ()),
+            **{option: ("zz*",)},
+        )
+
+
+def test_a_wrapper_that_appears_half_way_changes_no_name(save, tmp_path):
+    for step in (1, 5):
+        save(f"step_{step}.safetensors", A)
+    save("step_9.safetensors", {f"module.{name}": values for name, values in A.items()})
+    weights = chosen(tmp_path, strict=True)
+    assert [tensor.name for tensor in weights.tensors] == list(A)
+    assert [entry.name for entry in weights.stored[2]] == [f"module.{name}" for name in A]
+
+
+def test_dtypes_that_differ_between_checkpoints_are_listed(save, tmp_path):
+    save("step_1.safetensors", {"a": np.ones(2, "f4")})
+    save("step_2.safetensors", {"a": np.ones(2, "f2")})
+    assert chosen(tmp_path).tensors[0].stored_dtype == "float16|float32"
+
+
+def test_hostile_tensor_names_are_shown_harmlessly(save, tmp_path):
+    name = "\x1b[31m\n\u202e" + "x" * 10_000
+    for step in (1, 5):
+        save(f"step_{step}.safetensors", {**A, name: np.ones(step, "f4")})
+    (warning,) = chosen(tmp_path).warnings
+    assert warning.isprintable()
+    assert len(warning) < 1000

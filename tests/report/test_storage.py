@@ -1,0 +1,197 @@
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import xarray as xr
+from simulated_results import brownian, make_results
+
+from trajscope.errors import ResultsError
+from trajscope.report import open_results, save_results, storage
+
+
+@pytest.fixture
+def small():
+    return make_results(brownian(20, 100))
+
+
+@pytest.fixture
+def store(small, tmp_path):
+    return save_results(small, tmp_path / "results.zarr")
+
+
+def test_a_result_comes_back_as_it_was_saved(small, store):
+    assert open_results(store).identical(small)
+
+
+def test_names_that_no_encoding_holds_come_back_as_they_were(small, tmp_path):
+    names = ["a\x1b[31m", "b\ud800", "\u202ec", "</script>", "x" * 10_000]
+    small["trajectory"].coords["tensor"] = names
+    small["trajectory"].attrs["skipped"] = [{"path": "half\udcff", "reason": "not UTF-8"}]
+    opened = open_results(save_results(small, tmp_path / "results.zarr"))
+    assert list(opened["trajectory"]["tensor"].values) == names
+    assert opened["trajectory"].attrs == small["trajectory"].attrs
+
+
+def test_strings_kept_as_objects_come_back_as_text(small, tmp_path):
+    groups = small["observables"]["group"].values
+    small["observables"].coords["group"] = groups.astype(object)
+    opened = open_results(save_results(small, tmp_path / "results.zarr"))
+    assert list(opened["observables"]["group"].values) == list(groups)
+
+
+def test_a_result_is_replaced_by_a_later_one_and_nothing_else_is_left_there(store):
+    later = make_results(brownian(20, 100, seed=5))
+    save_results(later, store)
+    assert open_results(store).identical(later)
+    assert os.listdir(store.parent) == ["results.zarr"]
+
+
+def test_a_result_can_be_saved_over_the_store_it_is_read_from(small, store):
+    save_results(open_results(store), store)
+    assert open_results(store).identical(small)
+
+
+def test_a_link_to_a_result_is_followed_and_stays_a_link(small, store, tmp_path):
+    link = tmp_path / "latest.zarr"
+    link.symlink_to(store)
+    save_results(small, link)
+    assert link.is_symlink()
+    assert open_results(link).identical(small)
+
+
+def test_an_interrupted_write_leaves_the_old_result_and_no_debris(small, store, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(xr.DataTree, "to_zarr", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_results(make_results(brownian(20, 100, seed=5)), store)
+    assert open_results(store).identical(small)
+    assert os.listdir(store.parent) == ["results.zarr"]
+
+
+def test_a_first_write_that_is_interrupted_leaves_nothing(small, tmp_path, monkeypatch):
+    def full(self, store, **kwargs):
+        store.mkdir()
+        (store / ".zgroup").write_text("{}")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(xr.DataTree, "to_zarr", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_results(small, tmp_path / "results.zarr")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_failed_rename_puts_the_old_result_back(small, store, monkeypatch):
+    rename = storage.Path.replace
+
+    def fails_for_the_new_one(self, target):
+        if self.name == "new":
+            raise OSError("Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(storage.Path, "replace", fails_for_the_new_one)
+    with pytest.raises(OSError, match="Input/output error"):
+        save_results(make_results(brownian(20, 100, seed=5)), store)
+    assert open_results(store).identical(small)
+    assert os.listdir(store.parent) == ["results.zarr"]
+
+
+def test_a_foreign_folder_is_never_replaced(small, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").touch()
+    with pytest.raises(ResultsError, match=r"photos is in the way: .* something else\. Move it"):
+        save_results(small, tmp_path / "photos")
+    assert (tmp_path / "photos" / "cat.jpg").exists()
+
+
+def test_an_unfinished_result_is_not_saved(small, tmp_path):
+    del small["verdict"]
+    with pytest.raises(ResultsError, match="the parts verdict are missing"):
+        save_results(small, tmp_path / "results.zarr")
+
+
+def test_a_missing_store_is_named(tmp_path):
+    with pytest.raises(ResultsError, match=r"nowhere does not exist; a results\.zarr folder is"):
+        open_results(tmp_path / "nowhere")
+
+
+def test_the_folder_above_a_store_is_recognised_as_a_slip(store):
+    with pytest.raises(ResultsError, match=r"Did you mean .*results\.zarr\?"):
+        open_results(store.parent)
+
+
+def test_a_foreign_folder_is_not_opened(tmp_path):
+    with pytest.raises(ResultsError, match=r"is not a result of trajscope: .* Name the results"):
+        open_results(tmp_path)
+
+
+def test_a_foreign_store_is_not_opened(tmp_path):
+    xr.DataTree.from_dict({"/a": xr.Dataset({"x": 1.0})}).to_zarr(
+        tmp_path / "other.zarr", zarr_format=2, consolidated=True
+    )
+    with pytest.raises(ResultsError, match="not a finished trajscope result: the parts trajectory"):
+        open_results(tmp_path / "other.zarr")
+
+
+def test_a_store_without_one_of_its_parts_is_not_opened(store):
+    edit(store, lambda metadata: drop(metadata, "observables/"))
+    with pytest.raises(ResultsError, match="the parts observables are missing"):
+        open_results(store)
+
+
+def test_a_store_that_contradicts_itself_is_not_opened(store):
+    def forge(metadata):
+        metadata["observables/lag/.zarray"]["dtype"] = "no such dtype"
+
+    edit(store, forge)
+    with pytest.raises(ResultsError, match="cannot be opened as a result"):
+        open_results(store)
+
+
+@pytest.mark.parametrize("place", ["filters", "compressor"])
+def test_a_codec_that_could_run_code_is_refused_before_anything_is_decoded(store, place):
+    codec = {"id": "pickle", "protocol": 5}
+
+    def forge(metadata):
+        array = metadata["observables/lag/.zarray"]
+        array[place] = [codec] if place == "filters" else codec
+
+    edit(store, forge)
+    with pytest.raises(ResultsError, match="asks for the codec pickle, which trajscope never writes"):
+        open_results(store)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"metadata": 3}', "[" * 100_000, "\x00\xff"])
+def test_unreadable_metadata_is_one_clear_error(store, content):
+    (store / ".zmetadata").write_text(content)
+    with pytest.raises(ResultsError, match=r"no readable \.zmetadata"):
+        open_results(store)
+
+
+def test_a_store_cut_short_is_never_mistaken_for_a_result(store, tmp_path):
+    whole = (store / ".zmetadata").read_bytes()
+    for length in range(0, len(whole) - 1, 997):
+        (store / ".zmetadata").write_bytes(whole[:length])
+        with pytest.raises(ResultsError):
+            open_results(store)
+
+
+def test_arrays_are_read_when_they_are_used_and_not_before(store):
+    opened = open_results(store)
+    shutil.rmtree(store / "reductions", ignore_errors=True)
+    assert np.isfinite(opened["observables"]["mean_squared_displacement"].values).all()
+
+
+def edit(store, change):
+    path = store / ".zmetadata"
+    described = json.loads(path.read_text())
+    change(described["metadata"])
+    path.write_text(json.dumps(described))
+
+
+def drop(metadata, prefix):
+    for key in [key for key in metadata if key.startswith(prefix)]:
+        del metadata[key]

@@ -1,0 +1,153 @@
+import io
+import re
+import sys
+
+import numpy as np
+import pytest
+from rich.console import Console
+from simulated_results import brownian, make_results, ornstein_uhlenbeck
+
+from trajscope.report import reading_lines, screen
+from trajscope.report.terminal import screen_text
+
+HOSTILE = "</script>\x1b[31m\u202e\n[red]{{7*7}}$x$" + "y" * 10_000
+ESCAPE = re.compile(r"\x1b\[[\d;]*m")
+
+
+def crowded(n_warnings=40):
+    """A result with everything that can make the screen long, with hostile names."""
+    results = make_results(
+        brownian(60, 100), tensors={f"{i}{HOSTILE}.{i}": 10 for i in range(10)}
+    )
+    told = results["trajectory"].attrs
+    told["source"] = HOSTILE
+    told["warnings"] = [f"{i} {HOSTILE}" for i in range(n_warnings)]
+    told["left_out"] = [{"name": HOSTILE, "reason": f"{i} {HOSTILE}"} for i in range(300)]
+    told["skipped"] = [{"path": HOSTILE, "reason": f"{i} {HOSTILE}"} for i in range(300)]
+    return results
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 400])
+@pytest.mark.parametrize("unicode", [True, False])
+def test_the_screen_stays_in_its_size_whatever_was_read(results, width, unicode):
+    for case in (results, crowded()):
+        lines = screen(case, width=width, unicode=unicode, page="out/report.html").splitlines()
+        assert len(lines) <= 30
+        assert max(map(len, lines)) <= min(width, 100)
+
+
+def test_hostile_names_reach_neither_the_terminal_nor_the_markup():
+    shown = screen(crowded(), width=100) + "\n".join(
+        reading_lines(crowded()["trajectory"].to_dataset())
+    )
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert "\\u001b[31m" in shown
+    assert "[red]" in shown
+
+
+def test_no_line_ends_in_a_blank(results):
+    everything = [
+        *screen(results, width=80, page="report.html").split("\n"),
+        *reading_lines(results["trajectory"].to_dataset()),
+    ]
+    assert [line for line in everything if line != line.rstrip()] == []
+
+
+def test_without_unicode_the_screen_is_ascii(results, monkeypatch):
+    assert screen(results, unicode=False, page="é.html").isascii()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert screen(results).isascii()
+    assert " - a well slower" in screen(results)
+
+
+def test_a_pipe_gets_plain_text(results):
+    assert "\x1b" not in screen(results)
+
+
+def on_a_terminal(results, **environment):
+    text = screen_text(results, page="report.html", width=80, unicode=True)
+    console = Console(
+        file=io.StringIO(), force_terminal=True, color_system="standard", markup=False,
+        highlight=False, soft_wrap=True, no_color=bool(environment.get("NO_COLOR")),
+    )  # fmt: skip
+    console.print(text, end="")
+    return console.file.getvalue()
+
+
+def test_a_terminal_gets_bold_reverse_and_named_colours_only(results):
+    codes = set(re.findall(r"\x1b\[([\d;]*)m", on_a_terminal(results)))
+    assert codes <= {"0", "1", "1;7", "33"}
+    assert "1;7" in codes
+
+
+def test_without_colour_bold_and_reverse_stay(results):
+    codes = set(re.findall(r"\x1b\[([\d;]*)m", on_a_terminal(results, NO_COLOR="1")))
+    assert codes == {"0", "1", "1;7"}
+
+
+def test_styles_do_not_change_the_words(results):
+    plain = screen(results, width=80, unicode=True, page="report.html")
+    assert ESCAPE.sub("", on_a_terminal(results)) == plain
+
+
+def test_the_screen_says_what_was_read_found_and_not_seen(results):
+    shown = screen(results, width=100, unicode=True, page="out/report.html")
+    for line in (
+        "trajscope 0.1.0  runs/tiny-fc/checkpoints",
+        "300 checkpoints, steps 1,000 to 30,900, every 100; 100 in 5 tensors, float32",
+        "Could not have been seen",
+        " · a well slower than about 30 checkpoints (3,000 steps)",
+        " · a loop",
+        " · an oscillation faster than 2 checkpoints (200 steps) a turn",
+        "Left out  3 tensors: a counter, a running average",
+        "Skipped   1 file: still being written",
+        "Warning   11 weights never move; left out of normalised curves.",
+        "Report    out/report.html   read 0.41 s",
+    ):
+        assert line in shown.splitlines()
+
+
+def test_a_warning_given_twice_is_shown_once(results):
+    assert screen(results).count("never move") == 1
+
+
+def test_more_warnings_than_fit_are_counted():
+    assert "and 38 more warnings, in the report" in screen(crowded(40), width=100)
+
+
+def test_the_key_numbers_stand_beside_their_references():
+    x = ornstein_uhlenbeck(200, 100)
+    shown = screen(make_results(x), width=80)
+    path = np.linalg.norm(np.diff(x, axis=0), axis=1).sum()
+    ratio = path / np.linalg.norm(x[-1] - x[0])
+    row = next(line for line in shown.splitlines() if line.startswith("path / displacement"))
+    assert float(row.split()[3].replace(",", "")) == pytest.approx(ratio, rel=0.05)
+    assert "about 14" in row  # sqrt(199)
+
+
+def test_a_run_in_which_nothing_moves_is_said_to_be_one():
+    shown = screen(make_results(np.ones((20, 100))), width=80)
+    assert "Nothing moved in 20 checkpoints." in shown
+    assert "nan" not in shown
+
+
+def test_reading_lines_group_what_was_left_out_by_reason(results):
+    assert reading_lines(results["trajectory"].to_dataset()) == [
+        "runs/tiny-fc/checkpoints",
+        "Found     300 checkpoints, safetensors",
+        "Run       checkpoints",
+        "Steps     1,000 to 30,900, every 100 steps",
+        "From      metadata key 'step'",
+        "Weights   100 in 5 tensors, float32",
+        "Left out  1 tensor, a counter: bn2.num_batches_tracked",
+        "Left out  2 tensors, a running average: bn2.running_mean, bn2.running_var",
+        "Skipped   1 file, still being written: step-030950.safetensors.tmp",
+        "Warning   11 weights never move; left out of normalised curves.",
+    ]
+
+
+def test_reading_lines_say_how_uneven_the_steps_are():
+    uneven = make_results(brownian(4, 100), steps=[0, 10, 30, 70])
+    lines = reading_lines(uneven["trajectory"].to_dataset())
+    assert "Steps     0 to 70, unevenly spaced, 10.0 to 40.0 apart" in lines

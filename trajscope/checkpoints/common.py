@@ -1,0 +1,67 @@
+"""Which tensors all checkpoints of a series share, and where the others differ."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from trajscope.checkpoints.base import Checkpoint
+from trajscope.checkpoints.sections import Stored
+from trajscope.errors import printable
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Checkpoints that hold arrays of the same names, shapes and dtypes."""
+
+    checkpoints: list[Checkpoint]
+    kept: Mapping[str, Stored]
+    left_out: Mapping[str, str]
+
+
+def usual_shapes(outlines: Sequence[Outline]) -> dict[str, tuple[int, ...]]:
+    """Each tensor that more than half of the checkpoints hold, with its most frequent shape."""
+    total = sum(len(outline.checkpoints) for outline in outlines)
+    shapes: dict[str, Counter[tuple[int, ...]]] = defaultdict(Counter)
+    for outline in outlines:
+        for name, stored in outline.kept.items():
+            shapes[name][stored.spec.shape] += len(outline.checkpoints)
+    return {
+        name: counts.most_common(1)[0][0]
+        for name, counts in shapes.items()
+        if 2 * counts.total() > total
+    }
+
+
+def agreeing(outline: Outline, usual: Mapping[str, tuple[int, ...]]) -> int:
+    """How many of the usual tensors the checkpoints of an outline hold in their usual shape."""
+    return sum(
+        1
+        for name, shape in usual.items()
+        if name in outline.kept and outline.kept[name].spec.shape == shape
+    )
+
+
+def changed_tensors(
+    outlines: Sequence[Outline], usual: Mapping[str, tuple[int, ...]]
+) -> dict[str, str]:
+    """For each tensor that is not the same at every checkpoint, where it differs and how."""
+    changes: dict[str, str] = {}
+    for outline in outlines:
+        first = min(outline.checkpoints, key=lambda checkpoint: checkpoint.step)
+        where = f"at step {first.step} ({printable(first.relative)})"
+        for name, shape in usual.items():
+            stored = outline.kept.get(name)
+            if stored is None and name in outline.left_out:
+                changes.setdefault(name, f"{where}: {outline.left_out[name]}")
+            elif stored is None:
+                changes.setdefault(name, f"missing {where}")
+            elif stored.spec.shape != shape:
+                changes.setdefault(
+                    name, f"shape {stored.spec.shape} {where}, but {shape} at most steps"
+                )
+        for name, stored in outline.kept.items():
+            if name not in usual:
+                changes.setdefault(
+                    name, f"shape {stored.spec.shape} {where}, but missing at most steps"
+                )
+    return changes

@@ -1,0 +1,209 @@
+"""The members of a zip archive and where their bytes begin, read from its directory alone.
+
+Own code because a weight is read from its place in the file, which Python's zipfile does not tell,
+and because opening thousands of small archives with it takes most of the time.
+"""
+
+import struct
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trajscope.errors import CheckpointError, printable
+from trajscope.readers.ranges import MAX_INFLATION, inflated, read_exactly
+
+# PKWARE APPNOTE 6.3.10, sections 4.3.7, 4.3.12, 4.3.14 to 4.3.16.
+_LOCAL = struct.Struct("<4s5H3I2H")
+_ENTRY = struct.Struct("<4s6H3I5H2I")
+_END = struct.Struct("<4s4H2IH")
+_LOCATOR64 = struct.Struct("<4sIQI")
+_END64 = struct.Struct("<4sQ2H2I4Q")
+
+_STORED, _DEFLATED = 0, 8
+_MAX_COMMENT = 2**16 - 1
+_MAX_DIRECTORY = 2**26
+_NOT_HERE = 2**32 - 1
+"""A 32-bit size or offset that stands in a 64-bit field of the extra data instead."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file inside a zip archive.
+
+    `header` is the byte its local header starts at, `limit` the byte that its data must end
+    before: where the next member or the directory starts.
+    """
+
+    name: bytes
+    header: int
+    limit: int
+    packed: int
+    size: int
+    deflated: bool
+
+
+def list_members(descriptor: int, path: Path, file_size: int) -> dict[str, Member]:
+    """Members by name, in the order of the directory. Reads the directory only.
+
+    Raises
+    ------
+    CheckpointError
+        There is no directory (the file may be unfinished), or it contradicts itself or the file.
+    """
+    first, count, size = _directory(descriptor, path, file_size)
+    data = bytes(read_exactly(descriptor, path, first, size))
+    entries = []
+    position = 0
+    try:
+        for _ in range(count):
+            member, position = _entry(data, position)
+            entries.append(member)
+    except (struct.error, ValueError) as error:
+        raise _damaged(path, "its directory is damaged") from error
+    return _checked(path, entries, first)
+
+
+def data_start(descriptor: int, path: Path, member: Member) -> int:
+    """First byte of the member's data, from its local header.
+
+    Raises
+    ------
+    CheckpointError
+        There is no such header, or the data would run into what follows.
+    """
+    head = read_exactly(descriptor, path, member.header, _LOCAL.size + len(member.name))
+    signature, *_, name_size, extra_size = _LOCAL.unpack_from(head)
+    start: int = member.header + _LOCAL.size + name_size + extra_size
+    if (
+        signature != b"PK\x03\x04"
+        or head[_LOCAL.size :] != member.name
+        or name_size != len(member.name)
+        or start + member.packed > member.limit
+    ):
+        name = printable(_text(member.name))
+        raise _damaged(path, f"its member {name!r} is not where it should be")
+    return start
+
+
+def whole_member(descriptor: int, path: Path, member: Member, most: int) -> bytes:
+    """All bytes of a member, which may be deflated but no larger than `most`."""
+    if member.size > most:
+        raise CheckpointError(
+            f"{printable(path)}: '{printable(_text(member.name))}' has {member.size} bytes, more "
+            f"than the {most} that are read of it. Leave the file out with --exclude."
+        )
+    start = data_start(descriptor, path, member)
+    if member.deflated:
+        return bytes(inflated(descriptor, path, start, member.packed, member.size))
+    return bytes(read_exactly(descriptor, path, start, member.size))
+
+
+def _directory(descriptor: int, path: Path, file_size: int) -> tuple[int, int, int]:
+    """First byte, number of entries and size of the central directory."""
+    tail_size = min(file_size, _END.size + _MAX_COMMENT)
+    quick = read_exactly(descriptor, path, max(file_size - _END.size, 0), min(_END.size, file_size))
+    tail = (
+        quick
+        if quick.startswith(b"PK\x05\x06")
+        else read_exactly(descriptor, path, file_size - tail_size, tail_size)
+    )
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or len(tail) - at < _END.size:
+        raise CheckpointError(
+            f"{printable(path)} starts like a zip archive but has no directory at its end. "
+            "It may still be being written; wait, or leave it out with --exclude."
+        )
+    _, _, _, _, count, size, first, _ = _END.unpack_from(tail, at)
+    end = file_size - len(tail) + at
+    if _NOT_HERE in (size, first) or count == 2**16 - 1:
+        end, count, size, first = _directory64(descriptor, path, end)
+    if first + size > end:  # torch writes a 64-bit record in between, needed or not
+        raise _damaged(path, "its directory is not where its last record says")
+    if size > _MAX_DIRECTORY or count * _ENTRY.size > size:
+        raise _damaged(path, f"its directory claims {count} members in {size} bytes")
+    return first, count, size
+
+
+def _directory64(descriptor: int, path: Path, end: int) -> tuple[int, int, int, int]:
+    """End, number of entries, size and first byte of the directory of a zip64 archive."""
+    if end >= _LOCATOR64.size:
+        locator = read_exactly(descriptor, path, end - _LOCATOR64.size, _LOCATOR64.size)
+        signature, _, record_at, _ = _LOCATOR64.unpack(locator)
+        if signature == b"PK\x06\x07" and record_at + _END64.size <= end - _LOCATOR64.size:
+            record = read_exactly(descriptor, path, record_at, _END64.size)
+            signature, *_, count, size, first = _END64.unpack(record)
+            if signature == b"PK\x06\x06":
+                return record_at, count, size, first
+    raise _damaged(path, "its 64-bit directory record is missing")
+
+
+def _entry(data: bytes, position: int) -> tuple[Member, int]:
+    """The directory entry at `position`, and the position of the next."""
+    fields = _ENTRY.unpack_from(data, position)
+    signature, flags, method, packed, size = fields[0], fields[3], fields[4], fields[8], fields[9]
+    name_size, extra_size, comment_size, header = fields[10], fields[11], fields[12], fields[16]
+    name_end = position + _ENTRY.size + name_size
+    extra_end = name_end + extra_size
+    if signature != b"PK\x01\x02" or extra_end + comment_size > len(data):
+        raise ValueError
+    if flags & 1 or method not in (_STORED, _DEFLATED):  # encrypted, or a rare compression
+        packed = size = -1
+    elif _NOT_HERE in (packed, size, header):
+        size, packed, header = _wide(data[name_end:extra_end], size, packed, header)
+    name = data[position + _ENTRY.size : name_end]
+    member = Member(name, header, 0, packed, size, method == _DEFLATED)
+    return member, extra_end + comment_size
+
+
+def _wide(extra: bytes, size: int, packed: int, header: int) -> tuple[int, int, int]:
+    """The three fields, those that are marked as absent taken from the zip64 extra data."""
+    position = 0
+    while position + 4 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, position)
+        position += 4
+        if kind == 1:
+            wide = [position + 8 * index for index in range(length // 8)]
+            values = iter(struct.unpack_from("<Q", extra, at)[0] for at in wide)
+            size, packed, header = (
+                next(values, -1) if value == _NOT_HERE else value
+                for value in (size, packed, header)
+            )
+            break
+        position += length
+    return size, packed, header
+
+
+def _checked(path: Path, entries: list[Member], directory: int) -> dict[str, Member]:
+    """The entries by name, each with its limit, or the reason why they cannot all be true."""
+    limits: dict[int, int] = {}
+    limit = directory
+    for header in sorted((entry.header for entry in entries), reverse=True):
+        limits[header] = limit
+        limit = header
+    members: dict[str, Member] = {}
+    for entry in entries:
+        name = printable(_text(entry.name))
+        if entry.size < 0:
+            raise _damaged(path, f"its member {name!r} is encrypted or compressed in a rare way")
+        limit = limits[entry.header]
+        room = limit - entry.header - _LOCAL.size - len(entry.name)
+        least, most = (0, entry.packed * MAX_INFLATION) if entry.deflated else (entry.packed,) * 2
+        if entry.packed > room or not least <= entry.size <= most:
+            raise _damaged(
+                path, f"its member {name!r} claims {entry.size} bytes that cannot be there"
+            )
+        key = _text(entry.name)
+        if key in members:
+            raise _damaged(path, f"it has two members called {name!r}")
+        members[key] = replace(entry, limit=limit)
+    return members
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "backslashreplace")
+
+
+def _damaged(path: Path, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"{printable(path)} cannot be read as a zip archive: {what}. Write the file again, or "
+        "leave it out with --exclude."
+    )

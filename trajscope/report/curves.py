@@ -1,0 +1,100 @@
+"""The measured curves as the figures need them: all weights together, time in checkpoints."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from trajscope.report.opening import all_weights
+from trajscope.report.words import Window, window
+from trajscope.schema import FREQUENCY, LAG, STEP
+
+Floats = NDArray[np.float64]
+
+MOST_POINTS = 400
+"""A curve with more points is binned; a page of endless paths opens in no browser."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Observables of all weights, and the window they were measured on.
+
+    Attributes
+    ----------
+    values :
+        The group "all" of the observables.
+    """
+
+    window: Window
+    values: xr.Dataset
+
+    def __getitem__(self, name: str) -> Floats:
+        """One observable as an array."""
+        return np.asarray(self.values[name].values, dtype=np.float64)
+
+    def number(self, name: str) -> float:
+        """One scalar observable or attribute."""
+        found = self.values[name] if name in self.values else self.values.attrs[name]
+        return float(found)
+
+    @property
+    def lags(self) -> Floats:
+        """(lag,) in checkpoints; the shortest after zero is one checkpoint."""
+        lag = np.asarray(self.values[LAG].values, dtype=np.float64)
+        return np.rint(lag / self._spacing)
+
+    @property
+    def frequencies(self) -> Floats:
+        """(frequency,) in cycles per checkpoint, at most one half."""
+        return np.asarray(self.values[FREQUENCY].values, dtype=np.float64) * self._spacing
+
+    @property
+    def steps(self) -> Floats:
+        """(step,) as the checkpoints are labelled."""
+        return np.asarray(self.values[STEP].values, dtype=np.float64)
+
+    @property
+    def _spacing(self) -> float:
+        lag = np.asarray(self.values[LAG].values, dtype=np.float64)
+        return float(lag[lag > 0].min())
+
+
+def curves(results: xr.DataTree) -> Curves:
+    """The curves of a result."""
+    return Curves(window(results["trajectory"].to_dataset()), all_weights(results))
+
+
+@dataclass(frozen=True)
+class Binned:
+    """A long curve in few bins, each with its lowest, mean and highest value."""
+
+    x: Floats
+    low: Floats
+    mean: Floats
+    high: Floats
+
+
+def binned(x: Floats, y: Floats, *, by_ratio: bool = False) -> Binned:
+    """The curve in at most `MOST_POINTS` bins of equal width, or of equal ratio on a log axis.
+
+    A curve of fewer points comes back as it is. Extremes are kept: nothing is smoothed away.
+
+    Parameters
+    ----------
+    x, y : (point,)
+        `x` ascending, and positive if `by_ratio`.
+    """
+    if x.size <= MOST_POINTS:
+        return Binned(x, y, y, y)
+    place = np.log(x) if by_ratio else x
+    edges = np.linspace(place[0], place[-1], MOST_POINTS + 1)[1:-1]
+    starts = np.unique(np.r_[0, np.searchsorted(place, edges)])
+    starts = starts[starts < x.size]
+    sizes = np.diff(np.r_[starts, x.size])
+    return Binned(
+        x=np.add.reduceat(x, starts) / sizes,
+        low=np.minimum.reduceat(y, starts),
+        mean=np.add.reduceat(y, starts) / sizes,
+        high=np.maximum.reduceat(y, starts),
+    )
