@@ -165,11 +165,24 @@ def test_checkpoints_outside_the_selection_do_not_matter(tmp_path):
     assert open_trajectory(tmp_path, steps=":500", strict=True).sizes["step"] == 4
 
 
-def test_one_native_checkpoint_among_foreign_ones_is_too_few(tmp_path):
-    save_file(model(0), tmp_path / "step-0.safetensors")
-    save_file({**model(1), "more": np.ones(2, "f4")}, tmp_path / "step-1.safetensors")
-    with pytest.warns(TrajscopeWarning, match="'more'"):
-        assert open_trajectory(tmp_path).sizes["step"] == 2
+def test_one_checkpoint_beside_a_foreign_one_is_too_few(tmp_path):
+    save_file({"w": np.ones(3, "f4")}, tmp_path / "step-0.safetensors")
+    save_file({"w": np.ones(4, "f4")}, tmp_path / "step-1.safetensors")
+    with pytest.raises(TrajectoryError, match=r"one checkpoint is left, .*it shares 0 of the 1"):
+        open_trajectory(tmp_path)
+
+
+def test_names_that_no_array_could_hold_are_escaped(tmp_path):
+    for step in (1, 2):
+        values = {"a": np.ones(2, "f4"), "b_": np.ones(2, "f4"), "c_": np.ones(2, "f4")}
+        path = tmp_path / f"step-{step}.safetensors"
+        save_file(values, path)
+        content = path.read_bytes()
+        header = content[8 : 8 + int.from_bytes(content[:8], "little")]
+        header = header.replace(b'"b_"', b'"a\\u0000"').replace(b'"c_"', b'"b\\ud800"')
+        path.write_bytes(len(header).to_bytes(8, "little") + header + content[-24:])
+    opened = open_trajectory(tmp_path)
+    assert sorted(opened["tensor"].values) == ["a", "a\\x00", "b\\ud800"]
 
 
 # --- reading

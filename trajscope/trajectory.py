@@ -189,12 +189,11 @@ class TrajscopeBackend(BackendEntrypoint):
 
 def _dataset(series: Series, weights: Weights, by: str, messages: Sequence[str]) -> xr.Dataset:
     manifest = make_manifest(series.root, weights, series.store)
-    fingerprint = _fingerprint(series, weights)
     tensors, checkpoints = weights.tensors, weights.checkpoints
     numbers = [checkpoint.step for checkpoint in checkpoints]
     whole = all(isinstance(number, int) for number in numbers)
     return xr.Dataset(
-        {"weights": lazy_weights(manifest, fingerprint)},
+        {"weights": lazy_weights(manifest)},
         coords={
             STEP: np.array(numbers, np.int64 if whole else np.float64),
             "path": (STEP, _texts(_path(checkpoint.path) for checkpoint in checkpoints)),
@@ -210,7 +209,7 @@ def _dataset(series: Series, weights: Weights, by: str, messages: Sequence[str])
             "step_unit": series.step_unit,
             "step_source": series.step_source,
             "format": _format(series),
-            "fingerprint": fingerprint,
+            "fingerprint": _fingerprint(series, weights),
             "left_out": [
                 {"name": _text(each.name), "reason": each.reason} for each in weights.left_out
             ],
@@ -238,8 +237,9 @@ def _path(path: Path) -> str:
 
 
 def _text(value: object) -> str:
-    """A foreign name that can be encoded: bytes that are no UTF-8 are shown as escapes."""
-    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+    """A foreign name that any array can hold: NUL and bytes that are no UTF-8 as escapes."""
+    text = str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+    return text.replace("\0", "\\x00")
 
 
 def _format(series: Series) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from trajscope.checkpoints.scan import store_reader
 from trajscope.checkpoints.series import find_series
 from trajscope.errors import CheckpointError, OptionError, TrajectoryError
 
@@ -330,9 +331,16 @@ def test_an_index_that_lies_is_refused(index, message, tmp_path):
 # --- nothing to analyse
 
 
-def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(TrajectoryError, match=r"nowhere does not exist; a folder"):
-        find_series(tmp_path / "nowhere")
+@pytest.mark.parametrize("name", ["nowhere", "x" * 300, "a\0b", "loop"])
+def test_a_folder_that_cannot_be_reached_is_named(name, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(TrajectoryError, match=r"cannot be reached: .*A folder of checkpoints") as e:
+        find_series(tmp_path / name)
+    assert str(e.value).isprintable()
+
+
+def test_where_one_may_not_look_is_no_store(tmp_path):
+    assert store_reader(tmp_path / ("x" * 300)) is None
 
 
 def test_a_single_file_is_refused_with_its_folder(save):
@@ -382,3 +390,51 @@ def test_hostile_file_names_are_read_and_shown_harmlessly(pattern, save, tmp_pat
     assert steps(series) == [10, 20]
     shown = "".join(each.path + each.reason for each in series.skipped) + "".join(series.warnings)
     assert shown.isprintable()
+
+
+# --- folders without end
+
+
+def test_folders_are_entered_to_a_depth(save, tmp_path):
+    for step in (10, 20):
+        save(f"step_{step}.safetensors")
+    save("/".join("abcdefghij") + "/step_30.safetensors")
+    series = find_series(tmp_path)
+    assert steps(series) == [10, 20]
+    assert reasons(series) == {"a/b/c/d/e/f/g/h/i": "more than 8 folders deep"}
+
+
+def test_a_folder_of_too_many_files_is_refused(save, tmp_path, monkeypatch):
+    monkeypatch.setattr("trajscope.checkpoints.scan.MAX_ENTRIES", 3)
+    for step in range(4):
+        save(f"step_{step}.safetensors")
+    with pytest.raises(TrajectoryError, match="more than 3 files, too many to be one run's"):
+        find_series(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list everything")
+def test_a_folder_that_cannot_be_listed_is_skipped(save, tmp_path):
+    for step in (10, 20):
+        save(f"step_{step}.safetensors")
+    (tmp_path / "closed").mkdir(mode=0)
+    assert "cannot be listed" in reasons(find_series(tmp_path))["closed"]
+
+
+def test_an_index_without_end_is_refused_unread(tmp_path):
+    for step in (100, 200, 300):
+        shard(tmp_path / f"checkpoint-{step}", step)
+    index = tmp_path / "checkpoint-300/model.safetensors.index.json"
+    os.truncate(index, 10**12)
+    why = reasons(find_series(tmp_path))["checkpoint-300/model.safetensors.index.json"]
+    assert "has 1,000,000,000,000 bytes; an index of shards has at most" in why
+
+
+def test_a_shard_that_is_something_else_is_refused(tmp_path):
+    for step in (100, 200, 300):
+        shard(tmp_path / f"checkpoint-{step}", step)
+    folder = tmp_path / "checkpoint-300"
+    (folder / "other.bin").write_bytes(b"hello" * 9)
+    index = {"weight_map": {"x": "other.bin"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    why = reasons(find_series(tmp_path))["checkpoint-300/model.safetensors.index.json"]
+    assert "should be a shard of a checkpoint, but its content is none" in why

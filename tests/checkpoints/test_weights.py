@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from trajscope.checkpoints.sections import Stored, select
 from trajscope.checkpoints.series import find_series
@@ -276,9 +277,36 @@ def test_dtypes_that_differ_between_checkpoints_are_listed(save, tmp_path):
 
 
 def test_hostile_tensor_names_are_shown_harmlessly(save, tmp_path):
-    name = "\x1b[31m\n\u202e" + "x" * 10_000
+    name = "\x1b[31m\n\u202e" + "x" * 900
     for step in (1, 5):
         save(f"step_{step}.safetensors", {**A, name: np.ones(step, "f4")})
     (warning,) = chosen(tmp_path).warnings
     assert warning.isprintable()
     assert len(warning) < 1000
+
+
+def test_a_name_without_end_is_left_out():
+    entries = arrays("fc.weight", "x" * 10_000)
+    assert kept(entries) == ["fc.weight"]
+    assert left(entries)["x" * 10_000] == "its name has 10,000 characters"
+
+
+def test_a_model_that_changes_throughout_is_warned_of_in_a_few_lines(save, tmp_path):
+    many = {f"layer{i}.weight": np.ones(2, "f4") for i in range(30)}
+    for step in (1, 5):
+        save(f"step_{step}.safetensors", many)
+    fewer = dict(list(many.items())[:16])
+    save("step_9.safetensors", fewer)
+    warnings = chosen(tmp_path).warnings
+    assert len(warnings) == 11
+    assert warnings[-1] == "4 more tensors are left out, since they change too."
+
+
+def test_a_header_without_arrays_is_no_checkpoint(save, tmp_path):
+    for step in (1, 5):
+        save(f"step_{step}.safetensors", A)
+    save_file({}, tmp_path / "step_9.safetensors")
+    series = find_series(tmp_path)
+    assert [(each.path, each.reason) for each in series.skipped] == [
+        ("step_9.safetensors", "it holds no arrays")
+    ]

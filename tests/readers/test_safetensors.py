@@ -14,7 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from tests.readers.reading import at_most, everything, header_of, is_read_or_refused, refusal, values_of
+from tests.readers.reading import (
+    at_most,
+    everything,
+    header_of,
+    is_read_or_refused,
+    refusal,
+    values_of,
+)
 from trajscope.readers import reader_for
 
 FLOATS = {
@@ -68,7 +75,9 @@ def test_arrays_that_are_no_floats_are_listed(tmp_path: Path, dtype: torch.dtype
     assert (spec.shape, spec.dtype) == ((3,), str(dtype).removeprefix("torch."))
 
 
-def test_elements_narrower_than_a_byte_are_listed_under_a_name_nothing_reads(tmp_path: Path) -> None:
+def test_elements_narrower_than_a_byte_are_listed_under_a_name_nothing_reads(
+    tmp_path: Path,
+) -> None:
     path = written(tmp_path / "x.safetensors", {"w": entry(0, 2, [4], "F4")}, b"ab")
     assert header_of(path).tensors["w"].dtype == "packed_float4_e2m1fn"
     assert everything(path) == {}
@@ -223,7 +232,9 @@ def valid(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-@given(changes=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), min_size=1, max_size=6))
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), min_size=1, max_size=6)
+)
 def test_a_file_with_changed_bytes_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, valid: bytes, changes: list[tuple[int, int]]
 ) -> None:

@@ -1,6 +1,6 @@
 import json
-import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,13 +25,19 @@ def test_a_result_comes_back_as_it_was_saved(small, store):
     assert open_results(store).identical(small)
 
 
-def test_names_that_no_encoding_holds_come_back_as_they_were(small, tmp_path):
-    names = ["a\x1b[31m", "b\ud800", "\u202ec", "</script>", "x" * 10_000]
+def test_hostile_names_come_back_as_they_were(small, tmp_path):
+    names = ["a\x1b[31m", "$x$", "\u202ec", "</script>", "x" * 10_000]
     small["trajectory"].coords["tensor"] = names
-    small["trajectory"].attrs["skipped"] = [{"path": "half\udcff", "reason": "not UTF-8"}]
     opened = open_results(save_results(small, tmp_path / "results.zarr"))
     assert list(opened["trajectory"]["tensor"].values) == names
-    assert opened["trajectory"].attrs == small["trajectory"].attrs
+
+
+def test_names_that_no_encoding_holds_come_back_as_escapes(small, tmp_path):
+    small["trajectory"].coords["tensor"] = ["half\ud800", "b", "c", "d", "e"]
+    small["trajectory"].attrs["skipped"] = [{"path": "half\udcff", "reason": "not UTF-8"}]
+    opened = open_results(save_results(small, tmp_path / "results.zarr"))["trajectory"]
+    assert opened["tensor"].values[0] == "half\\ud800"
+    assert opened.attrs["skipped"] == [{"path": "half\\udcff", "reason": "not UTF-8"}]
 
 
 def test_strings_kept_as_objects_come_back_as_text(small, tmp_path):
@@ -45,7 +51,7 @@ def test_a_result_is_replaced_by_a_later_one_and_nothing_else_is_left_there(stor
     later = make_results(brownian(20, 100, seed=5))
     save_results(later, store)
     assert open_results(store).identical(later)
-    assert os.listdir(store.parent) == ["results.zarr"]
+    assert names_in(store.parent) == ["results.zarr"]
 
 
 def test_a_result_can_be_saved_over_the_store_it_is_read_from(small, store):
@@ -69,19 +75,19 @@ def test_an_interrupted_write_leaves_the_old_result_and_no_debris(small, store, 
     with pytest.raises(KeyboardInterrupt):
         save_results(make_results(brownian(20, 100, seed=5)), store)
     assert open_results(store).identical(small)
-    assert os.listdir(store.parent) == ["results.zarr"]
+    assert names_in(store.parent) == ["results.zarr"]
 
 
 def test_a_first_write_that_is_interrupted_leaves_nothing(small, tmp_path, monkeypatch):
     def full(self, store, **kwargs):
-        store.mkdir()
-        (store / ".zgroup").write_text("{}")
+        Path(store).mkdir()
+        Path(store, ".zgroup").write_text("{}")
         raise OSError("No space left on device")
 
     monkeypatch.setattr(xr.DataTree, "to_zarr", full)
     with pytest.raises(OSError, match="No space left"):
         save_results(small, tmp_path / "results.zarr")
-    assert os.listdir(tmp_path) == []
+    assert names_in(tmp_path) == []
 
 
 def test_a_failed_rename_puts_the_old_result_back(small, store, monkeypatch):
@@ -96,7 +102,7 @@ def test_a_failed_rename_puts_the_old_result_back(small, store, monkeypatch):
     with pytest.raises(OSError, match="Input/output error"):
         save_results(make_results(brownian(20, 100, seed=5)), store)
     assert open_results(store).identical(small)
-    assert os.listdir(store.parent) == ["results.zarr"]
+    assert names_in(store.parent) == ["results.zarr"]
 
 
 def test_a_foreign_folder_is_never_replaced(small, tmp_path):
@@ -160,7 +166,9 @@ def test_a_codec_that_could_run_code_is_refused_before_anything_is_decoded(store
         array[place] = [codec] if place == "filters" else codec
 
     edit(store, forge)
-    with pytest.raises(ResultsError, match="asks for the codec pickle, which trajscope never writes"):
+    with pytest.raises(
+        ResultsError, match="asks for the codec pickle, which trajscope never writes"
+    ):
         open_results(store)
 
 
@@ -183,6 +191,10 @@ def test_arrays_are_read_when_they_are_used_and_not_before(store):
     opened = open_results(store)
     shutil.rmtree(store / "reductions", ignore_errors=True)
     assert np.isfinite(opened["observables"]["mean_squared_displacement"].values).all()
+
+
+def names_in(folder):
+    return [entry.name for entry in folder.iterdir()]
 
 
 def edit(store, change):

@@ -16,9 +16,7 @@ ESCAPE = re.compile(r"\x1b\[[\d;]*m")
 
 def crowded(n_warnings=40):
     """A result with everything that can make the screen long, with hostile names."""
-    results = make_results(
-        brownian(60, 100), tensors={f"{i}{HOSTILE}.{i}": 10 for i in range(10)}
-    )
+    results = make_results(brownian(60, 100), tensors={f"{i}{HOSTILE}.{i}": 10 for i in range(10)})
     told = results["trajectory"].attrs
     told["source"] = HOSTILE
     told["warnings"] = [f"{i} {HOSTILE}" for i in range(n_warnings)]
@@ -112,8 +110,8 @@ def test_a_warning_given_twice_is_shown_once(results):
     assert screen(results).count("never move") == 1
 
 
-def test_more_warnings_than_fit_are_counted():
-    assert "and 38 more warnings, in the report" in screen(crowded(40), width=100)
+def test_more_warnings_than_fit_are_counted():  # 40, and that of the analysis
+    assert "and 39 more warnings, in the report" in screen(crowded(40), width=100)
 
 
 def test_the_key_numbers_stand_beside_their_references():
@@ -150,4 +148,10 @@ def test_reading_lines_group_what_was_left_out_by_reason(results):
 def test_reading_lines_say_how_uneven_the_steps_are():
     uneven = make_results(brownian(4, 100), steps=[0, 10, 30, 70])
     lines = reading_lines(uneven["trajectory"].to_dataset())
-    assert "Steps     0 to 70, unevenly spaced, 10.0 to 40.0 apart" in lines
+    assert "Steps     0 to 70, unevenly spaced by 10 to 40 steps" in lines
+
+
+def test_reading_lines_of_checkpoints_without_steps_name_no_unit():
+    results = make_results(brownian(4, 100), spacing=1, first=0)
+    results["trajectory"].attrs["step_unit"] = "index"
+    assert "Steps     0 to 3, every 1" in reading_lines(results["trajectory"].to_dataset())

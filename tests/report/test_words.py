@@ -4,7 +4,7 @@ import pytest
 import xarray as xr
 
 from trajscope.errors import ResultsError
-from trajscope.report.words import Window, counted, exact, listed, number, percent, window
+from trajscope.report.words import Window, counted, decimal, exact, listed, number, percent, window
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,12 @@ def test_a_share_is_never_rounded_to_nothing_or_to_everything(fraction, words):
     assert percent(fraction) == words
 
 
+def test_decimals_have_no_false_sign_of_zero():
+    assert [decimal(value) for value in (-0.004, -0.18, 1.0, math.nan)] == [
+        "0.00", "−0.18", "1.00", "unknown",
+    ]  # fmt: skip
+
+
 def test_counts_agree_with_their_noun():
     assert [counted(n, "checkpoint") for n in (0, 1, 1200)] == [
         "0 checkpoints", "1 checkpoint", "1,200 checkpoints",
@@ -46,7 +52,8 @@ def test_a_long_list_says_how_many_more_there_are():
 @pytest.mark.parametrize(
     ("spacing", "unit", "words"),
     [
-        (100.0, "step", "30 checkpoints (3,000 steps)"), (1.0, "epoch", "30 checkpoints (30 epochs)"),
+        (100.0, "step", "30 checkpoints (3,000 steps)"),
+        (1.0, "epoch", "30 checkpoints (30 epochs)"),
         (None, "step", "30 checkpoints"), (1.0, "index", "30 checkpoints"),
     ],
 )  # fmt: skip

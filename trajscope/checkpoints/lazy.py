@@ -18,9 +18,9 @@ _GAP = 4096
 _PICKED = 1 << 23
 
 
-def lazy_weights(manifest: Manifest, fingerprint: str) -> xr.Variable:
+def lazy_weights(manifest: Manifest) -> xr.Variable:
     """The variable (step, weight) that reads from `manifest` on demand and keeps nothing."""
-    array = TrajectoryArray(manifest, fingerprint)
+    array = TrajectoryArray(manifest)
     return xr.Variable(("step", "weight"), indexing.LazilyIndexedArray(array))
 
 
@@ -35,14 +35,10 @@ def shaped(flat: xr.Variable, shape: tuple[int, ...]) -> xr.Variable:
 class TrajectoryArray(BackendArray):
     """A trajectory as xarray's backends see an array: any outer selection, read on demand."""
 
-    def __init__(self, manifest: Manifest, fingerprint: str) -> None:
+    def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
-        self.fingerprint = fingerprint
         self.shape = manifest.shape
         self.dtype = manifest.dtype
-
-    def __dask_tokenize__(self) -> tuple[str, str]:
-        return type(self).__name__, self.fingerprint
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:  # xarray's own key and array
         return _indexed(key, self.shape, self._select)

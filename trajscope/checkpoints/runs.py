@@ -17,17 +17,18 @@ _ALIAS = re.compile(r"(^|[-_.])(last|latest|best|final|newest|current)([-_.]|$)"
 
 @dataclass(frozen=True)
 class Run:
-    """Candidates of one naming pattern; `name` is what ``--run`` asks for."""
+    """Candidates of one naming pattern, or one store; `name` is what ``--run`` asks for."""
 
     name: str
     place: str
     pattern: str
     candidates: tuple[Candidate, ...]
+    in_store: int = 0
 
     @property
     def readable(self) -> int:
-        """Number of candidates whose header could be read."""
-        return sum(1 for candidate in self.candidates if candidate.parts)
+        """Number of checkpoints whose header could be read."""
+        return self.in_store + sum(1 for candidate in self.candidates if candidate.parts)
 
 
 def find_runs(candidates: Sequence[Candidate], root: Path) -> tuple[list[Run], list[Skipped]]:
@@ -139,9 +140,11 @@ def _merge_numbered_folders(candidates: list[Candidate]) -> list[Candidate]:
     per_place = Counter(candidate.name.place for candidate in candidates)
     for candidate in candidates:
         name = candidate.name
+        if name.numbers or per_place[name.place] > 1:
+            continue
         above, _, folder = name.place.rpartition("/")
         as_file = read_name(folder, "")
-        if not name.numbers and as_file.numbers and per_place[name.place] == 1:
+        if as_file.numbers:
             families[above, f"{as_file.pattern}/{name.pattern}"].append(candidate)
     merged: dict[str, Candidate] = {}
     for (above, pattern), family in families.items():

@@ -76,8 +76,24 @@ def scan(root: Path, exclude: tuple[str, ...] = ()) -> Scan:
 
 
 def store_reader(path: Path) -> StoreReader | None:
-    """The reader of a store with a step axis at `path`, or `None`."""
-    return next((reader for reader in STORE_READERS if reader.recognises(path)), None)
+    """The reader of a store with a step axis at `path`; `None` too where one may not look."""
+    try:
+        return next((reader for reader in STORE_READERS if reader.recognises(path)), None)
+    except OSError:
+        return None
+
+
+def is_result(folder: Path) -> bool:
+    """Whether a store is what trajscope itself wrote, which lies beside checkpoints easily."""
+    for name in ("zarr.json", ".zattrs"):
+        try:
+            descriptor = open_regular(folder / name)
+        except CheckpointError:
+            continue
+        with open(descriptor, "rb") as file:
+            if b'"trajscope"' in file.read(_ATTRIBUTES_BYTES):
+                return True
+    return False
 
 
 def known_suffix(name: str) -> str:
@@ -112,7 +128,7 @@ def _enters(found: Scan, folder: Path, relative: str, depth: int) -> bool:
     elif _excluded(found, relative):
         pass
     elif (reader := store_reader(folder)) is not None:
-        if _is_result(folder):
+        if is_result(folder):
             found.skip(relative, "a result of trajscope")
         else:
             found.stores.append((folder, reader))
@@ -120,19 +136,6 @@ def _enters(found: Scan, folder: Path, relative: str, depth: int) -> bool:
         found.skip(relative, f"more than {MAX_DEPTH} folders deep")
     else:
         return not name.startswith(".")
-    return False
-
-
-def _is_result(folder: Path) -> bool:
-    """Whether a store is what trajscope itself wrote, which lies beside checkpoints easily."""
-    for name in ("zarr.json", ".zattrs"):
-        try:
-            descriptor = open_regular(folder / name)
-        except CheckpointError:
-            continue
-        with open(descriptor, "rb") as file:
-            if b'"trajscope"' in file.read(_ATTRIBUTES_BYTES):
-                return True
     return False
 
 

@@ -64,6 +64,8 @@ _LEAVES = {
         "a constant of the architecture, not a weight",
     ),
 }
+# An array of names gives each the room of the longest, so that one name could fill the memory.
+_LONGEST_NAME = 1000
 _SCALARS = frozenset({"loss", "lr", "learning_rate", "acc", "accuracy", "time"})
 
 
@@ -112,9 +114,18 @@ class _Choice:
             if reaches or glob.startswith(_section(stored.name) + "/")
         )
 
-    def excluded(self, name: str, stored: Stored) -> str:
-        hits = (g for g in self.exclude if fnmatchcase(name, g) or fnmatchcase(stored.name, g))
-        return next(hits, "")
+    def refusal(self, name: str, stored: Stored) -> str:
+        """Why an array of the chosen sections is left out, or ``""``."""
+        included = self.included(name, stored)
+        for glob in self.exclude:
+            if fnmatchcase(name, glob) or fnmatchcase(stored.name, glob):
+                return f"left out by the pattern {printable(glob)!r}"
+        if self.include and not included:
+            return "not matched by --include"
+        if len(name) > _LONGEST_NAME:
+            return f"its name has {len(name):,} characters"
+        by_name = "" if included else _why_not(stored.name, name, stored.spec)
+        return by_name or _why_never(stored.spec)
 
 
 def _sorted_out(
@@ -129,20 +140,12 @@ def _sorted_out(
     elsewhere: Counter[tuple[str, str]] = Counter()
     for raw, stored in arrays.items():
         name = names[raw]
-        included = choice.included(name, stored)
-        excluded = choice.excluded(name, stored)
-        if not _in_section(raw, choice.section) and not included:
+        if not _in_section(raw, choice.section) and not choice.included(name, stored):
             if _section(raw):
                 elsewhere[_section(raw), _why_not_section(raw)] += 1
             else:
                 left[name] = _why_not(raw, name, stored.spec) or "beside the model's section"
-        elif excluded:
-            left[name] = f"left out by the pattern {printable(excluded)!r}"
-        elif choice.include and not included:
-            left[name] = "not matched by --include"
-        elif not included and (why := _why_not(raw, name, stored.spec)):
-            left[name] = why
-        elif why := _why_never(stored.spec):
+        elif why := choice.refusal(name, stored):
             left[name] = why
         elif tied.get(raw) in counted:
             left[name] = f"shares its memory with {printable(counted[tied[raw]])}, counted once"

@@ -4,16 +4,16 @@ import filecmp
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from trajscope.checkpoints.base import Candidate, Checkpoint, Series, Skipped, Store
 from trajscope.checkpoints.parts import find_candidates
 from trajscope.checkpoints.runs import Run, choose_run, find_runs
-from trajscope.checkpoints.scan import Scan, scan, store_reader
+from trajscope.checkpoints.scan import Scan, is_result, scan, store_reader
 from trajscope.checkpoints.steps import Step, find_steps
 from trajscope.errors import CheckpointError, TrajectoryError, printable
 from trajscope.readers import READERS
-from trajscope.readers.base import StoreReader
 
 
 def find_series(
@@ -45,16 +45,16 @@ def find_series(
     CheckpointError
         With `strict`: a checkpoint cannot be read.
     """
-    root = Path(path).expanduser()
-    if not root.exists():
-        raise TrajectoryError(
-            f"{printable(path)} does not exist; a folder of checkpoints was expected. "
-            "Check the spelling."
-        )
-    root = root.resolve()
+    root = _existing(Path(path))
     reader = store_reader(root)
     if reader is not None:
-        return _store_series(root, root, reader, tuple(exclude))
+        if is_result(root):
+            raise TrajectoryError(
+                f"{printable(root)} is a result of trajscope; checkpoints were expected. Show it "
+                "with 'trajscope report'."
+            )
+        store = Store(root, reader, reader.read_header(root))
+        return _store_series(root, root.name, store, tuple(exclude))
     if not root.is_dir():
         raise TrajectoryError(
             f"{printable(root)} is a file; a folder of checkpoints was expected, since one file "
@@ -63,26 +63,43 @@ def find_series(
     found = scan(root, tuple(exclude))
     runs, skipped = _find_runs(found)
     stores = _readable_stores(found)
-    if stores and (not runs or run in stores):
-        return _one_of_the_stores(root, stores, run, found)
-    if not runs:
+    if not runs and not stores:
         raise TrajectoryError(_nothing_found(found, skipped))
-    # A store beside files is one more run to choose from.
-    listed = [*runs, *(Run(name, name, "", ()) for name in stores)]
-    return _series_of(choose_run(listed, run, root), listed, found, skipped, strict=strict)
+    in_stores = [Run(name, name, "", (), store.header.n_steps) for name, store in stores.items()]
+    listed = [*runs, *in_stores]
+    chosen = choose_run(listed, run, root)
+    if chosen in in_stores:
+        series = _store_series(root, chosen.name, stores[chosen.name], found.exclude)
+        return replace(
+            series,
+            runs=tuple(each.name for each in listed),
+            skipped=(*found.skipped, *skipped),
+            unmatched=_unmatched(found),
+        )
+    return _series_of(chosen, listed, found, skipped, strict=strict)
 
 
-def _readable_stores(found: Scan) -> dict[str, tuple[Path, StoreReader]]:
+def _existing(path: Path) -> Path:
+    """The folder at the end of all links, absolute."""
+    try:
+        return path.expanduser().resolve(strict=True)
+    except (OSError, ValueError, RuntimeError) as error:  # a name with NUL, a loop, no such user
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise TrajectoryError(
+            f"{printable(path)} cannot be reached: {printable(reason)}. A folder of checkpoints "
+            "was expected; check the spelling and the permissions."
+        ) from error
+
+
+def _readable_stores(found: Scan) -> dict[str, Store]:
     """The stores below the folder that are trajectories, by relative path; others are skipped."""
     stores = {}
     for path, reader in found.stores:
         relative = path.relative_to(found.root).as_posix()
         try:
-            reader.read_header(path)
+            stores[relative] = Store(path, reader, reader.read_header(path))
         except CheckpointError as error:
             found.skip(relative, str(error))
-        else:
-            stores[relative] = (path, reader)
     return stores
 
 
@@ -131,7 +148,7 @@ def _series_of(
         step_source=steps.source,
         skipped=(*found.skipped, *skipped, *_damaged(damaged), *doubles),
         warnings=(*warnings, *steps.warnings, *double_warnings),
-        unmatched=_unmatched(found.exclude, found),
+        unmatched=_unmatched(found),
     )
 
 
@@ -143,8 +160,8 @@ def _damaged(candidates: Sequence[Candidate]) -> list[Skipped]:
     ]
 
 
-def _unmatched(exclude: Sequence[str], found: Scan) -> tuple[str, ...]:
-    return tuple(glob for glob in exclude if glob not in found.matched)
+def _unmatched(found: Scan) -> tuple[str, ...]:
+    return tuple(glob for glob in found.exclude if glob not in found.matched)
 
 
 def _one_per_step(
@@ -201,30 +218,9 @@ def _same_content(first: Candidate, second: Candidate) -> bool:
         return False
 
 
-def _one_of_the_stores(
-    root: Path, stores: dict[str, tuple[Path, StoreReader]], run: str | None, found: Scan
-) -> Series:
-    listed = [Run(name, name, "", ()) for name in stores]
-    path, reader = stores[choose_run(listed, run, root).name]
-    series = _store_series(root, path, reader, found.exclude)
-    return Series(
-        root=root,
-        run=series.run,
-        runs=tuple(stores),
-        checkpoints=series.checkpoints,
-        step_unit=series.step_unit,
-        step_source=series.step_source,
-        skipped=tuple(found.skipped),
-        warnings=series.warnings,
-        unmatched=_unmatched(found.exclude, found),
-        store=series.store,
-    )
-
-
-def _store_series(root: Path, path: Path, reader: StoreReader, exclude: tuple[str, ...]) -> Series:
+def _store_series(root: Path, name: str, store: Store, exclude: tuple[str, ...]) -> Series:
     """The series that lies in one store, ordered by its own step coordinate where it has one."""
-    header = reader.read_header(path)
-    name = path.name if path == root else path.relative_to(root).as_posix()
+    header = store.header
     unit, source = header.step_unit, header.step_source
     values: Sequence[float] = header.steps or ()
     if len(values) != header.n_steps or not all(math.isfinite(value) for value in values):
@@ -244,13 +240,13 @@ def _store_series(root: Path, path: Path, reader: StoreReader, exclude: tuple[st
         run=name,
         runs=(name,),
         checkpoints=tuple(
-            Checkpoint(step, path, name, row=row) for step, row in sorted(rows.items())
+            Checkpoint(step, store.path, name, row=row) for step, row in sorted(rows.items())
         ),
         step_unit=unit,
         step_source=source,
         warnings=tuple(warnings),
         unmatched=exclude,
-        store=Store(path, reader, header),
+        store=store,
     )
 
 

@@ -55,10 +55,10 @@ def find_steps(candidates: Sequence[Candidate], root: Path) -> Steps:
 
     The sources in their order: ``global_step`` in the trainer_state.json beside each; a counter
     inside (`STEP_KEYS`, then `EPOCH_KEYS`); a number after a word for steps in the name, then
-    after a word for epochs; the number that changes over the series. A source that tells fewer
-    than half of the checkpoints apart is passed over while another does better, as an epoch is
-    where several checkpoints are written in each. A number without a word that runs 0, 1, 2... or
-    1, 2, 3... is an index; any other is taken for a step.
+    after a word for epochs; the number that changes over the series. A source with at most half
+    as many values as there are checkpoints is passed over while another does better, as an epoch
+    is where several checkpoints are written in each. A number without a word that runs 0, 1, 2...
+    or 1, 2, 3... is an index; any other is taken for a step.
 
     Raises
     ------
@@ -103,10 +103,13 @@ def step_slot(names: Sequence[Name]) -> int | None:
 
 def _sources(candidates: Sequence[Candidate]) -> list[_Source]:
     counters = [_Source("trainer_state.json", "step", _trainer_states(candidates))]
+    inside = [candidate.parts[0].header.metadata for candidate in candidates]
+    present = {name.rpartition("/")[2] for metadata in inside for name in metadata}
     for keys, unit in ((STEP_KEYS, "step"), (EPOCH_KEYS, "epoch")):
         for key in keys:
-            values = tuple(_counter(_metadata(candidate), key) for candidate in candidates)
-            counters.append(_Source(f"metadata key '{key}'", unit, values))
+            if key in present:
+                values = tuple(_counter(metadata, key) for metadata in inside)
+                counters.append(_Source(f"metadata key '{key}'", unit, values))
     return [*counters, *_name_sources([candidate.name for candidate in candidates])]
 
 
@@ -134,10 +137,6 @@ def _is_count(values: Sequence[Step]) -> bool:
     """Whether the values are 0, 1, 2... or 1, 2, 3... in some order."""
     ordered = sorted(set(values))
     return any(ordered == list(range(first, first + len(ordered))) for first in (0, 1))
-
-
-def _metadata(candidate: Candidate) -> Mapping[str, str | int | float | bool]:
-    return candidate.parts[0].header.metadata
 
 
 def _counter(metadata: Mapping[str, str | int | float | bool], key: str) -> Step | None:

@@ -100,15 +100,16 @@ def choose_weights(
     usual = usual_shapes(outlines)
     if not usual:
         raise TrajectoryError(_nothing_left(outlines, series))
-    native = [o for o in outlines if 2 * agreeing(o, usual) >= len(usual)]
-    foreign = [o for o in outlines if o not in native]
+    shared = [(agreeing(outline, usual), outline) for outline in outlines]
+    native = [outline for count, outline in shared if 2 * count >= len(usual)]
     skipped = [
         Skipped(
             printable(checkpoint.relative),
-            f"it shares {agreeing(outline, usual)} of the {len(usual)} tensors that most "
-            "checkpoints hold: another model?",
+            f"it shares {count} of the {len(usual)} tensors that most checkpoints hold: another "
+            "model?",
         )
-        for outline in foreign
+        for count, outline in shared
+        if 2 * count < len(usual)
         for checkpoint in outline.checkpoints
     ]
     changes = changed_tensors(native, usual)
@@ -136,19 +137,23 @@ def choose_weights(
 
 def _outlines(series: Series, include: tuple[str, ...], exclude: tuple[str, ...]) -> list[Outline]:
     """Checkpoints grouped by what their headers list, the largest group first."""
-    groups: dict[tuple[object, ...], list[Checkpoint]] = defaultdict(list)
+    groups: list[list[Checkpoint]] = []
+    known: dict[tuple[object, ...], int] = {}
     # Readers share the table of tensors between files with equal headers.
-    seen: dict[tuple[int, ...], tuple[object, ...]] = {}
+    seen: dict[tuple[int, ...], int] = {}
     for checkpoint in series.checkpoints:
         tables = tuple(id(part.header.tensors) for part in checkpoint.parts)
         if tables not in seen:
-            seen[tables] = tuple(
+            outline = tuple(
                 (index, name, spec.shape, spec.dtype, spec.role)
                 for index, part in enumerate(checkpoint.parts)
                 for name, spec in part.header.tensors.items()
             )
+            seen[tables] = known.setdefault(outline, len(known))
+            if seen[tables] == len(groups):
+                groups.append([])
         groups[seen[tables]].append(checkpoint)
-    members = sorted(groups.values(), key=len, reverse=True)
+    members = sorted(groups, key=len, reverse=True)
     selected = select([_arrays(series, group[0]) for group in members], include, exclude)
     return [
         Outline(group, kept, left) for group, (kept, left) in zip(members, selected, strict=True)

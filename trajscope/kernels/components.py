@@ -95,16 +95,24 @@ def components_from_weights(weights: NDArray[np.floating], n_components: int) ->
         All weights of the group at once.
     n_components :
         How many to keep; where there are fewer weights, the rest are zero.
+
+    Returns
+    -------
+    Components
+        NaN throughout where some weight is not finite.
     """
     n_steps, n_weights = weights.shape
     keep = min(n_components, n_steps - 1)
-    mean = (weights - weights[0]).mean(axis=0, dtype=np.float64)
-    # Steps in slices: a float64 copy of all of them would be the largest array of the pass.
+    # Steps in slices: a copy of all of them would be the largest array of the pass.
     slices = [slice(start, start + 4096) for start in range(0, n_steps, 4096)]
+    totals = [(weights[rows] - weights[0]).sum(axis=0, dtype=np.float64) for rows in slices]
+    mean = np.sum(totals, axis=0) / n_steps
     dual = np.zeros((n_weights, n_weights))
     for rows in slices:
         part = (weights[rows] - weights[0]).astype(np.float64) - mean
         dual += part.T @ part
+    if not np.isfinite(dual).all():
+        return Components(np.full(keep, np.nan), np.nan, np.full((n_steps, keep), np.nan))
     found = min(keep, n_weights)
     values, vectors = scipy.linalg.eigh(
         dual, subset_by_index=(n_weights - found, n_weights - 1), check_finite=False

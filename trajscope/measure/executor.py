@@ -27,15 +27,16 @@ class Executor:
     Attributes
     ----------
     compute :
-        ``(delayed values, on_done) -> results`` in the same order; `on_done` is called with no
-        argument whenever a task named "span-..." ends, where that can be seen.
+        ``(delayed values, at once, on_done) -> results`` in the same order, no more tasks at once
+        in one process than told; `on_done` is called with no argument whenever a task named
+        "span-..." ends, where that can be seen.
     n_workers :
         How many tasks run at once.
     shares_memory :
         Whether they run in this process, so that their memory is this process's.
     """
 
-    compute: Callable[[Sequence[Any], Callable[[], None]], Sequence[Any]]
+    compute: Callable[[Sequence[Any], int, Callable[[], None]], Sequence[Any]]
     n_workers: int
     shares_memory: bool
 
@@ -73,7 +74,9 @@ def executor(workers: int | None, scheduler: str | None) -> Iterator[Executor]:
 
 
 def _threads(n_workers: int) -> Executor:
-    def compute(values: Sequence[Any], on_done: Callable[[], None]) -> Sequence[Any]:
+    def compute(
+        values: Sequence[Any], at_once: int, on_done: Callable[[], None]
+    ) -> Sequence[Any]:
         import dask
         from dask.callbacks import Callback
         from threadpoolctl import threadpool_limits
@@ -86,7 +89,7 @@ def _threads(n_workers: int) -> Executor:
         # each measured twice as fast as one task at a time with all threads.
         with threadpool_limits(1, "blas"), Callback(posttask=posttask):
             results: Sequence[Any] = dask.compute(
-                *values, scheduler="threads", num_workers=n_workers, optimize_graph=False
+                *values, scheduler="threads", num_workers=at_once, optimize_graph=False
             )
         return results
 
@@ -94,14 +97,16 @@ def _threads(n_workers: int) -> Executor:
 
 
 def _on_client(client: Any) -> Executor:  # distributed is untyped
-    def compute(values: Sequence[Any], on_done: Callable[[], None]) -> Sequence[Any]:
+    def compute(
+        values: Sequence[Any], at_once: int, on_done: Callable[[], None]
+    ) -> Sequence[Any]:
         futures = client.compute(list(values), optimize_graph=False)
         try:
             results: Sequence[Any] = client.gather(futures)
         except BaseException:
             client.cancel(futures)
             raise
-        del on_done
+        del at_once, on_done
         return results
 
     n_workers = max(1, sum(client.nthreads().values()))
@@ -123,7 +128,7 @@ def _local_cluster(workers: int) -> Iterator[Any]:
             memory_limit=0,
             dashboard_address=None,
         ) as cluster,
-        Client(cluster) as client,
+        Client(cluster, set_as_default=False) as client,
     ):
         yield client
 
@@ -133,7 +138,8 @@ def _connect(address: str) -> Iterator[Any]:
     from distributed import Client
 
     try:
-        client = Client(address, timeout="10s")
+        # Not the default: one that failed would stay so, and meet the next call.
+        client = Client(address, timeout="10s", set_as_default=False)
     except (OSError, ValueError) as error:
         raise OptionError(
             f"--scheduler {printable(address)}: no dask scheduler answered there "

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import xarray as xr
+from threadpoolctl import threadpool_limits
 
 from trajscope.kernels.autocorrelation import brownian_autocorrelation
 from trajscope.kernels.components import brownian_explained_variance
 from trajscope.kernels.gram import Floats
 from trajscope.measure.executor import Executor
 from trajscope.measure.observables import OBSERVABLES, Measured
-from trajscope.measure.plan import Plan, Segment, Size, make_plan
+from trajscope.measure.plan import Segment, Size, keeps_groups, make_plan
 from trajscope.measure.pooled import pooled_quantities
 from trajscope.measure.resources import resident_bytes
 from trajscope.measure.span import WHOLE, add_sums
@@ -34,10 +35,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Arrays = dict[str, Floats]
-
-_KEPT_SHARE: Final = 4
-"""A result keeps the sums of every group if they take at most a quarter of the memory limit."""
-
 
 @dataclass(frozen=True)
 class Measurement:
@@ -89,28 +86,29 @@ def measure(
         A file could not be read any more.
     """
     names, segments = _groups(trajectory)
-    plan = _plan(trajectory, segments, executor, memory)
+    size = _size(trajectory, segments, executor, memory)
+    plan = make_plan(size, segments)
     n_steps = trajectory.sizes[STEP]
     kept = {name: dims for r in plan.path.reductions for name, dims in r.kept.items()}
-    keeps_groups = (
-        len(names) * sum(8 * n_steps ** len(dims) for dims in kept.values())
-        <= memory // _KEPT_SHARE
-    )
+    keeps_all_groups = keeps_groups(size, plan.path)
     everything: Arrays = {}
     whole: Arrays = {}
     sums_of: dict[int, Arrays] = {}
     found: dict[int, Arrays] = {}
     weights = trajectory["weights"].variable
-    for group, sums in stream(weights, plan, executor, seed=seed, progress=progress):
-        if group == WHOLE:
-            whole = sums
-            continue
-        add_sums(everything, sums)
-        if names != [ALL_WEIGHTS]:
-            found[group + 1] = _observed(sums, n_steps, seed)
-            if keeps_groups:
-                sums_of[group + 1] = {name: sums[name] for name in kept}
-    found[0] = _observed(everything | whole, n_steps, seed)
+    # Eigenvectors of a thousand steps on two BLAS threads took ten times as long as on one where
+    # another process wanted the second core.
+    with threadpool_limits(1, "blas"):
+        for group, sums in stream(weights, plan, executor, seed=seed, progress=progress):
+            if group == WHOLE:
+                whole = sums
+                continue
+            add_sums(everything, sums)
+            if names != [ALL_WEIGHTS]:
+                found[group + 1] = _observed(sums, n_steps, seed)
+                if keeps_all_groups:
+                    sums_of[group + 1] = {name: sums[name] for name in kept}
+        found[0] = _observed(everything | whole, n_steps, seed)
     sums_of[0] = {name: everything[name] for name in kept}
     labels = _labels(trajectory)
     names = names if names == [ALL_WEIGHTS] else [ALL_WEIGHTS, *names]
@@ -133,7 +131,7 @@ def nonfinite_weights(
         Row number -> (count, tensor name).
     """
     _, segments = _groups(trajectory)
-    plan = _plan(trajectory, segments, executor, memory)
+    plan = make_plan(_size(trajectory, segments, executor, memory), segments)
     weights = trajectory["weights"].variable
     found = find_nonfinite(weights, plan, executor, progress=progress)
     ends = np.cumsum(trajectory["row_size"].values)
@@ -167,21 +165,22 @@ def _groups(trajectory: xr.Dataset) -> tuple[list[str], list[Segment]]:
     return list(names), segments
 
 
-def _plan(
+def _size(
     trajectory: xr.Dataset, segments: Sequence[Segment], executor: Executor, memory: int
-) -> Plan:
-    n_steps, n_weights = trajectory["weights"].shape
+) -> Size:
+    weights = trajectory["weights"]
+    n_steps, n_weights = weights.shape
     shared = executor.shares_memory
-    size = Size(
+    return Size(
         n_steps=n_steps,
         n_weights=n_weights,
         n_groups=len({segment.group for segment in segments}),
-        itemsize=8 if trajectory["weights"].dtype.itemsize == 8 else 4,
+        itemsize=4 if weights.dtype.kind == "f" and weights.dtype.itemsize <= 4 else 8,
         memory=memory,
         workers=executor.n_workers if shared else 1,
         resident=resident_bytes() if shared else _WORKER_RESIDENT,
+        holds_tasks=weights.chunks is not None,
     )
-    return make_plan(size, segments)
 
 
 _WORKER_RESIDENT: Final = 160 << 20

@@ -1,5 +1,6 @@
 """How the pass is cut: which path, how wide a block, which weights a task takes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +11,7 @@ from trajscope.measure.reductions import (
     COUNTS,
     DUAL,
     GRAM,
+    N_COMPONENTS,
     N_SKETCH_COLUMNS,
     POOLED,
     ROUNDING,
@@ -29,6 +31,7 @@ _BLOCK_BYTES: Final = 64 * MIB
 _NARROWEST_ROW: Final = 4096  # weights; opening a file costs as much as transforming this many
 _SCRATCH: Final = 48 * MIB  # cache-sized pieces, FFT plans, and the interpreter's own growth
 _SCRATCH_PER_STEP: Final = 2048  # bytes: the fewest columns a piece has, in transform
+_CURVES_PER_STEP: Final = 8 * (N_COMPONENTS + 8)  # bytes of one group's observables
 _LARGEST_DUAL: Final = 4096  # weights; beyond, the sketch is faster than the eigenvectors
 
 # Seconds on one core of 2025, measured; only their ratios matter. Per T^2 P: the product of
@@ -85,7 +88,21 @@ class Segment:
 
 @dataclass(frozen=True)
 class Size:
-    """What the plan depends on; `workers` only through the memory each of them may take."""
+    """What the plan depends on.
+
+    Attributes
+    ----------
+    itemsize :
+        Bytes of a weight once it is widened.
+    memory :
+        Bytes that one process may hold.
+    workers :
+        Tasks that may run at once in one process.
+    resident :
+        Bytes that it holds before the pass.
+    holds_tasks :
+        Whether all weights of a task are in memory besides the block, as in dask's chunks.
+    """
 
     n_steps: int
     n_weights: int
@@ -94,6 +111,7 @@ class Size:
     memory: int
     workers: int
     resident: int
+    holds_tasks: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +120,8 @@ class Plan:
 
     Attributes
     ----------
+    workers :
+        Tasks that may run at once in one process.
     width :
         Weights that a task holds in memory at once.
     chunks :
@@ -109,6 +129,7 @@ class Plan:
     """
 
     path: Path
+    workers: int
     width: int
     chunks: tuple[tuple[tuple[Segment, ...], ...], ...]
 
@@ -121,43 +142,58 @@ def make_plan(size: Size, segments: Sequence[Segment]) -> Plan:
     OptionError
         Nothing fits; the message says how much would.
     """
-    affordable = [path for path in PATHS if _block_width(size, path) >= _narrowest(size, path)]
+    choices = [(path, workers) for path in PATHS for workers in _worker_counts(size, path)]
+    affordable = [choice for choice in choices if _fits(size, *choice)]
     if not affordable:
-        needed = min(_least_memory(size, path) for path in PATHS)
+        needed = min(_least_memory(size, *choice) for choice in choices)
         raise OptionError(
             f"--memory {size.memory / MIB:.0f}MiB is too little for {size.n_steps} checkpoints "
-            f"with {size.workers} worker{'s' if size.workers > 1 else ''}: at least "
-            f"{needed / MIB:.0f}MiB are needed. Raise --memory, use fewer workers, "
-            "or take fewer checkpoints with --steps."
+            f"in {size.n_groups} group{'s' if size.n_groups > 1 else ''}: at least "
+            f"{math.ceil(needed / MIB)}MiB are needed. Raise --memory, take fewer groups with "
+            "--by none, or fewer checkpoints with --steps."
         )
-    path = min(affordable, key=lambda candidate: _cost(size, candidate))
-    return cut(size, segments, path)
+    path, workers = min(affordable, key=lambda choice: _cost(size, *choice))
+    return cut(size, segments, path, workers)
 
 
-def cut(size: Size, segments: Sequence[Segment], path: Path) -> Plan:
-    """The plan for a given path."""
-    width = _block_width(size, path)
-    total = size.n_steps * size.n_weights * size.itemsize
-    task_bytes = min(max(total // CHUNK_TASKS, 32 * MIB), 256 * MIB)
-    span = max(
-        task_bytes // (size.n_steps * size.itemsize), size.n_weights // _MAX_TASKS, _NARROWEST_ROW
-    )
-    span = size.n_weights if path.needs_one_block else max(width, span - span % width)
-    tasks = _tasks(segments, span, _groups_held(size, path))
-    return Plan(path, min(width, size.n_weights), _chunks(tasks, _groups_held(size, path)))
+def cut(size: Size, segments: Sequence[Segment], path: Path, workers: int) -> Plan:
+    """The plan for a given path and number of tasks at once."""
+    width = _block_width(size, path, workers)
+    per_weight = size.n_steps * size.itemsize
+    task_bytes = min(max(per_weight * size.n_weights // CHUNK_TASKS, 32 * MIB), 256 * MIB)
+    span = max(task_bytes // per_weight, size.n_weights // _MAX_TASKS, _NARROWEST_ROW)
+    if path.needs_one_block or size.holds_tasks:
+        span = width
+    most_groups = _groups_held(size, path)
+    tasks = _tasks(segments, max(width, span - span % width), most_groups)
+    return Plan(path, workers, width, _chunks(tasks, most_groups))
+
+
+def keeps_groups(size: Size, path: Path) -> bool:
+    """Whether a result keeps the sums of every group: if they take at most an eighth of memory."""
+    return size.n_groups * _kept_bytes(size, path) <= size.memory // 8
+
+
+def _worker_counts(size: Size, path: Path) -> list[int]:
+    """Numbers of tasks at once that are tried: all, half as many, and so on down to one."""
+    counts = [1 if path.needs_one_block else size.workers]
+    while counts[-1] > 1:
+        counts.append(counts[-1] // 2)
+    return counts
 
 
 def _tasks(segments: Sequence[Segment], span: int, most_groups: int) -> list[tuple[Segment, ...]]:
     tasks: list[tuple[Segment, ...]] = []
     current: list[Segment] = []
+    groups: set[int] = set()
     room = span
     for segment in segments:
         start = segment.start
         while start < segment.stop:
-            groups = {held.group for held in current} | {segment.group}
+            groups.add(segment.group)
             if current and (room == 0 or len(groups) > most_groups):
                 tasks.append(tuple(current))
-                current, room = [], span
+                current, groups, room = [], {segment.group}, span
             stop = min(segment.stop, start + room)
             current.append(Segment(segment.group, start, stop, segment.resolution))
             room -= stop - start
@@ -184,34 +220,51 @@ def _sums_bytes(size: Size, path: Path) -> int:
     return sum(reduction.n_bytes(size.n_steps) for reduction in path.reductions)
 
 
+def _kept_bytes(size: Size, path: Path) -> int:
+    dims = [dims for reduction in path.reductions for dims in reduction.kept.values()]
+    return sum(8 * size.n_steps ** len(each) for each in dims)
+
+
 def _groups_held(size: Size, path: Path) -> int:
     """How many groups' sums may be in memory at once, in a task or in a chunk."""
-    return max(1, size.memory // 8 // _sums_bytes(size, path))
+    if path.needs_one_block:
+        return size.n_groups
+    return min(size.n_groups, max(1, size.memory // 32 // _sums_bytes(size, path)))
 
 
-def _fixed_bytes(size: Size, path: Path) -> int:
-    """Everything but the blocks: interpreter, sums of every worker, the tree, what is kept."""
-    sums = _sums_bytes(size, path)
+def _fixed_bytes(size: Size, path: Path, workers: int) -> int:
+    """Everything but the blocks: interpreter, sums of every task and of the tree, what is kept."""
+    in_tree = 1 if path.needs_one_block else FAN_IN + 2
+    sums = _sums_bytes(size, path) * _groups_held(size, path)
     dual = 24 * size.n_weights**2 if path.needs_one_block else 0
     scratch = _SCRATCH + _SCRATCH_PER_STEP * size.n_steps
-    return (
-        size.resident
-        + size.workers * (sums * min(size.n_groups, _groups_held(size, path)) + scratch)
-        + (FAN_IN + 2) * sums
-        + dual
-    )
+    # Twice: the curves, and the sums, of all groups are copied into one array at the end.
+    kept = 2 * (size.n_groups + 1) * _CURVES_PER_STEP * size.n_steps
+    if size.n_groups > 1 and keeps_groups(size, path):
+        kept += 2 * size.n_groups * _kept_bytes(size, path)
+    return size.resident + workers * (sums + scratch) + in_tree * sums + dual + kept
 
 
-def _block_width(size: Size, path: Path) -> int:
+def _block_bytes(size: Size, path: Path) -> int:
+    """What one weight of a block takes, with the copies that are made of it."""
+    copied = size.holds_tasks or (path.needs_one_block and size.n_groups > 1)
+    return (2 if copied else 1) * size.n_steps * size.itemsize
+
+
+def _block_width(size: Size, path: Path, workers: int) -> int:
     """Weights a block may hold: by memory, then no wider than is of use."""
-    per_weight = size.n_steps * size.itemsize
-    workers = 1 if path.needs_one_block else size.workers
-    by_memory = (size.memory - _fixed_bytes(size, path)) // (workers * per_weight)
+    free = size.memory - _fixed_bytes(size, path, workers)
+    by_memory = max(0, free // (workers * _block_bytes(size, path)))
     if path.needs_one_block:
-        fits = by_memory >= size.n_weights and size.n_weights <= _LARGEST_DUAL
-        return size.n_weights if fits and size.n_weights < size.n_steps else 0
-    wanted = max(_BLOCK_BYTES // per_weight, _NARROWEST_ROW)
-    return int(max(0, min(by_memory, wanted, size.n_weights)))
+        return min(by_memory, size.n_weights)
+    wanted = max(_BLOCK_BYTES // (size.n_steps * size.itemsize), _NARROWEST_ROW)
+    return min(by_memory, wanted, size.n_weights)
+
+
+def _fits(size: Size, path: Path, workers: int) -> bool:
+    if path.needs_one_block and size.n_weights > min(size.n_steps - 1, _LARGEST_DUAL):
+        return False
+    return _block_width(size, path, workers) >= _narrowest(size, path)
 
 
 def _narrowest(size: Size, path: Path) -> int:
@@ -219,21 +272,23 @@ def _narrowest(size: Size, path: Path) -> int:
     return size.n_weights if path.needs_one_block else min(64, size.n_weights)
 
 
-def _least_memory(size: Size, path: Path) -> int:
-    return _fixed_bytes(size, path) + size.workers * (
-        _narrowest(size, path) * size.n_steps * size.itemsize
-    )
+def _least_memory(size: Size, path: Path, workers: int) -> int:
+    blocks = workers * _narrowest(size, path) * _block_bytes(size, path)
+    return _fixed_bytes(size, path, workers) + blocks
 
 
-def _cost(size: Size, path: Path) -> float:
-    """Seconds on one core that this path costs beyond what every path does."""
+def _cost(size: Size, path: Path, workers: int) -> float:
+    """Seconds on `workers` cores: what every path does, and what this one adds."""
     steps, weights, groups = float(size.n_steps), float(size.n_weights), size.n_groups + 1
-    if path.components == "gram":
-        return steps**2 * weights * _PRODUCT + groups * steps**3 * _EIGENVECTORS
     transforms = steps * weights * _TRANSFORM
+    if path.components == "gram":
+        product = steps**2 * weights * _PRODUCT
+        return (2 * transforms + product) / workers + groups * steps**3 * _EIGENVECTORS
     if path.components == "dual":
-        return transforms + 2 * steps * weights**2 * _DUAL_PRODUCT + weights**3 * _EIGENVECTORS
+        dual = 2 * steps * weights**2 * _DUAL_PRODUCT + weights**3 * _EIGENVECTORS
+        return 3 * transforms + dual
     columns = float(min(N_SKETCH_COLUMNS, size.n_steps))
-    sketch = 2 * steps * weights * columns * _PRODUCT + groups * steps * columns**2 * _EIGENVECTORS
+    sketch = (transforms + 2 * steps * weights * columns * _PRODUCT) / workers
+    sketch += groups * steps * columns**2 * _EIGENVECTORS
     # Approximate: taken over an exact path only where it is much cheaper.
-    return 4 * (transforms + sketch)
+    return 2 * transforms / workers + 4 * sketch

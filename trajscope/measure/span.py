@@ -156,21 +156,29 @@ def _whole_groups(
     task: Sequence[Segment], start: int, stop: int
 ) -> list[tuple[int, NDArray[np.intp] | slice, float]]:
     """Like `_pieces` for a block of every weight: each group whole, and the group of all."""
-    columns: dict[int, list[NDArray[np.intp]]] = {}
+    segments: dict[int, list[Segment]] = {}
     for segment in task:
-        columns.setdefault(segment.group, []).append(np.arange(segment.start, segment.stop) - start)
-    resolution = task[0].resolution
-    groups = [(group, np.concatenate(parts), resolution) for group, parts in columns.items()]
-    return [*groups, (WHOLE, slice(0, stop - start), resolution)]
+        segments.setdefault(segment.group, []).append(segment)
+    groups: list[tuple[int, NDArray[np.intp] | slice, float]] = [
+        (group, _columns(parts, start), parts[0].resolution) for group, parts in segments.items()
+    ]
+    return [*groups, (WHOLE, slice(0, stop - start), task[0].resolution)]
+
+
+def _columns(segments: Sequence[Segment], start: int) -> NDArray[np.intp] | slice:
+    """Where they lie in a block from weight `start`; a slice, which copies nothing, if possible."""
+    first, last = segments[0].start - start, segments[-1].stop - start
+    if last - first == sum(segment.stop - segment.start for segment in segments):
+        return slice(first, last)
+    return np.concatenate([np.arange(each.start, each.stop) - start for each in segments])
 
 
 def _owned_block(source: Any, start: int, stop: int) -> NDArray[np.floating]:
     """Weights ``start:stop`` at every step, as an array that may be written to."""
     part = source[:, start:stop]
     values = part if isinstance(part, np.ndarray) else part.to_numpy()
-    if values.dtype.kind != "f" or values.dtype.itemsize not in (4, 8):
-        return np.array(values, dtype=np.float64 if values.dtype.kind != "f" else np.float32)
-    writable: NDArray[np.floating] = values
-    if isinstance(source, np.ndarray) or not (values.flags.owndata and values.flags.writeable):
-        writable = values.copy()
-    return writable
+    is_single = values.dtype.kind == "f" and values.dtype.itemsize <= 4
+    dtype = np.dtype(np.float32 if is_single else np.float64)
+    is_ours = values is not part and values.flags.owndata and values.flags.writeable
+    # Byte order counts too: only native numbers go through BLAS.
+    return values if is_ours and values.dtype == dtype else np.array(values, dtype, order="C")

@@ -114,7 +114,7 @@ def _computed(
                 nodes.append(_node(run, f"span-{key}-{n_sent}")(source))
                 n_sent += 1
             roots.append(_tree(nodes, join, f"sum-{key}-{n_sent}"))
-        results = executor.compute(roots, on_done)
+        results = executor.compute(roots, plan.workers, on_done)
         if n_seen < n_sent:
             n_seen = n_sent
             progress(n_seen, n_tasks)

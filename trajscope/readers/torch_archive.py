@@ -19,8 +19,8 @@ from trajscope.readers.torch_tensors import (
     Resolve,
     Storage,
     TensorError,
-    flatten,
 )
+from trajscope.readers.torch_tree import flatten
 from trajscope.readers.unpickler import (
     MAX_PICKLE,
     DamagedPickleError,

@@ -1,16 +1,10 @@
-"""Tensors and scalars found in an unpickled checkpoint: what torch's own records mean, as data.
-
-A checkpoint is a tree of dictionaries, lists, modules and objects of the user's own classes. Here
-it is walked and flattened to names; the few records that rebuild a tensor are recognised by name.
-Levels are joined by ``/``; inside a pickled module by ``.``, as in its state_dict.
-"""
+"""What torch's records of tensors mean, as data: dtype, shape, and the place of the elements."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
-from trajscope.errors import printable
-from trajscope.readers.base import Header, TensorSpec
+from trajscope.readers.base import TensorSpec
 from trajscope.readers.ranges import Place, is_row_major
 from trajscope.readers.unpickler import Dictionary, Global, Record
 
@@ -63,18 +57,6 @@ ITEM_SIZES = {
 UNREADABLE = "unreadable"
 """The dtype of a tensor that has no plain elements: quantised, sparse, without data, negated."""
 
-_MAX_DEPTH = 64
-"""Levels of containers that are entered; no trainer nests its weights deeper than a dozen."""
-
-_MAX_REPEATS = 1_000_000
-"""Entries looked at after which a shared container is not listed again under another name."""
-
-_MAX_TENSORS = 200_000
-_MAX_NAME = 1000
-_MAX_METADATA = 1000
-_METADATA_LEVELS = 3
-_MAX_STRING = 1000
-
 _MOST_AXES = 64
 _LONGEST_AXIS = 2**48
 
@@ -105,17 +87,9 @@ class TensorError(Exception):
     """What is wrong with a tensor, before it is known which file it is in."""
 
 
-def flatten(value: object, resolve: Resolve) -> Header:
-    """Every tensor and, of the upper levels, every scalar in a checkpoint, by name.
-
-    Raises
-    ------
-    TensorError
-        A tensor lies outside its storage, two have the same name, or there are too many.
-    """
-    walk = _Walk(resolve)
-    walk.visit(value, "", 0, joint="")
-    return Header(walk.tensors, walk.metadata)
+def is_tensor(value: object) -> bool:
+    """Whether a value is a record that would rebuild a tensor."""
+    return _action(value) is not None
 
 
 def tensor_spec(record: object, resolve: Resolve, wrappers: int = 0) -> TensorSpec:
@@ -133,174 +107,11 @@ def tensor_spec(record: object, resolve: Resolve, wrappers: int = 0) -> TensorSp
     return action(arguments, resolve, wrappers)
 
 
-@dataclass
-class _Walk:
-    """A depth-first walk over the tree, and what it has found so far.
-
-    Containers that contain themselves are not entered from inside. Shared ones are listed under
-    every name, until `_MAX_REPEATS` is spent: doubling by reference then stays cheap, and yet
-    everything is listed once. Objects of unknown classes are entered once, since their
-    attributes refer to one another in any number of ways.
-    """
-
-    resolve: Resolve
-    tensors: dict[str, TensorSpec] = field(default_factory=dict)
-    metadata: dict[str, str | int | float | bool] = field(default_factory=dict)
-    inside: set[int] = field(default_factory=set)
-    seen: set[int] = field(default_factory=set)
-    looked_at: int = 0
-
-    def visit(self, value: object, path: str, depth: int, *, joint: str = "/") -> None:
-        """Flatten `value`, whose name is `path`, joined to those of its children by `joint`."""
-        if _action(value) is not None:
-            self.add(path or "tensor", value, "")
-            return
-        if depth > _MAX_DEPTH or id(value) in self.inside:
-            return
-        parts = self.parts(value) if isinstance(value, Record) else {}
-        if isinstance(value, Record) and not parts and not _is_dictionary(value):
-            if id(value) in self.seen:
-                return
-            self.seen.add(id(value))
-        self.inside.add(id(value))
-        if parts:
-            self.visit_module(parts, path, depth, joint)
-        else:
-            self.visit_children(value, path, depth)
-        self.inside.discard(id(value))
-
-    def visit_children(self, value: object, path: str, depth: int) -> None:
-        """Flatten what a dictionary, a list or an object holds: first its scalars."""
-        children = self.children(value)
-        if depth < _METADATA_LEVELS and not isinstance(value, (list, tuple)):
-            for name, child in children.items():
-                scalar = _scalar(child)
-                if scalar is not None and len(self.metadata) < _MAX_METADATA:
-                    self.metadata.setdefault(_joined(path, "/", name), scalar)
-        for name, child in children.items():
-            if isinstance(child, _CONTAINERS):
-                self.visit(child, _joined(path, "/", name), depth + 1)
-
-    def visit_module(self, parts: dict[str, object], path: str, depth: int, joint: str) -> None:
-        """Flatten a pickled module: its parameters, its buffers, its submodules."""
-        for role, part in (("parameter", "_parameters"), ("buffer", "_buffers")):
-            for name, child in self.children(parts.get(part)).items():
-                if _action(child) is not None:
-                    self.add(_joined(path, joint, name), child, role)
-        for name, child in self.children(parts["_modules"]).items():
-            if isinstance(child, Record):
-                self.visit(child, _joined(path, joint, name), depth + 1, joint=".")
-
-    def add(self, name: str, record: object, role: str) -> None:
-        """List one tensor."""
-        if name in self.tensors:
-            raise TensorError(f"two tensors are called '{printable(name)}'")
-        if len(self.tensors) >= _MAX_TENSORS:
-            raise TensorError(
-                f"it holds more than {_MAX_TENSORS} tensors, the most that are listed"
-            )
-        try:
-            spec = tensor_spec(record, self.resolve)
-        except TensorError as error:
-            raise TensorError(f"tensor '{printable(name)}' {error}") from error
-        self.tensors[name] = replace(spec, role=role) if role else spec
-
-    def parts(self, value: Record) -> dict[str, object]:
-        """The attributes of a module; empty where the object is none."""
-        state = value.state
-        if not isinstance(state, Dictionary) or not self.affordable(state, len(state.pairs)):
-            return {}
-        attributes = _named(state.pairs)
-        return attributes if {"_parameters", "_modules"} <= attributes.keys() else {}
-
-    def children(self, value: object) -> dict[str, object]:
-        """What a container holds, by name; of lists only what may hold tensors."""
-        if isinstance(value, (list, tuple)):
-            if not self.affordable(value, len(value)):
-                return {}
-            return {str(i): each for i, each in enumerate(value) if isinstance(each, _CONTAINERS)}
-        if isinstance(value, Dictionary):
-            return _named(value.pairs) if self.affordable(value, len(value.pairs)) else {}
-        if not isinstance(value, Record):
-            return {}
-        found = self.children(value.items) | _named(value.pairs)
-        if _is_dictionary(value):
-            return self.children(_initial(value)) | found
-        state = value.state if isinstance(value.state, tuple) else (value.state,)
-        for part in state[:2]:  # the attributes, and those in __slots__
-            if isinstance(part, Dictionary):
-                found |= self.children(part)
-        return found
-
-    def affordable(self, container: object, size: int) -> bool:
-        """Whether `size` entries may be looked at: always the first time, later within limits."""
-        known = id(container) in self.seen
-        self.seen.add(id(container))
-        if known and self.looked_at > _MAX_REPEATS:
-            return False
-        self.looked_at += size
-        return True
-
-
-_CONTAINERS = (Dictionary, Record, list, tuple)
-
-_DICTIONARIES = frozenset(
-    {
-        Global("collections", "OrderedDict"),
-        Global("collections", "defaultdict"),
-        Global("builtins", "dict"),
-        Global("__builtin__", "dict"),
-    }
-)
-
-
-def _is_dictionary(record: Record) -> bool:
-    return isinstance(record.origin, Global) and record.origin in _DICTIONARIES
-
-
-def _initial(record: Record) -> Dictionary:
-    """The pairs that a dictionary was constructed from, as Python 2 wrote an OrderedDict."""
-    arguments = record.arguments
-    if isinstance(arguments, tuple) and len(arguments) == 1 and isinstance(arguments[0], list):
-        pairs = arguments[0]
-        if all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
-            return Dictionary([(pair[0], pair[1]) for pair in pairs])
-    return Dictionary()
-
-
-def _named(pairs: list[tuple[object, object]]) -> dict[str, object]:
-    """The pairs whose keys are text or numbers; of equal keys the last, as in Python."""
-    named = {}
-    for key, value in pairs:
-        if isinstance(key, str):
-            named[key] = value
-        elif isinstance(key, float) or (isinstance(key, int) and key.bit_length() < 64):
-            named[str(key)] = value
-    return named
-
-
-def _joined(path: str, joint: str, name: str) -> str:
-    joined = f"{path}{joint}{name}" if path else name
-    if len(joined) > _MAX_NAME:
-        raise TensorError(f"the name '{printable(joined)}' is longer than {_MAX_NAME} characters")
-    return joined
-
-
-def _scalar(value: object) -> str | int | float | bool | None:
-    """The value, if it is a number or a text of sensible length."""
-    if isinstance(value, str):
-        return value if len(value) <= _MAX_STRING else None
-    if isinstance(value, int):
-        return value if value.bit_length() < 64 else None
-    return value if isinstance(value, float) else None
-
-
 _Action = Callable[[tuple[object, ...], Resolve, int], TensorSpec]
 _UNREADABLE = TensorSpec((), UNREADABLE)
 
 
 def _action(record: object) -> _Action | None:
-    """How to understand a record that rebuilds a tensor; `None` for every other value."""
     if not isinstance(record, Record) or not isinstance(record.origin, Global):
         return None
     return _ACTIONS.get(record.origin)

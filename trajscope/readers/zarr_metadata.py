@@ -54,6 +54,11 @@ def is_store(path: Path) -> bool:
     return any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
+def is_array(path: Path) -> bool:
+    """Whether the folder is a single array."""
+    return _array(path) is not None
+
+
 def list_arrays(path: Path) -> dict[str, ArrayMetadata]:
     """Arrays of the store, by their path in it; a store that is one array has the folder's name.
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers.base import StoreHeader, StoreReader, StoreTensor, Values, widened
-from trajscope.readers.zarr_metadata import ArrayMetadata, is_store, list_arrays
+from trajscope.readers.zarr_metadata import ArrayMetadata, is_array, is_store, list_arrays
 
 if TYPE_CHECKING:
     import zarr
@@ -99,6 +99,8 @@ def read_block(path: Path, name: str, rows: NDArray[np.intp], start: int, stop: 
         A chunk is damaged, or the store has changed.
     """
     array = _opened(path, name)
+    if start >= stop:
+        return widened(np.empty((len(rows), 0), array.dtype))
     wanted, order = np.unique(rows, return_inverse=True)
     selected = _as_slice(wanted)
     pieces = []
@@ -171,10 +173,10 @@ def _steps(path: Path, name: str, n_steps: int) -> tuple[float, ...]:
 
 def _opened(path: Path, name: str) -> "zarr.Array[Any]":
     """The array as the zarr library sees it; opened again only when its metadata has changed."""
-    for folder in (path / name, path):  # the second where the store is a single array
-        for metadata in (folder / "zarr.json", folder / ".zarray"):
-            if metadata.is_file():
-                return _open(str(folder), metadata.stat().st_mtime_ns)
+    folder = path if is_array(path) else path / name
+    for metadata in (folder / "zarr.json", folder / ".zarray"):
+        if metadata.is_file():
+            return _open(str(folder), metadata.stat().st_mtime_ns)
     raise CheckpointError(
         f"{printable(path)}: array '{printable(name)}' is gone. Is the folder there for every "
         "worker?"
@@ -208,8 +210,8 @@ def _boxes(shape: tuple[int, ...], start: int, stop: int) -> Iterator[tuple[slic
     At most two per dimension: the rest of the row it starts in, whole rows, the beginning of the
     last.
     """
-    if start >= stop or not shape:
-        yield tuple(slice(0, 0 if start >= stop else 1) for _ in shape)
+    if not shape:
+        yield ()
         return
     row = int(np.prod(shape[1:], dtype=np.int64))
     first, last = start // row, stop // row

@@ -5,8 +5,8 @@ and because opening thousands of small archives with it takes most of the time.
 """
 
 import struct
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers.ranges import MAX_INFLATION, inflated, read_exactly
@@ -25,8 +25,7 @@ _NOT_HERE = 2**32 - 1
 """A 32-bit size or offset that stands in a 64-bit field of the extra data instead."""
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """One file inside a zip archive.
 
     `header` is the byte its local header starts at, `limit` the byte that its data must end
@@ -80,7 +79,7 @@ def data_start(descriptor: int, path: Path, member: Member) -> int:
         or start + member.packed > member.limit
     ):
         name = printable(_text(member.name))
-        raise _damaged(path, f"its member {name!r} is not where it should be")
+        raise _damaged(path, f"its member '{name}' is not where it should be")
     return start
 
 
@@ -181,20 +180,21 @@ def _checked(path: Path, entries: list[Member], directory: int) -> dict[str, Mem
         limit = header
     members: dict[str, Member] = {}
     for entry in entries:
-        name = printable(_text(entry.name))
+        name, limit = _text(entry.name), limits[entry.header]
         if entry.size < 0:
-            raise _damaged(path, f"its member {name!r} is encrypted or compressed in a rare way")
-        limit = limits[entry.header]
+            raise _damaged(
+                path, f"its member '{printable(name)}' is encrypted or compressed in a rare way"
+            )
         room = limit - entry.header - _LOCAL.size - len(entry.name)
         least, most = (0, entry.packed * MAX_INFLATION) if entry.deflated else (entry.packed,) * 2
         if entry.packed > room or not least <= entry.size <= most:
             raise _damaged(
-                path, f"its member {name!r} claims {entry.size} bytes that cannot be there"
+                path,
+                f"its member '{printable(name)}' claims {entry.size} bytes that cannot be there",
             )
-        key = _text(entry.name)
-        if key in members:
-            raise _damaged(path, f"it has two members called {name!r}")
-        members[key] = replace(entry, limit=limit)
+        if name in members:
+            raise _damaged(path, f"it has two members called '{printable(name)}'")
+        members[name] = entry._replace(limit=limit)
     return members
 
 

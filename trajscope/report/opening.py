@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from trajscope.errors import ResultsError
-from trajscope.report.words import Window, counted, number, percent
+from trajscope.report.words import Window, counted, decimal, number, percent
 from trajscope.schema import GROUP, STEP
 
 
@@ -101,7 +101,7 @@ def key_numbers(results: xr.DataTree) -> tuple[KeyNumber, ...]:
         ),
         KeyNumber(
             "mean cosine of a turn",
-            number(round(float(turns.mean()), 2) if turns.size else math.nan, 2),
+            decimal(float(turns.mean()) if turns.size else math.nan),
             "0",
             "1",
         ),

@@ -30,8 +30,8 @@ def caption(plot: Plot, curves: Curves) -> str:
         stride = plots_components.drawn_stride(curves.window.checkpoints)
         return f"{plot.caption} One checkpoint in {stride} is drawn."
     return (
-        f"{plot.caption} The {longest:,} points lie in {MOST_POINTS} bins: a line through their "
-        "means, thin bars from lowest to highest."
+        f"{plot.caption} The {longest:,} points lie in {MOST_POINTS} bins: the thick line goes "
+        "through their means, thin bars from lowest to highest."
     )
 
 

@@ -71,7 +71,9 @@ def _draw_plane(axes: "Axes", curves: Curves) -> None:
     axes.set_yticks([])
     axes.axhline(0, color=light("rule"), linewidth=1, zorder=1)
     axes.axvline(0, color=light("rule"), linewidth=1, zorder=1)
-    canvas.theory(axes, *random_walk_arch(curves))
+    # Above the path, which would hide it; never binned, since its x is no function's argument.
+    arch = [wave[:: drawn_stride(len(scores))] for wave in random_walk_arch(curves)]
+    axes.plot(*arch, color=light("ink"), linewidth=1.7, linestyle=":", zorder=3.5)
     cuts = np.linspace(0, len(shown) - 1, len(TIME) + 1).astype(int)
     for (colour, _), start, stop in zip(TIME, cuts[:-1], cuts[1:], strict=True):
         part = shown[start : stop + 1]

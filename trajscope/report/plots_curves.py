@@ -6,7 +6,7 @@ import numpy as np
 
 from trajscope.report import plots_canvas as canvas
 from trajscope.report.curves import Curves, Floats
-from trajscope.report.words import counted, exact, number, percent
+from trajscope.report.words import counted, decimal, exact, number, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -204,7 +204,7 @@ def turns_title(curves: Curves) -> str:
     known = cosine[np.isfinite(cosine)]
     return (
         f"Turning: {percent(float(np.mean(known < 0)))} of {counted(known.size, 'turn')} point "
-        f"back; mean cosine {number(round(float(known.mean()), 2), 2)}"
+        f"back; mean cosine {decimal(float(known.mean()))}"
     )
 
 
@@ -219,16 +219,27 @@ def _slope_labels(axes: "Axes", lag: Floats, growth: Floats, high: float) -> Non
             axes, end_of_two * 0.88, high, "slope 2, straight line", "null", **beside, ha="right"
         )
     end_of_one = min(float(lag[-1]), high)
-    place = end_of_one**0.62
-    just_below = 0.5 < float(np.interp(place, lag, growth)) / place < 0.98
-    if just_below:
-        place = end_of_one**0.9
-        canvas.label(
-            axes, place * 0.9, place, "slope 1, random walk", "null",
-            transform=axes.transData, ha="right", va="bottom",
-        )  # fmt: skip
-    else:
-        canvas.label(axes, place * 1.15, place, "slope 1, random walk", "null", **beside)
+    # The size of the words on the logarithmic axes, as ratios.
+    width, height = lag[-1] ** 0.36, high**0.09
+    for power in (0.62, 0.75, 0.5, 0.4):
+        place = end_of_one**power
+        if _free(lag, growth, (place, place * width * 1.2), (place / height, place)):
+            canvas.label(axes, place * 1.15, place, "slope 1, random walk", "null", **beside)
+            return
+    place = end_of_one**0.92
+    canvas.label(
+        axes, place * 0.9, place, "slope 1, random walk", "null",
+        transform=axes.transData, ha="right", va="bottom",
+    )  # fmt: skip
+
+
+def _free(
+    lag: Floats, growth: Floats, across: tuple[float, float], up: tuple[float, float]
+) -> bool:
+    """Whether the curve keeps out of a box."""
+    x = np.geomspace(*across, 50)
+    y = np.interp(x, lag, growth)
+    return across[1] <= 1.3 * lag[-1] and not np.any((y >= up[0] * 0.9) & (y <= up[1] * 1.02))
 
 
 def _along_the_run(axes: "Axes", curves: Curves) -> None:

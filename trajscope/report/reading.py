@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from trajscope.errors import printable
-from trajscope.report.words import Window, counted, exact, number, window
+from trajscope.report.words import Window, counted, exact, window
 from trajscope.schema import STEP, TENSOR
 
 _NAME_LIMIT = 60
@@ -82,7 +82,7 @@ def _rhythm(trajectory: xr.Dataset, seen: Window) -> str:
     if seen.spacing is not None:
         return f"every {exact(seen.spacing)}"
     gaps = np.diff(np.asarray(trajectory[STEP].values, dtype=np.float64))
-    return f"unevenly spaced, {number(gaps.min())} to {number(gaps.max())} apart"
+    return f"unevenly spaced by {exact(float(gaps.min()))} to {exact(float(gaps.max()))}"
 
 
 def _weights(trajectory: xr.Dataset) -> str:

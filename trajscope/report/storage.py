@@ -43,7 +43,7 @@ def save_results(results: xr.DataTree, path: str | os.PathLike[str]) -> Path:
         {node.path: _storable(node.to_dataset(inherit=False)) for node in results.subtree}
     )
     with _beside(target) as workplace:
-        storable.to_zarr(workplace / "new", zarr_format=ZARR_FORMAT, consolidated=True)
+        storable.to_zarr(str(workplace / "new"), zarr_format=ZARR_FORMAT, consolidated=True)
         _swap(workplace / "new", target)
     return target
 
@@ -62,7 +62,7 @@ def open_results(path: str | os.PathLike[str]) -> xr.DataTree:
     place = Path(path)
     _check_metadata(place)
     try:
-        results = xr.open_datatree(place, engine="zarr", chunks=None, consolidated=True)
+        results = xr.open_datatree(str(place), engine="zarr", chunks=None, consolidated=True)
     except Exception as error:  # xarray and zarr answer damage with many kinds of exception
         raise ResultsError(
             f"{printable(place)} cannot be opened as a result: {printable(error)}. "
@@ -87,26 +87,33 @@ def replace_text(path: Path, text: str) -> Path:
     return path
 
 
+def encodable(text: str) -> str:
+    r"""`text` with what no UTF-8 file can hold (half of a surrogate pair) shown as ``\udcff``."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _storable(dataset: xr.Dataset) -> xr.Dataset:
-    """`dataset` with its strings in a fixed width, which keeps names that are not valid UTF-8."""
+    """`dataset` with its strings in a fixed width and in valid Unicode, and plain attributes."""
     texts = {
-        name: array.astype(str)
+        name: (array.dims, np.array([encodable(str(text)) for text in array.values], dtype=str))
         for name, array in dataset.variables.items()
-        if array.dtype.kind in "OT"
+        if array.dtype.kind in "OTU"
     }
-    bare = dataset.drop_encoding().assign_coords(
-        {name: text for name, text in texts.items() if name in dataset.coords}
-    )
-    stored = bare.assign({name: text for name, text in texts.items() if name in dataset.data_vars})
-    stored.attrs = _stored_attributes(dataset.attrs)
+    bare = dataset.drop_encoding()
+    bare = bare.assign_coords({name: text for name, text in texts.items() if name in bare.coords})
+    stored = bare.assign({name: text for name, text in texts.items() if name in bare.data_vars})
+    stored.attrs = _storable_attribute(dataset.attrs)
     return stored
 
 
-def _stored_attributes(attributes: Mapping[Any, Any]) -> dict[str, Any]:
-    return {
-        str(key): value.item() if isinstance(value, np.generic) else value
-        for key, value in attributes.items()
-    }
+def _storable_attribute(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _storable_attribute(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_storable_attribute(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return encodable(value) if isinstance(value, str) else value
 
 
 @contextmanager

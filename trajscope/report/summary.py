@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from trajscope.report.storage import replace_text
+from trajscope.report.storage import encodable, replace_text
 from trajscope.schema import COMPONENT, GROUP, STEP, TENSOR, check_results
 
 
@@ -67,7 +67,7 @@ def plain(value: Any) -> Any:
         if not math.isfinite(value):
             return None
         return int(value) if value.is_integer() else value
-    return value if value is None or isinstance(value, (bool, int)) else _encodable(str(value))
+    return value if value is None or isinstance(value, (bool, int)) else encodable(str(value))
 
 
 def _last_displacement(observables: xr.Dataset) -> object:
@@ -119,8 +119,3 @@ def _scalars(observables: xr.Dataset) -> dict[str, object]:
         for component, share in zip(shares[COMPONENT].values, shares.values, strict=True):
             found[f"explained_variance_{int(component)}"] = plain(share)
     return found
-
-
-def _encodable(text: str) -> str:
-    """`text` with bytes that are no UTF-8 (lone surrogates) shown as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

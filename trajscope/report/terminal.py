@@ -92,10 +92,11 @@ def reading_lines(trajectory: xr.Dataset, *, width: int = 80, unicode: bool = Tr
     seen = reading(trajectory)
     columns = max(FEWEST_COLUMNS, min(width, MOST_COLUMNS))
     found = counted(seen.window.checkpoints, "checkpoint")
+    counted_only = seen.window.unit == "index"
     about = [
         ("Found", f"{found}, {seen.format}" if seen.format else found),
         ("Run", seen.run),
-        ("Steps", f"{seen.steps} {step_word(seen.window.unit)}"),
+        ("Steps", seen.steps + ("" if counted_only else f" {step_word(seen.window.unit)}")),
         ("From", seen.step_source),
         ("Weights", f"{seen.weights}, {seen.stored}"),
         *(("Left out", _omission(one, "tensor")) for one in seen.left_out),

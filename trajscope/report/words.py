@@ -78,6 +78,13 @@ def number(value: float, digits: int = 3) -> str:
     return f"{rounded:,.{max(digits - 1 - exponent, 0)}f}".replace("-", "−")
 
 
+def decimal(value: float, places: int = 2) -> str:
+    """`value` to so many decimals, without a false sign of zero: "−0.18", "0.00"; or "unknown"."""
+    if not math.isfinite(value):
+        return "unknown"
+    return f"{round(value, places) + 0.0:.{places}f}".replace("-", "−")
+
+
 def exact(value: float) -> str:
     """A step or a count as it is, thousands separated: "30,900", "0.5"."""
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.6g}"

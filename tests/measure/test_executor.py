@@ -1,0 +1,115 @@
+import dask.array
+import numpy as np
+import pytest
+import xarray as xr
+from distributed import Client, LocalCluster
+
+from tests.measure.passes import assert_same_bits, cut_at, lazy, plan_of, sums_of
+from tests.trajectories import late_training
+from trajscope.errors import OptionError
+from trajscope.measure.executor import executor
+from trajscope.measure.span import NonFiniteError
+
+# distributed forgets to close a socket when a second cluster is started in one process.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed.*socket:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+TASKS = cut_at([0, 7, 50, 90, 200, 230, 300], [0, 1, 0, 2], {0, 1, 3, 4})
+LAYOUT = {"tasks": TASKS, "width": 64, "chunk": 2}
+ADDITIVE_PATH = pytest.mark.parametrize("components", ["gram", "sketch"])
+
+
+@pytest.fixture(scope="module")
+def x():
+    return late_training(120, 300)
+
+
+@pytest.fixture(scope="module")
+def bits(x):
+    """What threads make of each path, for the same plan."""
+    return {path: sums_of(x, plan_of(path, 300, **LAYOUT)) for path in ("gram", "sketch")}
+
+
+SOURCES = {
+    "in memory": np.asarray,
+    "lazy": lazy,
+    "in dask chunks": lambda x: xr.DataArray(
+        dask.array.from_array(x, chunks=(50, 33)), dims=("step", "weight")
+    ),
+}
+
+@pytest.fixture(scope="module")
+def cluster():
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def client(cluster):
+    with Client(cluster) as client:
+        yield client
+
+
+@ADDITIVE_PATH
+@pytest.mark.parametrize("source", SOURCES)
+def test_an_active_client_gives_the_same_bits_as_threads(components, source, x, bits, client):
+    with executor(None, None) as running:
+        assert not running.shares_memory
+        found = sums_of(SOURCES[source](x), plan_of(components, 300, **LAYOUT), running)
+    assert_same_bits(found, bits[components])
+
+
+def test_a_scheduler_by_its_address_gives_the_same_bits_as_threads(x, bits, cluster):
+    with executor(None, cluster.scheduler_address) as running:
+        found = sums_of(x, plan_of("gram", 300, **LAYOUT), running)
+    assert_same_bits(found, bits["gram"])
+
+
+def test_worker_processes_give_the_same_bits_as_threads(x, bits):
+    with executor(2, None) as running:
+        assert running.n_workers == 2
+        found = sums_of(lazy(x), plan_of("gram", 300, **LAYOUT), running)
+    assert_same_bits(found, bits["gram"])
+
+
+def test_a_weight_that_is_not_finite_stops_the_pass_on_a_cluster_too(x, client):
+    spoilt = x.copy()
+    spoilt[3, 250] = np.nan
+    with executor(None, None) as running, pytest.raises(NonFiniteError, match="NaN or infinite"):
+        sums_of(spoilt, plan_of("gram", 300, **LAYOUT), running)
+
+
+def test_workers_and_a_scheduler_exclude_each_other():
+    message = "--workers and --scheduler were both given; one is expected"
+    with pytest.raises(OptionError, match=message), executor(2, "tcp://127.0.0.1:8786"):
+        pass
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_a_number_of_workers_is_positive(workers):
+    message = f"--workers is {workers}; a positive number is expected"
+    with pytest.raises(OptionError, match=message), executor(workers, None):
+        pass
+
+
+@pytest.mark.parametrize("address", ["nonsense://\u202ehost:1", "127.0.0.1:notaport"])
+def test_an_address_without_a_scheduler_is_named(address):
+    message = r"--scheduler .*: no dask scheduler answered there .*Start one with 'dask scheduler'"
+    with pytest.raises(OptionError, match=message) as caught, executor(None, address):
+        pass
+    assert "\u202e" not in str(caught.value)
+    with executor(None, None) as running:  # and it is forgotten
+        assert running.shares_memory
+
+
+@pytest.mark.slow
+def test_a_port_that_nothing_listens_on_is_given_up_after_ten_seconds():
+    with (
+        pytest.raises(OptionError, match="no dask scheduler answered"),
+        executor(None, "tcp://127.0.0.1:9"),
+    ):
+        pass

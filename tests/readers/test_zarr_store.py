@@ -1,0 +1,284 @@
+"""Zarr stores with a step axis, written by zarr and xarray, and stores that lie."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trajscope.errors import CheckpointError
+from trajscope.readers.zarr_store import READER
+
+FORMATS = [2, 3]
+
+
+def trajectory(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def write(
+    path: Path, zarr_format: int, **arrays: tuple[np.ndarray, tuple[str, ...] | None]
+) -> Path:
+    """A group of arrays with the names of their dimensions."""
+    group = zarr.open_group(path, mode="w", zarr_format=zarr_format)  # type: ignore[arg-type]
+    for name, (values, dims) in arrays.items():
+        named: dict[str, Any] = {"dimension_names": dims} if zarr_format == 3 and dims else {}
+        array = group.create_array(name.replace("__", "/"), data=values, chunks="auto", **named)
+        if zarr_format == 2 and dims:
+            array.attrs["_ARRAY_DIMENSIONS"] = list(dims)
+    return path
+
+
+def block(path: Path, name: str, rows: list[int], start: int, stop: int) -> np.ndarray:
+    return READER.read_block(path, name, np.array(rows, np.intp), start, stop)
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_a_group_with_a_named_step_axis_is_a_trajectory(tmp_path: Path, zarr_format: int) -> None:
+    weights = trajectory(5, 3, 4)
+    path = write(
+        tmp_path / "run.zarr",
+        zarr_format,
+        layer__w=(weights, ("step", "a", "b")),
+        bias=(weights[:, 0, 0:2].astype(np.float64), ("step", "c")),
+        half=(weights[:, 0].astype(np.float16), ("step", "d")),
+        count=(np.ones((5, 2), np.int64), ("step", "e")),
+        loss=(weights[:, 0, 0], ("step",)),
+        step=(np.array([0, 10, 20, 40, 80]), ("step",)),
+        other=(np.ones((7, 2)), ("x", "y")),
+    )
+    assert READER.recognises(path)
+    header = READER.read_header(path)
+    assert header.steps == (0, 10, 20, 40, 80)
+    assert (header.n_steps, header.step_unit) == (5, "step")
+    assert header.step_source == "the store's array 'step'"
+    found = {name: (each.shape, each.dtype) for name, each in header.tensors.items()}
+    assert found == {
+        "bias": ((2,), "float64"),
+        "count": ((2,), "int64"),
+        "half": ((4,), "float16"),
+        "layer/w": ((3, 4), "float32"),
+    }
+    np.testing.assert_array_equal(
+        block(path, "layer/w", [0, 1, 2, 3, 4], 2, 11), weights.reshape(5, 12)[:, 2:11]
+    )
+    assert block(path, "half", [0], 0, 4).dtype == np.float32
+    assert block(path, "bias", [0], 0, 2).dtype == np.float64
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_without_names_the_shared_first_length_is_the_step_axis(
+    tmp_path: Path, zarr_format: int
+) -> None:
+    path = write(
+        tmp_path / "x.zarr",
+        zarr_format,
+        w=(trajectory(4, 6), None),
+        epoch=(np.arange(4.0), None),
+        scalar=(np.array(1.0), None),
+    )
+    header = READER.read_header(path)
+    assert (header.steps, header.step_unit, list(header.tensors)) == ((0, 1, 2, 3), "epoch", ["w"])
+    uneven = write(
+        tmp_path / "y.zarr", zarr_format, a=(trajectory(4, 6), None), b=(trajectory(5, 6), None)
+    )
+    with pytest.raises(CheckpointError, match="found: first dimensions of 2 lengths"):
+        READER.read_header(uneven)
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_a_single_array_is_a_trajectory(tmp_path: Path, zarr_format: int) -> None:
+    values = trajectory(4, 3, 2)
+    zarr.create_array(tmp_path / "w.zarr", data=values, zarr_format=zarr_format)  # type: ignore[arg-type]
+    header = READER.read_header(tmp_path / "w.zarr")
+    assert (header.n_steps, header.steps, header.step_unit) == (4, None, "index")
+    assert header.step_source == "the position along the store's first axis"
+    assert header.tensors["w"].shape == (3, 2)
+    np.testing.assert_array_equal(
+        block(tmp_path / "w.zarr", "w", [3, 1], 1, 5), values.reshape(4, 6)[[3, 1], 1:5]
+    )
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+@pytest.mark.filterwarnings("ignore:.*(consolidated|Consolidated|string|specification)")
+def test_a_dataset_written_by_xarray_is_a_trajectory(tmp_path: Path, zarr_format: int) -> None:
+    dataset = xr.Dataset(
+        {
+            "weights": (("step", "weight"), trajectory(4, 6)),
+            "row_size": ("tensor", [2, 4]),
+            "loss": ("step", np.arange(4.0)),
+        },
+        {"step": [0, 5, 10, 15], "path": ("step", ["a", "b", "c", "d"]), "tensor": ["u", "v"]},
+    )
+    dataset.to_zarr(tmp_path / "x.zarr", zarr_format=zarr_format)  # type: ignore[call-overload]
+    header = READER.read_header(tmp_path / "x.zarr")
+    assert (header.steps, list(header.tensors)) == ((0, 5, 10, 15), ["weights"])
+    np.testing.assert_array_equal(
+        block(tmp_path / "x.zarr", "weights", [0, 2], 1, 4),
+        dataset["weights"].to_numpy()[[0, 2], 1:4],
+    )
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8", ">f2", ">f4", ">f8"])
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_every_float_of_zarr_is_read_bit_for_bit(
+    tmp_path: Path, zarr_format: int, dtype: str
+) -> None:
+    values = np.random.default_rng(3).normal(size=(3, 7)).astype(dtype)
+    path = write(tmp_path / "x.zarr", zarr_format, w=(values, None))
+    found = block(path, "w", [0, 1, 2], 0, 7)
+    np.testing.assert_array_equal(found, values)
+    assert found.dtype == (np.float64 if dtype.endswith("8") else np.float32)
+
+
+@settings(max_examples=20)
+@given(st.data())
+def test_any_block_is_that_of_the_flat_array(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    shape = data.draw(st.lists(st.integers(1, 5), max_size=3))
+    values = np.random.default_rng(4).normal(size=(6, *shape))
+    path = tmp_path_factory.mktemp("x") / "w.zarr"
+    chunks = tuple(data.draw(st.integers(1, length)) for length in values.shape)
+    zarr.create_array(path, data=values, chunks=chunks)
+    flat = values.reshape(6, -1)
+    rows = data.draw(st.lists(st.integers(0, 5), min_size=1, max_size=8))
+    start = data.draw(st.integers(0, flat.shape[1]))
+    stop = data.draw(st.integers(start, flat.shape[1]))
+    np.testing.assert_array_equal(block(path, "w", rows, start, stop), flat[rows, start:stop])
+
+
+def test_only_the_chunks_asked_for_are_read(tmp_path: Path) -> None:
+    zarr.create_array(tmp_path / "w.zarr", data=trajectory(4, 100), chunks=(2, 10))
+    for chunk in (tmp_path / "w.zarr" / "c").rglob("*"):
+        if chunk.is_file() and chunk.name != "3":
+            chunk.write_bytes(b"damaged")
+    assert block(tmp_path / "w.zarr", "w", [0, 1, 2, 3], 30, 40).shape == (4, 10)
+    with pytest.raises(CheckpointError, match="array 'w' cannot be read"):
+        block(tmp_path / "w.zarr", "w", [0], 29, 40)
+
+
+def test_a_store_that_grows_is_seen_again(tmp_path: Path) -> None:
+    array = zarr.create_array(tmp_path / "w.zarr", data=trajectory(4, 3), chunks=(1, 3))
+    block(tmp_path / "w.zarr", "w", [3], 0, 3)
+    array.append(np.ones((1, 3), np.float32))
+    assert READER.read_header(tmp_path / "w.zarr").n_steps == 5
+    assert block(tmp_path / "w.zarr", "w", [4], 0, 3).tolist() == [[1, 1, 1]]
+
+
+def test_folders_that_are_no_store_are_not_recognised(tmp_path: Path) -> None:
+    assert not READER.recognises(tmp_path)
+    (tmp_path / "weights.npz").write_bytes(b"")
+    assert not READER.recognises(tmp_path)
+    assert not READER.recognises(tmp_path / "weights.npz")
+
+
+def test_a_store_without_a_step_axis_says_what_was_found(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.zarr", 3, w=(trajectory(4, 3), ("layer", "weight")))
+    with pytest.raises(
+        CheckpointError, match="arrays along one axis called 'step' are expected; found: none"
+    ):
+        READER.read_header(path)
+    only = write(tmp_path / "y.zarr", 3, step=(np.arange(4), ("step",)))
+    with pytest.raises(CheckpointError, match="has only steps and no array of weights"):
+        READER.read_header(only)
+
+
+def test_steps_that_are_no_finite_numbers_are_refused(tmp_path: Path) -> None:
+    steps = np.array([0, 1, np.nan, 3])
+    path = write(tmp_path / "x.zarr", 3, w=(trajectory(4, 3), None), step=(steps, None))
+    with pytest.raises(CheckpointError, match="are not all finite numbers"):
+        READER.read_header(path)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return write(tmp_path / "x.zarr", 3, w=(trajectory(4, 3), None))
+
+
+@pytest.fixture
+def old_store(tmp_path: Path) -> Path:
+    return write(tmp_path / "x.zarr", 2, w=(trajectory(4, 3), None))
+
+
+def changed(path: Path, **values: object) -> None:
+    metadata = json.loads(path.read_text())
+    path.write_text(json.dumps(metadata | values))
+
+
+GRID = {"name": "regular", "configuration": {"chunk_shape": [2**20, 2**20]}}
+CHANGES_3: dict[str, dict[str, object]] = {
+    r"one of its chunks takes \d+ bytes, more than 2147483648": {"chunk_grid": GRID},
+    "its chunks are not a regular grid": {"chunk_grid": {"name": "rectangular"}},
+    "the codec 'numcodecs.pickle', which is not known to be safe": {
+        "codecs": [{"name": "numcodecs.pickle"}]
+    },
+    "the codec 'evil'": {
+        "codecs": [{"name": "sharding_indexed", "configuration": {"codecs": [{"name": "evil"}]}}]
+    },
+    "metadata that cannot be understood": {"shape": [-1, 2]},
+    "zarr metadata that cannot": {"shape": [True, 2]},
+    "that cannot be understood": {"shape": 2**70},
+    "cannot be understood": {"codecs": 3},
+    "it uses a storage transformer": {"storage_transformers": [{"name": "x"}]},
+    "another number of dimensions": {
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [0, 1]}}
+    },
+    "at most 10000000 are read": {"shape": [2**40, 3]},
+}
+
+
+@pytest.mark.parametrize("expected", CHANGES_3)
+def test_metadata_that_lies_is_refused(store: Path, expected: str) -> None:
+    changed(store / "w" / "zarr.json", **CHANGES_3[expected])
+    with pytest.raises(CheckpointError, match=expected):
+        READER.read_header(store)
+
+
+CHANGES_2: dict[str, dict[str, object]] = {
+    "the codec 'pickle', which is not known to be safe": {"filters": [{"id": "pickle"}]},
+    "one of its chunks takes": {"chunks": [2**20, 2**20]},
+    "metadata that cannot be understood": {"chunks": None},
+    "found: none": {"dtype": "|O"},
+    "found: none|none": {"dtype": [["a", "<f4"]]},
+}
+
+
+@pytest.mark.parametrize("expected", CHANGES_2)
+def test_metadata_of_format_2_that_lies_is_refused(old_store: Path, expected: str) -> None:
+    changed(old_store / "w" / ".zarray", **CHANGES_2[expected])
+    with pytest.raises(CheckpointError, match=expected):
+        READER.read_header(old_store)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{", b"\xff", b"[" * 100_000, b'{"node_type": "array"}']
+)
+def test_metadata_that_is_none_is_refused(store: Path, content: bytes) -> None:
+    (store / "w" / "zarr.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match="zarr metadata that cannot be understood"):
+        READER.read_header(store)
+
+
+def test_metadata_cut_anywhere_is_refused(store: Path) -> None:
+    path = store / "w" / "zarr.json"
+    content = path.read_bytes().rstrip()
+    for length in range(0, len(content), 3):
+        path.write_bytes(content[:length])
+        with pytest.raises(CheckpointError):
+            READER.read_header(store)
+
+
+def test_an_array_that_is_gone_is_reported(store: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"array 'v' is gone\. Is the folder there for every"):
+        block(store, "v", [0], 0, 1)
+
+
+def test_links_to_folders_are_not_followed(tmp_path: Path, store: Path) -> None:
+    (store / "round").symlink_to(store)
+    assert list(READER.read_header(store).tensors) == ["w"]

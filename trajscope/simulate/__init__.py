@@ -1,0 +1,52 @@
+"""Processes with known answers, as trajectories ``(step, weight)``.
+
+Every function returns a float64 DataArray and takes a seed: same seed, same numbers. A process
+lives in a few modes. With `n_weights` they are turned into that many weights by
+`orthonormal_map`, which keeps every inner product, so what is summed over weights (mean squared
+displacement, Gram matrix, spectra, explained variance) has the closed form of the modes; without
+it the modes themselves are the weights. ``x @ orthonormal_map(...).T`` gives the modes back.
+
+Trajectories add up: ``rotating_ornstein_uhlenbeck(...) + 0.1 * brownian(...)`` is one too. Give
+the terms different seeds, or they share their noise and their map.
+
+Unless said otherwise the unit of length is the standard deviation of one mode (or of its
+increments, where the process does not stay), the unit of time one step. Of the increments
+``y_t = x[t+1] - x[t]``, summed over weights: ``c_h`` is their autocovariance at lag h,
+``S_y(w) = sum_h c_h cos wh`` over all integers h their spectral density, ``VR(q) = 1 + 2
+sum_{0<h<q} (1 - h/q) c_h / c_0`` their variance ratio. ``MSD(q) = E|x[t+q] - x[t]|^2``; without
+drift that is ``q c_0 VR(q)``.
+"""
+
+from trajscope.simulate.cycles import double_well, hopf
+from trajscope.simulate.descent import stochastic_gradient_descent
+from trajscope.simulate.embedding import orthonormal_map
+from trajscope.simulate.quadratic import Optimizer, QuadraticLoss, diffusion_matrix, quadratic_loss
+from trajscope.simulate.steady_state import (
+    circulation_matrix,
+    inverse_temperature,
+    lagged_covariance,
+    signed_area_rates,
+    stationary_covariance,
+)
+from trajscope.simulate.walks import autoregressive_increments, brownian
+from trajscope.simulate.wells import ornstein_uhlenbeck, rotating_ornstein_uhlenbeck
+
+__all__ = [
+    "Optimizer",
+    "QuadraticLoss",
+    "autoregressive_increments",
+    "brownian",
+    "circulation_matrix",
+    "diffusion_matrix",
+    "double_well",
+    "hopf",
+    "inverse_temperature",
+    "lagged_covariance",
+    "ornstein_uhlenbeck",
+    "orthonormal_map",
+    "quadratic_loss",
+    "rotating_ornstein_uhlenbeck",
+    "signed_area_rates",
+    "stationary_covariance",
+    "stochastic_gradient_descent",
+]

@@ -1,0 +1,125 @@
+"""Stochastic gradient descent itself, where everything about it is known."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from trajscope.schema import STEP
+from trajscope.simulate.embedding import (
+    Floats,
+    as_trajectory,
+    expect,
+    expect_steps,
+    random_stream,
+    square_root,
+)
+from trajscope.simulate.quadratic import Optimizer, QuadraticLoss
+from trajscope.simulate.steady_state import state_covariance
+
+
+def stochastic_gradient_descent(  # noqa: PLR0913 - a problem, an optimizer, and what is logged
+    n_steps: int,
+    n_weights: int | None = None,
+    *,
+    loss: QuadraticLoss,
+    optimizer: Optimizer,
+    seed: int,
+    updates_per_checkpoint: int = 1,
+    start: Sequence[float] | None = None,
+) -> xr.DataArray:
+    """Checkpoints of stochastic gradient descent on a quadratic loss.
+
+    ``g = H x + mean of g_i over the batch``; ``v <- mu v + g``; ``x <- x - eta v``, or with
+    Nesterov ``x <- x - eta (g + mu v)``
+
+    Its covariances, signed areas and circulation are those of `stationary_covariance`,
+    `lagged_covariance`, `signed_area_rates` and `circulation_matrix`, with ``lag =
+    updates_per_checkpoint``; without replacement at the ends of epochs. With heavy-ball momentum a
+    mode of curvature h rings when ``eta h > (1 - sqrt(mu))^2``: its position is an AR(2) process,
+    multiplied by ``sqrt(mu) e^{+-i w}`` per update, ``cos w = (1 + mu - eta h) / (2 sqrt(mu))``. On
+    a flat loss (H = 0) it walks freely with replacement, ``E|x_m - x_0|^2 = eta^2 tr(D)/b
+    sum_{j=1..m} ((1 - mu^j) / (1 - mu))^2``; without, and with mu = 0, it is back where it was
+    after every epoch.
+
+    Parameters
+    ----------
+    loss, optimizer :
+        As `quadratic_loss` makes it, and the settings of `Optimizer`.
+    updates_per_checkpoint :
+        m; the coordinate ``step`` counts updates, 0, m, 2m, ...
+    start :
+        Position at step 0 of every mode, at rest. By default position and velocity are drawn with
+        the covariance of the steady state, so every checkpoint (at an epoch's end) has it.
+
+    Returns
+    -------
+    (step, weight)
+        In the units of the loss's x.
+
+    Raises
+    ------
+    OptionError
+        No steady state to start from, a start of the wrong length, batches that do not divide the
+        samples, or a run that diverges.
+    """
+    expect_steps(n_steps)
+    expect(
+        updates_per_checkpoint >= 1,
+        "updates_per_checkpoint",
+        updates_per_checkpoint,
+        "at least 1 update",
+    )
+    rng = random_stream(seed)
+    position, velocity = _start(loss, optimizer, start, rng)
+    batches = _batches(loss, optimizer, (n_steps - 1) * updates_per_checkpoint, rng)
+    between_checkpoints = batches.reshape(n_steps - 1, updates_per_checkpoint, -1)
+    modes = np.empty((n_steps, loss.n_modes))
+    modes[0] = position
+    with np.errstate(over="ignore", invalid="ignore"):
+        for checkpoint, drawn in enumerate(between_checkpoints, start=1):
+            for noise in loss.gradients_at_minimum[drawn].mean(axis=1):
+                gradient = loss.hessian @ position + noise
+                velocity = optimizer.momentum * velocity + gradient
+                ahead = gradient + optimizer.momentum * velocity
+                direction = ahead if optimizer.nesterov else velocity
+                position = position - optimizer.learning_rate * direction
+            modes[checkpoint] = position
+    expect(
+        bool(np.isfinite(modes).all()),
+        "learning_rate",
+        optimizer.learning_rate,
+        "a lower one, under which the run does not diverge,",
+    )
+    trajectory = as_trajectory(modes, n_weights, seed)
+    return trajectory.assign_coords({STEP: updates_per_checkpoint * np.arange(n_steps)})
+
+
+def _start(
+    loss: QuadraticLoss,
+    optimizer: Optimizer,
+    start: Sequence[float] | None,
+    rng: np.random.Generator,
+) -> tuple[Floats, Floats]:
+    """Position and velocity at step 0, each as (mode,)."""
+    if start is None:
+        root = square_root(state_covariance(loss, optimizer))
+        state = root @ rng.standard_normal(2 * loss.n_modes)
+        return state[: loss.n_modes], state[loss.n_modes :]
+    position = np.asarray(start, np.float64)
+    fits = position.shape == (loss.n_modes,) and np.isfinite(position).all()
+    expect(bool(fits), "start", start, f"a finite number for each of {loss.n_modes} modes")
+    return position, np.zeros(loss.n_modes)
+
+
+def _batches(
+    loss: QuadraticLoss, optimizer: Optimizer, n_updates: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Indices of the samples of every update, as (update, sample)."""
+    n_samples, size = loss.n_samples, optimizer.batch_size
+    if optimizer.with_replacement:
+        return rng.integers(n_samples, size=(n_updates, size))
+    n_epochs = -(-n_updates // optimizer.batches_per_epoch(loss))
+    ordered = np.tile(np.arange(n_samples), (n_epochs, 1))
+    return rng.permuted(ordered, axis=1).reshape(-1, size)[:n_updates]
