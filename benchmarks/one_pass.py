@@ -98,9 +98,18 @@ def trajscope_sums(names: tuple[str, ...]) -> Callable[[Path], None]:
         from trajscope.measure.stream import stream
 
         weights = trajscope.open_trajectory(folder)["weights"].variable
-        size = Size(*weights.shape, 1, 4, 2 << 30, 1, resident_bytes())
+        size = Size(
+            *weights.shape,
+            n_groups=1,
+            itemsize=4,
+            memory=2 << 30,
+            workers=1,
+            fewest_workers=1,
+            resident=resident_bytes(),
+        )
         path = SumsPath("some", "none", reductions_named(names))
-        plan = cut(size, [Segment(0, 0, size.n_weights, 2.0**-23)], path)
+        segment = Segment(group=0, start=0, stop=size.n_weights, resolution=2.0**-23)
+        plan = cut(size, [segment], path, workers=1)
         with executor(None, None) as running:
             for _ in stream(weights, plan, running, seed=0, progress=lambda *_: None):
                 pass

@@ -6,6 +6,7 @@ import platform
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Final
@@ -23,7 +24,7 @@ from trajscope.measure.measurement import (
 )
 from trajscope.measure.resources import default_memory, parse_bytes
 from trajscope.measure.span import NonFiniteError
-from trajscope.schema import ALL_WEIGHTS, STEP, WEIGHT, check_weights
+from trajscope.schema import ALL_WEIGHTS, STEP, WEIGHT, check_trajectory, check_weights
 from trajscope.trajectory import open_trajectory
 
 Source = str | os.PathLike[str] | xr.Dataset | xr.DataArray
@@ -31,6 +32,9 @@ Source = str | os.PathLike[str] | xr.Dataset | xr.DataArray
 _LATER: Final = "not part of this version"
 _ROUNDED_SHARE: Final = 0.05
 """Share of the increments' variance that may come from rounding before a warning is due."""
+
+_FINGERPRINTED: Final = 1 << 16
+"""Weights whose first and last values tell one array from another: all may not fit in memory."""
 
 
 def analyze(  # noqa: PLR0913 - the one front door: its options are the command line's
@@ -84,7 +88,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     TrajscopeError
         Nothing there can be analysed; the message says why and what to try.
     """
-    selection = {"run": run, "burn_in": burn_in, "steps": steps}
+    selection: dict[str, object] = {"run": run, "burn_in": burn_in, "steps": steps}
     selection |= {"include": tuple(include) or None, "exclude": tuple(exclude) or None}
     if isinstance(source, xr.Dataset | xr.DataArray):
         _refuse_selection(selection)
@@ -100,9 +104,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
             by=by,
             strict=strict,
         )
-    check_weights(
-        trajectory["weights"].dims, trajectory["weights"].dtype.kind, trajectory.sizes[STEP]
-    )
+    check_trajectory(trajectory)
     limit = parse_bytes(memory) if isinstance(memory, str) else memory or default_memory()
     started = time.perf_counter()
     with executor(workers, scheduler) as running:
@@ -126,10 +128,15 @@ def _measured(
     progress: Callable[[int, int], None],
 ) -> tuple[xr.Dataset, Measurement]:
     """The measurement, and the trajectory without the checkpoints that are not numbers."""
-    try:
+    with suppress(NonFiniteError):
         return trajectory, measure(trajectory, running, memory=memory, seed=seed, progress=progress)
-    except NonFiniteError:
-        found = nonfinite_weights(trajectory, running, memory=memory, progress=progress)
+    # Not while the exception is handled: its traceback would keep the last block in memory.
+    found = nonfinite_weights(trajectory, running, memory=memory, progress=progress)
+    if not found:
+        raise TrajectoryError(
+            "All weights are finite, but squares of their increments are not: some are too large "
+            "to be measured. Did the run diverge? Leave out the last checkpoints with --steps."
+        )
     finite = _without_rows(trajectory, found, strict=strict)
     return finite, measure(finite, running, memory=memory, seed=seed, progress=progress)
 
@@ -173,17 +180,16 @@ def _without_rows(
 
 def _from_array(array: xr.DataArray) -> xr.Dataset:
     """The trajectory Dataset of one array: a single tensor, named like the array."""
-    kind = array.dtype.kind
-    check_weights(array.dims, kind, array.sizes.get(STEP, 0))
-    values = array if kind == "f" else array.astype(np.float64)
+    check_weights(array.dims, array.dtype.kind, array.sizes.get(STEP, 0))
     has_steps = STEP in array.coords
-    ends = np.ascontiguousarray(values.isel({STEP: [0, -1]}).to_numpy())
+    corner = {STEP: [0, -1], WEIGHT: slice(_FINGERPRINTED)}
+    ends = np.ascontiguousarray(array.isel(corner).to_numpy())
     steps = array[STEP].values if has_steps else np.arange(array.sizes[STEP])
     identity = hashlib.sha256(repr((array.shape, str(array.dtype), steps.tolist())).encode())
     identity.update(ends.tobytes())
     name = str(array.name or "weights")
     return xr.Dataset(
-        {"weights": values.variable},
+        {"weights": array.variable},
         {
             STEP: steps,
             "tensor": [name],

@@ -58,6 +58,39 @@ def check_weights(dims: tuple[object, ...], kind: str, n_steps: int) -> None:
         )
 
 
+def check_trajectory(trajectory: "xr.Dataset") -> None:
+    """Refuse a Dataset that is not a whole trajectory, its steps in order.
+
+    Raises
+    ------
+    TrajectoryError
+        Something of it is missing, the tensors do not make up its weights, or the steps are not
+        increasing numbers; or as `check_weights`.
+    """
+    needed = ("weights", STEP, TENSOR, "row_size", GROUP, "stored_dtype")
+    missing = [name for name in needed if name not in trajectory.variables]
+    if missing:
+        raise TrajectoryError(
+            "A Dataset as open_trajectory returns it was expected; this one has no "
+            f"{', '.join(missing)}. To take an array as one tensor, pass the array alone: "
+            "analyze(dataset['weights'])."
+        )
+    weights, steps = trajectory["weights"], trajectory[STEP].to_numpy()
+    check_weights(weights.dims, weights.dtype.kind, weights.sizes.get(STEP, 0))
+    n_described = int(trajectory["row_size"].sum())
+    if n_described != weights.sizes[WEIGHT] or n_described == 0:
+        raise TrajectoryError(
+            f"The tensors have {n_described} weights together, the array has "
+            f"{weights.sizes[WEIGHT]}; the same number, and at least 1, was expected. Choose "
+            "tensors when opening, with include= and exclude=, or pass the array alone."
+        )
+    if steps.dtype.kind not in "iuf" or not (steps[1:] > steps[:-1]).all():
+        raise TrajectoryError(
+            f"The steps are {printable(steps)}; increasing numbers are expected. Sort them, for "
+            "example with array.sortby('step'), and drop what is there twice."
+        )
+
+
 def check_results(results: "xr.DataTree") -> None:
     """Refuse a DataTree that is no finished result.
 

@@ -202,6 +202,21 @@ def test_dtypes_without_plain_numbers_are_listed_and_not_read(tmp_path: Path, de
     assert everything(path) == {}
 
 
+@pytest.mark.parametrize(
+    ("descr", "data", "text"),
+    [
+        ("<U2", b"\xff" * 8, "\ufffd\ufffd"),
+        ("<U1", b"\x00\xd8\x00\x00", "\ufffd"),
+        (">U2", "ab".encode("utf-32-be"), "ab"),
+        ("<U0", b"", ""),
+        ("<U0", bytes(2**20), ""),
+    ],
+)
+def test_text_of_any_bytes_is_read(tmp_path: Path, descr: str, data: bytes, text: str) -> None:
+    content = by_hand(f"{{'descr': '{descr}', 'fortran_order': False, 'shape': (), }}", data)
+    assert header_of(archive(tmp_path / "x.npz", w=content)).metadata == {"w": text}
+
+
 def test_headers_of_other_writers_are_read(tmp_path: Path) -> None:
     text = '{"shape":(2L, 2L),"fortran_order":False,"descr":"<f4"}\n'
     data = np.arange(4, dtype=np.float32).tobytes()

@@ -1,6 +1,5 @@
 """Where dask runs the pass: threads here, processes here, or a cluster that is already there."""
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,14 +29,15 @@ class Executor:
         ``(delayed values, at once, on_done) -> results`` in the same order, no more tasks at once
         in one process than told; `on_done` is called with no argument whenever a task named
         "span-..." ends, where that can be seen.
-    n_workers :
-        How many tasks run at once.
+    n_workers, per_process :
+        How many tasks run at once, in all and in one process.
     shares_memory :
         Whether they run in this process, so that their memory is this process's.
     """
 
     compute: Callable[[Sequence[Any], int, Callable[[], None]], Sequence[Any]]
     n_workers: int
+    per_process: int
     shares_memory: bool
 
 
@@ -70,7 +70,9 @@ def executor(workers: int | None, scheduler: str | None) -> Iterator[Executor]:
     elif (client := _active_client()) is not None:
         yield _on_client(client)
     else:
-        yield _threads(len(os.sched_getaffinity(0)))
+        from dask.system import CPU_COUNT
+
+        yield _threads(CPU_COUNT)
 
 
 def _threads(n_workers: int) -> Executor:
@@ -93,7 +95,7 @@ def _threads(n_workers: int) -> Executor:
             )
         return results
 
-    return Executor(compute, n_workers, shares_memory=True)
+    return Executor(compute, n_workers, per_process=n_workers, shares_memory=True)
 
 
 def _on_client(client: Any) -> Executor:  # distributed is untyped
@@ -109,8 +111,10 @@ def _on_client(client: Any) -> Executor:  # distributed is untyped
         del at_once, on_done
         return results
 
-    n_workers = max(1, sum(client.nthreads().values()))
-    return Executor(compute, n_workers, shares_memory=False)
+    threads = client.nthreads().values()
+    return Executor(
+        compute, max(1, sum(threads)), per_process=max(threads, default=1), shares_memory=False
+    )
 
 
 @contextmanager

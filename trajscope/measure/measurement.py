@@ -111,7 +111,9 @@ def measure(
         found[0] = _observed(everything | whole, n_steps, seed)
     sums_of[0] = {name: everything[name] for name in kept}
     labels = _labels(trajectory)
-    names = names if names == [ALL_WEIGHTS] else [ALL_WEIGHTS, *names]
+    if names != [ALL_WEIGHTS]:
+        # A layer may be called "all" too.
+        names = [ALL_WEIGHTS, *(f"'{name}'" if name == ALL_WEIGHTS else name for name in names)]
     return Measurement(
         _stacked(sums_of, kept, names, labels),
         _observables(found, names, labels),
@@ -177,7 +179,8 @@ def _size(
         n_groups=len({segment.group for segment in segments}),
         itemsize=4 if weights.dtype.kind == "f" and weights.dtype.itemsize <= 4 else 8,
         memory=memory,
-        workers=executor.n_workers if shared else 1,
+        workers=executor.per_process,
+        fewest_workers=1 if shared else executor.per_process,
         resident=resident_bytes() if shared else _WORKER_RESIDENT,
         holds_tasks=weights.chunks is not None,
     )

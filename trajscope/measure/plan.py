@@ -27,7 +27,7 @@ FAN_IN: Final = 4
 CHUNK_TASKS: Final = 16
 """Tasks summed by one tree; trees are added in order: rounding does not depend on the workers."""
 _MAX_TASKS: Final = 900  # dask's own work per task grows past a thousand of them
-_BLOCK_BYTES: Final = 64 * MIB
+_BLOCK_BYTES: Final = 32 * MIB  # differenced in the last-level cache; 16 and 64 MiB took a tenth more
 _NARROWEST_ROW: Final = 4096  # weights; opening a file costs as much as transforming this many
 _SCRATCH: Final = 48 * MIB  # cache-sized pieces, FFT plans, and the interpreter's own growth
 _SCRATCH_PER_STEP: Final = 2048  # bytes: the fewest columns a piece has, in transform
@@ -96,10 +96,10 @@ class Size:
         Bytes of a weight once it is widened.
     memory :
         Bytes that one process may hold.
-    workers :
-        Tasks that may run at once in one process.
+    workers, fewest_workers :
+        Tasks that run at once in one process, and to how few the plan may lower that.
     resident :
-        Bytes that it holds before the pass.
+        Bytes that a process holds before the pass.
     holds_tasks :
         Whether all weights of a task are in memory besides the block, as in dask's chunks.
     """
@@ -110,6 +110,7 @@ class Size:
     itemsize: int
     memory: int
     workers: int
+    fewest_workers: int
     resident: int
     holds_tasks: bool = False
 
@@ -142,8 +143,15 @@ def make_plan(size: Size, segments: Sequence[Segment]) -> Plan:
     OptionError
         Nothing fits; the message says how much would.
     """
-    choices = [(path, workers) for path in PATHS for workers in _worker_counts(size, path)]
-    affordable = [choice for choice in choices if _fits(size, *choice)]
+    choices = [
+        (path, workers)
+        for path in PATHS
+        if _is_possible(size, path)
+        for workers in _worker_counts(size, path)
+    ]
+    affordable = [
+        choice for choice in choices if _block_width(size, *choice) >= _narrowest(size, choice[0])
+    ]
     if not affordable:
         needed = min(_least_memory(size, *choice) for choice in choices)
         raise OptionError(
@@ -174,11 +182,15 @@ def keeps_groups(size: Size, path: Path) -> bool:
     return size.n_groups * _kept_bytes(size, path) <= size.memory // 8
 
 
+def _is_possible(size: Size, path: Path) -> bool:
+    return not path.needs_one_block or size.n_weights <= min(size.n_steps - 1, _LARGEST_DUAL)
+
+
 def _worker_counts(size: Size, path: Path) -> list[int]:
-    """Numbers of tasks at once that are tried: all, half as many, and so on down to one."""
+    """Numbers of tasks at once that are tried: all, half as many, and so on to the fewest."""
     counts = [1 if path.needs_one_block else size.workers]
-    while counts[-1] > 1:
-        counts.append(counts[-1] // 2)
+    while counts[-1] > size.fewest_workers:
+        counts.append(max(counts[-1] // 2, size.fewest_workers))
     return counts
 
 
@@ -257,19 +269,18 @@ def _block_width(size: Size, path: Path, workers: int) -> int:
     by_memory = max(0, free // (workers * _block_bytes(size, path)))
     if path.needs_one_block:
         return min(by_memory, size.n_weights)
-    wanted = max(_BLOCK_BYTES // (size.n_steps * size.itemsize), _NARROWEST_ROW)
+    wanted = max(
+        _BLOCK_BYTES // (size.n_steps * size.itemsize), _NARROWEST_ROW, _narrowest(size, path)
+    )
     return min(by_memory, wanted, size.n_weights)
-
-
-def _fits(size: Size, path: Path, workers: int) -> bool:
-    if path.needs_one_block and size.n_weights > min(size.n_steps - 1, _LARGEST_DUAL):
-        return False
-    return _block_width(size, path, workers) >= _narrowest(size, path)
 
 
 def _narrowest(size: Size, path: Path) -> int:
     """The narrowest block worth reading: below 64 weights every page is read many times over."""
-    return size.n_weights if path.needs_one_block else min(64, size.n_weights)
+    if path.needs_one_block:
+        return size.n_weights
+    # A block that is a whole task must not make for too many tasks.
+    return min(max(64, size.n_weights // _MAX_TASKS if size.holds_tasks else 0), size.n_weights)
 
 
 def _least_memory(size: Size, path: Path, workers: int) -> int:
@@ -278,17 +289,24 @@ def _least_memory(size: Size, path: Path, workers: int) -> int:
 
 
 def _cost(size: Size, path: Path, workers: int) -> float:
-    """Seconds on `workers` cores: what every path does, and what this one adds."""
+    """Seconds on one core: what every path does, and what this one adds.
+
+    Cores that a path's memory leaves idle count against it; their number in itself does not, so
+    that the same input takes the same path on any machine with enough memory.
+    """
     steps, weights, groups = float(size.n_steps), float(size.n_weights), size.n_groups + 1
     transforms = steps * weights * _TRANSFORM
+    if path.components == "dual":
+        return 3 * transforms + (
+            2 * steps * weights**2 * _DUAL_PRODUCT + weights**3 * _EIGENVECTORS
+        )
+    idle = size.workers / workers
     if path.components == "gram":
         product = steps**2 * weights * _PRODUCT
-        return (2 * transforms + product) / workers + groups * steps**3 * _EIGENVECTORS
-    if path.components == "dual":
-        dual = 2 * steps * weights**2 * _DUAL_PRODUCT + weights**3 * _EIGENVECTORS
-        return 3 * transforms + dual
+        return idle * (2 * transforms + product) + groups * steps**3 * _EIGENVECTORS
     columns = float(min(N_SKETCH_COLUMNS, size.n_steps))
-    sketch = (transforms + 2 * steps * weights * columns * _PRODUCT) / workers
-    sketch += groups * steps * columns**2 * _EIGENVECTORS
+    product = 2 * steps * weights * columns * _PRODUCT
     # Approximate: taken over an exact path only where it is much cheaper.
-    return 2 * transforms / workers + 4 * sketch
+    return idle * 2 * transforms + 4 * (
+        idle * (transforms + product) + groups * steps * columns**2 * _EIGENVECTORS
+    )

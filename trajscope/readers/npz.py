@@ -139,7 +139,7 @@ def _array(
     )
     if described.size != 1 or described.shape not in {(), (1,)} or not described.code:
         return spec, None
-    raw = beginning(member.size)[lead:]
+    raw = beginning(lead + itemsize)[lead:]
     return spec, _value(raw, described.code)
 
 
@@ -232,7 +232,9 @@ def _typed(shape: tuple[int, ...], strides: tuple[int, ...], descr: str) -> _Des
 
 def _value(raw: bytes, code: str) -> Scalar | None:
     """The only element of an array, if it is one that can name a step."""
+    if "U" in code:
+        # Not through NumPy, which fails in a way of its own on what is no character.
+        text = raw.decode("utf-32-be" if code.startswith(">") else "utf-32-le", "replace")
+        return text.rstrip("\0")[:_MAX_STRING]
     value = np.frombuffer(raw, code)[0].item()
-    if isinstance(value, str):
-        return value[:_MAX_STRING]
     return value if isinstance(value, (bool, int, float)) else None

@@ -18,6 +18,8 @@ _END = struct.Struct("<4s4H2IH")
 _LOCATOR64 = struct.Struct("<4sIQI")
 _END64 = struct.Struct("<4sQ2H2I4Q")
 
+_END_MARK = b"PK\x05\x06"
+
 _STORED, _DEFLATED = 0, 8
 _MAX_COMMENT = 2**16 - 1
 _MAX_DIRECTORY = 2**26
@@ -98,15 +100,17 @@ def whole_member(descriptor: int, path: Path, member: Member, most: int) -> byte
 
 def _directory(descriptor: int, path: Path, file_size: int) -> tuple[int, int, int]:
     """First byte, number of entries and size of the central directory."""
-    tail_size = min(file_size, _END.size + _MAX_COMMENT)
-    quick = read_exactly(descriptor, path, max(file_size - _END.size, 0), min(_END.size, file_size))
-    tail = (
-        quick
-        if quick.startswith(b"PK\x05\x06")
-        else read_exactly(descriptor, path, file_size - tail_size, tail_size)
-    )
-    at = tail.rfind(b"PK\x05\x06")
-    if at < 0 or len(tail) - at < _END.size:
+    size = min(file_size, _END.size)
+    tail = read_exactly(descriptor, path, file_size - size, size)
+    if not (
+        tail.startswith(_END_MARK) and tail.endswith(b"\0\0")
+    ):  # a comment follows, or it is no zip
+        size = min(file_size, _END.size + _MAX_COMMENT)
+        tail = read_exactly(descriptor, path, file_size - size, size)
+    at = tail.rfind(_END_MARK)
+    while at >= 0 and not _ends_with_comment(tail, at):
+        at = tail.rfind(_END_MARK, 0, at)  # the mark stood inside the comment
+    if at < 0:
         raise CheckpointError(
             f"{printable(path)} starts like a zip archive but has no directory at its end. "
             "It may still be being written; wait, or leave it out with --exclude."
@@ -120,6 +124,12 @@ def _directory(descriptor: int, path: Path, file_size: int) -> tuple[int, int, i
     if size > _MAX_DIRECTORY or count * _ENTRY.size > size:
         raise _damaged(path, f"its directory claims {count} members in {size} bytes")
     return first, count, size
+
+
+def _ends_with_comment(tail: bytearray, at: int) -> bool:
+    """Whether the last record, if it is at `at`, has just the rest of the file as its comment."""
+    length = int.from_bytes(tail[at + _END.size - 2 : at + _END.size], "little")
+    return at + _END.size + length == len(tail)
 
 
 def _directory64(descriptor: int, path: Path, end: int) -> tuple[int, int, int, int]:

@@ -94,8 +94,9 @@ def encodable(text: str) -> str:
 
 def _storable(dataset: xr.Dataset) -> xr.Dataset:
     """`dataset` with its strings in a fixed width and in valid Unicode, and plain attributes."""
+    valid = np.vectorize(lambda text: encodable(str(text)), otypes=[object])
     texts = {
-        name: (array.dims, np.array([encodable(str(text)) for text in array.values], dtype=str))
+        name: (array.dims, valid(array.values).astype(str), array.attrs)
         for name, array in dataset.variables.items()
         if array.dtype.kind in "OTU"
     }

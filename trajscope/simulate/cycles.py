@@ -112,7 +112,7 @@ def double_well(
         lambda, signed: which way round, and how fast.
     interval :
         Time between checkpoints. Seen at checkpoints only, the signed area over the interval
-        falls short of the rate: by AAA percent at 0.1, BBB at 0.25, CCC at 0.5, for lambda = 1.5.
+        falls short of the rate: by 7 percent at 0.1, 18 at 0.25, 36 at 0.5, for lambda = 1.5.
 
     Returns
     -------
