@@ -1,6 +1,7 @@
 """Measured means against closed forms, within the standard error that the replicates show."""
 
 import numpy as np
+from scipy import stats
 
 
 def assert_agrees(replicates, expected, *, precision, of=None):
@@ -17,6 +18,11 @@ def assert_agrees(replicates, expected, *, precision, of=None):
     assert error.max() <= precision * scale, f"too few replicates: {error.max() / scale:.3g}"
     distance = np.abs(replicates.mean(axis=0) - expected)
     assert (distance <= 4.5 * error + 1e-12 * scale).all(), (distance / error).max()
+
+
+def assert_distributed(samples, law):
+    """Independent samples follow `law`: Kolmogorov-Smirnov at 1e-4, for there are dozens of these."""
+    assert stats.kstest(np.ravel(samples), law).pvalue > 1e-4
 
 
 def lagged_products(modes, lag):

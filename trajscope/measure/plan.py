@@ -27,7 +27,7 @@ FAN_IN: Final = 4
 CHUNK_TASKS: Final = 16
 """Tasks summed by one tree; trees are added in order: rounding does not depend on the workers."""
 _MAX_TASKS: Final = 900  # dask's own work per task grows past a thousand of them
-_BLOCK_BYTES: Final = 32 * MIB  # differenced in the last-level cache; 16 and 64 MiB took a tenth more
+_BLOCK_BYTES: Final = 32 * MIB  # stays in the last-level cache; 16 and 64 MiB took a tenth more
 _NARROWEST_ROW: Final = 4096  # weights; opening a file costs as much as transforming this many
 _SCRATCH: Final = 48 * MIB  # cache-sized pieces, FFT plans, and the interpreter's own growth
 _SCRATCH_PER_STEP: Final = 2048  # bytes: the fewest columns a piece has, in transform

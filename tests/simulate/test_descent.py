@@ -1,0 +1,151 @@
+import numpy as np
+import pytest
+import torch
+
+from tests.simulate.standard_errors import assert_agrees, signed_area
+from trajscope.errors import OptionError
+from trajscope.simulate import (
+    Optimizer,
+    lagged_covariance,
+    quadratic_loss,
+    signed_area_rates,
+    stationary_covariance,
+    stochastic_gradient_descent,
+)
+
+HESSIAN = np.array([[1.2, 0.4], [0.4, 0.7]])
+DIFFUSION = np.array([[1.0, -0.9], [-0.9, 2.0]])
+LOSS = quadratic_loss(HESSIAN, DIFFUSION, n_samples=12, seed=0)
+FLAT = quadratic_loss(np.zeros((2, 2)), DIFFUSION, n_samples=12, seed=0)
+MOMENTA = [(0.0, False), (0.6, False), (0.6, True)]
+in_every_way = pytest.mark.parametrize(("momentum", "nesterov"), MOMENTA)
+
+
+@in_every_way
+def test_with_all_samples_in_a_batch_it_is_the_descent_of_torch(momentum, nesterov):
+    start = [2.0, -3.0]
+    optimizer = Optimizer(0.2, 12, momentum, nesterov, with_replacement=False)
+    x = stochastic_gradient_descent(15, loss=LOSS, optimizer=optimizer, seed=0, start=start)
+    weights = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+    theirs = torch.optim.SGD([weights], lr=0.2, momentum=momentum, nesterov=nesterov)
+    path = [weights.detach().clone()]
+    for _ in range(14):
+        theirs.zero_grad()
+        (weights @ torch.tensor(HESSIAN) @ weights / 2).backward()
+        theirs.step()
+        path.append(weights.detach().clone())
+    np.testing.assert_allclose(x, torch.stack(path), rtol=1e-12, atol=1e-13)
+
+
+OPTIMIZERS = {
+    "plain": (Optimizer(0.5, 3), 1),
+    "every third update": (Optimizer(0.5, 3), 3),
+    "heavy ball": (Optimizer(0.3, 3, 0.6), 1),
+    "Nesterov": (Optimizer(0.3, 3, 0.6, nesterov=True), 2),
+    "shuffled": (Optimizer(0.5, 3, with_replacement=False), 4),
+    "shuffled heavy ball": (Optimizer(0.3, 6, 0.6, with_replacement=False), 4),
+}
+
+
+@pytest.mark.parametrize(("optimizer", "m"), OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_checkpoints_have_the_closed_forms_from_the_first_to_the_last(optimizer, m):
+    x = np.array(
+        [
+            stochastic_gradient_descent(
+                12, loss=LOSS, optimizer=optimizer, seed=seed, updates_per_checkpoint=m
+            ).values
+            for seed in range(1200)
+        ]
+    )
+    covariance = stationary_covariance(LOSS, optimizer)
+    size = np.trace(covariance)
+    assert_agrees(x[:, [0, 11]], 0.0, precision=0.05, of=np.sqrt(size))
+    for step in (0, 11):
+        outer = np.einsum("si,sj->sij", x[:, step], x[:, step])
+        assert_agrees(outer, covariance, precision=0.05, of=size)
+    after = np.einsum("sti,stj->sij", x[:, 1:], x[:, :-1]) / 11
+    assert_agrees(after, lagged_covariance(LOSS, optimizer, m), precision=0.03, of=size)
+    areas = [signed_area(each, 1) for each in x]
+    expected = signed_area_rates(LOSS, optimizer, m)[0, 1]
+    assert_agrees(areas, expected, precision=0.03, of=size)
+    squares = np.sum((x[:, 11] - x[:, 8]) ** 2, axis=1)
+    forgotten = covariance - lagged_covariance(LOSS, optimizer, 3 * m)
+    assert_agrees(squares, 2 * np.trace(forgotten), precision=0.05)
+
+
+def test_noise_that_does_not_commute_with_the_curvature_makes_it_circulate():
+    optimizer = Optimizer(0.5, 3)
+    areas = [
+        signed_area(
+            stochastic_gradient_descent(400, loss=LOSS, optimizer=optimizer, seed=seed).values, 1
+        )
+        for seed in range(40)
+    ]
+    expected = signed_area_rates(LOSS, optimizer)[0, 1]
+    assert_agrees(areas, expected, precision=0.1)
+    assert abs(np.mean(areas)) > 10 * np.std(areas) / np.sqrt(40)
+
+
+def test_on_a_flat_loss_a_shuffled_epoch_ends_where_it_began():
+    optimizer = Optimizer(0.3, 3, with_replacement=False)
+    x = stochastic_gradient_descent(13, loss=FLAT, optimizer=optimizer, seed=1, start=[1.0, 2.0])
+    np.testing.assert_allclose(x[::4], np.tile([1.0, 2.0], (4, 1)), rtol=1e-13)
+    assert np.abs(x[[1, 2, 3, 5, 6, 7]] - x[0]).min() > 1e-3
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.8])
+@pytest.mark.parametrize("m", [1, 6])
+def test_on_a_flat_loss_momentum_walks_freely(momentum, m):
+    optimizer = Optimizer(0.3, 4, momentum)
+    ends = [
+        stochastic_gradient_descent(
+            2, loss=FLAT, optimizer=optimizer, seed=seed, start=[0.0, 0.0], updates_per_checkpoint=m
+        ).values[1]
+        for seed in range(2500)
+    ]
+    reach = sum(((1 - momentum**j) / (1 - momentum)) ** 2 for j in range(1, m + 1))
+    expected = 0.3**2 * np.trace(DIFFUSION) / 4 * reach
+    assert_agrees(np.sum(np.square(ends), axis=1), expected, precision=0.03)
+
+
+def test_momentum_rings_at_the_frequency_of_its_curvature():
+    loss = quadratic_loss(np.eye(1), np.eye(1), n_samples=4, seed=0)
+    optimizer = Optimizer(0.05, 4, 0.9, with_replacement=False)
+    x = stochastic_gradient_descent(60, loss=loss, optimizer=optimizer, seed=0, start=[1.0])
+    w = np.arccos((1 + 0.9 - 0.05) / (2 * np.sqrt(0.9)))
+    t = np.arange(60)
+    sine = ((1 - 0.05) / np.sqrt(0.9) - np.cos(w)) / np.sin(w)  # from x[1] = 1 - eta h
+    ringing = 0.9 ** (t / 2) * (np.cos(w * t) + sine * np.sin(w * t))
+    np.testing.assert_allclose(x[:, 0], ringing, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("with_replacement", [True, False])
+def test_more_checkpoints_of_the_same_run_are_the_same_run(with_replacement):
+    options = {"loss": LOSS, "optimizer": Optimizer(0.3, 3, 0.5, with_replacement=with_replacement),
+               "seed": 2}  # fmt: skip
+    every = stochastic_gradient_descent(25, **options)
+    some = stochastic_gradient_descent(5, updates_per_checkpoint=6, **options)
+    assert some.identical(every[::6])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"updates_per_checkpoint": 0},
+         r"^updates_per_checkpoint=0: at least 1 update expected\.$"),
+        ({"start": [1.0]}, r"^start=\[1\.0\]: a finite number for each of 2 modes expected\.$"),
+        ({"start": [1.0, np.nan]}, r"^start=\[1\.0, nan\]: a finite number for each of 2 modes"),
+        ({"optimizer": Optimizer(3.0, 3)}, r"^optimizer=Optimizer\(learning_rate=3\.0"),
+        ({"optimizer": Optimizer(1e3, 3), "start": [1.0, 1.0], "updates_per_checkpoint": 200},
+         r"^learning_rate=1000\.0: a lower one, under which the run does not diverge, expected"),
+        ({"optimizer": Optimizer(0.1, 5, with_replacement=False)},
+         r"^batch_size=5: without replacement, a divisor of the 12 samples expected\.$"),
+        ({"optimizer": Optimizer(0.1, 5, with_replacement=False), "start": [1.0, 1.0]},
+         r"^batch_size=5: without replacement, a divisor of the 12 samples expected\.$"),
+    ],
+)  # fmt: skip
+def test_descents_that_cannot_be_are_refused(options, message):
+    with pytest.raises(OptionError, match=message):
+        stochastic_gradient_descent(
+            3, seed=0, **{"loss": LOSS, "optimizer": Optimizer(0.1, 3), **options}
+        )
