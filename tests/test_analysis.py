@@ -1,4 +1,5 @@
 import warnings
+from pathlib import Path
 
 import dask.array
 import numpy as np
@@ -195,7 +196,7 @@ def test_magnitudes_of_1e30_are_not_taken_for_infinity():
     assert found["path_length"][0] == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("x", [1e200 * brownian(20, 10), np.float32(3e38) * np.ones((4, 1))])
+@pytest.mark.parametrize("x", [1e200 * brownian(20, 10), np.full((4, 1), 3e38, np.float32)])
 def test_finite_weights_whose_squares_are_not_are_said_to_be_too_large(x):
     x[::2] *= -1
     with pytest.raises(TrajectoryError, match="All weights are finite, but squares of their"):
@@ -223,13 +224,15 @@ def test_checkpoints_that_are_not_finite_are_named_counted_and_left_out(tmp_path
     write_checkpoints(tmp_path, x, 10 * np.arange(20))
     message = (
         r"3 of 20 checkpoints hold NaN or infinite weights and are left out: "
-        r"step-170\.safetensors: 1 of 43 weights are NaN or infinite, the first in tensor "
+        r".*step-170\.safetensors: 1 of 43 weights are NaN or infinite, the first in tensor "
         r"'fc1\.bias' \(step 170\)"
     )
     with pytest.warns(TrajscopeWarning, match=message):
         results = analyze(tmp_path)
     skipped = results["trajectory"].attrs["skipped"]
-    assert [each["path"] for each in skipped] == [f"step-{s}.safetensors" for s in (170, 180, 190)]
+    assert [Path(each["path"]).name for each in skipped] == [
+        f"step-{step}.safetensors" for step in (170, 180, 190)
+    ]
     assert "2 of 43 weights" in skipped[1]["reason"]
     assert "'fc1.weight'" in skipped[1]["reason"]
     assert any("3 of 20" in warning for warning in results["trajectory"].attrs["warnings"])

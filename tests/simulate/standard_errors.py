@@ -21,7 +21,7 @@ def assert_agrees(replicates, expected, *, precision, of=None):
 
 
 def assert_distributed(samples, law):
-    """Independent samples follow `law`: Kolmogorov-Smirnov at 1e-4, for there are dozens of these."""
+    """Independent samples follow `law`: Kolmogorov-Smirnov at 1e-4, for there are dozens."""
     assert stats.kstest(np.ravel(samples), law).pvalue > 1e-4
 
 

@@ -129,24 +129,26 @@ def test_the_double_well_has_the_same_steady_state_at_any_strength(strength):
         assert_agrees(first * second, 0.0, precision=0.04)
 
 
-def area_rate_of_the_fokker_planck_equation(strength, interval):
-    """E[x_1[t] x_2[t+1] - x_2[t] x_1[t+1]] / interval from the generator on a grid."""
-    x1, x2 = np.linspace(-3, 3, 91), np.linspace(-4.5, 4.5, 91)
-    first, second = (axis.ravel() for axis in np.meshgrid(x1, x2, indexing="ij"))
-    velocities = np.array([_stirred_velocity(a, b, strength) for a, b in zip(first, second,
-                                                                            strict=True)])  # fmt: skip
-    generator = sparse.csr_array((first.size, first.size))
-    for axis, points in enumerate((x1, x2)):
-        h = points[1] - points[0]
-        slope = sparse.diags_array([-1 / (2 * h), 1 / (2 * h)], offsets=[-1, 1], shape=(91, 91))
-        bend = sparse.diags_array([h**-2, -2 * h**-2, h**-2], offsets=[-1, 0, 1], shape=(91, 91))
-        one = sparse.eye_array(91)
-        whole = [sparse.kron(each, one) if axis == 0 else sparse.kron(one, each)
-                 for each in (slope, bend)]  # fmt: skip
-        generator = generator + sparse.diags_array(velocities[:, axis]) @ whole[0] + whole[1]
-    later = sparse.linalg.expm_multiply(
-        generator.tocsr() * interval, np.column_stack([first, second])
-    )
+def area_rate_of_the_fokker_planck_equation(strength, interval, n=91):
+    """E[x_1[t] x_2[t+1] - x_2[t] x_1[t+1]] / interval, by the generator of the process on a grid.
+
+    The generator ``v . grad + laplacian``, with central differences, carries a function of x on to
+    its expectation one interval later.
+    """
+    axes = np.linspace(-3, 3, n), np.linspace(-4.5, 4.5, n)
+    first, second = (axis.ravel() for axis in np.meshgrid(*axes, indexing="ij"))
+    points = zip(first, second, strict=True)
+    velocity = np.array([_stirred_velocity(*point, strength) for point in points])
+    one, generator = sparse.eye_array(n), sparse.csr_array((n * n, n * n))
+    for axis in (0, 1):
+        h = axes[axis][1] - axes[axis][0]
+        slope = sparse.diags_array([-1.0, 1.0], offsets=[-1, 1], shape=(n, n)) / (2 * h)
+        bend = sparse.diags_array([1.0, -2.0, 1.0], offsets=[-1, 0, 1], shape=(n, n)) / h**2
+        gradient, laplacian = (
+            sparse.kron(*((one, each) if axis else (each, one))) for each in (slope, bend)
+        )
+        generator = generator + sparse.diags_array(velocity[:, axis]) @ gradient + laplacian
+    later = sparse.linalg.expm_multiply(generator * interval, np.column_stack([first, second]))
     density = np.exp(-potential(first, second))
     areas = density * (first * later[:, 1] - second * later[:, 0])
     return areas.sum() / density.sum() / interval

@@ -13,8 +13,8 @@ from trajscope.simulate import (
     stochastic_gradient_descent,
 )
 
-HESSIAN = np.array([[1.2, 0.4], [0.4, 0.7]])
-DIFFUSION = np.array([[1.0, -0.9], [-0.9, 2.0]])
+HESSIAN = np.array([[1.3, 0.5], [0.5, 0.4]])
+DIFFUSION = np.array([[0.3, 0.6], [0.6, 1.7]])  # far from commuting with it
 LOSS = quadratic_loss(HESSIAN, DIFFUSION, n_samples=12, seed=0)
 FLAT = quadratic_loss(np.zeros((2, 2)), DIFFUSION, n_samples=12, seed=0)
 MOMENTA = [(0.0, False), (0.6, False), (0.6, True)]
@@ -67,23 +67,11 @@ def test_checkpoints_have_the_closed_forms_from_the_first_to_the_last(optimizer,
     assert_agrees(after, lagged_covariance(LOSS, optimizer, m), precision=0.03, of=size)
     areas = [signed_area(each, 1) for each in x]
     expected = signed_area_rates(LOSS, optimizer, m)[0, 1]
-    assert_agrees(areas, expected, precision=0.03, of=size)
+    assert abs(expected) > 0.08 * size
+    assert_agrees(areas, expected, precision=0.01, of=size)
     squares = np.sum((x[:, 11] - x[:, 8]) ** 2, axis=1)
     forgotten = covariance - lagged_covariance(LOSS, optimizer, 3 * m)
     assert_agrees(squares, 2 * np.trace(forgotten), precision=0.05)
-
-
-def test_noise_that_does_not_commute_with_the_curvature_makes_it_circulate():
-    optimizer = Optimizer(0.5, 3)
-    areas = [
-        signed_area(
-            stochastic_gradient_descent(400, loss=LOSS, optimizer=optimizer, seed=seed).values, 1
-        )
-        for seed in range(40)
-    ]
-    expected = signed_area_rates(LOSS, optimizer)[0, 1]
-    assert_agrees(areas, expected, precision=0.1)
-    assert abs(np.mean(areas)) > 10 * np.std(areas) / np.sqrt(40)
 
 
 def test_on_a_flat_loss_a_shuffled_epoch_ends_where_it_began():

@@ -168,7 +168,7 @@ def test_areas_grow_with_the_lag_and_tend_to_the_circulation_of_continuous_time(
     expected = vectors @ (2 * q * rate / (2 * batch)) @ vectors.T * rate
     for lag in (1, 5):
         areas = signed_area_rates(loss, optimizer, lag)
-        np.testing.assert_allclose(areas, lag * expected, rtol=1e-3)
+        np.testing.assert_allclose(areas, lag * expected, rtol=1e-3, atol=1e-20)
         np.testing.assert_array_equal(areas, -areas.T)
 
 

@@ -64,7 +64,7 @@ def test_principal_components_of_brownian_motion_explain_the_fractions_of_a_rand
     variances = np.linalg.eigvalsh(centred @ centred.T)[:0:-1]
     k = np.arange(1, n_steps)
     expected = 1 / np.sin(np.pi * k / (2 * n_steps)) ** 2
-    # Each eigenvalue of a Wishart matrix has relative error sqrt(2 / n_weights) = 1%, and some bias.
+    # Eigenvalues of a Wishart matrix have relative error sqrt(2 / n_weights) = 1%, and some bias.
     np.testing.assert_allclose(variances[:5] / variances.sum(), expected[:5] / expected.sum(), 0.04)
 
 

@@ -106,7 +106,7 @@ FIGURES: tuple[Plot, ...] = (
         plots_curves.draw_increment_fft,
         plots_curves.increment_fft_title,
         "Amplitude of the increments' Fourier transform (the paper's Fig. 3a): mean over weights, "
-        "thin lines one standard deviation over weights to each side.",
+        "thin lines one standard deviation over weights to each side, logarithmic.",
         "the dashed level of white noise. The paper's band assumes independent weights: a random "
         "walk in few directions leaves it too.",
         "|FFT(y − mean y)| of every weight, scaled to mean power 1 over j = 1..⌊n/2⌋; mean and "

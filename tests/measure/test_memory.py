@@ -1,0 +1,152 @@
+"""Resident memory of a whole process, as the system counts it, while it analyses too much."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MIB = 1 << 20
+
+pytestmark = pytest.mark.slow
+
+RUN = """
+import json, sys, warnings
+from pathlib import Path
+import trajscope
+
+warnings.simplefilter("ignore", trajscope.TrajscopeWarning)
+{source}
+results = trajscope.analyze(source, {options})
+status = Path("/proc/self/status").read_text()
+peak = int(status.split("VmHWM:")[1].split()[0]) << 10
+print(json.dumps({{
+    "peak": peak,
+    "components": results.attrs["components"],
+    "weights": results["trajectory"].attrs["weights"],
+    "groups": results["observables"].sizes["group"],
+    "path_length": float(results["observables"]["path_length"][0]),
+}}))
+"""
+
+
+def analysed(source, options):
+    """What a fresh interpreter says of its analysis; two cores, however many there are."""
+    script = RUN.format(source=source, options=options)
+    command = [sys.executable, "-c", script]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    print(found.stdout)
+    return json.loads(found.stdout.splitlines()[-1])
+
+
+def write_sparse(folder, n_steps, sizes):
+    """Safetensors files that say how long they are and hold nothing but holes."""
+    offsets = np.cumsum([0, *sizes]) * 4
+    header = json.dumps({
+        f"layer{number}.weight": {
+            "dtype": "F32", "shape": [size],
+            "data_offsets": [int(offsets[number]), int(offsets[number + 1])],
+        }
+        for number, size in enumerate(sizes)
+    }).encode()  # fmt: skip
+    for step in range(n_steps):
+        with (folder / f"step-{step}.safetensors").open("wb") as file:
+            file.write(len(header).to_bytes(8, "little") + header)
+            file.truncate(8 + len(header) + int(offsets[-1]))
+
+
+def write_walk(folder, n_steps, n_weights):
+    """Small files of a random walk, and the length of its path."""
+    from safetensors.numpy import save_file
+
+    rng = np.random.default_rng(0)
+    row = rng.standard_normal(n_weights, dtype=np.float32)
+    length = 0.0
+    for step in range(n_steps):
+        save_file({"weight": row}, folder / f"step-{step:06d}.safetensors")
+        after = row + 1e-3 * rng.standard_normal(n_weights, dtype=np.float32)
+        if step < n_steps - 1:
+            length += float(np.linalg.norm(after.astype(float) - row))
+        row = after
+    return length
+
+
+@pytest.mark.parametrize(
+    ("n_steps", "sizes"),
+    [(300, [5_000_000]), (200, [400_000] * 19), (1000, [1_500_000])],
+    ids=["one layer", "nineteen layers", "a thousand steps"],
+)
+def test_six_gigabytes_of_files_are_analysed_within_512_mib(tmp_path, n_steps, sizes):
+    write_sparse(tmp_path, n_steps, sizes)
+    found = analysed(f"source = {str(tmp_path)!r}", "memory='512MiB'")
+    assert found["weights"] == sum(sizes)
+    assert found["groups"] == len(sizes) + 1
+    assert found["peak"] < 512 * MIB
+
+
+LAZY = """
+import numpy as np
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+class Walk(BackendArray):
+    shape, dtype = ({n_steps}, {n_weights}), np.dtype(np.float32)
+
+    def __getitem__(self, key):
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.OUTER, self.block
+        )
+
+    def block(self, key):
+        steps = np.arange(self.shape[0])[key[0]]
+        weights = np.arange(self.shape[1])[key[1]]
+        x = np.empty((len(steps), len(weights)), np.float32)
+        for row, step in zip(x, steps):
+            np.multiply(weights % 17, np.float32(step % 23), out=row, casting="unsafe")
+        return x
+
+source = xr.DataArray(
+    xr.Variable(("step", "weight"), indexing.LazilyIndexedArray(Walk()))
+)
+"""
+
+
+@pytest.mark.parametrize("chunked", ["", "source = source.chunk(weight=20_000)"])
+def test_weights_made_on_demand_are_analysed_within_512_mib(chunked):
+    source = LAZY.format(n_steps=300, n_weights=1_000_000) + chunked
+    found = analysed(source, "memory='512MiB'")
+    assert found["weights"] == 1_000_000
+    assert found["peak"] < 512 * MIB
+
+
+def test_a_hundred_thousand_steps_in_memory_take_less_than_two_gigabytes():
+    source = (
+        "import numpy as np, xarray as xr\n"
+        "x = np.random.default_rng(0).standard_normal((99_000, 917), dtype=np.float32)\n"
+        "source = xr.DataArray(np.cumsum(x, axis=0, out=x), dims=('step', 'weight'))"
+    )
+    found = analysed(source, "memory='2GiB'")
+    assert found["components"] == "dual"
+    # Increments of unit variance: each is sqrt(917) long, to one part in 60 / sqrt(99,000).
+    assert found["path_length"] == pytest.approx(98_999 * np.sqrt(917), rel=1e-3)
+    assert found["peak"] < 2 << 30
+
+
+def test_a_hundred_thousand_files_take_less_than_two_gigabytes(tmp_path):
+    length = write_walk(tmp_path, 99_000, 917)
+    found = analysed(f"source = {str(tmp_path)!r}", "memory='2GiB'")
+    assert found["components"] == "dual"
+    assert found["path_length"] == pytest.approx(length, rel=1e-5)
+    assert found["peak"] < 2 << 30
+
+
+def test_the_sketch_stays_within_its_limit_too():
+    source = LAZY.format(n_steps=20_000, n_weights=20_000)
+    found = analysed(source, "memory='1700MiB'")
+    assert found["components"] == "sketch"
+    assert found["peak"] < 1700 * MIB
