@@ -123,7 +123,7 @@ def test_more_checkpoints_of_the_same_run_are_the_same_run(with_replacement):
          r"^updates_per_checkpoint=0: at least 1 update expected\.$"),
         ({"start": [1.0]}, r"^start=\[1\.0\]: a finite number for each of 2 modes expected\.$"),
         ({"start": [1.0, np.nan]}, r"^start=\[1\.0, nan\]: a finite number for each of 2 modes"),
-        ({"optimizer": Optimizer(3.0, 3)}, r"^optimizer=Optimizer\(learning_rate=3\.0"),
+        ({"optimizer": Optimizer(3.0, 3)}, r"^learning_rate=3\.0, under which an update"),
         ({"optimizer": Optimizer(1e3, 3), "start": [1.0, 1.0], "updates_per_checkpoint": 200},
          r"^learning_rate=1000\.0: a lower one, under which the run does not diverge, expected"),
         ({"optimizer": Optimizer(0.1, 5, with_replacement=False)},

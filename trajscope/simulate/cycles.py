@@ -5,20 +5,15 @@ from typing import Final
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from scipy.stats import truncnorm
 
-from trajscope.simulate.embedding import (
-    Floats,
-    as_trajectory,
-    expect,
-    expect_steps,
-    random_stream,
-)
+from trajscope.simulate.embedding import as_trajectory, expect, expect_steps, random_stream
 
 _HOPF_RESOLUTION: Final = 0.05
 """Inner time step in units of the fastest relaxation time: E|z|^2 is then right to 1e-3."""
 _WELL_INNER_STEP: Final = 0.02
-"""Moments of the double well are then right to 1e-3."""
+"""Up to a strength of 1, and shorter beyond: moments are then right to 1e-3."""
 _WELL_REACH: Final = 4.0
 """The density of x_1 beyond is below 1e-24."""
 
@@ -132,10 +127,11 @@ def double_well(
     expect(np.isfinite(strength), "strength", strength, "a finite number")
     expect(0 < interval < np.inf, "interval", interval, "a positive time")
     rng = random_stream(seed)
-    n_inner = math.ceil(interval / _WELL_INNER_STEP)
+    n_inner = math.ceil(interval * max(1.0, abs(strength)) / _WELL_INNER_STEP)
     dt = interval / n_inner
     positions = np.empty((n_steps, 2))
-    positions[0] = first, second = _draw_from_wells(rng)
+    first, second = _draw_from_wells(rng)
+    positions[0] = first, second
     for step in range(1, n_steps):
         for kick_1, kick_2 in (rng.standard_normal((n_inner, 2)) * math.sqrt(2 * dt)).tolist():
             before_1, before_2 = _stirred_velocity(first, second, strength)
@@ -150,7 +146,7 @@ def double_well(
 
 def _radial_diffusion(
     radius: float, n_steps: int, mu: float, noise: float, rng: np.random.Generator
-) -> "np.ndarray[tuple[int], np.dtype[np.complex128]]":
+) -> NDArray[np.complex128]:
     """``dz = (mu - |z|^2) z dt + sqrt(2 D) dW`` from `radius`, at unit steps, as (step,)."""
     # The rates are 2 mu at the cycle, and about r^2 where noise alone sets r.
     n_inner = math.ceil((mu + math.sqrt(2 * noise)) / _HOPF_RESOLUTION)
@@ -176,12 +172,12 @@ def _half_flow(z: complex, mu: float, decay: float) -> complex:
     return z * math.sqrt(mu / (square + (mu - square) * decay))
 
 
-def _draw_from_wells(rng: np.random.Generator) -> Floats:
+def _draw_from_wells(rng: np.random.Generator) -> tuple[float, float]:
     """One draw from ``e^-Phi / Z``: x_1 by rejection, x_2 standard normal."""
     while True:
         proposed = rng.uniform(-_WELL_REACH, _WELL_REACH)
         if rng.uniform() < math.exp(-((proposed**2 - 1) ** 2) / 4):
-            return np.array([proposed, rng.standard_normal()])
+            return proposed, rng.standard_normal()
 
 
 def _stirred_velocity(first: float, second: float, strength: float) -> tuple[float, float]:

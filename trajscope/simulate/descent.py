@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from trajscope.kernels.gram import Floats
 from trajscope.schema import STEP
 from trajscope.simulate.embedding import (
-    Floats,
     as_trajectory,
     expect,
     expect_steps,

@@ -2,15 +2,13 @@
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from trajscope.errors import OptionError, printable
+from trajscope.kernels.gram import Floats
 from trajscope.schema import STEP, WEIGHT
 
-Floats = NDArray[np.float64]
-
-_NOISE, _MAP = 0, 1
-"""Keys of the random streams of a seed: the map does not depend on how much noise is drawn."""
+_NOISE, _MAP, SAMPLES = 0, 1, 2
+"""Random streams of a seed: map, samples and noise stay independent under the same one."""
 
 
 def orthonormal_map(n_modes: int, n_weights: int, *, seed: int) -> Floats:

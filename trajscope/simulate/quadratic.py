@@ -5,7 +5,8 @@ from typing import Final
 
 import numpy as np
 
-from trajscope.simulate.embedding import Floats, expect, random_stream, square_root
+from trajscope.kernels.gram import Floats
+from trajscope.simulate.embedding import SAMPLES, expect, random_stream, square_root
 
 _ROUNDING: Final = 1e-9
 """Relative: what symmetry and a zero mean may miss."""
@@ -166,7 +167,7 @@ def quadratic_loss(
         "no negative eigenvalue",
     )
     expect(n_samples > n_modes, "n_samples", n_samples, f"more samples than the {n_modes} modes")
-    gaussian = random_stream(seed).standard_normal((n_samples, n_modes))
+    gaussian = random_stream(seed, SAMPLES).standard_normal((n_samples, n_modes))
     orthonormal, _ = np.linalg.qr(gaussian - gaussian.mean(axis=0))
     return QuadraticLoss(hessian, np.sqrt(n_samples) * orthonormal @ square_root(diffusion).T)
 

@@ -15,7 +15,8 @@ from typing import Final
 import numpy as np
 from scipy.linalg import solve_discrete_lyapunov
 
-from trajscope.simulate.embedding import Floats, expect
+from trajscope.kernels.gram import Floats
+from trajscope.simulate.embedding import expect
 from trajscope.simulate.quadratic import Optimizer, QuadraticLoss, diffusion_matrix
 
 _STABLE: Final = 1 - 1e-9
@@ -30,9 +31,9 @@ def stationary_covariance(loss: QuadraticLoss, optimizer: Optimizer) -> Floats:
     Without momentum ``S = (1 - eta H) S (1 - eta H)' + eta^2 D/b``; in eigenvectors of H
     ``S_ij (h_i + h_j - eta h_i h_j) = eta D_ij / b``. One mode with heavy-ball momentum:
     ``eta D (1 + mu) / (b h (1 - mu) (2 (1 + mu) - eta h))`` (Liu, Ziyin & Ueda 2021,
-    arXiv:2012.03636). Without replacement, over the n = N/b batches of an epoch, ``S2 = M^n S2 M'^n
-    + W`` with ``W = (D/b) (N-b)/(N-1)`` carried through ``n/(n-1) sum_i M^i G . G' M'^i - 1/(n-1)
-    (sum_i M^i G) . (sum_i M^i G)'``, since the noise of an epoch adds up to 0.
+    arXiv:2012.03636). Without replacement, over the n = N/b batches of an epoch and with
+    ``C = (D/b) (N-b)/(N-1)``: ``S2 = M^n S2 M'^n + W``, ``W = [n sum_i M^i G C G' M'^i - (sum_i M^i
+    G) C (sum_i M^i G)'] / (n-1)``, i = 0..n-1, since the noise of an epoch adds up to 0.
 
     Returns
     -------
@@ -52,8 +53,8 @@ def lagged_covariance(loss: QuadraticLoss, optimizer: Optimizer, lag: int) -> Fl
 
     ``C_m = E x[t+m] x[t]' = (M^m S2)_xx``
 
-    So ``E|x[t+m] - x[t]|^2 = 2 tr(S - C_m)``. With heavy-ball momentum and m = 1, ``sym(S - C_1) =
-    eta/(1 + mu) sym(H S)`` and ``antisym(C_1) = -eta/(1 - mu) antisym(H S)``.
+    So ``E|x[t+m] - x[t]|^2 = 2 tr(S - C_m)``. With heavy-ball momentum, with replacement and m = 1,
+    ``sym(S - C_1) = eta/(1 + mu) sym(H S)``, ``antisym(C_1) = -eta/(1 - mu) antisym(H S)``.
 
     Returns
     -------
@@ -168,9 +169,9 @@ def state_covariance(loss: QuadraticLoss, optimizer: Optimizer) -> Floats:
     largest = float(np.abs(np.linalg.eigvals(update)).max())
     expect(
         largest < _STABLE,
-        "optimizer",
-        f"{optimizer}, under which the slowest mode is multiplied by {largest:.9g}",
-        "a factor below 1, so a lower learning rate or a positive definite Hessian,",
+        "learning_rate",
+        f"{optimizer.learning_rate}, under which an update multiplies a mode by {largest:.9g}",
+        "a factor below 1 (by a lower rate, or a positive definite Hessian)",
     )
     epoch = optimizer.batches_per_epoch(loss)
     covariance = solve_discrete_lyapunov(

@@ -7,8 +7,8 @@ import xarray as xr
 from scipy.linalg import companion, hankel, solve_discrete_lyapunov
 from scipy.signal import lfilter
 
+from trajscope.kernels.gram import Floats
 from trajscope.simulate.embedding import (
-    Floats,
     as_trajectory,
     expect,
     expect_steps,
