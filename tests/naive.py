@@ -1,5 +1,7 @@
 """Slow, obvious twins of what the pass measures: loops as on paper, in float64."""
 
+from itertools import pairwise
+
 import numpy as np
 
 
@@ -13,9 +15,9 @@ def fft_amplitudes(x):
     amplitudes = [np.zeros((0, n_frequencies))]
     if n_frequencies == 0:
         return amplitudes[0]
-    for y in increments(x).T:
-        if np.ptp(y) > 0:
-            y = y / np.abs(y).max()
+    for series in increments(x).T:
+        if np.ptp(series) > 0:
+            y = series / np.abs(series).max()
             amplitude = np.abs(np.fft.fft(y - y.mean()))[1 : n_frequencies + 1]
             amplitudes.append([amplitude / np.sqrt(np.mean(amplitude**2))])
     return np.concatenate(amplitudes)
@@ -99,8 +101,7 @@ def path_length(x):
 
 def increment_cosines(x):
     cosines = []
-    y = increments(x)
-    for before, after in zip(y[:-1], y[1:], strict=True):
+    for before, after in pairwise(increments(x)):
         length = np.linalg.norm(before) * np.linalg.norm(after)
         cosines.append(before @ after / length if length else 0.0)
     return np.array(cosines)
@@ -111,7 +112,7 @@ def increment_rms(x):
 
 
 def zero_increment_fraction(x):
-    unchanged = [a == b for before, after in zip(x, x[1:], strict=False)
+    unchanged = [a == b for before, after in pairwise(x)
                  for a, b in zip(before, after, strict=True)]  # fmt: skip
     return np.mean(unchanged)
 

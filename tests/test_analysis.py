@@ -13,8 +13,10 @@ from tests import naive
 from tests.measure.passes import lazy
 from tests.trajectories import ORDINARY, brownian, late_training, trajectories
 from trajscope import OptionError, TrajectoryError, TrajscopeWarning, analyze, open_trajectory
+from trajscope.measure.resources import resident_bytes
 from trajscope.schema import RESULT_PARTS, check_results
 
+MIB = 1 << 20
 LAYERS = {"fc1.weight": (4, 6), "fc1.bias": (4,), "fc2.weight": (3, 4), "fc2.bias": (3,)}
 
 
@@ -134,16 +136,13 @@ def test_worker_processes_give_the_same_bits_from_files(folder):
 
 
 def test_the_memory_limit_changes_rounding_only():
-    x = late_training(200, 40_000)
-    tight = analyze(array_of(x), memory="3GiB")["observables"].to_dataset()
-    from trajscope.measure.resources import resident_bytes
-
-    # Leaves about 8 MiB a worker: blocks of some thousand weights.
-    limit = resident_bytes() + (160 << 20)
-    wide = analyze(array_of(x), memory=limit)["observables"].to_dataset()
-    for name in tight:
-        scale = np.abs(tight[name]).max().item()
-        np.testing.assert_allclose(wide[name], tight[name], rtol=0, atol=1e-5 * scale)
+    x = array_of(late_training(200, 40_000))
+    ample = analyze(x, memory="3GiB")["observables"].to_dataset()
+    # Leaves about 20 MiB for blocks.
+    tight = analyze(x, memory=resident_bytes() + (160 * MIB))["observables"].to_dataset()
+    for name, expected in ample.items():
+        scale = np.abs(expected).max().item()
+        np.testing.assert_allclose(tight[name], expected, rtol=0, atol=1e-5 * scale)
 
 
 def test_the_seed_decides_nothing_but_the_sketch():
@@ -391,7 +390,9 @@ def test_arrays_that_are_no_trajectory_are_refused(array, message):
 
 def test_datasets_that_are_no_whole_trajectory_are_refused():
     whole = dataset_of(brownian(5, 6), [2, 4])
-    with pytest.raises(TrajectoryError, match=r"this one has no row_size, group\. To take an array"):
+    with pytest.raises(
+        TrajectoryError, match=r"this one has no row_size, group\. To take an array"
+    ):
         analyze(whole.drop_vars(["row_size", "group"]))
     with pytest.raises(TrajectoryError, match="this one has no weights"):
         analyze(whole.drop_vars("weights"))

@@ -1,20 +1,18 @@
 """Commands: parse, call the Python API, print."""
 
 import json
+import os
 import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
 from trajscope.errors import TrajscopeError, TrajscopeWarning, printable
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -34,6 +32,8 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except TrajscopeError as error:
             raise Refusal(str(error)) from error
+        except KeyboardInterrupt:
+            _leave_at_once()
 
 
 SELECTION = (
@@ -147,10 +147,12 @@ def analyze(checkpoints: Path, output: Path, quiet: bool, **options: Any) -> Non
 
     Example: trajscope analyze runs/resnet18/checkpoints --burn-in 20%
     """
+    _silence_dask()
     from trajscope import analysis
-    from trajscope.report import reading_lines, write_report
+    from trajscope.report import check_output, reading_lines, screen, write_report
     from trajscope.trajectory import open_trajectory
 
+    check_output(output)
     selection = {name: options[name] for name in SELECTION_NAMES}
     engine = {name: options[name] for name in ENGINE_NAMES}
     with _warnings_kept_for_the_page():
@@ -161,10 +163,11 @@ def analyze(checkpoints: Path, output: Path, quiet: bool, **options: Any) -> Non
             results = analysis.analyze(
                 trajectory, **engine, strict=options["strict"], progress=advance
             )
+    results.attrs["config"] |= {name: value for name, value in selection.items() if value}
     results.attrs["command"] = shlex.join(["trajscope", *sys.argv[1:]])
     page = write_report(results, output)
     if not quiet:
-        _show(results, page)
+        click.echo(screen(results, page=page, told=trajectory))
 
 
 @main.command()
@@ -182,12 +185,12 @@ def report(results: Path, output: Path | None, quiet: bool) -> None:
 
     Example: trajscope report trajscope-report/results.zarr
     """
-    from trajscope.report import open_results, write_report
+    from trajscope.report import open_results, screen, write_report
 
     opened = open_results(results)
     page = write_report(opened, output or results.resolve().parent)
     if not quiet:
-        _show(opened, page)
+        click.echo(screen(opened, page=page))
 
 
 @main.command()
@@ -215,10 +218,20 @@ def demo(context: click.Context, directory: Path, seed: int, quiet: bool) -> Non
     context.invoke(analyze, checkpoints=checkpoints, output=output, seed=seed, quiet=quiet)
 
 
-def _show(results: "xr.DataTree", page: Path) -> None:
-    from trajscope.report import screen
+def _leave_at_once() -> NoReturn:
+    """End the process now: a task that is running cannot be stopped, and Python would await it."""
+    click.echo("Aborted!", err=True)
+    sys.stdout.flush()
+    os._exit(130)
 
-    click.echo(screen(results, page=page))
+
+def _silence_dask() -> None:
+    """Let no log line of dask onto the screen: what matters in them is raised here as well.
+
+    To be called before dask is imported; worker processes inherit it.
+    """
+    loggers = ("distributed", "distributed.client", "asyncio")
+    os.environ.setdefault("DASK_LOGGING", repr(dict.fromkeys(loggers, "critical")))
 
 
 @contextmanager

@@ -71,7 +71,6 @@ def test_autocorrelations_of_late_training_keep_their_digits_in_float32():
 def test_autocorrelations_of_a_long_float32_walk_keep_their_digits():
     x = brownian(50_000, 3, dtype=np.float32)
     centred = x.astype(np.float64) - x.mean(axis=0, dtype=np.float64)
-    expected = sum(np.correlate(c, c[:200], "valid")[:1] / (c @ c) for c in centred.T)
     lag = 49_800
     expected = sum((c[:-lag] @ c[lag:]) / (c @ c) for c in centred.T)
     actual = autocorrelation_moments(x)["autocorrelation"][lag]

@@ -44,10 +44,11 @@ def test_moments_add_up_over_any_split_of_the_weights(x, data):
     cut = data.draw(st.integers(0, x.shape[1]))
     parts = [moments_of(x[:, :cut]), moments_of(x[:, cut:])]
     for name, whole in moments_of(x).items():
-        np.testing.assert_allclose(
-            parts[0][name] + parts[1][name], whole,
-            rtol=1e-5, atol=1e-5 * np.abs(whole).max(initial=0.0),
-        )  # fmt: skip
+        scale = np.abs(whole).max(initial=0.0)
+        if name == "power":  # of equal increments beside tiny ones only the rounding is left
+            scale = np.sum(naive.increments(x.astype(np.float64)) ** 2)
+        both = parts[0][name] + parts[1][name]
+        np.testing.assert_allclose(both, whole, rtol=0, atol=1e-5 * scale)
 
 
 @given(trajectories())

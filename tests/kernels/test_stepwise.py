@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -15,12 +17,12 @@ def test_products_of_single_steps_match_the_definitions(x):
     y = naive.increments(wide)
     expected = {
         "squared_increments": naive.increment_norms(wide) ** 2,
-        "neighbour_products": np.array([a @ b for a, b in zip(y[:-1], y[1:], strict=True)]),
+        "neighbour_products": np.array([a @ b for a, b in pairwise(y)]),
         "squared_displacements": naive.displacement(wide) ** 2,
     }
     scale = np.sum(np.abs(y)) ** 2  # of a path that never turned back
-    for name in expected:
-        np.testing.assert_allclose(sums[name], expected[name], rtol=0, atol=1e-6 * scale)
+    for name, values in expected.items():
+        np.testing.assert_allclose(sums[name], values, rtol=0, atol=1e-6 * scale)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

@@ -9,7 +9,8 @@ from xarray.core import indexing
 
 from trajscope.measure.executor import executor
 from trajscope.measure.observables import OBSERVABLES, Measured
-from trajscope.measure.plan import PATHS, Plan, Segment
+from trajscope.measure.paths import PATHS
+from trajscope.measure.plan import Plan, Segment
 from trajscope.measure.pooled import pooled_quantities
 from trajscope.measure.span import WHOLE, add_sums
 from trajscope.measure.stream import stream
@@ -41,8 +42,8 @@ def sums_of(x, plan, running=None, seed=0):
     """Sums of every group, and under `WHOLE` those of all weights."""
     weights = x.variable if isinstance(x, xr.DataArray) else xr.Variable(("step", "weight"), x)
     if running is None:
-        with executor(None, None) as running:
-            return sums_of(x, plan, running, seed)
+        with executor(None, None) as threads:
+            return sums_of(x, plan, threads, seed)
     everything, groups, whole = {}, {}, {}
     for group, sums in stream(weights, plan, running, seed=seed, progress=lambda *_: None):
         if group == WHOLE:

@@ -40,6 +40,7 @@ SOURCES = {
     ),
 }
 
+
 @pytest.fixture(scope="module")
 def cluster():
     with LocalCluster(

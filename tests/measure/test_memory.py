@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MIB = 1 << 20
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 RUN = """
 import json, sys, warnings
@@ -34,12 +34,11 @@ print(json.dumps({{
 
 
 def analysed(source, options):
-    """What a fresh interpreter says of its analysis; two cores, however many there are."""
+    """What a fresh interpreter says of its analysis."""
     script = RUN.format(source=source, options=options)
     command = [sys.executable, "-c", script]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
-    print(found.stdout)
     return json.loads(found.stdout.splitlines()[-1])
 
 
@@ -77,10 +76,10 @@ def write_walk(folder, n_steps, n_weights):
 
 @pytest.mark.parametrize(
     ("n_steps", "sizes"),
-    [(300, [5_000_000]), (200, [400_000] * 19), (1000, [1_500_000])],
+    [(300, [5_000_000]), (200, [400_000] * 19), (1000, [400_000])],
     ids=["one layer", "nineteen layers", "a thousand steps"],
 )
-def test_six_gigabytes_of_files_are_analysed_within_512_mib(tmp_path, n_steps, sizes):
+def test_files_of_many_gigabytes_are_analysed_within_512_mib(tmp_path, n_steps, sizes):
     write_sparse(tmp_path, n_steps, sizes)
     found = analysed(f"source = {str(tmp_path)!r}", "memory='512MiB'")
     assert found["weights"] == sum(sizes)
@@ -146,7 +145,7 @@ def test_a_hundred_thousand_files_take_less_than_two_gigabytes(tmp_path):
 
 
 def test_the_sketch_stays_within_its_limit_too():
-    source = LAZY.format(n_steps=20_000, n_weights=20_000)
-    found = analysed(source, "memory='1700MiB'")
+    source = LAZY.format(n_steps=8000, n_weights=20_000)
+    found = analysed(source, "memory='900MiB'")
     assert found["components"] == "sketch"
-    assert found["peak"] < 1700 * MIB
+    assert found["peak"] < 900 * MIB

@@ -12,6 +12,7 @@ from tests.trajectories import (
     trajectories,
 )
 from trajscope.measure.observables import OBSERVABLES, diffusion_exponent, spread
+from trajscope.measure.plan import Segment
 from trajscope.measure.reductions import N_COMPONENTS
 
 EVERY_PATH = pytest.mark.parametrize("components", PATH)
@@ -118,15 +119,9 @@ def test_principal_components_are_positions_along_the_leading_directions(compone
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_the_rounding_floor_is_that_of_two_uniform_errors_one_spacing_wide(components, dtype):
     x = brownian(5, 40).astype(dtype)
-    layout = {"tasks": [(_segment(40, float(np.finfo(dtype).eps)),)]}
+    layout = {"tasks": [(Segment(0, 0, 40, float(np.finfo(dtype).eps)),)]}
     expected = naive.rounding_floor(x, dtype)
     assert observed(x, components, **layout)["rounding_floor"] == pytest.approx(expected, rel=1e-9)
-
-
-def _segment(n_weights, resolution):
-    from trajscope.measure.plan import Segment
-
-    return Segment(0, 0, n_weights, resolution)
 
 
 @pytest.mark.parametrize("other", ["dual", "sketch"])
@@ -158,6 +153,16 @@ def test_late_training_in_float32_keeps_five_digits_of_the_periodogram(component
     expected = naive.periodogram(x.astype(np.float64))
     actual = observed(x, components)["increment_periodogram"]
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
+
+
+@EVERY_PATH
+def test_a_drift_a_thousand_times_the_noise_costs_the_periodogram_no_digits(components):
+    rng = np.random.default_rng(0)
+    increments = 1 + 1e-3 * rng.standard_normal((100, 50))
+    x = np.cumsum(increments, axis=0).astype(np.float32)
+    expected = naive.periodogram(x.astype(np.float64))
+    actual = observed(x, components)["increment_periodogram"]
+    np.testing.assert_allclose(actual, expected, rtol=1e-4)
 
 
 POOLED = ("increment_periodogram", "mean_squared_displacement", "displacement", "increment_norm",

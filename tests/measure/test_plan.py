@@ -6,7 +6,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from trajscope.errors import OptionError
-from trajscope.measure.plan import CHUNK_TASKS, PATHS, Segment, Size, cut, keeps_groups, make_plan
+from trajscope.measure.paths import PATHS, Size, keeps_groups
+from trajscope.measure.plan import CHUNK_TASKS, Segment, cut, make_plan
 
 GIB, MIB = 1 << 30, 1 << 20
 

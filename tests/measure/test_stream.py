@@ -21,7 +21,7 @@ from tests.measure.passes import (
 from tests.trajectories import ORDINARY, brownian, late_training, trajectories
 from trajscope.measure.executor import executor
 from trajscope.measure.span import NonFiniteError, scan_span, tree_sum
-from trajscope.measure.stream import find_nonfinite
+from trajscope.measure.stream import find_nonfinite, stream
 
 ADDITIVE_PATH = pytest.mark.parametrize("components", ["gram", "sketch"])
 
@@ -159,8 +159,6 @@ def test_sums_of_a_tree_are_not_written_to():
 
 
 def test_progress_counts_every_task_once_and_ends_with_all(x):
-    from trajscope.measure.stream import stream
-
     seen = []
     with executor(None, None) as running:
         weights = xr.Variable(("step", "weight"), x)
@@ -172,8 +170,6 @@ def test_progress_counts_every_task_once_and_ends_with_all(x):
 
 def test_a_group_is_handed_over_as_soon_as_its_last_weight_was_read(x):
     tasks = cut_at([0, 100, 200, 300], [0, 1, 2], {0, 1, 2})
-    from trajscope.measure.stream import stream
-
     with executor(None, None) as running:
         weights = xr.Variable(("step", "weight"), x)
         plan = plan_of("gram", 300, tasks=tasks, chunk=1)
@@ -196,9 +192,7 @@ def test_the_rows_that_are_not_finite_are_found_with_their_count_and_first_weigh
     x[4, 30] = np.inf
     plan = plan_of("gram", 40, tasks=cut_at([0, 10, 20, 30, 40], [0], {0, 1, 2}), width=7, chunk=2)
     with executor(None, None) as running:
-        found = find_nonfinite(
-            xr.Variable(("step", "weight"), x), plan, running, progress=silent
-        )
+        found = find_nonfinite(xr.Variable(("step", "weight"), x), plan, running, progress=silent)
     assert found == {1: (3, 3), 4: (1, 30)}
 
 

@@ -85,7 +85,7 @@ def test_a_first_write_that_is_interrupted_leaves_nothing(small, tmp_path, monke
         raise OSError("No space left on device")
 
     monkeypatch.setattr(xr.DataTree, "to_zarr", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(ResultsError, match=r"cannot be written: No space left .* or make room\."):
         save_results(small, tmp_path / "results.zarr")
     assert names_in(tmp_path) == []
 
@@ -99,7 +99,7 @@ def test_a_failed_rename_puts_the_old_result_back(small, store, monkeypatch):
         return rename(self, target)
 
     monkeypatch.setattr(storage.Path, "replace", fails_for_the_new_one)
-    with pytest.raises(OSError, match="Input/output error"):
+    with pytest.raises(ResultsError, match="cannot be written: Input/output error"):
         save_results(make_results(brownian(20, 100, seed=5)), store)
     assert open_results(store).identical(small)
     assert names_in(store.parent) == ["results.zarr"]

@@ -93,7 +93,7 @@ def test_the_screen_says_what_was_read_found_and_not_seen(results):
     shown = screen(results, width=100, unicode=True, page="out/report.html")
     for line in (
         "trajscope 0.1.0  runs/tiny-fc/checkpoints",
-        "300 checkpoints, steps 1,000 to 30,900, every 100; 100 in 5 tensors, float32",
+        "300 checkpoints, steps 1,000 to 30,900, every 100 steps; 100 weights in 5 tensors, float32",
         "Could not have been seen",
         " · a well slower than about 30 checkpoints (3,000 steps)",
         " · a loop",
@@ -137,7 +137,7 @@ def test_reading_lines_group_what_was_left_out_by_reason(results):
         "Run       checkpoints",
         "Steps     1,000 to 30,900, every 100 steps",
         "From      metadata key 'step'",
-        "Weights   100 in 5 tensors, float32",
+        "Taken     100 weights in 5 tensors, float32",
         "Left out  1 tensor, a counter: bn2.num_batches_tracked",
         "Left out  2 tensors, a running average: bn2.running_mean, bn2.running_var",
         "Skipped   1 file, still being written: step-030950.safetensors.tmp",
@@ -151,7 +151,62 @@ def test_reading_lines_say_how_uneven_the_steps_are():
     assert "Steps     0 to 70, unevenly spaced by 10 to 40 steps" in lines
 
 
-def test_reading_lines_of_checkpoints_without_steps_name_no_unit():
-    results = make_results(brownian(4, 100), spacing=1, first=0)
-    results["trajectory"].attrs["step_unit"] = "index"
-    assert "Steps     0 to 3, every 1" in reading_lines(results["trajectory"].to_dataset())
+@pytest.mark.parametrize(
+    ("unit", "spacing", "words"),
+    [
+        ("step", 100, "0 to 300, every 100 steps"),
+        ("step", 1, "0 to 3, every step"),
+        ("epoch", 1, "0 to 3, every epoch"),
+        ("epoch", 5, "0 to 15, every 5 epochs"),
+        ("epoch", 0.5, "0 to 1.5, every 0.5 epochs"),
+        ("index", 1, "0 to 3, every checkpoint"),
+        ("index", 2, "0 to 6, every 2 checkpoints"),
+    ],
+)
+def test_reading_lines_say_how_far_apart_the_checkpoints_are(unit, spacing, words):
+    results = make_results(brownian(4, 100), spacing=spacing, first=0)
+    results["trajectory"].attrs["step_unit"] = unit
+    assert f"Steps     {words}" in reading_lines(results["trajectory"].to_dataset())
+
+
+def test_reading_lines_name_a_file_once_and_put_equal_reasons_together(results):
+    opened = results["trajectory"].to_dataset()
+    folder = opened.attrs["source"]
+    opened.attrs["skipped"] = [
+        {"path": "a.pt", "reason": f"{folder}/a.pt ends early: 9 bytes are missing. Wait."},
+        {"path": "b.pt", "reason": f"{folder}/b.pt ends early: 9 bytes are missing. Wait."},
+        {"path": "c.zarr", "reason": f"{folder}/c.zarr: array 'w' is gone"},
+        {"path": "d.pt", "reason": "the same file as c.pt"},
+    ]
+    assert [line for line in reading_lines(opened) if line.startswith("Skipped")] == [
+        "Skipped   2 files, it ends early: 9 bytes are missing. Wait: a.pt, b.pt",
+        "Skipped   1 file, array 'w' is gone: c.zarr",
+        "Skipped   1 file, the same file as c.pt: d.pt",
+    ]
+
+
+def test_reading_lines_stay_few_however_many_reasons_there_are(results):
+    opened = results["trajectory"].to_dataset()
+    opened.attrs["skipped"] = [{"path": f"{i}.pt", "reason": f"reason {i}"} for i in range(60)]
+    lines = [line for line in reading_lines(opened) if line.startswith("Skipped")]
+    assert lines[4:] == [
+        "Skipped   1 file, reason 4: 4.pt",
+        "Skipped   55 more files, 55 other reasons: 5.pt, 6.pt, 7.pt and 52 more",
+    ]
+
+
+def test_a_screen_below_the_reading_lines_does_not_repeat_them(results):
+    opened = results["trajectory"].to_dataset()
+    results["trajectory"].attrs["warnings"] = [*opened.attrs["warnings"], "Newly found."]
+    results["trajectory"].attrs["skipped"] = [
+        *opened.attrs["skipped"],
+        {"path": "step-9.pt", "reason": "1 of 9 weights is NaN"},
+    ]
+    shown = screen(results, told=opened, width=80).splitlines()
+    for line in reading_lines(opened, width=80):
+        assert line not in shown
+    assert shown[0].startswith(" NO VERDICT")
+    assert "Skipped   1 file: 1 of 9 weights is NaN" in shown
+    assert [line for line in shown if line.startswith(("Left out", "Warning"))] == [
+        "Warning   Newly found."
+    ]

@@ -3,8 +3,15 @@
 import re
 from dataclasses import dataclass
 
-# Longer digit strings are hashes or time stamps in nanoseconds; they stay part of the text.
-_NUMBER = re.compile(r"(?<!\d)\d{1,15}(?:\.\d{1,15})?(?!\d)", re.ASCII)
+# Longer digit strings are hashes or time stamps in nanoseconds; they stay part of the text. A dash
+# is a sign only behind "=", for elsewhere it joins words; "1e-05" is how a small loss is printed.
+_NUMBER = re.compile(
+    r"(?:(?<==)-)?(?<!\d)\d{1,15}(?:\.\d{1,15})?(?!\d)"
+    r"(?:[eE][-+]\d{1,2}(?![0-9A-Za-z])|[kKM](?=steps?|iters?|[^0-9A-Za-z]|$))?"
+    r"|(?<=[=_-])-?(?:nan|inf)(?![0-9A-Za-z])",
+    re.ASCII,
+)
+_UNITS = {"k": 1_000, "K": 1_000, "M": 1_000_000}
 _TAG_BEFORE = re.compile(r"([a-z]+)[^a-z]*$")
 _TAG_AFTER = re.compile(r"[-_ ]?(steps?|iters?|iterations?|epochs?)(?![a-z])(?!\W?_?\d)")
 # Lightning appends -v1, -v2 to a second file of the same step.
@@ -68,7 +75,8 @@ def read_name(relative: str, suffix: str) -> Name:
 
     In a folder's name only numbers after a word that counts training ("step_10", "checkpoint-7")
     are replaced, or a number that is the whole name; "version_0", "resnet18" and dates stay. In
-    the file's own name all numbers are replaced but those that name a run ("seed3").
+    the file's own name all numbers are replaced but those that name a run ("seed3"); "10k" and
+    "1M" count in thousands and millions, and a loss may also be "nan".
     """
     *folders, file = relative.split("/")
     stem = _REPEAT.sub("", file[: len(file) - len(suffix)])
@@ -112,14 +120,23 @@ def _replaced(text: str, kinds: tuple[str, ...], *, whole: bool) -> tuple[str, l
 
     def star(match: re.Match[str]) -> str:
         kind = _kind(text, match)
+        is_finite = not match.group().endswith(("nan", "inf"))
+        if not (is_finite or kind == METRIC):
+            return match.group()
         if kind not in kinds and not (whole and match.group() == text):
             return match.group()
-        digits = match.group()
-        numbers.append(Number(float(digits) if "." in digits else int(digits), kind))
+        numbers.append(Number(_value(match.group()), kind))
         return "*"
 
     # A star of the name itself would be taken for a number.
     return _NUMBER.sub(star, text.replace("*", "?")), numbers
+
+
+def _value(text: str) -> int | float:
+    """What the text of a number says: "40", "-0.31", "1e-05", "10k", "nan"."""
+    unit = _UNITS.get(text[-1], 1)
+    value = float(text.rstrip("kKM")) * unit
+    return int(value) if value.is_integer() and (unit > 1 or "." not in text) else value
 
 
 def _kind(text: str, match: re.Match[str]) -> str:

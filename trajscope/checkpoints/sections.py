@@ -78,9 +78,9 @@ def select(
 
     Section, prefixes and ties are decided for the whole series at once:
 
-    - Of nested checkpoints the model's own section is taken, by its name (`_MODEL_SECTIONS`); where
-      there is none, the top level if it holds floating-point arrays; else all sections that are
-      not the trainer's. A section's own name is dropped from its tensors.
+    - Of nested checkpoints the model's own section is taken, by its name (`_MODEL_SECTIONS`), which
+      is dropped from its tensors; where there is none, all that is not the trainer's, since a
+      slash may also belong to the names of the layers ("dense/kernel").
     - Prefixes that wrappers put before every name (``module.``, ``_orig_mod.``) are dropped unless
       two names of one checkpoint would become one.
     - Arrays that are not floating point, buffers, counters, masks and constants are left out, and
@@ -179,19 +179,17 @@ def _why_not(raw: str, name: str, spec: TensorSpec) -> str:
     if spec.size == 1 and name in _SCALARS:
         return "a logged number, not a weight"
     first = re.split(r"[./]", raw)[0] if len(re.split(r"[./]", raw)) > 1 else ""
-    return _trainers(first) if first.startswith(("opt", "scheduler", "lr_scheduler")) else ""
+    # "opt_proj" is a layer beside an OPT language model; as a section "opt" is the optimizer.
+    return _trainers(first) if first.startswith(("optim", "scheduler", "lr_scheduler")) else ""
 
 
 def _model_section(arrays: Mapping[str, Stored]) -> str | None:
-    """The section that holds the model: "" for the top level, `None` for all but the trainer's."""
+    """The section that holds the model, `None` where none is known by its name."""
     floats: dict[str, int] = defaultdict(int)
     for raw, stored in arrays.items():
         if not _why_never(stored.spec) and not _why_not(raw, raw, stored.spec):
             floats[_section(raw)] += stored.spec.size
-    for section in _MODEL_SECTIONS:
-        if floats.get(section):
-            return section
-    return "" if floats.get("") else None
+    return next((section for section in _MODEL_SECTIONS if floats.get(section)), None)
 
 
 def _section(raw: str) -> str:

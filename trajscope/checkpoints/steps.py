@@ -1,28 +1,20 @@
 """Which step of training each checkpoint of a series is."""
 
-import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from trajscope.checkpoints.base import Candidate
+from trajscope.checkpoints.counters import (
+    EPOCH_KEYS,
+    STEP_KEYS,
+    Step,
+    metadata_steps,
+    tensor_steps,
+    trainer_states,
+)
 from trajscope.checkpoints.names import EPOCH, METRIC, STEP, Name
-from trajscope.errors import CheckpointError, TrajectoryError, printable
-from trajscope.readers.base import open_regular
-
-Step = int | float
-
-STEP_KEYS = (
-    "global_step", "global_steps", "step", "steps", "iter_num", "iteration", "iter", "num_steps",
-)  # fmt: skip
-EPOCH_KEYS = ("epoch", "current_epoch")
-# Counters may lie one level down, beside the model; those of the optimizer mean something else.
-_SECTIONS = ("", "trainer/", "train_state/", "state/", "meta/", "metadata/", "info/", "progress/")
-# The keys of trainer_state.json are sorted, and its long log comes after the step.
-_STATE_BYTES = 64 << 10
-_STATE_STEP = re.compile(rb'(?<!\\)"global_step"\s*:\s*(\d{1,18})\b')
-
+from trajscope.errors import TrajectoryError, printable
 
 @dataclass(frozen=True)
 class Steps:
@@ -36,10 +28,13 @@ class Steps:
 
 @dataclass(frozen=True)
 class _Source:
+    """Where steps may be found; `doubt` is what the user should know if this is the one taken."""
+
     words: str
     unit: str
     values: tuple[Step | None, ...]
     in_name: bool = False
+    doubt: str = ""
 
     @property
     def complete(self) -> bool:
@@ -102,35 +97,73 @@ def step_slot(names: Sequence[Name]) -> int | None:
 
 
 def _sources(candidates: Sequence[Candidate]) -> list[_Source]:
-    counters = [_Source("trainer_state.json", "step", _trainer_states(candidates))]
+    counters = [_Source("trainer_state.json", "step", trainer_states(candidates))]
     inside = [candidate.parts[0].header.metadata for candidate in candidates]
     present = {name.rpartition("/")[2] for metadata in inside for name in metadata}
     for keys, unit in ((STEP_KEYS, "step"), (EPOCH_KEYS, "epoch")):
         for key in keys:
             if key in present:
-                values = tuple(_counter(metadata, key) for metadata in inside)
+                values = metadata_steps(candidates, key)
                 counters.append(_Source(f"metadata key '{key}'", unit, values))
+            else:
+                values = tensor_steps(candidates, key)
+                counters.append(_Source(f"tensor '{key}'", unit, values))
     return [*counters, *_name_sources([candidate.name for candidate in candidates])]
 
 
 def _name_sources(names: Sequence[Name]) -> list[_Source]:
     if len({name.pattern for name in names}) > 1:
         return []
-    sources = []
     kinds = [number.kind for number in names[0].numbers]
-    for kind in (STEP, EPOCH):
-        if kind in kinds:
-            slot = len(kinds) - 1 - kinds[::-1].index(kind)
-            values = tuple(name.numbers[slot].value for name in names)
-            sources.append(
-                _Source(f"number after '{kind}' in the name", kind, values, in_name=True)
-            )
-    slot_or_none = step_slot(names)
-    if not sources and slot_or_none is not None:
-        numbers = tuple(name.numbers[slot_or_none].value for name in names)
-        unit = "index" if _is_count(numbers) else "step"
-        sources.append(_Source("number in the name", unit, numbers, in_name=True))
-    return sources
+    columns = {
+        kind: tuple(name.numbers[len(kinds) - 1 - kinds[::-1].index(kind)].value for name in names)
+        for kind in (STEP, EPOCH)
+        if kind in kinds
+    }
+    if len(columns) == 2 and len(set(columns[STEP])) < len(names):
+        pairs = list(zip(columns[EPOCH], columns[STEP], strict=True))
+        if len(set(pairs)) == len(names):
+            return [_in_epochs(pairs)]
+    if columns:
+        return [
+            _Source(f"number after '{kind}' in the name", kind, values, in_name=True)
+            for kind, values in columns.items()
+        ]
+    slot = step_slot(names)
+    return [] if slot is None else [_plain_number(names, slot)]
+
+
+def _in_epochs(pairs: Sequence[tuple[Step, Step]]) -> _Source:
+    """The order of checkpoints whose names count the steps of each epoch from its start."""
+    position = {pair: index for index, pair in enumerate(sorted(pairs))}
+    return _Source(
+        "order of epoch and step in the name",
+        "index",
+        tuple(position[pair] for pair in pairs),
+        in_name=True,
+        doubt="The steps in the names start again in every epoch, so the checkpoints are numbered "
+        "in the order of epoch and step. Write the step since the start of training into the "
+        "metadata (for example 'step') to have it on the axis.",
+    )
+
+
+def _plain_number(names: Sequence[Name], slot: int) -> _Source:
+    """The number at `slot`, which no word explains."""
+    values = tuple(name.numbers[slot].value for name in names)
+    changing = [
+        position
+        for position, number in enumerate(names[0].numbers)
+        if number.kind != METRIC and len({name.numbers[position].value for name in names}) > 1
+    ]
+    doubt = ""
+    if len(changing) > 1:
+        doubt = (
+            f"{len(changing)} numbers in the names change from checkpoint to checkpoint, and none "
+            "is called a step; the last one was taken. Call it so (step-100), or write the step "
+            "into the metadata."
+        )
+    unit = "index" if _is_count(values) else "step"
+    return _Source("number in the name", unit, values, in_name=True, doubt=doubt)
 
 
 def _is_count(values: Sequence[Step]) -> bool:
@@ -139,55 +172,11 @@ def _is_count(values: Sequence[Step]) -> bool:
     return any(ordered == list(range(first, first + len(ordered))) for first in (0, 1))
 
 
-def _counter(metadata: Mapping[str, str | int | float | bool], key: str) -> Step | None:
-    """The number under `key`, in the file's own top level or in a section about training."""
-    for section in _SECTIONS:
-        value = metadata.get(section + key)
-        if value is not None:
-            return _number(value)
-    return None
-
-
-def _number(value: str | int | float | bool) -> Step | None:
-    if isinstance(value, bool) or (isinstance(value, str) and len(value) > 32):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    # Above 2**53 a step could not be told from its neighbour in float64.
-    if not math.isfinite(number) or not 0 <= number <= 2**53:
-        return None
-    return int(number) if number.is_integer() else number
-
-
-def _trainer_states(candidates: Sequence[Candidate]) -> tuple[Step | None, ...]:
-    """``global_step`` of the trainer_state.json in each candidate's own folder."""
-    folders = [candidate.parts[0].file.path.parent for candidate in candidates]
-    if len(set(folders)) < len(folders):
-        return (None,) * len(folders)
-    steps: list[Step | None] = []
-    for folder in folders:
-        steps.append(_trainer_state(folder / "trainer_state.json"))
-        if steps[0] is None:  # no such trainer, so 20,000 folders need not be looked into
-            return (None,) * len(folders)
-    return tuple(steps)
-
-
-def _trainer_state(path: Path) -> Step | None:
-    try:
-        with open(open_regular(path), "rb") as file:
-            found = _STATE_STEP.search(file.read(_STATE_BYTES))
-    except (CheckpointError, OSError):
-        return None
-    return int(found.group(1)) if found else None
-
-
 def _doubts(
     chosen: _Source, sources: Sequence[_Source], candidates: Sequence[Candidate]
 ) -> tuple[str, ...]:
     """What the user should know: sources that disagree with the chosen one, or are incomplete."""
-    warnings = []
+    warnings = [chosen.doubt] if chosen.doubt else []
     for source in sources:
         if source is chosen:
             continue

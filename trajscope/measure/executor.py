@@ -76,9 +76,7 @@ def executor(workers: int | None, scheduler: str | None) -> Iterator[Executor]:
 
 
 def _threads(n_workers: int) -> Executor:
-    def compute(
-        values: Sequence[Any], at_once: int, on_done: Callable[[], None]
-    ) -> Sequence[Any]:
+    def compute(values: Sequence[Any], at_once: int, on_done: Callable[[], None]) -> Sequence[Any]:
         import dask
         from dask.callbacks import Callback
         from threadpoolctl import threadpool_limits
@@ -99,9 +97,7 @@ def _threads(n_workers: int) -> Executor:
 
 
 def _on_client(client: Any) -> Executor:  # distributed is untyped
-    def compute(
-        values: Sequence[Any], at_once: int, on_done: Callable[[], None]
-    ) -> Sequence[Any]:
+    def compute(values: Sequence[Any], at_once: int, on_done: Callable[[], None]) -> Sequence[Any]:
         futures = client.compute(list(values), optimize_graph=False)
         try:
             results: Sequence[Any] = client.gather(futures)

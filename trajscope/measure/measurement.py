@@ -13,7 +13,8 @@ from trajscope.kernels.components import brownian_explained_variance
 from trajscope.kernels.gram import Floats
 from trajscope.measure.executor import Executor
 from trajscope.measure.observables import OBSERVABLES, Measured
-from trajscope.measure.plan import Segment, Size, keeps_groups, make_plan
+from trajscope.measure.paths import Size, keeps_groups
+from trajscope.measure.plan import Segment, make_plan
 from trajscope.measure.pooled import pooled_quantities
 from trajscope.measure.resources import resident_bytes
 from trajscope.measure.span import WHOLE, add_sums
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Arrays = dict[str, Floats]
+
 
 @dataclass(frozen=True)
 class Measurement:

@@ -194,7 +194,7 @@ REDUCTIONS: Final = (
     SKETCH,
     DUAL,
 )
-"""Every reduction; a path (`measure.plan.PATHS`) is a choice among them."""
+"""Every reduction; a path (`measure.paths.PATHS`) is a choice among them."""
 
 
 def reductions_named(names: Collection[str]) -> tuple[Reduction, ...]:

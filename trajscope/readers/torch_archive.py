@@ -34,6 +34,9 @@ from trajscope.readers.zip_members import Member, data_start, list_members, whol
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 
+_MOST_LEGACY = 2 * MAX_PICKLE
+"""Bytes that the pickles before the storages of the older form may have together."""
+
 
 def recognises(path: Path, first: bytes) -> bool:
     """Whether the file is a zip archive, or a pickle as the older form begins with."""
@@ -179,6 +182,10 @@ def _legacy_header(descriptor: int, path: Path, file_size: int) -> Header:
             if most >= file_size:
                 raise UnfinishedPickleError(
                     "its pickle ends early, it may still be being written"
+                ) from error
+            if most >= _MOST_LEGACY:
+                raise DamagedPickleError(
+                    f"its pickles have more than {_MOST_LEGACY} bytes, the most that is read"
                 ) from error
         most *= 8
 

@@ -1,8 +1,8 @@
 """Tensors and scalars found in an unpickled checkpoint, by name.
 
 A checkpoint is a tree of dictionaries, lists, modules and objects of the user's own classes. Here
-it is walked and flattened. Levels are joined by ``/``; inside a pickled module by ``.``, as in its
-state_dict.
+it is walked and flattened. Levels are joined by ``/``; inside a module, pickled or scripted, by ``.``,
+as in its state_dict.
 """
 
 from dataclasses import dataclass, field, replace
@@ -74,20 +74,21 @@ class _Walk:
         elif not _is_object(value) or id(value) not in self.objects:
             self.objects.add(id(value))
             scalars = depth < _METADATA_LEVELS and not isinstance(value, (list, tuple))
-            self.visit_children(attributes | self.entries(value), path, depth, scalars)
+            children = attributes | self.entries(value)
+            self.visit_children(children, path, depth, scalars, "." if _is_script(value) else "/")
         self.inside.discard(id(value))
 
     def visit_children(
-        self, children: dict[str, object], path: str, depth: int, scalars: bool
+        self, children: dict[str, object], path: str, depth: int, scalars: bool, joint: str
     ) -> None:
         """Flatten what a dictionary, a list or an object holds: first its scalars, if wanted."""
         for name, child in children.items() if scalars else ():
             scalar = _scalar(child)
             if scalar is not None and len(name) <= _MAX_NAME and len(self.metadata) < _MAX_METADATA:
-                self.metadata.setdefault(_joined(path, "/", name), scalar)
+                self.metadata.setdefault(_joined(path, joint, name), scalar)
         for name, child in children.items():
             if isinstance(child, _CONTAINERS):
-                self.visit(child, _joined(path, "/", name), depth + 1)
+                self.visit(child, _joined(path, joint, name), depth + 1)
 
     def visit_module(
         self, attributes: dict[str, object], path: str, depth: int, joint: str
@@ -181,6 +182,12 @@ def _is_object(value: object) -> bool:
     if not isinstance(value, Record):
         return False
     return not isinstance(value.origin, Global) or value.origin not in _DICTIONARIES
+
+
+def _is_script(value: object) -> bool:
+    """Whether a value is a module that torch.jit wrote."""
+    origin = value.origin if isinstance(value, Record) else None
+    return isinstance(origin, Global) and origin.module.partition(".")[0] == "__torch__"
 
 
 def _named(pairs: list[tuple[object, object]]) -> dict[str, object]:

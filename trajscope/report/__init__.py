@@ -3,9 +3,10 @@
 from trajscope.report.storage import open_results, save_results
 from trajscope.report.summary import summary, trajectory_summary, write_summary
 from trajscope.report.terminal import reading_lines, screen
-from trajscope.report.write import write_report
+from trajscope.report.write import check_output, write_report
 
 __all__ = [
+    "check_output",
     "open_results",
     "reading_lines",
     "save_results",

@@ -27,7 +27,7 @@ from trajscope.report.plots import (
 from trajscope.report.plots_record import Obstacle, Place, Plot, obstacle
 from trajscope.report.reading import Reading, reading, step_word
 from trajscope.report.summary import plain
-from trajscope.report.words import counted, number, percent
+from trajscope.report.words import exact, number, percent
 from trajscope.schema import check_results
 
 PAPER = (
@@ -145,7 +145,7 @@ def _facts(results: xr.DataTree, seen: Reading, measured: Curves) -> list[tuple[
         ("checkpoints", f"{seen.window.checkpoints:,}"),
         (step_word(seen.window.unit), seen.steps),
         ("taken from", seen.step_source),
-        ("weights", f"{seen.weights}; {counted(still, 'weight')} never move"),
+        ("weights", f"{seen.weights}; {exact(still)} never move"),
         ("stored as", f"{seen.stored}; {zero} of increments are zero"),
         ("rounding", f"about {number(floor, 2)}, beside increments of {number(rms, 2)} (rms)"),
         ("format", seen.format),

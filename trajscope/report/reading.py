@@ -34,7 +34,7 @@ class Reading:
     Attributes
     ----------
     steps, weights, stored :
-        Phrases: "1,000 to 30,900, every 100", "500 in 8 tensors", "float32".
+        Phrases: "1,000 to 30,900, every 100 steps", "500 weights in 8 tensors", "float32".
     """
 
     source: str
@@ -68,7 +68,7 @@ def reading(trajectory: xr.Dataset, more_warnings: Sequence[object] = ()) -> Rea
         stored=_stored(trajectory),
         format=printable(told.get("format", "")),
         left_out=_by_reason(told.get("left_out", ()), "name"),
-        skipped=_by_reason(told.get("skipped", ()), "path"),
+        skipped=_by_reason(told.get("skipped", ()), "path", told.get("source", "")),
         warnings=tuple(dict.fromkeys(given)),
     )
 
@@ -79,15 +79,18 @@ def step_word(unit: str) -> str:
 
 
 def _rhythm(trajectory: xr.Dataset, seen: Window) -> str:
+    words = step_word(seen.unit)
     if seen.spacing is not None:
-        return f"every {exact(seen.spacing)}"
+        return (
+            f"every {exact(seen.spacing)} {words}" if seen.spacing != 1 else f"every {words[:-1]}"
+        )
     gaps = np.diff(np.asarray(trajectory[STEP].values, dtype=np.float64))
-    return f"unevenly spaced by {exact(float(gaps.min()))} to {exact(float(gaps.max()))}"
+    return f"unevenly spaced by {exact(float(gaps.min()))} to {exact(float(gaps.max()))} {words}"
 
 
 def _weights(trajectory: xr.Dataset) -> str:
     count = int(trajectory["row_size"].sum())
-    return f"{count:,} in {counted(trajectory.sizes[TENSOR], 'tensor')}"
+    return f"{counted(count, 'weight')} in {counted(trajectory.sizes[TENSOR], 'tensor')}"
 
 
 def _stored(trajectory: xr.Dataset) -> str:
@@ -96,9 +99,20 @@ def _stored(trajectory: xr.Dataset) -> str:
     return ", ".join(dict.fromkeys(printable(name) for name in trajectory["stored_dtype"].values))
 
 
-def _by_reason(omissions: Sequence[Mapping[str, object]], name: str) -> tuple[Omission, ...]:
+def _by_reason(
+    omissions: Sequence[Mapping[str, object]], name: str, folder: object = ""
+) -> tuple[Omission, ...]:
     grouped: dict[str, list[str]] = {}
     for omission in omissions:
-        reason = printable(omission.get("reason", "no reason given"))
-        grouped.setdefault(reason, []).append(printable(omission.get(name, ""), limit=_NAME_LIMIT))
+        thing = str(omission.get(name, ""))
+        reason = _of_it(str(omission.get("reason", "no reason given")), f"{folder}/{thing}")
+        grouped.setdefault(printable(reason), []).append(printable(thing, limit=_NAME_LIMIT))
     return tuple(Omission(reason, tuple(names)) for reason, names in grouped.items())
+
+
+def _of_it(reason: str, path: str) -> str:
+    """`reason` as a phrase that names no path, so that what has the same reason is one group."""
+    phrase, named = reason.removesuffix("."), printable(path)
+    if phrase.startswith(f"{named}: "):
+        return phrase.removeprefix(f"{named}: ")
+    return f"it{phrase.removeprefix(named)}" if phrase.startswith(f"{named} ") else phrase

@@ -33,12 +33,12 @@ def save_results(results: xr.DataTree, path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     ResultsError
-        `results` is not a finished result, or something else than one lies at `path`.
+        `results` is not a finished result, something else than one lies at `path`, or it cannot
+        be written there.
     """
     check_results(results)
     target = Path(path).resolve()
-    _refuse_foreign(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    refuse_foreign(target)
     storable = xr.DataTree.from_dict(
         {node.path: _storable(node.to_dataset(inherit=False)) for node in results.subtree}
     )
@@ -78,9 +78,42 @@ def stored_at(results: xr.DataTree, path: str | os.PathLike[str]) -> bool:
     return isinstance(source, str) and Path(source).resolve() == Path(path).resolve()
 
 
+def refuse_foreign(target: Path) -> None:
+    """Refuse to replace what lies at `target`, unless it is a result of trajscope.
+
+    Raises
+    ------
+    ResultsError
+    """
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    if "trajscope" not in _root_attributes(target):
+        raise ResultsError(
+            f"{printable(target)} is in the way: a result of trajscope may be replaced, but this "
+            "is something else. Move it away, or choose another folder with --output."
+        )
+
+
+def loaded(results: xr.DataTree) -> xr.DataTree:
+    """`results` with every array in memory.
+
+    Raises
+    ------
+    ResultsError
+        Some array of the store that it was opened from is damaged.
+    """
+    try:
+        return results.load()
+    except Exception as error:  # each codec has its own kind of exception
+        place = results.encoding.get("source", "The result")
+        raise ResultsError(
+            f"{printable(place)} is damaged: an array in it cannot be read ({printable(error)}). "
+            "Make it again with 'trajscope analyze'."
+        ) from error
+
+
 def replace_text(path: Path, text: str) -> Path:
     """The file at `path` with `text` in it; a reader sees the old one or the new, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with _beside(path) as workplace:
         (workplace / "new").write_text(text, encoding="utf-8", newline="\n")
         (workplace / "new").replace(path)
@@ -120,8 +153,15 @@ def _storable_attribute(value: Any) -> Any:
 @contextmanager
 def _beside(target: Path) -> Iterator[Path]:
     """A hidden folder next to `target`, hence on the same file system; removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as name:
-        yield Path(name)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as name:
+            yield Path(name)
+    except OSError as error:
+        raise ResultsError(
+            f"{printable(target)} cannot be written: {error.strerror or printable(error)}. "
+            "Choose another folder with --output, or make room."
+        ) from error
 
 
 def _swap(new: Path, target: Path) -> None:
@@ -137,16 +177,6 @@ def _swap(new: Path, target: Path) -> None:
             aside.replace(target)
         raise
     shutil.rmtree(aside, ignore_errors=True)
-
-
-def _refuse_foreign(target: Path) -> None:
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return
-    if "trajscope" not in _root_attributes(target):
-        raise ResultsError(
-            f"{printable(target)} is in the way: a result of trajscope may be replaced, but this "
-            "is something else. Move it away, or choose another folder with --output."
-        )
 
 
 def _root_attributes(place: Path) -> Mapping[str, object]:

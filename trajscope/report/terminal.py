@@ -1,13 +1,23 @@
 """A finished result on one screen, and what was read in a few lines."""
 
 import os
-import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import xarray as xr
 
 from trajscope.errors import printable
+from trajscope.report.lines import (
+    columns_within,
+    console,
+    fitted,
+    in_ascii,
+    labelled,
+    shortened,
+    shows_unicode,
+    wrapped,
+)
 from trajscope.report.opening import blind_spots, headline, key_numbers
 from trajscope.report.reading import Omission, Reading, reading, step_word
 from trajscope.report.words import counted, listed, number
@@ -16,18 +26,15 @@ from trajscope.schema import GROUP
 if TYPE_CHECKING:
     from rich.text import Text
 
-FEWEST_COLUMNS, MOST_COLUMNS = 60, 100
-_MARGIN = 10  # "Left out  "
 _MOST_WARNINGS = 2
-
-# What an encoding without Unicode gets instead; anything else there becomes a question mark.
-_ASCII = str.maketrans({"·": "-", "−": "-", "…": "~", "√": "sqrt", "×": "x", "–": "-"})
+_MOST_REASONS = 5
 
 
 def screen(
     results: xr.DataTree,
     *,
     page: str | os.PathLike[str] = "",
+    told: xr.Dataset | None = None,
     width: int | None = None,
     unicode: bool | None = None,
 ) -> str:
@@ -41,34 +48,43 @@ def screen(
     ----------
     page :
         The report to point at; none when empty.
+    told :
+        The trajectory whose `reading_lines` stand right above: what they say is not said again.
     width :
         Columns; those of the terminal by default.
     unicode :
         Whether more than ASCII can be shown; by default what the encoding of the output says.
     """
-    from rich.console import Console
-
-    console = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
-    if unicode is None:
-        unicode = console.encoding.lower().startswith("utf")
+    output = console()
     text = screen_text(
-        results, page=page, width=console.width if width is None else width, unicode=unicode
+        results,
+        page=page,
+        told=told,
+        width=output.width if width is None else width,
+        unicode=shows_unicode(output) if unicode is None else unicode,
     )
-    with console.capture() as shown:
-        console.print(text, end="")
+    with output.capture() as shown:
+        output.print(text, end="")
     return shown.get()
 
 
 def screen_text(
-    results: xr.DataTree, *, page: str | os.PathLike[str], width: int, unicode: bool
+    results: xr.DataTree,
+    *,
+    page: str | os.PathLike[str],
+    told: xr.Dataset | None = None,
+    width: int,
+    unicode: bool,
 ) -> "Text":
     """The screen as styled text; the styles are bold, reverse, and names of ANSI colours."""
     from rich.text import Text
 
-    columns = max(FEWEST_COLUMNS, min(width, MOST_COLUMNS))
+    columns = columns_within(width)
     seen = reading(results["trajectory"].to_dataset(), results.attrs.get("warnings", ()))
+    if told is not None:
+        seen = _untold(seen, reading(told))
     lines = [
-        *_what_was_read(results, seen, columns),
+        *(_what_was_read(results, seen, columns) if told is None else ()),
         *_headline(results, columns),
         *_not_seen(seen, columns),
         *_numbers(results),
@@ -78,33 +94,37 @@ def screen_text(
     for place, line in enumerate(lines):
         text.append("\n" if place else "")
         for piece, style in line:
-            text.append(piece if unicode else _ascii(piece), style=style or None)
+            text.append(piece if unicode else in_ascii(piece), style=style or None)
     text.rstrip()
     return text
 
 
-def reading_lines(trajectory: xr.Dataset, *, width: int = 80, unicode: bool = True) -> list[str]:
+def reading_lines(
+    trajectory: xr.Dataset, *, width: int | None = None, unicode: bool | None = None
+) -> list[str]:
     """What was found and taken, what was left out and why, and every warning, as plain lines.
 
     Takes a trajectory as it was opened, or the part of a result; reads no weight. Omissions are
-    grouped by reason, with counts and the first names.
+    grouped by reason, with counts and the first names. `width` and `unicode` are as in `screen`.
     """
+    output = console()
+    columns = columns_within(output.width if width is None else width)
     seen = reading(trajectory)
-    columns = max(FEWEST_COLUMNS, min(width, MOST_COLUMNS))
     found = counted(seen.window.checkpoints, "checkpoint")
-    counted_only = seen.window.unit == "index"
     about = [
         ("Found", f"{found}, {seen.format}" if seen.format else found),
         ("Run", seen.run),
-        ("Steps", seen.steps + ("" if counted_only else f" {step_word(seen.window.unit)}")),
+        ("Steps", seen.steps),
         ("From", seen.step_source),
-        ("Weights", f"{seen.weights}, {seen.stored}"),
-        *(("Left out", _omission(one, "tensor")) for one in seen.left_out),
-        *(("Skipped", _omission(one, "file")) for one in seen.skipped),
+        ("Taken", f"{seen.weights}, {seen.stored}"),
+        *(("Left out", text) for text in _omissions(seen.left_out, "tensor")),
+        *(("Skipped", text) for text in _omissions(seen.skipped, "file")),
         *(("Warning", text) for text in seen.warnings),
     ]
-    lines = [seen.source, *_labelled([(label, text) for label, text in about if text], columns)]
-    return [line if unicode else _ascii(line) for line in lines]
+    lines = [seen.source, *labelled([(label, text) for label, text in about if text], columns)]
+    if shows_unicode(output) if unicode is None else unicode:
+        return lines
+    return [in_ascii(line) for line in lines]
 
 
 Line = tuple[tuple[str, str], ...]
@@ -113,23 +133,33 @@ Line = tuple[tuple[str, str], ...]
 _BLANK: Line = ()
 
 
+def _untold(seen: Reading, told: Reading) -> Reading:
+    """What `seen` knows of omissions and warnings beyond `told`."""
+    return replace(
+        seen,
+        left_out=tuple(one for one in seen.left_out if one not in told.left_out),
+        skipped=tuple(one for one in seen.skipped if one not in told.skipped),
+        warnings=tuple(text for text in seen.warnings if text not in told.warnings),
+    )
+
+
 def _what_was_read(results: xr.DataTree, seen: Reading, columns: int) -> list[Line]:
     name = f"trajscope {printable(results.attrs['trajscope'], limit=20)}"
-    place = _fitted(seen.source, columns - len(name) - 2)
+    place = fitted(seen.source, columns - len(name) - 2)
     steps = "" if seen.window.unit == "index" else f", {step_word(seen.window.unit)} {seen.steps}"
     read = f"{counted(seen.window.checkpoints, 'checkpoint')}{steps}; {seen.weights}, {seen.stored}"
-    return [*_styled([f"{name}  {place}", *_shortened(_wrapped(read, columns), 2)]), _BLANK]
+    return [*_styled([f"{name}  {place}", *shortened(wrapped(read, columns), 2)]), _BLANK]
 
 
 def _headline(results: xr.DataTree, columns: int) -> list[Line]:
     found = headline(results)
     badge = f" {found.word.upper()} "
     indent = " " * (len(badge) + 1)
-    first, *rest = _wrapped(found.sentence, columns, first=indent, rest=indent)
+    first, *rest = wrapped(found.sentence, columns, first=indent, rest=indent)
     return [
         ((badge, "bold reverse"), (first[len(badge) :], "bold")),
         *_styled(rest, "bold"),
-        *_styled(_wrapped(found.caution, columns)),
+        *_styled(wrapped(found.caution, columns)),
         _BLANK,
     ]
 
@@ -137,7 +167,7 @@ def _headline(results: xr.DataTree, columns: int) -> list[Line]:
 def _not_seen(seen: Reading, columns: int) -> list[Line]:
     # The page gives the reason after the colon; the screen has room for the length alone.
     spots = [spot.split(":")[0] for spot in blind_spots(seen.window)]
-    bullets = [_wrapped(spot, columns, first=" · ", rest="   ") for spot in spots]
+    bullets = [wrapped(spot, columns, first=" · ", rest="   ") for spot in spots]
     return [
         *_styled(["Could not have been seen"], "bold"),
         *_styled([line for bullet in bullets for line in bullet]),
@@ -172,7 +202,7 @@ def _margin_notes(results: xr.DataTree, seen: Reading, page: str, columns: int) 
         for label, text in notes
         if text
         for line in _styled(
-            _shortened(_labelled([(label, text)], columns), 2 if label == "Warning" else 1),
+            shortened(labelled([(label, text)], columns), 2 if label == "Warning" else 1),
             "yellow" if label == "Warning" else "",
         )
     ]
@@ -204,41 +234,18 @@ def _reasons(omissions: Sequence[Omission]) -> str:
     return listed([one.reason for one in omissions])
 
 
-def _omission(one: Omission, noun: str) -> str:
-    return f"{counted(len(one.names), noun)}, {one.reason}: {listed(one.names)}"
-
-
-def _labelled(notes: Iterable[tuple[str, str]], columns: int) -> list[str]:
-    return [
-        line
-        for label, text in notes
-        for line in _wrapped(text, columns, first=f"{label:<{_MARGIN}}", rest=" " * _MARGIN)
+def _omissions(found: Sequence[Omission], noun: str) -> list[str]:
+    """One phrase for each of the first reasons, and one for all the others."""
+    phrases = [
+        f"{counted(len(one.names), noun)}, {one.reason}: {listed(one.names)}"
+        for one in found[:_MOST_REASONS]
     ]
+    names = [name for one in found[_MOST_REASONS:] for name in one.names]
+    if names:
+        others = counted(len(found) - _MOST_REASONS, "other reason")
+        phrases.append(f"{counted(len(names), f'more {noun}')}, {others}: {listed(names)}")
+    return phrases
 
 
 def _styled(lines: Iterable[str], style: str = "") -> list[Line]:
     return [((line, style),) for line in lines]
-
-
-def _fitted(text: str, columns: int) -> str:
-    """`text` with its middle cut out where it is too long: of a path both ends tell most."""
-    if len(text) <= columns:
-        return text
-    tail = (columns - 1) // 2
-    return f"{text[: columns - 1 - tail]}…{text[-tail:]}"
-
-
-def _shortened(lines: list[str], most: int) -> list[str]:
-    if len(lines) <= most:
-        return lines
-    return [*lines[: most - 1], f"{lines[most - 1][:-1].rstrip()}…"]
-
-
-def _wrapped(text: str, columns: int, *, first: str = "", rest: str = "") -> list[str]:
-    return textwrap.wrap(
-        text, columns, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
-    )
-
-
-def _ascii(line: str) -> str:
-    return line.translate(_ASCII).encode("ascii", "replace").decode("ascii")

@@ -5,8 +5,15 @@ from pathlib import Path
 
 import xarray as xr
 
+from trajscope.errors import ResultsError, printable
 from trajscope.report.html import render
-from trajscope.report.storage import replace_text, save_results, stored_at
+from trajscope.report.storage import (
+    loaded,
+    refuse_foreign,
+    replace_text,
+    save_results,
+    stored_at,
+)
 from trajscope.report.summary import write_summary
 
 PAGE, SUMMARY, STORE = "report.html", "summary.json", "results.zarr"
@@ -21,11 +28,33 @@ def write_report(results: xr.DataTree, out: str | os.PathLike[str]) -> Path:
     Raises
     ------
     ResultsError
-        `results` is not a finished result, or a foreign results.zarr is in the way.
+        `results` is not a finished result, or is damaged; a foreign results.zarr is in the way;
+        or the folder cannot be written to.
     """
     folder = Path(out)
-    page = render(results)
+    page = render(loaded(results))
     if not stored_at(results, folder / STORE):
         save_results(results, folder / STORE)
     write_summary(results, folder / SUMMARY)
     return replace_text(folder / PAGE, page)
+
+
+def check_output(out: str | os.PathLike[str]) -> None:
+    """Refuse a folder that `write_report` could not write to; nothing is made yet.
+
+    Raises
+    ------
+    ResultsError
+        It is no folder, it may not be written to, or a foreign results.zarr lies in it.
+    """
+    folder = Path(out)
+    above = folder.absolute()
+    while not os.path.lexists(above):
+        above = above.parent
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        what = "may not be written to" if above.is_dir() else "is no folder"
+        raise ResultsError(
+            f"{printable(folder)} should be a folder for the report, but {printable(above)} "
+            f"{what}. Choose another with --output."
+        )
+    refuse_foreign(folder / STORE)

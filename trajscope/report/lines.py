@@ -1,0 +1,67 @@
+"""Lines of text for a terminal: wrapped, labelled, cut to fit, and in ASCII where need be."""
+
+import textwrap
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_FEWEST_COLUMNS, _MOST_COLUMNS = 60, 100
+_MARGIN = 10  # "Left out  "
+
+# What an encoding without Unicode gets instead; anything else there becomes a question mark.
+_ASCII = str.maketrans({"·": "-", "−": "-", "…": "~", "√": "sqrt", "×": "x", "–": "-"})
+
+
+def console() -> "Console":
+    """Standard output as rich sees it: its width, its colours, its encoding."""
+    from rich.console import Console
+
+    return Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def columns_within(width: int) -> int:
+    """Columns to fill on a terminal of `width`: longer lines are hard to read."""
+    return max(_FEWEST_COLUMNS, min(width, _MOST_COLUMNS))
+
+
+def shows_unicode(output: "Console") -> bool:
+    """Whether the encoding of `output` has more than ASCII for certain."""
+    return output.encoding.lower().startswith("utf")
+
+
+def in_ascii(line: str) -> str:
+    """`line` with the package's own signs in ASCII, and a question mark for any other."""
+    return line.translate(_ASCII).encode("ascii", "replace").decode("ascii")
+
+
+def labelled(notes: Iterable[tuple[str, str]], columns: int) -> list[str]:
+    """Lines with each label in the margin, once, and its text beside it."""
+    return [
+        line
+        for label, text in notes
+        for line in wrapped(text, columns, first=f"{label:<{_MARGIN}}", rest=" " * _MARGIN)
+    ]
+
+
+def fitted(text: str, columns: int) -> str:
+    """`text` with its middle cut out where it is too long: of a path both ends tell most."""
+    if len(text) <= columns:
+        return text
+    tail = (columns - 1) // 2
+    return f"{text[: columns - 1 - tail]}…{text[-tail:]}"
+
+
+def shortened(lines: list[str], most: int) -> list[str]:
+    """The first lines, and a sign where more were cut."""
+    if len(lines) <= most:
+        return lines
+    return [*lines[: most - 1], f"{lines[most - 1][:-1].rstrip()}…"]
+
+
+def wrapped(text: str, columns: int, *, first: str = "", rest: str = "") -> list[str]:
+    """`text` in lines of so many columns, with what the first and the others start with."""
+    return textwrap.wrap(
+        text, columns, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+    )
