@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from trajscope.errors import OptionError, TrajectoryError, TrajscopeWarning, printable
+from trajscope.measure.doubts import doubts
 from trajscope.measure.executor import Executor, executor
 from trajscope.measure.measurement import (
     Measurement,
@@ -30,8 +31,6 @@ from trajscope.trajectory import open_trajectory
 Source = str | os.PathLike[str] | xr.Dataset | xr.DataArray
 
 _LATER: Final = "not part of this version"
-_ROUNDED_SHARE: Final = 0.05
-"""Share of the increments' variance that may come from rounding before a warning is due."""
 
 _FINGERPRINTED: Final = 1 << 16
 """Weights whose first and last values tell one array from another: all may not fit in memory."""
@@ -227,7 +226,7 @@ def _result(
     timings: Mapping[str, float],
 ) -> xr.DataTree:
     steps = trajectory[STEP].values
-    found = _doubts(trajectory, measurement.observables)
+    found = doubts(trajectory, measurement.observables)
     for message in found:
         warnings.warn(message, TrajscopeWarning, stacklevel=3)
     read = trajectory.drop_vars("weights").assign_attrs(
@@ -263,33 +262,6 @@ def _result(
             "/verdict": xr.Dataset(attrs={"code": None, "reason": f"A verdict is {_LATER}."}),
         }
     )
-
-
-def _doubts(trajectory: xr.Dataset, observables: xr.Dataset) -> list[str]:
-    """What a reader of the curves has to know, one sentence each."""
-    everything = observables.sel(group=ALL_WEIGHTS)
-    n_weights, n_moving = int(everything["n_weights"]), int(everything["n_moving"])
-    doubts = []
-    if n_moving < n_weights:
-        doubts.append(
-            f"{n_weights - n_moving} of {n_weights} weights never move; they are left out of "
-            "curves that are normalised per weight."
-        )
-    rms, floor = float(everything["increment_rms"]), float(everything["rounding_floor"])
-    if n_moving and floor**2 > _ROUNDED_SHARE * rms**2:
-        dtypes = ", ".join(sorted(set(map(str, trajectory["stored_dtype"].values))))
-        zero = float(everything["zero_increment_fraction"])
-        doubts.append(
-            f"Rounding to {dtypes} spoils the increments: it alone would give a root mean square "
-            f"of {floor:.2g}, and {rms:.2g} is seen; {zero:.0%} of increments are exactly zero. "
-            "The spectrum rises with frequency for that reason alone. Save float32 checkpoints."
-        )
-    if even_spacing(trajectory[STEP].values) is None:
-        doubts.append(
-            "The checkpoints are unevenly spaced in steps: lags and frequencies count checkpoints, "
-            "and their curves mix intervals of different length. --steps can select an even part."
-        )
-    return doubts
 
 
 def _plain(value: object) -> object:

@@ -1,5 +1,6 @@
 """Commands: parse, call the Python API, print."""
 
+import io
 import json
 import os
 import shlex
@@ -117,6 +118,9 @@ def with_options(*options: Callable[[Any], Any]) -> Callable[[Command], Command]
 @click.version_option(package_name="trajscope")
 def main() -> None:
     """Learn what a training run did in weight space from the checkpoints it wrote."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A letter that the terminal's encoding lacks becomes a question mark, not a traceback.
+        sys.stdout.reconfigure(errors="replace")
 
 
 @main.command()
@@ -163,7 +167,11 @@ def analyze(checkpoints: Path, output: Path, quiet: bool, **options: Any) -> Non
             results = analysis.analyze(
                 trajectory, **engine, strict=options["strict"], progress=advance
             )
-    results.attrs["config"] |= {name: value for name, value in selection.items() if value}
+    results.attrs["config"] |= {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in selection.items()
+        if value
+    }
     results.attrs["command"] = shlex.join(["trajscope", *sys.argv[1:]])
     page = write_report(results, output)
     if not quiet:

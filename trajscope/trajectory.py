@@ -23,6 +23,8 @@ from trajscope.checkpoints.weights import Weights, WeightTensor, choose_weights
 from trajscope.errors import OptionError, TrajectoryError, TrajscopeWarning, printable
 from trajscope.schema import ALL_WEIGHTS, STEP, TENSOR, WEIGHT
 
+_LONGEST_PATH = 4096
+
 
 def open_trajectory(  # noqa: PLR0913
     path: str | os.PathLike[str],
@@ -30,8 +32,8 @@ def open_trajectory(  # noqa: PLR0913
     run: str | None = None,
     burn_in: int | str | None = None,
     steps: str | slice | None = None,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
+    include: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
     by: str = "layer",
     strict: bool = False,
 ) -> xr.Dataset:
@@ -53,8 +55,9 @@ def open_trajectory(  # noqa: PLR0913
         ``"START:STOP:STRIDE"`` or a slice: checkpoints with START <= step < STOP, of these every
         STRIDE-th.
     include, exclude :
-        Globs on tensor names. With `include` only matching tensors are taken, batch-norm
-        statistics and other buffers among them. `exclude` also leaves out files and folders.
+        Globs on tensor names, or one of them. With `include` only matching tensors are taken,
+        batch-norm statistics and other buffers among them. `exclude` also leaves out files and
+        folders.
     by :
         What `group` holds: ``"none"`` (one group), ``"layer"`` (the name up to its last dot) or
         ``"tensor"``.
@@ -69,6 +72,8 @@ def open_trajectory(  # noqa: PLR0913
         (weights), ``group``, ``shape`` (JSON) and ``stored_dtype``. The tensors lie behind one
         another along ``weight``, a contiguous ragged array (CF conventions 9.3.3). Attributes:
         source, run, step_unit, step_source, format, fingerprint, left_out, skipped, warnings.
+        To copy it, ``chunk({"weight": ...}).to_zarr(...)``; NetCDF cannot hold the lists among
+        the attributes.
 
     Raises
     ------
@@ -88,7 +93,10 @@ def open_trajectory(  # noqa: PLR0913
         raise OptionError(
             f"by={printable(by)!r}: one of 'none', 'layer' and 'tensor' was expected."
         )
-    found = find_series(Path(path), run=run, exclude=tuple(exclude), strict=strict)
+    # A string is a sequence too: the "*" of "fc*" alone would leave out everything.
+    include = (include,) if isinstance(include, str) else tuple(include)
+    exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+    found = find_series(Path(path), run=run, exclude=exclude, strict=strict)
     series = selected(found, steps, burn_in)
     weights = choose_weights(series, include=include, exclude=exclude, strict=strict)
     if len(weights.checkpoints) < 2:
@@ -154,8 +162,8 @@ class TrajscopeBackend(BackendEntrypoint):
         run: str | None = None,
         burn_in: int | str | None = None,
         steps: str | slice | None = None,
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
+        include: str | Sequence[str] = (),
+        exclude: str | Sequence[str] = (),
         by: str = "layer",
         strict: bool = False,
     ) -> xr.Dataset:
@@ -204,8 +212,9 @@ def _dataset(series: Series, weights: Weights, by: str, messages: Sequence[str])
             "stored_dtype": (TENSOR, _texts(each.stored_dtype for each in tensors)),
         },
         attrs={
-            "source": _path(series.root),
-            "run": _text(series.run),
+            # xarray prints attributes as they are.
+            "source": printable(series.root, limit=_LONGEST_PATH),
+            "run": printable(series.run, limit=_LONGEST_PATH),
             "step_unit": series.step_unit,
             "step_source": series.step_source,
             "format": _format(series),
@@ -255,16 +264,10 @@ def _fingerprint(series: Series, weights: Weights) -> str:
     Over the run, the steps, the tensors, and each file's relative name, size and time of the last
     change; contents are not read.
     """
-    if series.store is not None:
-        files = [
-            (path.relative_to(series.store.path).as_posix(), path.stat())
-            for path in sorted(series.store.path.rglob("*"))
-        ]
-        entries = [(name, status.st_size, status.st_mtime_ns) for name, status in files]
-    else:
-        parts = [part.file for each in weights.checkpoints for part in each.parts]
-        entries = [(file.relative, file.size, file.mtime_ns) for file in parts]
+    parts = [part.file for each in weights.checkpoints for part in each.parts]
+    entries = [(file.relative, file.size, file.mtime_ns) for file in parts]
+    digest = series.store.header.digest if series.store is not None else ""
     steps = [each.step for each in weights.checkpoints]
     names = [(each.name, each.shape, each.stored_dtype) for each in weights.tensors]
-    content = repr((series.run, entries, steps, names))
+    content = repr((series.run, digest, entries, steps, names))
     return hashlib.sha256(content.encode("utf-8", "backslashreplace")).hexdigest()

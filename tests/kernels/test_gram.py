@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import naive
-from tests.trajectories import ORDINARY, brownian, late_training, trajectories
+from tests.trajectories import ORDINARY, brownian, trajectories
 from trajscope.kernels.gram import (
     displacement_gram,
     double_centre,
@@ -12,7 +12,6 @@ from trajscope.kernels.gram import (
     lagged_products,
     mean_squared_displacement,
 )
-from trajscope.kernels.spectra import periodogram_from_gram
 
 ordinary = trajectories(kinds=ORDINARY)
 in_double = trajectories(kinds=ORDINARY, dtypes=(np.float64,))
@@ -96,25 +95,3 @@ def test_mean_squared_displacement_at_lag_zero_is_exactly_zero():
     x = brownian(50, 7)
     products = x @ x.T
     assert mean_squared_displacement(products.diagonal(), lagged_products(products))[0] == 0
-
-
-@given(in_double)
-def test_the_periodogram_from_the_gram_matrix_matches_the_definition(x):
-    # Relative to the whole of the increments: what they have in common is taken off afterwards.
-    scale = np.sum(naive.increments(x) ** 2)
-    actual = periodogram_from_gram(gram_of(x))
-    np.testing.assert_allclose(actual, naive.periodogram(x), rtol=0, atol=1e-13 * scale)
-
-
-def test_the_periodogram_of_late_training_keeps_its_digits_in_float32():
-    # From raw weights in float32 the same curve is wrong by a factor of ten and more.
-    x = late_training(200, 2000)
-    actual = periodogram_from_gram(gram_of(x))
-    np.testing.assert_allclose(actual, naive.periodogram(x.astype(np.float64)), rtol=1e-5)
-
-
-def test_the_periodogram_does_not_change_when_the_weights_are_rotated():
-    x = brownian(40, 12)
-    rotation = np.linalg.qr(np.random.default_rng(1).standard_normal((12, 12)))[0]
-    actual = periodogram_from_gram(gram_of(x @ rotation))
-    np.testing.assert_allclose(actual, periodogram_from_gram(gram_of(x)), rtol=1e-9)

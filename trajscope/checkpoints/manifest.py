@@ -157,12 +157,12 @@ class StoreManifest:
     def read(self, rows: Rows, start: int, stop: int) -> Values:
         """Weights ``start:stop`` at the step indices `rows`, in their order: (step, weight)."""
         block = np.empty((len(rows), max(stop - start, 0)), self.dtype)
-        reader, path = self.store.reader, self.store.path
+        reader, path, tensors = self.store.reader, self.store.path, self.store.header.tensors
         for tensor, lo, hi in overlaps(self.starts, start, stop):
             first = int(self.starts[tensor])
             name = self.names[tensor]
             block[:, lo - start : hi - start] = reader.read_block(
-                path, name, self.rows[rows], lo - first, hi - first
+                path, name, tensors[name], self.rows[rows], lo - first, hi - first
             )
         return block
 

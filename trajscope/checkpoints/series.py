@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from trajscope.checkpoints.base import Candidate, Checkpoint, Series, Skipped, Store
+from trajscope.checkpoints.counters import Step
+from trajscope.checkpoints.names import counts_steps
 from trajscope.checkpoints.parts import find_candidates
 from trajscope.checkpoints.runs import Run, choose_run, find_runs
 from trajscope.checkpoints.scan import Scan, is_result, scan, store_reader
-from trajscope.checkpoints.steps import Step, find_steps
+from trajscope.checkpoints.steps import find_steps
 from trajscope.errors import CheckpointError, TrajectoryError, printable
 from trajscope.readers import READERS
 
@@ -100,7 +102,16 @@ def _readable_stores(found: Scan) -> dict[str, Store]:
             stores[relative] = Store(path, reader, reader.read_header(path))
         except CheckpointError as error:
             found.skip(relative, str(error))
+    single = [name for name, store in stores.items() if _is_one_step(store)]
+    for name in single if len(single) > 1 else ():
+        del stores[name]
+        found.skip(name, "by its name a store of one step; a store with a step axis is read")
     return stores
+
+
+def _is_one_step(store: Store) -> bool:
+    """Whether a store without steps of its own has a name that says which step it holds."""
+    return store.header.steps is None and counts_steps(store.path.name)
 
 
 def _find_runs(found: Scan) -> tuple[list[Run], list[Skipped]]:
@@ -194,8 +205,8 @@ def _one_per_step(
         return kept, skipped, []
     step, other, taken = differing[0]
     message = (
-        f"{len(differing)} checkpoint{'s' if len(differing) > 1 else ''} repeat a step with other "
-        f"weights, first step {step} in {printable(other.relative)} and "
+        f"{len(differing)} {'checkpoints repeat' if len(differing) > 1 else 'checkpoint repeats'} "
+        f"a step with other weights, first step {step} in {printable(other.relative)} and "
         f"{printable(taken.relative)}; "
     )
     if strict:
@@ -230,6 +241,12 @@ def _store_series(root: Path, name: str, store: Store, exclude: tuple[str, ...])
     for row, value in enumerate(values):
         rows[int(value) if float(value).is_integer() else float(value)] = row
     warnings = []
+    if header.unwritten:
+        warnings.append(
+            f"{printable(name)}: nothing was written at the last {header.unwritten} of "
+            f"{header.n_steps + header.unwritten} entries of the step axis; they are left out. "
+            "Open it again once the training has finished."
+        )
     if len(rows) < header.n_steps:
         warnings.append(
             f"{printable(name)}: {header.n_steps - len(rows)} entries of the step axis repeat a "

@@ -16,6 +16,7 @@ from trajscope.checkpoints.counters import (
 from trajscope.checkpoints.names import EPOCH, METRIC, STEP, Name
 from trajscope.errors import TrajectoryError, printable
 
+
 @dataclass(frozen=True)
 class Steps:
     """The step of each candidate, in their order; `source` says where it was found."""
@@ -49,8 +50,9 @@ def find_steps(candidates: Sequence[Candidate], root: Path) -> Steps:
     """Steps of all candidates from one source, the first that knows them all.
 
     The sources in their order: ``global_step`` in the trainer_state.json beside each; a counter
-    inside (`STEP_KEYS`, then `EPOCH_KEYS`); a number after a word for steps in the name, then
-    after a word for epochs; the number that changes over the series. A source with at most half
+    inside (`STEP_KEYS`, then `EPOCH_KEYS`), in the metadata or as a tensor; a number after a word
+    for steps in the name, then after a word for epochs, or the order of both where the steps start
+    again in every epoch; the number that changes over the series. A source with at most half
     as many values as there are checkpoints is passed over while another does better, as an epoch
     is where several checkpoints are written in each. A number without a word that runs 0, 1, 2...
     or 1, 2, 3... is an index; any other is taken for a step.
@@ -120,9 +122,9 @@ def _name_sources(names: Sequence[Name]) -> list[_Source]:
         for kind in (STEP, EPOCH)
         if kind in kinds
     }
-    if len(columns) == 2 and len(set(columns[STEP])) < len(names):
+    if len(columns) == 2:
         pairs = list(zip(columns[EPOCH], columns[STEP], strict=True))
-        if len(set(pairs)) == len(names):
+        if len(set(pairs)) > len(set(columns[STEP])):  # one step in several epochs
             return [_in_epochs(pairs)]
     if columns:
         return [
@@ -135,7 +137,7 @@ def _name_sources(names: Sequence[Name]) -> list[_Source]:
 
 def _in_epochs(pairs: Sequence[tuple[Step, Step]]) -> _Source:
     """The order of checkpoints whose names count the steps of each epoch from its start."""
-    position = {pair: index for index, pair in enumerate(sorted(pairs))}
+    position = {pair: index for index, pair in enumerate(sorted(set(pairs)))}
     return _Source(
         "order of epoch and step in the name",
         "index",

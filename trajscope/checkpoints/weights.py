@@ -227,7 +227,8 @@ def _assembled(
         # Equal outlines may still lie at other offsets, so the entry comes from the own header.
         own = (Stored(e.part, e.name, tables[e.part][e.name]) for e in row) if tables else row
         stored.append(tuple(own))
-    left_out = {name: why for outline in outlines for name, why in outline.left_out.items()}
+    left_out = dict(series.store.header.left_out) if series.store is not None else {}
+    left_out |= {name: why for outline in outlines for name, why in outline.left_out.items()}
     tensors = []
     for position, name in enumerate(names):
         specs = [row[position].spec for row in entries.values()]

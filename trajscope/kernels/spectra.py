@@ -7,7 +7,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from trajscope.kernels.gram import SAFE_SQUARES, Floats, lagged_products
+from trajscope.kernels.gram import SAFE_SQUARES, Floats
 
 # Columns are transformed in pieces that stay in the second-level cache. scipy transforms several
 # neighbouring columns at once, and is slower below some thirty of them.
@@ -26,32 +26,6 @@ def column_pieces(values: NDArray[np.floating]) -> Iterator[slice]:
     width = max(_FEWEST_COLUMNS, _PIECE_BYTES // (n_steps * values.itemsize) // 16 * 16)
     for start in range(0, n_weights, width):
         yield slice(start, start + width)
-
-
-def periodogram_from_gram(gram: Floats) -> Floats:
-    """Periodogram of the increments, summed over weights, from their inner products.
-
-    ``I[j] = (1/n) sum_i |FFT(yc_i)[j]|^2``, j = 1..floor(n/2), yc = increments minus their mean.
-
-    With c[h] the lagged products of the centred Gram matrix this is the transform of
-    ``c[h] + c[n-h]``.
-
-    Parameters
-    ----------
-    gram : (interval, interval)
-        Need not be centred.
-
-    Returns
-    -------
-    (frequency,)
-        Squared weight units.
-    """
-    n = len(gram)
-    row_mean = gram.mean(axis=0)
-    products = lagged_products(gram - row_mean - row_mean[:, np.newaxis] + row_mean.mean())
-    folded = products.copy()
-    folded[1:] += products[:0:-1]
-    return np.maximum(scipy.fft.rfft(folded).real[1 : n // 2 + 1] / n, 0.0)
 
 
 def spectral_moments(increments: NDArray[np.floating]) -> dict[str, Floats]:

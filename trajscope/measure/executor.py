@@ -136,8 +136,10 @@ def _local_cluster(workers: int) -> Iterator[Any]:
 @contextmanager
 def _connect(address: str) -> Iterator[Any]:
     from distributed import Client
+    from distributed.comm import resolve_address
 
     try:
+        resolve_address(address)  # a client with a wrong one holds up the end of the process
         # Not the default: one that failed would stay so, and meet the next call.
         client = Client(address, timeout="10s", set_as_default=False)
     except (OSError, ValueError) as error:

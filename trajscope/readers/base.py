@@ -111,7 +111,9 @@ class StoreHeader:
     """What a store with a step axis says of itself.
 
     `steps` is the store's own step coordinate, or `None` where it has none; `step_source` says in
-    words where it came from.
+    words where it came from. `left_out` gives the reason for each array that has no weights at the
+    steps, `unwritten` the number of entries at the end of the axis that hold nothing yet and are
+    not among `n_steps`; `digest` changes whenever a file of the store does.
     """
 
     n_steps: int
@@ -119,6 +121,9 @@ class StoreHeader:
     step_unit: str
     step_source: str
     tensors: Mapping[str, StoreTensor]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    unwritten: int = 0
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,14 +137,15 @@ class StoreReader:
     read_header :
         ``path -> StoreHeader``; raises `CheckpointError`.
     read_block :
-        ``(path, name, rows, start, stop) -> (step, weight)``: elements ``start:stop`` of the
-        flattened tensor at the step indices `rows` (any order), widened by `widened`.
+        ``(path, name, tensor, rows, start, stop) -> (step, weight)``: elements ``start:stop`` of
+        the flattened tensor at the step indices `rows` (any order), widened by `widened`. Raises
+        `CheckpointError`, also where the array is no longer as `tensor` describes it.
     """
 
     name: str
     recognises: Callable[[Path], bool]
     read_header: Callable[[Path], StoreHeader]
-    read_block: Callable[[Path, str, NDArray[np.intp], int, int], Values]
+    read_block: Callable[[Path, str, StoreTensor, NDArray[np.intp], int, int], Values]
 
 
 def stored_dtype(name: str) -> np.dtype[np.generic] | None:

@@ -1,8 +1,8 @@
 """Tensors and scalars found in an unpickled checkpoint, by name.
 
 A checkpoint is a tree of dictionaries, lists, modules and objects of the user's own classes. Here
-it is walked and flattened. Levels are joined by ``/``; inside a module, pickled or scripted, by ``.``,
-as in its state_dict.
+it is walked and flattened. Levels are joined by ``/``; inside a module, pickled or scripted, by
+``.``, as in its state_dict.
 """
 
 from dataclasses import dataclass, field, replace

@@ -10,6 +10,7 @@ from pathlib import Path
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers.base import open_regular
 from trajscope.readers.ranges import read_exactly
+from trajscope.readers.zarr_files import listed
 
 _MAX_METADATA = 2**24
 _MAX_DEPTH = 16
@@ -40,23 +41,20 @@ class ArrayMetadata:
     """One array of a store.
 
     `dtype` is empty where the elements are not numbers, `dimensions` where they have no names;
-    `problem` says why the array must not be read, empty where it may.
+    `problem` says why the array must not be read, empty where it may; `chunks` are the lengths of
+    what is one file.
     """
 
     shape: tuple[int, ...]
     dtype: str
     dimensions: tuple[str, ...]
     problem: str
+    chunks: tuple[int, ...]
 
 
 def is_store(path: Path) -> bool:
     """Whether the folder is a zarr group or array, by the names of the files in it."""
     return any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
-
-
-def is_array(path: Path) -> bool:
-    """Whether the folder is a single array."""
-    return _array(path) is not None
 
 
 def list_arrays(path: Path) -> dict[str, ArrayMetadata]:
@@ -67,7 +65,7 @@ def list_arrays(path: Path) -> dict[str, ArrayMetadata]:
     CheckpointError
         The metadata is damaged, or there are too many folders.
     """
-    root = _array(path)
+    root = array_metadata(path)
     if root is not None:
         return {path.stem: root}
     arrays: dict[str, ArrayMetadata] = {}
@@ -75,14 +73,16 @@ def list_arrays(path: Path) -> dict[str, ArrayMetadata]:
     folders = 0
     while waiting:
         folder, prefix, depth = waiting.pop()
-        for name in _subfolders(folder):
+        # Links are not followed: they may lead out of the store, or round in circles.
+        below = [entry.name for entry in listed(folder) if entry.is_dir(follow_symlinks=False)]
+        for name in below:
             folders += 1
             if folders > _MAX_FOLDERS:
                 raise CheckpointError(
                     f"{printable(path)} has more than {_MAX_FOLDERS} folders; a zarr store of "
                     "weights has one per array. Point at the group that holds the weights."
                 )
-            array = _array(folder / name)
+            array = array_metadata(folder / name)
             if array is not None:
                 arrays[prefix + name] = array
             elif depth < _MAX_DEPTH:
@@ -90,19 +90,14 @@ def list_arrays(path: Path) -> dict[str, ArrayMetadata]:
     return dict(sorted(arrays.items()))
 
 
-def _subfolders(folder: Path) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            # Links are not followed: they may lead out of the store, or round in circles.
-            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
-    except OSError as error:
-        raise CheckpointError(
-            f"{printable(folder)} cannot be listed: {error.strerror}. Check the permissions."
-        ) from error
+def array_metadata(folder: Path) -> ArrayMetadata | None:
+    """The array in a folder, `None` if there is a group or something else.
 
-
-def _array(folder: Path) -> ArrayMetadata | None:
-    """The array in a folder, `None` if there is a group or something else."""
+    Raises
+    ------
+    CheckpointError
+        The metadata is damaged.
+    """
     try:
         if (metadata := _json(folder / "zarr.json")) is not None:
             return _version_3(metadata) if metadata.get("node_type") == "array" else None
@@ -138,7 +133,8 @@ def _version_3(metadata: dict[str, object]) -> ArrayMetadata:
     dtype = metadata["data_type"]
     name = dtype if isinstance(dtype, str) and dtype in _V3_DTYPES else ""
     grid = _object(metadata["chunk_grid"])
-    problem = _unsafe_codecs(metadata["codecs"])
+    chunks: tuple[int, ...] = ()
+    problem = _unsafe_codecs(metadata["codecs"]) or _packed(metadata.get("attributes"))
     if grid.get("name") != "regular":
         problem = problem or "its chunks are not a regular grid"
     else:
@@ -146,7 +142,8 @@ def _version_3(metadata: dict[str, object]) -> ArrayMetadata:
         problem = problem or _too_large(shape, chunks, name)
     if metadata.get("storage_transformers"):
         problem = problem or "it uses a storage transformer"
-    return ArrayMetadata(shape, name, _names(metadata.get("dimension_names"), shape), problem)
+    dimensions = _names(metadata.get("dimension_names"), shape)
+    return ArrayMetadata(shape, name, dimensions, problem, chunks)
 
 
 def _version_2(metadata: dict[str, object], attributes: dict[str, object]) -> ArrayMetadata:
@@ -160,8 +157,9 @@ def _version_2(metadata: dict[str, object], attributes: dict[str, object]) -> Ar
         *([compressor] if compressor else []),
         *(filters if isinstance(filters, list) else []),
     ]
-    problem = _unsafe_codecs(codecs) or _too_large(shape, chunks, name)
-    return ArrayMetadata(shape, name, _names(attributes.get("_ARRAY_DIMENSIONS"), shape), problem)
+    problem = _unsafe_codecs(codecs) or _packed(attributes) or _too_large(shape, chunks, name)
+    dimensions = _names(attributes.get("_ARRAY_DIMENSIONS"), shape)
+    return ArrayMetadata(shape, name, dimensions, problem, chunks)
 
 
 def _object(value: object) -> dict[str, object]:
@@ -199,6 +197,12 @@ def _unsafe_codecs(codecs: object) -> str:
             if problem := _unsafe_codecs(configuration.get(nested) or []):
                 return problem
     return ""
+
+
+def _packed(attributes: object) -> str:
+    """Why the numbers that are stored are not the values meant (CF conventions 8.1), or ``""``."""
+    packing = {"scale_factor", "add_offset"} & _object(attributes or {}).keys()
+    return f"its values are packed by {' and '.join(sorted(packing))}" if packing else ""
 
 
 def _too_large(shape: tuple[int, ...], chunks: tuple[int, ...], dtype: str) -> str:

@@ -4,33 +4,27 @@ The metadata (zarr formats 2 and 3, https://zarr-specs.readthedocs.io) is read a
 before the zarr library sees the store; the library then only decodes chunks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers.base import StoreHeader, StoreReader, StoreTensor, Values, widened
-from trajscope.readers.zarr_metadata import ArrayMetadata, is_array, is_store, list_arrays
+from trajscope.readers.zarr_axis import StepArrays, along_steps, unit_of
+from trajscope.readers.zarr_files import survey, written_length
+from trajscope.readers.zarr_metadata import (
+    ArrayMetadata,
+    array_metadata,
+    is_store,
+    list_arrays,
+)
 
 if TYPE_CHECKING:
     import zarr
-
-_STEP_UNITS = {
-    "step": "step",
-    "steps": "step",
-    "global_step": "step",
-    "iteration": "step",
-    "iter": "step",
-    "epoch": "epoch",
-    "epochs": "epoch",
-    "time": "step",
-    "checkpoint": "index",
-}
-"""Names of the step axis, and what a coordinate of that name counts."""
 
 _MOST_STEPS = 10_000_000
 
@@ -46,51 +40,48 @@ def read_header(path: Path) -> StoreHeader:
     An array belongs to the trajectory if its first dimension is named like a step
     (``dimension_names``, or xarray's ``_ARRAY_DIMENSIONS``) or, where no array names its
     dimensions, if all of them have the same length along the first. Arrays with one number per
-    checkpoint (a loss, a coordinate) are no weights and left aside if there are larger ones.
+    checkpoint (a loss, a coordinate) are no weights and left aside if there are larger ones. Steps
+    at the end for which nothing was written yet do not count.
 
     Raises
     ------
     CheckpointError
-        The metadata is damaged or unsafe, or no array has a step axis.
+        The metadata is damaged or unsafe, no array has a step axis, or a file of the store is none.
     """
-    arrays = {name: each for name, each in list_arrays(path).items() if each.dtype}
-    axis, along = _along_steps(path, arrays)
-    n_steps = next(iter(along.values())).shape[0]
-    if n_steps > _MOST_STEPS:
+    digest = survey(path)
+    arrays = list_arrays(path)
+    found = along_steps(path, arrays)
+    numbered = [found.coordinate] if found.coordinate else []
+    for name in (*found.weights, *numbered):
+        if arrays[name].problem:
+            raise CheckpointError(
+                f"{printable(path)}: array '{printable(name)}' is not read, since "
+                f"{arrays[name].problem}. Write the store again with the usual settings."
+            )
+    claimed = next(iter(found.weights.values())).shape[0]
+    if claimed > _MOST_STEPS:
         raise CheckpointError(
-            f"{printable(path)} claims {n_steps} checkpoints; at most {_MOST_STEPS} are read. "
+            f"{printable(path)} claims {claimed} checkpoints; at most {_MOST_STEPS} are read. "
             "Write the store again with fewer."
         )
-    coordinate = _coordinate(axis, along)
-    flat = {name for name, each in along.items() if len(each.shape) == 1}
-    weights = {name: each for name, each in along.items() if name not in flat}
-    weights = weights or {name: each for name, each in along.items() if name != coordinate}
-    if not weights:
-        raise CheckpointError(
-            f"{printable(path)} has only steps and no array of weights along them. Point at the "
-            "folder of checkpoints instead."
-        )
-    for name, each in weights.items():
-        if each.problem:
-            raise CheckpointError(
-                f"{printable(path)}: array '{printable(name)}' is not read, since {each.problem}. "
-                "Write the store again with the usual settings."
-            )
-    steps = (
-        _steps(path, coordinate, n_steps) if coordinate and not along[coordinate].problem else None
-    )
+    n_steps = _written_steps(path, arrays, found, claimed)
     return StoreHeader(
         n_steps=n_steps,
-        steps=steps,
-        step_unit=_STEP_UNITS[_base(coordinate)] if steps and coordinate else "index",
-        step_source=f"the store's array '{printable(coordinate)}'"
-        if steps
+        steps=_steps(path, found.coordinate, n_steps) if numbered else None,
+        step_unit=unit_of(found.coordinate) if numbered else "index",
+        step_source=f"the store's array '{printable(found.coordinate)}'"
+        if numbered
         else "the position along the store's first axis",
-        tensors={name: StoreTensor(each.shape[1:], each.dtype) for name, each in weights.items()},
+        tensors={n: StoreTensor(each.shape[1:], each.dtype) for n, each in found.weights.items()},
+        left_out=found.left_out,
+        unwritten=claimed - n_steps,
+        digest=digest,
     )
 
 
-def read_block(path: Path, name: str, rows: NDArray[np.intp], start: int, stop: int) -> Values:
+def read_block(
+    path: Path, name: str, tensor: StoreTensor, rows: NDArray[np.intp], start: int, stop: int
+) -> Values:
     """Elements ``start:stop`` of the flattened tensor at the steps `rows`, as (step, weight).
 
     Raises
@@ -99,6 +90,14 @@ def read_block(path: Path, name: str, rows: NDArray[np.intp], start: int, stop: 
         A chunk is damaged, or the store has changed.
     """
     array = _opened(path, name)
+    found = StoreTensor(array.shape[1:], array.dtype.name)
+    if found != tensor or (len(rows) and rows.max() >= array.shape[0]):
+        raise CheckpointError(
+            f"{printable(path)}: array '{printable(name)}' was written again after the trajectory "
+            f"was opened: {tensor.dtype} values of shape {tensor.shape} at each step are expected, "
+            f"{found.dtype} of shape {found.shape} at {array.shape[0]} steps are there. Open the "
+            "trajectory again once the training has finished."
+        )
     if start >= stop:
         return widened(np.empty((len(rows), 0), array.dtype))
     wanted, order = np.unique(rows, return_inverse=True)
@@ -123,41 +122,22 @@ def read_block(path: Path, name: str, rows: NDArray[np.intp], start: int, stop: 
 READER = StoreReader("zarr store", recognises, read_header, read_block)
 
 
-def _along_steps(
-    path: Path, arrays: dict[str, ArrayMetadata]
-) -> tuple[str, dict[str, ArrayMetadata]]:
-    """Name of the step axis ("" if it has none), and the arrays that begin with it."""
-    named = {n: each for n, each in arrays.items() if each.dimensions and each.shape}
-    along = {n: each for n, each in named.items() if each.dimensions[0].lower() in _STEP_UNITS}
-    if not named:
-        along = {n: each for n, each in arrays.items() if each.shape}
-    axes = {each.dimensions[0] if each.dimensions else "" for each in along.values()}
-    lengths = sorted({each.shape[0] for each in along.values()})
-    if not along or len(axes) > 1 or len(lengths) > 1:
-        found = f"first dimensions of {len(lengths)} lengths" if along else "none"
-        raise CheckpointError(
-            f"{printable(path)} is a zarr store, in which arrays along one axis called 'step' are "
-            f"expected; found: {found}. Name the first dimension of the weights 'step'."
-        )
-    return axes.pop(), along
+def _written_steps(
+    path: Path, arrays: Mapping[str, ArrayMetadata], found: StepArrays, claimed: int
+) -> int:
+    """Steps up to the last at which some weights and, where there is one, its number are there."""
 
+    def written(name: str) -> int:
+        return written_length(_folder(path, name), claimed, arrays[name].chunks[0])
 
-def _coordinate(axis: str, along: dict[str, ArrayMetadata]) -> str:
-    """The array that numbers the checkpoints; "" if there is none."""
-    flat = [name for name, each in along.items() if len(each.shape) == 1]
-    candidates = [name for name in flat if _base(name) in _STEP_UNITS]
-    order = [axis.lower(), *_STEP_UNITS]
-    return min(candidates, key=lambda name: order.index(_base(name)), default="")
-
-
-def _base(name: str) -> str:
-    return name.rpartition("/")[2].lower()
+    of_weights = max(written(name) for name in found.weights)
+    return min(of_weights, written(found.coordinate)) if found.coordinate else of_weights
 
 
 def _steps(path: Path, name: str, n_steps: int) -> tuple[float, ...]:
     array = _opened(path, name)
     try:
-        values = np.asarray(array[:]).astype(np.float64)
+        values = np.asarray(array[:n_steps]).astype(np.float64)
     except Exception as error:
         raise CheckpointError(
             f"{printable(path)}: its steps, array '{printable(name)}', cannot be read: "
@@ -171,12 +151,16 @@ def _steps(path: Path, name: str, n_steps: int) -> tuple[float, ...]:
     return tuple(values.tolist())
 
 
+def _folder(path: Path, name: str) -> Path:
+    return path if array_metadata(path) is not None else path / name
+
+
 def _opened(path: Path, name: str) -> "zarr.Array[Any]":
     """The array as the zarr library sees it; opened again only when its metadata has changed."""
-    folder = path if is_array(path) else path / name
-    for metadata in (folder / "zarr.json", folder / ".zarray"):
+    folder = _folder(path, name)
+    for zarr_format, metadata in ((3, folder / "zarr.json"), (2, folder / ".zarray")):
         if metadata.is_file():
-            return _open(str(folder), metadata.stat().st_mtime_ns)
+            return _open(folder, zarr_format, metadata.stat().st_mtime_ns)
     raise CheckpointError(
         f"{printable(path)}: array '{printable(name)}' is gone. Is the folder there for every "
         "worker?"
@@ -184,12 +168,20 @@ def _opened(path: Path, name: str) -> "zarr.Array[Any]":
 
 
 @lru_cache(maxsize=256)
-def _open(folder: str, changed: int) -> "zarr.Array[Any]":
+def _open(folder: Path, zarr_format: Literal[2, 3], changed: int) -> "zarr.Array[Any]":
     del changed
     import zarr
 
+    # Judged once more, since it may have changed since the header was read.
+    metadata = array_metadata(folder)
+    problem = "it is no longer an array" if metadata is None else metadata.problem
+    if problem:
+        raise CheckpointError(
+            f"{printable(folder)} is not opened, since {problem}. Write the store again with the "
+            "usual settings, or leave it out with --exclude."
+        )
     try:
-        return zarr.open_array(folder, mode="r")
+        return zarr.open_array(folder, mode="r", zarr_format=zarr_format)
     except Exception as error:
         raise CheckpointError(
             f"{printable(folder)} cannot be opened as a zarr array: {printable(error)}. "

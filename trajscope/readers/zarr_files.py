@@ -1,0 +1,89 @@
+"""The files of a zarr store: whether each can be read without waiting, and how far they reach."""
+
+import hashlib
+import os
+import re
+import stat
+from pathlib import Path
+
+from trajscope.errors import CheckpointError, printable
+
+# The first index of a chunk: "c/3/0" and "3.0" by default, "c.3.0" and "3/0" by choice.
+_FIRST_INDEX = re.compile(r"(?:c\.)?(\d{1,12})(?:\.|$)", re.ASCII)
+
+
+def survey(path: Path) -> str:
+    """A digest of the names, sizes and times of the last change of all files of a store.
+
+    The zarr library opens whatever lies where a chunk should be: a pipe would make it wait for
+    ever, and a link to nowhere counts as a chunk that was never written, which is read as zeros.
+
+    Raises
+    ------
+    CheckpointError
+        One of the files is neither a regular file nor a link to one, or a folder cannot be listed.
+    """
+    digest = hashlib.sha256()
+    waiting = [(path, "")]
+    while waiting:
+        folder, prefix = waiting.pop()
+        for entry in listed(folder):
+            name = f"{prefix}{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append((Path(entry.path), f"{name}/"))
+            elif (status := _status(path, entry, name)) is not None:
+                described = (name, status.st_size, status.st_mtime_ns)
+                digest.update(repr(described).encode("utf-8", "backslashreplace"))
+    return digest.hexdigest()
+
+
+def listed(folder: Path) -> list["os.DirEntry[str]"]:
+    """The entries of a folder in the order of their names.
+
+    Raises
+    ------
+    CheckpointError
+        It cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise CheckpointError(
+            f"{printable(folder)} cannot be listed: {error.strerror}. Check the permissions."
+        ) from error
+
+
+def written_length(folder: Path, length: int, chunk: int) -> int:
+    """Entries of an array's first axis up to the last of which anything was written.
+
+    Whoever appends makes the array longer first and writes the new chunks then; what is not
+    written yet is read as zeros. A chunk of zeros is not written either, so gaps say nothing, and
+    neither does an array without any chunk, for which this is its whole `length`.
+    """
+    chunks = folder / "c"
+    names = [entry.name for entry in listed(chunks if chunks.is_dir() else folder)]
+    found = [int(match[1]) for name in names if (match := _FIRST_INDEX.match(name))]
+    return min(length, (max(found) + 1) * chunk) if found else length
+
+
+def _status(path: Path, entry: "os.DirEntry[str]", name: str) -> os.stat_result | None:
+    """What the file is; `None` if it is a link to a folder, or went away since it was listed."""
+    try:
+        status = entry.stat()
+    except OSError as error:
+        if not entry.is_symlink():
+            return None
+        raise CheckpointError(
+            f"{printable(path)}: '{printable(name)}' is a link that leads nowhere "
+            f"({error.strerror}), so what it stands for would be read as zeros. Fetch the files "
+            "that are missing, or leave the store out with --exclude."
+        ) from error
+    if stat.S_ISREG(status.st_mode):
+        return status
+    if stat.S_ISDIR(status.st_mode):
+        return None
+    raise CheckpointError(
+        f"{printable(path)}: '{printable(name)}' is not a regular file, so the store is not read. "
+        "Remove it, or leave the store out with --exclude."
+    )
