@@ -1,3 +1,6 @@
+import os
+
+import dask
 import dask.array
 import numpy as np
 import pytest
@@ -114,3 +117,24 @@ def test_a_port_that_nothing_listens_on_is_given_up_after_ten_seconds():
         executor(None, "tcp://127.0.0.1:9"),
     ):
         pass
+
+
+def test_a_cluster_without_workers_is_said_to_have_none(monkeypatch):
+    monkeypatch.setattr("trajscope.measure.executor._PATIENCE", 1)
+    options = {"n_workers": 0, "processes": False, "dashboard_address": None}
+    with (
+        LocalCluster(**options) as empty,
+        pytest.raises(OptionError, match=r"has no worker, .* Start one with 'dask worker'"),
+        executor(None, empty.scheduler_address),
+    ):
+        pass
+
+
+def test_workers_that_keep_dying_are_told_from_a_result():
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        executor(None, cluster.scheduler_address) as running,
+        pytest.raises(OptionError, match="Worker processes died again and again on the same task"),
+    ):
+        running.compute([dask.delayed(os._exit)(1)], 1, lambda: None)

@@ -19,6 +19,10 @@ _ALLOCATOR: Final = {
 }
 
 
+_PATIENCE: Final = 20
+"""Seconds that a cluster's first worker may take to appear."""
+
+
 @dataclass(frozen=True)
 class Executor:
     """A way to compute delayed values.
@@ -97,16 +101,31 @@ def _threads(n_workers: int) -> Executor:
 
 
 def _on_client(client: Any) -> Executor:  # distributed is untyped
+    from distributed import KilledWorker
+
     def compute(values: Sequence[Any], at_once: int, on_done: Callable[[], None]) -> Sequence[Any]:
         futures = client.compute(list(values), optimize_graph=False)
         try:
             results: Sequence[Any] = client.gather(futures)
+        except KilledWorker as error:
+            raise OptionError(
+                f"Worker processes died again and again on the same task ({printable(error)}). "
+                "Were they out of memory? Lower --memory, or use fewer workers."
+            ) from error
         except BaseException:
             client.cancel(futures)
             raise
         del at_once, on_done
         return results
 
+    try:
+        client.wait_for_workers(1, timeout=_PATIENCE)
+    except TimeoutError as error:
+        raise OptionError(
+            f"The dask cluster at {printable(client.scheduler.address)} has no worker, and none "
+            f"came within {_PATIENCE} seconds. Start one with 'dask worker', or leave --scheduler "
+            "out."
+        ) from error
     threads = client.nthreads().values()
     return Executor(
         compute, max(1, sum(threads)), per_process=max(threads, default=1), shares_memory=False
@@ -141,7 +160,7 @@ def _connect(address: str) -> Iterator[Any]:
     try:
         resolve_address(address)  # a client with a wrong one holds up the end of the process
         # Not the default: one that failed would stay so, and meet the next call.
-        client = Client(address, timeout="10s", set_as_default=False)
+        client = Client(address, timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
         raise OptionError(
             f"--scheduler {printable(address)}: no dask scheduler answered there "
