@@ -525,3 +525,28 @@ def test_warnings_are_only_raised_when_there_is_something_to_say(folder):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         open_trajectory(folder, strict=True)
+
+
+def test_a_single_pattern_may_be_given_as_text(folder):
+    assert list(open_trajectory(folder, include="fc1.b*")["tensor"].values) == ["fc1.bias"]
+    assert list(open_trajectory(folder, exclude="fc1*")["tensor"].values) == ["fc2.weight"]
+
+
+def test_printing_a_trajectory_from_a_hostile_folder_sends_no_escape_sequences(tmp_path):
+    folder = tmp_path / "run\x1b[31m\u202e"
+    folder.mkdir()
+    for step in (1, 2):
+        save_file({"w<b>\x1b[31m": np.ones(2, "f4")}, folder / f"{step}.safetensors")
+    opened = open_trajectory(folder)
+    for text in (repr(opened), opened._repr_html_(), repr(tensor(opened, "w<b>\x1b[31m"))):
+        assert not {"\x1b", "\u202e"} & set(text)
+    assert "<b>" not in opened._repr_html_()
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.filterwarnings("ignore:.*(consolidated|Consolidated|string|specification|data type)")
+def test_a_trajectory_copied_in_chunks_is_the_same(zarr_format, trajectory, tmp_path):
+    trajectory.chunk(weight=10).to_zarr(tmp_path / "copy.zarr", zarr_format=zarr_format)
+    copy = xr.open_zarr(tmp_path / "copy.zarr")
+    xr.testing.assert_identical(copy.load(), trajectory.load())
+    assert copy.attrs == trajectory.attrs

@@ -36,6 +36,13 @@ from trajscope.checkpoints.names import Number, counts_steps, filled, read_name
         ("2024-11-05/step_1.npz", "2024-11-05", "step_*.npz", [(1, "step")]),
         ("100steps.npz", "", "*steps.npz", [(100, "step")]),
         ("checkpoint-3.pth.tar", "", "checkpoint-*.pth.tar", [(3, "checkpoint")]),
+        ("step=-1.pt", "", "step=*.pt", [(-1, "step")]),
+        ("step=3-val_loss=-0.31.pt", "", "step=*-val_loss=*.pt", [(3, "step"), (-0.31, "metric")]),
+        ("step=3-lr=1e-05.pt", "", "step=*-lr=*.pt", [(3, "step"), (1e-05, "metric")]),
+        ("step=3-loss=inf.pt", "", "step=*-loss=*.pt", [(3, "step"), (float("inf"), "metric")]),
+        ("model_10k.pt", "", "model_*.pt", [(10_000, "")]),
+        ("model_1.5M_steps.pt", "", "model_*_steps.pt", [(1_500_000, "step")]),
+        ("vit4kids_nan_3e5f.pt", "", "vit*kids_nan_*e*f.pt", [(4, ""), (3, ""), (5, "")]),
     ],
 )
 def test_numbers_that_count_training_become_stars(relative, place, pattern, numbers):

@@ -5,6 +5,7 @@ import socket
 
 import numpy as np
 import pytest
+import zarr
 from safetensors.numpy import save_file
 
 from trajscope.checkpoints.scan import store_reader
@@ -251,7 +252,7 @@ def test_of_two_files_at_one_step_the_newer_is_taken_with_a_warning(save, tmp_pa
         "epoch=0-step=1.safetensors",
         "epoch=1-step=2-v1.safetensors",
     ]
-    assert "repeat a step with other weights, first step 2" in series.warnings[0]
+    assert "1 checkpoint repeats a step with other weights, first step 2" in series.warnings[0]
     with pytest.raises(TrajectoryError, match="one per step was expected"):
         find_series(tmp_path, strict=True)
 
@@ -438,3 +439,26 @@ def test_a_shard_that_is_something_else_is_refused(tmp_path):
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     why = reasons(find_series(tmp_path))["checkpoint-300/model.safetensors.index.json"]
     assert "should be a shard of a checkpoint, but its content is none" in why
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("step=1-val_loss=0.50", "step=2-val_loss=0.10", "step=3-val_loss=-0.30"),
+        ("step=1-lr=0.001", "step=2-lr=0.0001", "step=3-lr=1e-05"),
+        ("step=1-loss=0.5", "step=2-loss=0.4", "step=3-loss=nan"),
+    ],
+)
+def test_a_metric_of_any_value_keeps_a_checkpoint_in_its_run(names, save, tmp_path):
+    for name in names:
+        save(f"{name}.safetensors")
+    series = find_series(tmp_path)
+    assert [c.step for c in series.checkpoints] == [1, 2, 3]
+    assert not series.skipped
+
+
+def test_stores_of_one_step_each_are_not_taken_for_trajectories(save, tmp_path):
+    for step in (10, 20):
+        zarr.create_array(tmp_path / f"step_{step}.zarr", data=np.ones((3, 2), np.float32))
+    with pytest.raises(TrajectoryError, match=r"step_10\.zarr: by its name a store of one step"):
+        find_series(tmp_path)

@@ -1,9 +1,16 @@
 import json
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+from trajscope.checkpoints.base import Candidate, CheckpointPart, FoundFile
+from trajscope.checkpoints.counters import tensor_steps
+from trajscope.checkpoints.names import read_name
 from trajscope.checkpoints.series import find_series
 from trajscope.errors import TrajectoryError
+from trajscope.readers import READERS
+from trajscope.readers.base import Header, TensorSpec
 
 
 def found(tmp_path):
@@ -101,11 +108,66 @@ def test_one_source_serves_the_whole_series(save, tmp_path):
     assert "metadata key 'step' is missing in 1 of 2 checkpoints" in series.warnings[0]
 
 
-@pytest.mark.parametrize("value", ["nan", "inf", "-3", "1e400", "9" * 5000, "x", "", "1e30"])
+@pytest.mark.parametrize("value", ["nan", "inf", "1e400", "-1e30", "9" * 5000, "x", "", "1e30"])
 def test_metadata_that_is_no_step_is_not_taken_for_one(value, save, tmp_path):
     for step in (10, 20):
         save(f"step_{step}.safetensors", step=value)
     assert found(tmp_path)[0] == [10, 20]
+
+
+def test_a_step_before_the_first_may_be_negative(save, tmp_path):
+    for step in (-1, 0, 1):
+        save(f"{'abc'[step]}.safetensors", step=step)
+    assert found(tmp_path) == ([-1, 0, 1], "step", "metadata key 'step'")
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "float32"])
+def test_a_counter_among_the_tensors_is_read(dtype, tmp_path):
+    for index in range(3):
+        tensors = {"w": np.ones(3, "f4"), "step": np.array(index * 500, dtype)}
+        save_file(tensors, tmp_path / f"{'bca'[index]}.safetensors")
+    assert found(tmp_path) == ([0, 500, 1000], "step", "tensor 'step'")
+
+
+def test_tensors_that_are_no_single_number_are_no_counter(tmp_path):
+    for index in (10, 20):
+        tensors = {"step": np.full(2, index, "f4"), "epoch": np.zeros((), bool)}
+        save_file(tensors, tmp_path / f"m_{index}.safetensors")
+    assert found(tmp_path) == ([10, 20], "step", "number in the name")
+
+
+def test_a_counter_that_vanished_since_it_was_listed_is_none(save, tmp_path):
+    file = FoundFile(tmp_path / "a", "a", 8, 0, (0, 0))
+    header = Header({"step": TensorSpec((), "int64", 0)})
+    candidate = Candidate(
+        file.path, "a", read_name("a", ""), (CheckpointPart(file, READERS[0], header),)
+    )
+    assert tensor_steps([candidate], "step") == (None,)
+    file.path.write_bytes(b"1234")
+    assert tensor_steps([candidate], "step") == (None,)
+
+
+def test_steps_that_start_again_in_every_epoch_are_put_in_order(save, tmp_path):
+    for epoch in (0, 1):
+        for step in (100, 200):
+            save(f"epoch_{epoch}/step_{step}/weights.safetensors")
+    series = find_series(tmp_path)
+    assert [c.relative[:16] for c in series.checkpoints] == [
+        "epoch_0/step_100", "epoch_0/step_200", "epoch_1/step_100", "epoch_1/step_200",
+    ]  # fmt: skip
+    assert [c.step for c in series.checkpoints] == [0, 1, 2, 3]
+    assert (series.step_unit, series.step_source) == (
+        "index",
+        "order of epoch and step in the name",
+    )
+    assert "start again in every epoch" in series.warnings[0]
+
+
+def test_several_numbers_without_a_word_are_warned_of(save, tmp_path):
+    for day in (1, 2):
+        save(f"2024-11-0{day}_12-00-{day}0.safetensors")
+    (warning,) = find_series(tmp_path).warnings
+    assert warning.startswith("2 numbers in the names change from checkpoint to checkpoint, and")
 
 
 def test_without_any_number_the_user_is_told_what_to_do(save, tmp_path):

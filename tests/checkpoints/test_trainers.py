@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+import zarr
 from safetensors.torch import save_file
 
 from trajscope.checkpoints.series import find_series
@@ -302,6 +303,27 @@ def test_a_step_that_a_store_repeats_is_taken_once_with_a_warning(store, tmp_pat
     with pytest.warns(match=r"1 entries of the step axis repeat a step"):
         opened = open_trajectory(tmp_path / "twice.zarr")
     np.testing.assert_array_equal(tensor(opened, "fc.bias")[1], dataset["fc.bias"][2])
+
+
+def test_steps_of_a_store_that_are_not_written_yet_are_left_out_with_a_warning(tmp_path):
+    array = zarr.create_array(tmp_path / "w.zarr", shape=(0, 3), chunks=(1, 3), dtype="f4")
+    for step in (1, 2):
+        array.append(np.full((1, 3), step, "f4"))
+    array.resize((3, 3))
+    with pytest.warns(match=r"w\.zarr: nothing was written at the last 1 of 3 entries of the step"):
+        opened = open_trajectory(tmp_path / "w.zarr")
+    assert opened["weights"].values.tolist() == [[1, 1, 1], [2, 2, 2]]
+
+
+def test_what_a_store_holds_beside_weights_is_told(store, tmp_path):
+    _, dataset = store
+    more = dataset.assign(loss=("step", np.ones(5)), vocabulary=("word", np.ones(3)))
+    more.to_zarr(tmp_path / "more.zarr", zarr_format=2, consolidated=False)
+    left_out = {e["name"]: e["reason"] for e in open_trajectory(tmp_path / "more.zarr").left_out}
+    assert left_out == {
+        "loss": "one number for each checkpoint, not a weight",
+        "vocabulary": "its first dimension is called 'word', not 'step'",
+    }
 
 
 def test_a_store_without_a_step_axis_is_skipped_or_refused(store, tmp_path):

@@ -59,6 +59,19 @@ def test_sections_of_unknown_names_are_taken_together():
     assert kept(entries) == ["generator/fc.weight", "critic/fc.weight"]
 
 
+def test_a_slash_may_belong_to_the_names_of_layers():
+    entries = arrays("dense/kernel", "dense/bias", "gamma", "opt_state/mu")
+    assert kept(entries) == ["dense/kernel", "dense/bias", "gamma"]
+    assert left(entries) == {"opt_state/*": "optimizer state (1 array)"}
+
+
+def test_a_layer_that_begins_like_an_optimizer_is_kept():
+    assert kept(arrays("opt_proj.weight", "opt.decoder.weight", "optimizer.state.0.m")) == [
+        "opt_proj.weight",
+        "opt.decoder.weight",
+    ]
+
+
 @pytest.mark.parametrize(
     "prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."]
 )

@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 
 from trajscope.errors import CheckpointError
 from trajscope.readers import READERS, STORE_READERS, reader_for
+from trajscope.readers.base import TensorSpec
 
 
 def test_a_file_gets_the_reader_of_its_content(tmp_path: Path) -> None:
@@ -99,3 +100,14 @@ def test_importing_the_readers_is_light() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="there is no file that fails")
+def test_a_disk_that_fails_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    path.symlink_to("/proc/self/mem")  # a regular file; nothing is mapped at its first byte
+    message = r"x\.pt cannot be read: Input/output error\. Check the disk"
+    with pytest.raises(CheckpointError, match=message):
+        reader_for(path)
+    with pytest.raises(CheckpointError, match=message):
+        READERS[0].read_range(path, TensorSpec((2,), "float32", 0), 0, 2)

@@ -1,6 +1,7 @@
 """Zarr stores with a step axis, written by zarr and xarray, and stores that lie."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trajscope.errors import CheckpointError
+from trajscope.readers import zarr_metadata
+from trajscope.readers.base import StoreTensor
 from trajscope.readers.zarr_store import READER
 
 FORMATS = [2, 3]
@@ -35,7 +38,10 @@ def write(
 
 
 def block(path: Path, name: str, rows: list[int], start: int, stop: int) -> np.ndarray:
-    return READER.read_block(path, name, np.array(rows, np.intp), start, stop)
+    folder = path / name if (path / name).is_dir() else path
+    array = zarr.open_array(folder, mode="r")
+    tensor = StoreTensor(array.shape[1:], array.dtype.name)
+    return READER.read_block(path, name, tensor, np.array(rows, np.intp), start, stop)
 
 
 @pytest.mark.parametrize("zarr_format", FORMATS)
@@ -58,6 +64,10 @@ def test_a_group_with_a_named_step_axis_is_a_trajectory(tmp_path: Path, zarr_for
     assert (header.n_steps, header.step_unit) == (5, "step")
     assert header.step_source == "the store's array 'step'"
     found = {name: (each.shape, each.dtype) for name, each in header.tensors.items()}
+    assert header.left_out == {
+        "loss": "one number for each checkpoint, not a weight",
+        "other": "its first dimension is called 'x', not 'step'",
+    }
     assert found == {
         "bias": ((2,), "float64"),
         "count": ((2,), "int64"),
@@ -84,6 +94,7 @@ def test_without_names_the_shared_first_length_is_the_step_axis(
     )
     header = READER.read_header(path)
     assert (header.steps, header.step_unit, list(header.tensors)) == ((0, 1, 2, 3), "epoch", ["w"])
+    assert header.left_out == {"scalar": "it has no step axis"}
     uneven = write(
         tmp_path / "y.zarr", zarr_format, a=(trajectory(4, 6), None), b=(trajectory(5, 6), None)
     )
@@ -118,6 +129,7 @@ def test_a_dataset_written_by_xarray_is_a_trajectory(tmp_path: Path, zarr_format
     dataset.to_zarr(tmp_path / "x.zarr", zarr_format=zarr_format)  # type: ignore[call-overload]
     header = READER.read_header(tmp_path / "x.zarr")
     assert (header.steps, list(header.tensors)) == ((0, 5, 10, 15), ["weights"])
+    assert header.left_out["path"] == "values that are no plain numbers"
     np.testing.assert_array_equal(
         block(tmp_path / "x.zarr", "weights", [0, 2], 1, 4),
         dataset["weights"].to_numpy()[[0, 2], 1:4],
@@ -189,6 +201,65 @@ def test_a_store_without_a_step_axis_says_what_was_found(tmp_path: Path) -> None
         READER.read_header(only)
 
 
+def test_weights_whose_steps_are_not_first_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.zarr", 3, w=(trajectory(3, 4), ("weight", "step")),
+                 step=(np.arange(4), ("step",)))  # fmt: skip
+    with pytest.raises(
+        CheckpointError, match=r"'w' has the dimensions \('weight', 'step'\); the s"
+    ):
+        READER.read_header(path)
+
+
+def test_two_step_axes_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.zarr", 3, v=(trajectory(4, 3), ("step", "a")),
+                 w=(trajectory(4, 3), ("epoch", "a")))  # fmt: skip
+    with pytest.raises(CheckpointError, match="found: axes called 'epoch', 'step'"):
+        READER.read_header(path)
+
+
+@pytest.mark.parametrize("group", ["step_{}", "epoch-{}", "ckpt{}"])
+def test_a_group_for_each_step_is_refused(tmp_path: Path, group: str) -> None:
+    arrays = {f"{group.format(step)}__w": (trajectory(3, 4), None) for step in (10, 20)}
+    with pytest.raises(CheckpointError, match="is a zarr store with a group for each step"):
+        READER.read_header(write(tmp_path / "x.zarr", 3, **arrays))
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_steps_that_are_not_written_yet_do_not_count(tmp_path: Path, zarr_format: int) -> None:
+    path = tmp_path / "x.zarr"
+    group = zarr.open_group(path, mode="w", zarr_format=zarr_format)  # type: ignore[arg-type]
+    values = np.concatenate([np.zeros((1, 3), np.float32), trajectory(3, 3)])  # zeros: no chunk
+    weights = group.create_array("w", shape=(4, 3), chunks=(1, 2), dtype="f4")
+    weights[:] = values
+    group.create_array("frozen", shape=(6, 3), chunks=(1, 3), dtype="f4")
+    weights.resize((6, 3))
+    header = READER.read_header(path)
+    assert (header.n_steps, header.unwritten) == (4, 2)
+    np.testing.assert_array_equal(block(path, "w", [0, 1, 2, 3], 0, 3), values)
+    weights[4] = 1
+    assert READER.read_header(path).n_steps == 5
+    step = group.create_array("step", shape=(6,), chunks=(1,), dtype="i8")
+    step[:4] = [5, 10, 15, 20]
+    header = READER.read_header(path)
+    assert (header.steps, header.unwritten) == ((5, 10, 15, 20), 2)
+
+
+def test_steps_that_share_a_file_are_counted_by_the_file(tmp_path: Path) -> None:
+    array = zarr.create_array(
+        tmp_path / "w.zarr", shape=(5, 4), chunks=(1, 2), shards=(2, 4), dtype="f4"
+    )
+    array[:3] = 1
+    header = READER.read_header(tmp_path / "w.zarr")
+    assert (header.n_steps, header.unwritten) == (4, 1)
+
+
+def test_steps_that_cannot_be_decoded_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.zarr", 3, w=(trajectory(4, 3), None), step=(np.arange(4), None))
+    (path / "step" / "c" / "0").write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match="its steps, array 'step', cannot be read"):
+        READER.read_header(path)
+
+
 def test_steps_that_are_no_finite_numbers_are_refused(tmp_path: Path) -> None:
     steps = np.array([0, 1, np.nan, 3])
     path = write(tmp_path / "x.zarr", 3, w=(trajectory(4, 3), None), step=(steps, None))
@@ -226,6 +297,9 @@ CHANGES_3: dict[str, dict[str, object]] = {
     "that cannot be understood": {"shape": 2**70},
     "cannot be understood": {"codecs": 3},
     "it uses a storage transformer": {"storage_transformers": [{"name": "x"}]},
+    "values are packed by add_offset and scale_factor": {
+        "attributes": {"add_offset": 1, "scale_factor": 0.5}
+    },
     "another number of dimensions": {
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [0, 1]}}
     },
@@ -274,9 +348,70 @@ def test_metadata_cut_anywhere_is_refused(store: Path) -> None:
             READER.read_header(store)
 
 
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((4, 2), "f4"), ((4, 30), "f4"), ((2, 3), "f4"), ((4, 3), "i4")]
+)
+def test_an_array_that_was_written_again_is_refused(
+    store: Path, shape: tuple[int, ...], dtype: str
+) -> None:
+    tensor = READER.read_header(store).tensors["w"]
+    zarr.create_array(store / "w", data=np.ones(shape, dtype), overwrite=True)
+    with pytest.raises(CheckpointError, match="'w' was written again after the trajectory was op"):
+        READER.read_block(store, "w", tensor, np.arange(4), 0, 3)
+
+
+def test_a_codec_that_was_exchanged_is_never_run(store: Path) -> None:
+    tensor = READER.read_header(store).tensors["w"]
+    changed(store / "w" / "zarr.json", codecs=[{"name": "numcodecs.pickle"}])
+    with pytest.raises(
+        CheckpointError, match=r"is not opened, since it uses the codec 'numcodecs\."
+    ):
+        READER.read_block(store, "w", tensor, np.arange(4), 0, 3)
+    (store / "w" / "zarr.json").write_text('{"node_type": "group"}')
+    with pytest.raises(CheckpointError, match="is not opened, since it is no longer an array"):
+        READER.read_block(store, "w", tensor, np.arange(4), 0, 3)
+
+
+def test_a_pipe_in_place_of_a_chunk_is_refused(store: Path) -> None:
+    chunk = next((store / "w" / "c").rglob("0"))
+    while chunk.is_dir():
+        chunk /= "0"
+    chunk.unlink()
+    os.mkfifo(chunk)
+    with pytest.raises(CheckpointError, match=r"'w/c/0/0' is not a regular file, so the store"):
+        READER.read_header(store)
+
+
+def test_chunks_may_be_links_but_not_to_nowhere(store: Path, tmp_path: Path) -> None:
+    before = block(store, "w", [0, 1, 2, 3], 0, 3)
+    chunk = store / "w" / "c" / "0" / "0"
+    chunk.rename(tmp_path / "annex")
+    chunk.symlink_to(tmp_path / "annex")
+    READER.read_header(store)
+    np.testing.assert_array_equal(block(store, "w", [0, 1, 2, 3], 0, 3), before)
+    (tmp_path / "annex").unlink()
+    with pytest.raises(CheckpointError, match=r"'w/c/0/0' is a link that leads nowhere \(No such"):
+        READER.read_header(store)
+
+
+def test_a_store_that_cannot_be_listed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"gone\.zarr cannot be listed: No such file"):
+        READER.read_header(tmp_path / "gone.zarr")
+
+
+def test_a_store_of_too_many_folders_is_refused(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zarr_metadata, "_MAX_FOLDERS", 2)
+    for name in "ab":
+        (store / name).mkdir()
+    with pytest.raises(CheckpointError, match="has more than 2 folders; a zarr store of weights"):
+        READER.read_header(store)
+
+
 def test_an_array_that_is_gone_is_reported(store: Path) -> None:
     with pytest.raises(CheckpointError, match=r"array 'v' is gone\. Is the folder there for every"):
-        block(store, "v", [0], 0, 1)
+        READER.read_block(store, "v", StoreTensor((3,), "float32"), np.array([0]), 0, 1)
 
 
 def test_links_to_folders_are_not_followed(tmp_path: Path, store: Path) -> None:

@@ -171,7 +171,7 @@ def _places(shape: tuple[int, ...], place: Place, low: int, high: int) -> NDArra
 
 def _runs(places: NDArray[np.int64], longest: int) -> Iterator[tuple[int, int]]:
     """Stretches of memory, none longer than `longest`, that together hold all places."""
-    remaining = np.unique(places)
+    remaining = np.sort(places)
     while remaining.size:
         first = int(remaining[0])
         count = int(np.searchsorted(remaining, first + longest))

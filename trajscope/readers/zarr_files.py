@@ -58,13 +58,13 @@ def written_length(folder: Path, length: int, chunk: int) -> int:
     """Entries of an array's first axis up to the last of which anything was written.
 
     Whoever appends makes the array longer first and writes the new chunks then; what is not
-    written yet is read as zeros. A chunk of zeros is not written either, so gaps say nothing, and
-    neither does an array without any chunk, for which this is its whole `length`.
+    written yet is read as zeros. A chunk of zeros is not written either, so gaps say nothing; an
+    array of nothing but zeros has none, and 0 here.
     """
     chunks = folder / "c"
     names = [entry.name for entry in listed(chunks if chunks.is_dir() else folder)]
     found = [int(match[1]) for name in names if (match := _FIRST_INDEX.match(name))]
-    return min(length, (max(found) + 1) * chunk) if found else length
+    return min(length, (max(found) + 1) * chunk) if found else 0
 
 
 def _status(path: Path, entry: "os.DirEntry[str]", name: str) -> os.stat_result | None:

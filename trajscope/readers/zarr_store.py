@@ -130,8 +130,9 @@ def _written_steps(
     def written(name: str) -> int:
         return written_length(_folder(path, name), claimed, arrays[name].chunks[0])
 
-    of_weights = max(written(name) for name in found.weights)
-    return min(of_weights, written(found.coordinate)) if found.coordinate else of_weights
+    of_weights = max(written(name) for name in found.weights) or claimed
+    numbered = written(found.coordinate) if found.coordinate else 0
+    return min(of_weights, numbered or claimed)
 
 
 def _steps(path: Path, name: str, n_steps: int) -> tuple[float, ...]:
