@@ -86,8 +86,10 @@ def _amplitudes(
 ) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.bool_]]:
     """``|FFT|`` and ``|FFT|^2`` (frequency, weight), and which weights' increments vary in time."""
     n = len(increments)
-    mean = increments.mean(axis=0)
-    transformed = scipy.fft.rfft(increments - mean, axis=0, overwrite_x=True)
+    centred = increments.copy()  # into the cache: the block is too wide for it
+    mean = centred.mean(axis=0)
+    centred -= mean
+    transformed = scipy.fft.rfft(centred, axis=0, overwrite_x=True)
     amplitude = np.abs(transformed[1 : n // 2 + 1])
     power = np.square(amplitude)
     # A constant increment leaves only the rounding of its mean, about eps in every term.
