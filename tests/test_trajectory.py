@@ -538,7 +538,7 @@ def test_printing_a_trajectory_from_a_hostile_folder_sends_no_escape_sequences(t
     for step in (1, 2):
         save_file({"w<b>\x1b[31m": np.ones(2, "f4")}, folder / f"{step}.safetensors")
     opened = open_trajectory(folder)
-    for text in (repr(opened), opened._repr_html_(), repr(tensor(opened, "w<b>\x1b[31m"))):
+    for text in (repr(opened), repr(tensor(opened, "w<b>\x1b[31m"))):
         assert not {"\x1b", "\u202e"} & set(text)
     assert "<b>" not in opened._repr_html_()
 

@@ -193,10 +193,12 @@ def report(results: Path, output: Path | None, quiet: bool) -> None:
 
     Example: trajscope report trajscope-report/results.zarr
     """
-    from trajscope.report import open_results, screen, write_report
+    from trajscope.report import check_output, open_results, screen, write_report
 
     opened = open_results(results)
-    page = write_report(opened, output or results.resolve().parent)
+    folder = output or results.resolve().parent
+    check_output(folder)
+    page = write_report(opened, folder)
     if not quiet:
         click.echo(screen(opened, page=page))
 
@@ -253,6 +255,9 @@ def _warnings_kept_for_the_page() -> Iterator[None]:
 @contextmanager
 def _progress(title: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """A bar on standard error with the time left, gone when done; nothing where nobody looks."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda *_: None
+        return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -270,7 +275,6 @@ def _progress(title: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
         TextColumn("left"),
         console=Console(stderr=True),
         transient=True,
-        disable=quiet or not sys.stderr.isatty(),
     )
     with bar:
         task = bar.add_task(title, total=None)

@@ -1,5 +1,7 @@
 import json
 import shutil
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +90,31 @@ def test_a_first_write_that_is_interrupted_leaves_nothing(small, tmp_path, monke
     with pytest.raises(ResultsError, match=r"cannot be written: No space left .* or make room\."):
         save_results(small, tmp_path / "results.zarr")
     assert names_in(tmp_path) == []
+
+
+def test_an_interrupt_waits_until_the_writing_threads_are_done(small, store, monkeypatch):
+    to_zarr = xr.DataTree.to_zarr
+    written = []
+
+    def interrupted(self, target, **kwargs):
+        signal.raise_signal(signal.SIGINT)
+        to_zarr(self, target, **kwargs)
+        written.append(target)
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(xr.DataTree, "to_zarr", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_results(make_results(brownian(20, 100, seed=5)), store)
+    assert len(written) == 1
+    assert open_results(store).identical(small)
+    assert names_in(store.parent) == ["results.zarr"]
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_result_can_be_saved_from_any_thread(small, tmp_path):
+    with ThreadPoolExecutor() as pool:
+        path = pool.submit(save_results, small, tmp_path / "results.zarr").result()
+    assert open_results(path).identical(small)
 
 
 def test_a_failed_rename_puts_the_old_result_back(small, store, monkeypatch):

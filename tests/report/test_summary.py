@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from simulated_results import TENSORS, brownian, make_results
 
+from trajscope.errors import ResultsError
 from trajscope.report import summary, trajectory_summary, write_summary
 
 
@@ -81,7 +82,7 @@ def test_a_failed_write_keeps_the_old_summary(results, tmp_path, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(type(path), "write_text", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(ResultsError, match="cannot be written: No space left"):
         write_summary(results, path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["summary.json"]

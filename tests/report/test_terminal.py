@@ -93,7 +93,8 @@ def test_the_screen_says_what_was_read_found_and_not_seen(results):
     shown = screen(results, width=100, unicode=True, page="out/report.html")
     for line in (
         "trajscope 0.1.0  runs/tiny-fc/checkpoints",
-        "300 checkpoints, steps 1,000 to 30,900, every 100 steps; 100 weights in 5 tensors, float32",
+        "300 checkpoints, steps 1,000 to 30,900, every 100 steps; "
+        "100 weights in 5 tensors, float32",
         "Could not have been seen",
         " · a well slower than about 30 checkpoints (3,000 steps)",
         " · a loop",
@@ -193,6 +194,12 @@ def test_reading_lines_stay_few_however_many_reasons_there_are(results):
         "Skipped   1 file, reason 4: 4.pt",
         "Skipped   55 more files, 55 other reasons: 5.pt, 6.pt, 7.pt and 52 more",
     ]
+
+
+def test_the_path_of_the_report_is_never_cut(results):
+    page = "folder/" * 40 + "report.html"
+    (line,) = [line for line in screen(results, width=80, page=page).splitlines() if page in line]
+    assert line == f"Report    {page}   read 0.41 s"
 
 
 def test_a_screen_below_the_reading_lines_does_not_repeat_them(results):

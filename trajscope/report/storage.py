@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -43,7 +45,8 @@ def save_results(results: xr.DataTree, path: str | os.PathLike[str]) -> Path:
         {node.path: _storable(node.to_dataset(inherit=False)) for node in results.subtree}
     )
     with _beside(target) as workplace:
-        storable.to_zarr(str(workplace / "new"), zarr_format=ZARR_FORMAT, consolidated=True)
+        with _interrupt_put_off():
+            storable.to_zarr(str(workplace / "new"), zarr_format=ZARR_FORMAT, consolidated=True)
         _swap(workplace / "new", target)
     return target
 
@@ -162,6 +165,22 @@ def _beside(target: Path) -> Iterator[Path]:
             f"{printable(target)} cannot be written: {error.strerror or printable(error)}. "
             "Choose another folder with --output, or make room."
         ) from error
+
+
+@contextmanager
+def _interrupt_put_off() -> Iterator[None]:
+    """Let an interrupt wait for the end: zarr's own threads would write on while all is removed."""
+    if threading.current_thread() is not threading.main_thread():  # which alone is interrupted
+        yield
+        return
+    interrupts: list[int] = []
+    former = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former or signal.default_int_handler)
+    if interrupts:
+        raise KeyboardInterrupt
 
 
 def _swap(new: Path, target: Path) -> None:

@@ -194,10 +194,9 @@ def _margin_notes(results: xr.DataTree, seen: Reading, page: str, columns: int) 
         ("Skipped", f"{counted(skipped, 'file')}: {_reasons(seen.skipped)}" if skipped else ""),
         *(("Warning", text) for text in seen.warnings[:_MOST_WARNINGS]),
         ("", f"and {counted(hidden, 'more warning')}, in the report" if hidden > 0 else ""),
-        ("Report", f"{printable(page)}   {_timings(results)}".rstrip() if page else ""),
     ]
     # One line each, two for a warning, keep the screen in its height; the page has all of it.
-    return [
+    lines = [
         line
         for label, text in notes
         if text
@@ -206,6 +205,9 @@ def _margin_notes(results: xr.DataTree, seen: Reading, page: str, columns: int) 
             "yellow" if label == "Warning" else "",
         )
     ]
+    # Whole, however long: a path that is cut cannot be opened.
+    report = f"Report    {printable(page, limit=4096)}   {_timings(results)}".rstrip()
+    return [*lines, *_styled([report] if page else [])]
 
 
 def _layers(results: xr.DataTree) -> str:

@@ -1,0 +1,35 @@
+import json
+import os
+import re
+
+import pytest
+
+from tests.cli.running import in_process
+
+
+@pytest.mark.slow
+def test_the_demo_trains_analyzes_and_can_be_run_again(tmp_path):
+    # A name that the encoding lacks: it is shown with a question mark.
+    arguments = ("demo", "Δ mo", "--seed", "1")
+    surroundings = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    first = in_process(*arguments, cwd=tmp_path, env=surroundings)
+    assert (first.code, first.err) == (0, "")
+    shown = first.out.splitlines()
+    assert shown[0] == "$ trajscope analyze '? mo/checkpoints' -o '? mo/report'"
+    assert "Found     501 checkpoints, safetensors" in shown
+    assert "Taken     1,242 weights in 6 tensors, float32" in shown
+    report = tmp_path / "Δ mo" / "report"
+    numbers = json.loads((report / "summary.json").read_text())
+    assert numbers["trajectory"]["checkpoints"] >= 300
+
+    again = in_process(*arguments, "--quiet", cwd=tmp_path)
+    assert again == (0, "", "")
+    assert json.loads((report / "summary.json").read_text()) == numbers
+
+
+def test_a_folder_with_other_things_in_it_is_refused_and_kept(trajscope, tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    done = trajscope("demo", tmp_path)
+    assert (done.code, done.out) == (2, "")
+    assert re.search(r"should be new, empty, or hold an earlier demo.* Name another", done.err)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]

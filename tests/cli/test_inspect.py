@@ -1,0 +1,103 @@
+import json
+
+import pytest
+
+from tests.cli.running import SHAPES, in_process, on_terminal, shown, write_run
+
+BUFFERS = {"bn.running_mean": (5,), "bn.num_batches_tracked": ()}
+
+
+def test_it_says_what_would_be_read_and_what_not(trajscope, tmp_path):
+    write_run(tmp_path, shapes=SHAPES | BUFFERS)
+    (tmp_path / "step-120.safetensors.tmp").touch()
+    done = trajscope("inspect", tmp_path)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        str(tmp_path),
+        "Found     12 checkpoints, safetensors",
+        f"Run       {tmp_path.name}",
+        "Steps     0 to 110, every 10 steps",
+        "From      metadata key 'step'",
+        "Taken     40 weights in 3 tensors, float32",
+        "Left out  2 tensors, a running statistic of the data, not a weight:",
+        "          bn.num_batches_tracked, bn.running_mean",
+        "Skipped   1 file, a temporary name: it is still being written, or was given up:",
+        "          step-120.safetensors.tmp",
+    ]
+
+
+def test_json_is_the_trajectory_of_the_summary(trajscope, run, out):
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    (run / "step-120.safetensors").write_bytes(b"\xff" * 40)
+    printed = trajscope("inspect", run, "--json")
+    assert printed.code == 0
+    assert trajscope("analyze", run, "-o", out, "--quiet").code == 0
+    summary = json.loads((out / "summary.json").read_text(), parse_constant=refuse)
+    inspected = json.loads(printed.out, parse_constant=refuse)
+    assert inspected == summary["trajectory"]
+    assert [skipped["path"] for skipped in inspected["skipped"]] == ["step-120.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        ([], range(0, 120, 10)),
+        (["--burn-in", "9"], range(90, 120, 10)),
+        (["--burn-in", "25%"], range(30, 120, 10)),
+        (["--steps", "20:70"], range(20, 70, 10)),
+        (["--steps", "::4"], range(0, 120, 40)),
+        (["--steps", "20::2", "--burn-in", "1"], range(40, 120, 20)),
+        (["--exclude", "step-?0.*"], (0, 100, 110)),
+    ],
+)
+def test_options_choose_the_steps(trajscope, run, options, steps):
+    assert json.loads(trajscope("inspect", run, *options, "--json").out)["steps"] == list(steps)
+
+
+@pytest.mark.parametrize(
+    ("options", "tensors"),
+    [
+        ([], ["fc1.bias", "fc1.weight", "fc2.weight"]),
+        (["--include", "*.bias"], ["fc1.bias"]),
+        (["--include", "fc2*", "--include", "*.bias"], ["fc1.bias", "fc2.weight"]),
+        (["--include", "bn.*"], ["bn.running_mean"]),
+        (["--exclude", "fc1*"], ["fc2.weight"]),
+        (["--include", "fc1*", "--exclude", "*.bias"], ["fc1.weight"]),
+    ],
+)
+def test_options_choose_the_tensors(trajscope, tmp_path, options, tensors):
+    write_run(tmp_path, shapes=SHAPES | {"bn.running_mean": (5,)})
+    described = json.loads(trajscope("inspect", tmp_path, *options, "--json").out)
+    assert described["tensors"] == tensors
+
+
+def test_a_run_is_chosen_by_its_name(trajscope, tmp_path):
+    write_run(tmp_path / "a", 3)
+    write_run(tmp_path / "b", 4)
+    described = json.loads(trajscope("inspect", tmp_path, "--run", "b", "--json").out)
+    assert (described["run"], described["checkpoints"]) == ("b", 4)
+
+
+def test_an_unknown_choice_is_refused_with_the_known_ones(trajscope, run):
+    done = trajscope("inspect", run, "--by", "neuron")
+    assert done.code == 2
+    assert "'neuron' is not one of 'none', 'layer', 'tensor'" in done.err
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_wide_terminal_is_filled_up_to_a_hundred_columns(run, columns):
+    for number in range(3):
+        (run / f"another_format_{number}.h5").touch()
+    lines = shown(on_terminal("inspect", run, columns=columns))
+    assert min(columns, 100) - 25 < max(map(len, lines[1:])) <= min(columns, 100)
+
+
+def test_a_terminal_without_unicode_gets_ascii(tmp_path, run):
+    folder = tmp_path / "modèle"
+    run.rename(folder)
+    done = in_process("inspect", folder, env={"PYTHONIOENCODING": "ascii"})
+    assert (done.code, done.err) == (0, "")
+    assert "mod?le" in done.out
+    assert done.out.isascii()

@@ -1,0 +1,88 @@
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.cli.running import COMMAND, in_process, write_large_run, write_run
+from trajscope import open_results
+
+
+def start(*arguments):
+    """The command as a terminal starts it: a group of its own, which an interrupt goes to."""
+    return subprocess.Popen(
+        [COMMAND, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def until_it_reads(process, seconds):
+    for line in process.stdout:
+        if line == "\n":  # what was found has been told
+            break
+    time.sleep(seconds)  # workers take some to start
+
+
+@pytest.mark.parametrize(
+    ("options", "start_up", "seconds"),
+    [([], 1, 3), (["--workers", "1"], 5, 12)],  # a worker is given four seconds to end by itself
+    ids=["threads", "worker processes"],
+)
+def test_an_interrupt_during_the_pass_ends_at_once_and_leaves_nothing(
+    tmp_path, options, start_up, seconds
+):
+    write_large_run(tmp_path / "run", 300, 20_000_000)
+    with start("analyze", tmp_path / "run", "-o", tmp_path / "out", *options) as process:
+        until_it_reads(process, start_up)
+        started = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert time.monotonic() - started < seconds
+    assert process.returncode == 130
+    assert errors == "Aborted!\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def stop_while_writing(how, arguments, out):
+    """Send a signal as soon as the store is being written, and say whether it came in time."""
+    with start(*arguments) as process:
+        while process.poll() is None:
+            if any(out.glob(".results.zarr.*/new")):
+                os.killpg(process.pid, how)
+                break
+        process.communicate(timeout=60)
+    return process.returncode != 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_no_half_result_is_left_when_writing_is_stopped(tmp_path, how):
+    write_run(tmp_path / "run")
+    out = tmp_path / "out"
+    out.mkdir()
+    arguments = ("analyze", tmp_path / "run", "-o", out)
+    stopped = stop_while_writing(how, arguments, out)
+    whole = set() if stopped else {"report.html", "summary.json", "results.zarr"}
+    assert {path.name for path in out.iterdir() if path.name[0] != "."} == whole
+    if how == signal.SIGINT:
+        assert [path for path in out.iterdir() if path.name[0] == "."] == []
+    assert in_process(*arguments, "--quiet") == (0, "", "")
+    assert in_process("report", out / "results.zarr", "--quiet") == (0, "", "")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_earlier_result_outlives_one_that_is_stopped(tmp_path, how):
+    write_run(tmp_path / "run")
+    out = tmp_path / "out"
+    arguments = ("analyze", tmp_path / "run", "-o", out)
+    assert in_process(*arguments, "--quiet").code == 0
+    before = open_results(out / "results.zarr").load()
+    stopped = stop_while_writing(how, (*arguments, "--burn-in", "4"), out)
+    after = open_results(out / "results.zarr").load()
+    assert after.identical(before) is stopped
+    assert after["trajectory"].sizes["step"] == (12 if stopped else 8)
+    names = {path.name for path in out.iterdir() if path.name[0] != "." or how == signal.SIGINT}
+    assert names == {"report.html", "summary.json", "results.zarr"}
