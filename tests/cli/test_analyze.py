@@ -1,5 +1,7 @@
 import json
 import re
+import socket
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -160,6 +162,17 @@ def test_the_same_seed_gives_the_same_numbers(trajscope, run, tmp_path):
     assert summary(tmp_path / "a") == summary(tmp_path / "b")
 
 
+@pytest.fixture
+def port_of_another_cluster():
+    """The port of dask's dashboards, taken here, if it is not taken already."""
+    with socket.socket() as other:
+        with suppress(OSError):
+            other.bind(("127.0.0.1", 8787))
+            other.listen()
+        yield
+
+
+@pytest.mark.usefixtures("port_of_another_cluster")
 @pytest.mark.parametrize("bad", [False, True], ids=["good weights", "a weight that is NaN"])
 def test_worker_processes_give_the_same_numbers_and_no_log_lines(run, tmp_path, bad):
     if bad:

@@ -146,6 +146,8 @@ def _local_cluster(workers: int) -> Iterator[Any]:
             processes=True,
             memory_limit=0,
             dashboard_address=None,
+            # Its web server runs even so; at the usual port it would meet that of other clusters.
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
