@@ -19,8 +19,8 @@ _ALLOCATOR: Final = {
 }
 
 
-_PATIENCE: Final = 20
-"""Seconds that a cluster's first worker may take to appear."""
+_PATIENCE: Final = 10
+"""Seconds that a scheduler may take to answer, and a first worker to appear."""
 
 
 @dataclass(frozen=True)
