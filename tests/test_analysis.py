@@ -332,7 +332,7 @@ def test_increments_spoilt_by_bfloat16_are_warned_of(tmp_path, source):
     else:
         given = dataset_of(rounded, [43], ["all"], ["bfloat16"])
     with pytest.warns(TrajscopeWarning) as caught:
-        found = analyze(given, by="none")["observables"]
+        found = analyze(given)["observables"]
     warned = [str(each.message) for each in caught]
     assert any("Rounding to bfloat16 spoils the increments" in message for message in warned)
     expected = naive.zero_increment_fraction(rounded)
@@ -361,10 +361,17 @@ def test_weights_that_never_move_are_counted_and_left_out_of_normalised_curves()
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("run", "a"), ("burn_in", 3), ("steps", "1:5"), ("include", ["fc*"]), ("exclude", ["fc*"])],
+    [
+        ("run", "a"),
+        ("burn_in", 3),
+        ("steps", "1:5"),
+        ("include", ["fc*"]),
+        ("exclude", ["fc*"]),
+        ("by", "tensor"),
+    ],
 )
 def test_options_that_choose_files_are_refused_for_arrays(name, value):
-    message = f"{name}: these choose among the files of a directory"
+    message = f"{name}: these say how to open a directory"
     for source in (array_of(brownian(5, 2)), dataset_of(brownian(5, 2), [2])):
         with pytest.raises(OptionError, match=message):
             analyze(source, **{name: value})

@@ -44,7 +44,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     steps: str | slice | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
-    by: str = "layer",
+    by: str | None = None,
     memory: int | str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -58,8 +58,8 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     ----------
     source :
         A directory of checkpoints; a Dataset from `open_trajectory`; or an array with dimensions
-        ("step", "weight"), lazy or not. The options up to `by` choose among the files of a
-        directory, and are refused with the other sources, where xarray's own selection serves.
+        ("step", "weight"), lazy or not. The options up to `by` say how to open a directory, and
+        are refused with the other sources: a Dataset has its groups, and xarray selects.
     run, burn_in, steps, include, exclude, by, strict :
         As in `open_trajectory`. With `strict`, a checkpoint with a NaN or infinite weight is an
         error too; else it is left out with a warning.
@@ -71,7 +71,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     scheduler :
         Address of a running dask scheduler.
     seed :
-        Same seed, same numbers, whatever the memory limit's blocks or the workers.
+        Same seed, same numbers, whatever the workers; a tight memory limit changes last digits.
     progress :
         Called with (tasks done, tasks in all).
 
@@ -87,7 +87,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     TrajscopeError
         Nothing there can be analysed; the message says why and what to try.
     """
-    selection: dict[str, object] = {"run": run, "burn_in": burn_in, "steps": steps}
+    selection: dict[str, object] = {"run": run, "burn_in": burn_in, "steps": steps, "by": by}
     selection |= {"include": tuple(include) or None, "exclude": tuple(exclude) or None}
     if isinstance(source, xr.Dataset | xr.DataArray):
         _refuse_selection(selection)
@@ -100,7 +100,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
             steps=steps,
             include=include,
             exclude=exclude,
-            by=by,
+            by=by or "layer",
             strict=strict,
         )
     check_trajectory(trajectory)
@@ -112,9 +112,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         )
     timings = {"pass_s": time.perf_counter() - started}
     config = {name: value for name, value in selection.items() if value is not None}
-    return _result(
-        trajectory, measurement, {**config, "by": by, "memory": limit, "seed": seed}, timings
-    )
+    return _result(trajectory, measurement, {**config, "memory": limit, "seed": seed}, timings)
 
 
 def _measured(
@@ -214,7 +212,7 @@ def _refuse_selection(selection: Mapping[str, object]) -> None:
     given = [name for name, value in selection.items() if value is not None]
     if given:
         raise OptionError(
-            f"{', '.join(given)}: these choose among the files of a directory, and the source is "
+            f"{', '.join(given)}: these say how to open a directory, and the source is "
             "an array or Dataset. Select with xarray instead: source.isel(step=slice(10, None))."
         )
 
