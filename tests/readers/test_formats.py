@@ -29,7 +29,10 @@ def test_a_file_gets_the_reader_of_its_content(tmp_path: Path) -> None:
         "a.npz": "NumPy archive",
         "a.pth.tar": "torch archive",
     }
-    assert [reader.name for reader in STORE_READERS] == ["zarr store"]
+    assert [reader.name for reader in STORE_READERS] == [
+        "zarr store",
+        "HDF5 file of several steps",
+    ]
     assert len({reader.name for reader in READERS}) == len(READERS)
 
 
@@ -45,10 +48,10 @@ def test_a_file_that_promises_nothing_gets_none(tmp_path: Path, name: str) -> No
     ("content", "found"),
     [
         (b"", "a file of 0 bytes (it may still be being written)"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(20), "an HDF5 file"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(20), "a file in the HDF5 format"),
         (b"\x1f\x8b" + bytes(20), "a gzip file"),
         (b"PK\x07\x08" + bytes(20), "a zip archive"),
-        (b"\x93NUMPY" + bytes(20), "a single NumPy array"),
+        (b"\x93NUMPY" + bytes(20), "a file in the NumPy array format"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a git-lfs pointer whose file was not"),
         (b"<!DOCTYPE html> not found", "something unknown"),
         ((2).to_bytes(8, "little") + b"{}      ", "a file in the safetensors format"),

@@ -5,11 +5,33 @@ import stat
 from pathlib import Path
 
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers import npz, safetensors, torch_archive, zarr_store
-from trajscope.readers.base import Reader, StoreReader, open_regular
+from trajscope.readers import (
+    hdf5,
+    hdf5_store,
+    npy,
+    npz,
+    safetensors,
+    torch_archive,
+    torch_distributed,
+    zarr_group,
+    zarr_store,
+)
+from trajscope.readers.base import FolderReader, Reader, StoreReader, open_regular
 
-READERS: tuple[Reader, ...] = (safetensors.READER, torch_archive.READER, npz.READER)
-STORE_READERS: tuple[StoreReader, ...] = (zarr_store.READER,)
+READERS: tuple[Reader, ...] = (
+    safetensors.READER,
+    torch_archive.READER,
+    npz.READER,
+    npy.READER,
+    hdf5.READER,
+)
+FOLDER_READERS: tuple[FolderReader, ...] = (torch_distributed.READER, zarr_group.ORBAX)
+STORE_READERS: tuple[StoreReader, ...] = (zarr_store.READER, hdf5_store.READER)
+
+_ENDINGS = tuple(
+    (reader, tuple(map(str.lower, reader.suffixes)))
+    for reader in (*READERS, *(each.reader for each in FOLDER_READERS), zarr_group.READER)
+)
 
 # Endings that other programs use for other things: a stranger's file is then no broken checkpoint.
 _SHARED_SUFFIXES = (".bin", ".ckpt", ".tar")
@@ -17,10 +39,8 @@ _SHARED_SUFFIXES = (".bin", ".ckpt", ".tar")
 _LONGEST_START = 16
 
 _FOREIGN = (
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
     (b"\x1f\x8b", "a gzip file"),
     (b"PK", "a zip archive"),
-    (b"\x93NUMPY", "a single NumPy array"),
     (b"version https://", "a git-lfs pointer whose file was not fetched"),
 )
 
@@ -36,7 +56,7 @@ def reader_for(path: Path) -> Reader | None:
         (``.bin``, ``.ckpt``, ``.tar``) promise nothing: `None` if the content is another.
     """
     name = path.name.lower()
-    readers = [reader for reader in READERS if name.endswith(reader.suffixes)]
+    readers = [reader for reader, endings in _ENDINGS if name.endswith(endings)]
     if not readers:
         return None
     first = _first_bytes(path)

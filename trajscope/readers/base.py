@@ -61,14 +61,23 @@ class Header:
     ----------
     tensors :
         By name, in the model's order where the format keeps one. Levels of nested containers are
-        joined by ``/`` ("state_dict/fc1.weight", "optimizer/state/0/exp_avg").
+        joined by ``/`` ("state_dict/fc1.weight", "optimizer/state/0/exp_avg"). The name is ``""``
+        where the whole file is one array.
     metadata :
         Scalars (str, int, float, bool) found inside, by name joined likewise
         ("global_step", "epoch", "trainer/global_step").
+    digest :
+        Changes whenever a file changes that the header stands for; ``""`` where it is the header's
+        own file alone.
+    partial :
+        For each array of which not all chunks are there, those that are: the others are zeros, or
+        are not written yet. `None` in formats that do not store chunks as files.
     """
 
     tensors: Mapping[str, TensorSpec]
     metadata: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    digest: str = ""
+    partial: Mapping[str, frozenset[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,11 +108,32 @@ class Reader:
 
 
 @dataclass(frozen=True)
+class FolderReader:
+    """One format in which a folder is a checkpoint, and one file in it stands for it.
+
+    Attributes
+    ----------
+    reader :
+        Reads the folder, given the path of that file.
+    anchor :
+        ``names in a folder -> str``: the name of that file, ``""`` if this is another folder.
+    """
+
+    reader: Reader
+    anchor: Callable[[frozenset[str]], str]
+
+
+@dataclass(frozen=True)
 class StoreTensor:
-    """One array of a store that holds a whole trajectory; `shape` is without the step axis."""
+    """One array of a store that holds a whole trajectory.
+
+    `shape` is without the step axis; `dtype` is that of the array, `original` that of the
+    checkpoints it was copied from, where the store tells it.
+    """
 
     shape: tuple[int, ...]
     dtype: str
+    original: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,19 +163,22 @@ class StoreReader:
     Attributes
     ----------
     recognises :
-        ``path -> bool``: whether the folder is such a store.
+        ``path -> bool``: whether the folder, or the file, is such a store.
     read_header :
         ``path -> StoreHeader``; raises `CheckpointError`.
     read_block :
         ``(path, name, tensor, rows, start, stop) -> (step, weight)``: elements ``start:stop`` of
         the flattened tensor at the step indices `rows` (any order), widened by `widened`. Raises
         `CheckpointError`, also where the array is no longer as `tensor` describes it.
+    suffixes :
+        Lower-case endings of files that may be such a store; none where it is a folder.
     """
 
     name: str
     recognises: Callable[[Path], bool]
     read_header: Callable[[Path], StoreHeader]
     read_block: Callable[[Path, str, StoreTensor, NDArray[np.intp], int, int], Values]
+    suffixes: tuple[str, ...] = ()
 
 
 def stored_dtype(name: str) -> np.dtype[np.generic] | None:

@@ -1,67 +1,15 @@
-"""NumPy archives (.npz): a zip of .npy files, each a short text header and raw elements.
+"""NumPy archives (.npz): a zip of .npy files, one for each array."""
 
-Layout of .npy: NEP 1, https://numpy.org/neps/nep-0001-npy-format.html. The header is a Python
-literal; here it is taken apart by a pattern and never evaluated, and arrays of objects, which NumPy
-would unpickle, are listed and not read.
-"""
-
-import math
 import os
-import re
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-
-import numpy as np
 
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers.base import Header, Reader, TensorSpec, open_regular
-from trajscope.readers.ranges import (
-    Place,
-    inflated,
-    is_row_major,
-    read_exactly,
-    read_range,
-    row_major,
-)
+from trajscope.readers.npy import ArrayError, Scalar, read_array
+from trajscope.readers.ranges import inflated, read_exactly, read_range
 from trajscope.readers.zip_members import Member, data_start, list_members
 
-Scalar = str | int | float | bool
-
-_MAX_TEXT = 10_000
-"""Characters of one array's header, the limit NumPy itself has."""
-
 _MAX_METADATA = 1000
-_MAX_STRING = 1000
-
-_MOST_AXES = 64
-
-_FIELD = re.compile(
-    r"\s*(?P<quote>['\"])(?P<key>descr|fortran_order|shape)(?P=quote)\s*:\s*"
-    r"(?P<value>'[^']*'|\"[^\"]*\"|True|False|\([0-9L,\s]*\)|\[.*\]|\(.*\))\s*(?:,|$)",
-    re.DOTALL,
-)
-_DTYPE_NAMES = {
-    np.dtype(code).str[1:]: np.dtype(code).name
-    for code in (
-        "b1",
-        "i1",
-        "i2",
-        "i4",
-        "i8",
-        "u1",
-        "u2",
-        "u4",
-        "u8",
-        "f2",
-        "f4",
-        "f8",
-        "c8",
-        "c16",
-    )
-}
-_NUMBERS = re.compile(r"([<>|=]?)([biufc])([0-9]{1,2})")
-_STRING = re.compile(r"([<>=])U([0-9]{1,4})")
 
 
 def recognises(path: Path, first: bytes) -> bool:
@@ -111,130 +59,9 @@ def _array(
         return bytes(read_exactly(descriptor, path, start, count))
 
     try:
-        head = beginning(min(member.size, 256))
-        lead = _lead(head)
-        if lead > member.size:
-            raise _ArrayError("its header is longer than the array's file")
-        if lead > len(head):
-            head = beginning(lead)
-        described = _described(head[:lead])
-        itemsize = described.itemsize
-        if itemsize and lead + described.size * itemsize != member.size:
-            raise _ArrayError(
-                f"shape {described.shape} of {itemsize}-byte elements is claimed for "
-                f"{member.size - lead} bytes"
-            )
-    except _ArrayError as error:
+        return read_array(beginning, member.size, start, packed)
+    except ArrayError as error:
         raise CheckpointError(
             f"{printable(path)} holds the array '{printable(name)}' that cannot be read as NumPy's "
             f"own: {error}. Write the file again, or leave it out with --exclude."
         ) from error
-    plain = not packed and described.row_major and described.order == "<"
-    place = Place(start, packed, lead, 0, described.strides, described.order == ">")
-    spec = TensorSpec(
-        described.shape,
-        described.dtype,
-        start + lead if plain else None,
-        () if plain or not described.numeric else place,
-    )
-    if described.size != 1 or described.shape not in {(), (1,)} or not described.code:
-        return spec, None
-    raw = beginning(lead + itemsize)[lead:]
-    return spec, _value(raw, described.code)
-
-
-class _ArrayError(Exception):
-    """What is wrong with an array's header, before it is known whose it is."""
-
-
-@dataclass(frozen=True)
-class _Described:
-    """What the header of a .npy file says.
-
-    `code` is the dtype for NumPy, empty where the elements are not numbers or strings;
-    `numeric` tells whether they are numbers.
-    """
-
-    shape: tuple[int, ...]
-    dtype: str
-    strides: tuple[int, ...]
-    code: str = ""
-    itemsize: int = 0
-    numeric: bool = False
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
-
-    @property
-    def order(self) -> str:
-        return ">" if self.code.startswith(">") else "<"
-
-    @property
-    def row_major(self) -> bool:
-        return is_row_major(self.shape, self.strides)
-
-
-def _lead(head: bytes) -> int:
-    """Bytes before the elements: the magic, the version, the length and the text."""
-    if not head.startswith(b"\x93NUMPY") or len(head) < 12 or head[6] not in (1, 2, 3):
-        raise _ArrayError("it does not start like a .npy file of version 1, 2 or 3")
-    width = 2 if head[6] == 1 else 4
-    length = int.from_bytes(head[8 : 8 + width], "little")
-    if length > _MAX_TEXT:
-        raise _ArrayError(f"its header has {length} characters, more than {_MAX_TEXT}")
-    return 8 + width + length
-
-
-@lru_cache(maxsize=1024)
-def _described(head: bytes) -> _Described:
-    text = head[10 if head[6] == 1 else 12 :].decode("utf-8", "replace").strip()
-    fields: dict[str, str] = {}
-    position = 1
-    while text.startswith("{") and (field := _FIELD.match(text[:-1], position)):
-        fields[field["key"]] = field["value"]
-        position = field.end()
-    if len(fields) != 3 or not text.endswith("}") or text[position:-1].strip():
-        raise _ArrayError("its header is not one of descr, fortran_order and shape")
-    shape, fortran = _shape(fields["shape"]), fields["fortran_order"]
-    if fortran not in {"True", "False"}:
-        raise _ArrayError("its fortran_order is neither True nor False")
-    strides = row_major(shape)
-    if fortran == "True":
-        strides = row_major(shape[::-1])[::-1]
-    return _typed(shape, strides, fields["descr"].strip("'\""))
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    parts = [part.strip().removesuffix("L") for part in text[1:-1].split(",")]
-    if parts[-1] == "":
-        parts.pop()
-    if not text.startswith("(") or len(parts) > _MOST_AXES:
-        raise _ArrayError("its shape is no tuple of lengths")
-    # 15 digits are beyond any file and below what overflows.
-    if not all(part.isdecimal() and len(part) <= 15 for part in parts):
-        raise _ArrayError("its shape is no tuple of lengths")
-    return tuple(int(part) for part in parts)
-
-
-def _typed(shape: tuple[int, ...], strides: tuple[int, ...], descr: str) -> _Described:
-    if (string := _STRING.fullmatch(descr)) is not None:
-        return _Described(shape, "str", strides, descr, 4 * int(string[2]))
-    number = _NUMBERS.fullmatch(descr)
-    if number is None or number[2] + number[3] not in _DTYPE_NAMES:
-        return _Described(shape, "object" if descr.endswith("O") else "structured", strides)
-    code = number[2] + number[3]
-    order = ">" if number[1] == ">" and code[1:] != "1" else "<"
-    return _Described(
-        shape, _DTYPE_NAMES[code], strides, order + code, int(number[3]), numeric=True
-    )
-
-
-def _value(raw: bytes, code: str) -> Scalar | None:
-    """The only element of an array, if it is one that can name a step."""
-    if "U" in code:
-        # Not through NumPy, which fails in a way of its own on what is no character.
-        text = raw.decode("utf-32-be" if code.startswith(">") else "utf-32-le", "replace")
-        return text.rstrip("\0")[:_MAX_STRING]
-    value = np.frombuffer(raw, code)[0].item()
-    return value if isinstance(value, (bool, int, float)) else None

@@ -47,6 +47,9 @@ _DTYPES = {
     "BOOL": ("bool", 8),
 }
 
+CODES = {name: code for code, (name, _) in _DTYPES.items()}
+"""What the format calls a dtype, by its name."""
+
 _MOST_AXES = 64
 
 # Tensors, metadata that did not stand first, and the byte where the data ends.
@@ -131,7 +134,7 @@ def _split(raw: bytes) -> tuple[bytes, bytes]:
 
 # A first entry that is an object of nothing but strings, and the comma or brace behind it.
 _METADATA = re.compile(
-    rb'\{"__metadata__":(?P<text>\{(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+\})(?:,(?=\s*")|(?=\s*\}))',
+    rb'\{\s*"__metadata__"\s*:\s*(?P<text>\{(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+\})\s*(?:,(?=\s*")|(?=\s*\}))',
     re.DOTALL,
 )
 

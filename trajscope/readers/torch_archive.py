@@ -60,7 +60,7 @@ def read_header(path: Path) -> Header:
     try:
         size = os.fstat(descriptor).st_size
         if read_exactly(descriptor, path, 0, min(size, 4)) == b"PK\x03\x04":
-            return _zip_header(descriptor, path, size)
+            return archive_header(descriptor, path, size)
         return _legacy_header(descriptor, path, size)
     except DamagedPickleError as error:
         raise CheckpointError(
@@ -76,17 +76,17 @@ def read_header(path: Path) -> Header:
         os.close(descriptor)
 
 
-READER = Reader(
-    "torch archive",
-    (".pt", ".pth", ".ckpt", ".bin", ".pth.tar", ".tar"),
-    recognises,
-    read_header,
-    read_range,
-)
+def archive_header(descriptor: int, path: Path, size: int, base: int = 0) -> Header:
+    """Tensors and scalars of the zip archive in the `size` bytes from byte `base` on.
 
-
-def _zip_header(descriptor: int, path: Path, size: int) -> Header:
-    members = list_members(descriptor, path, size)
+    Raises
+    ------
+    CheckpointError
+        It is no archive that torch wrote.
+    TensorError
+        A tensor lies outside its storage.
+    """
+    members = list_members(descriptor, path, size, base)
     root = _root(path, members)
     pickled = whole_member(descriptor, path, members[f"{root}data.pkl"], MAX_PICKLE)
     order = members.get(f"{root}byteorder")
@@ -107,6 +107,15 @@ def _zip_header(descriptor: int, path: Path, size: int) -> Header:
     # Plain state dicts of one run differ in nothing but the weights.
     header = _recent_layout if len(pickled) <= 2**20 else _layout
     return header(pickled, storages, byteorder == b"big")
+
+
+READER = Reader(
+    "torch archive",
+    (".pt", ".pth", ".ckpt", ".bin", ".pth.tar", ".tar"),
+    recognises,
+    read_header,
+    read_range,
+)
 
 
 def _root(path: Path, members: dict[str, Member]) -> str:

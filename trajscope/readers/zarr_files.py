@@ -4,16 +4,39 @@ import hashlib
 import os
 import re
 import stat
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from trajscope.errors import CheckpointError, printable
 
-# The first index of a chunk: "c/3/0" and "3.0" by default, "c.3.0" and "3/0" by choice.
-_FIRST_INDEX = re.compile(r"(?:c\.)?(\d{1,12})(?:\.|$)", re.ASCII)
+# Chunks are called "c/3/0" and "3.0" by default, "c.3.0" and "3/0" by choice, and a scalar's "c" or
+# "0"; while one is written, its name has more behind it.
+_CHUNK = re.compile(r"c|(?:c[/.])?\d{1,12}(?:[/.]\d{1,12})*", re.ASCII)
+_FIRST_INDEX = re.compile(r"(?:c\.)?(\d{1,12})(?:\.\d{1,12})*$", re.ASCII)
 
 
-def survey(path: Path) -> str:
-    """A digest of the names, sizes and times of the last change of all files of a store.
+@dataclass(frozen=True)
+class Survey:
+    """The files of a store: a digest of all, and the path of each in it."""
+
+    digest: str
+    files: tuple[str, ...]
+
+    def chunks(self, arrays: Collection[str]) -> dict[str, frozenset[str]]:
+        """The chunks that are there, by array; the path ``""`` is a store that is one array."""
+        found: dict[str, set[str]] = {name: set() for name in arrays}
+        for file in self.files:
+            ends = (match.start() for match in re.finditer("/", file))
+            name = next((file[:end] for end in ends if file[:end] in found), "")
+            chunk = file[len(name) :].lstrip("/")
+            if name in found and _CHUNK.fullmatch(chunk):
+                found[name].add(chunk)
+        return {name: frozenset(chunks) for name, chunks in found.items()}
+
+
+def survey(path: Path) -> Survey:
+    """All files of a store, with a digest of their names, sizes and times of the last change.
 
     The zarr library opens whatever lies where a chunk should be: a pipe would make it wait for
     ever, and a link to nowhere counts as a chunk that was never written, which is read as zeros.
@@ -24,6 +47,7 @@ def survey(path: Path) -> str:
         One of the files is neither a regular file nor a link to one, or a folder cannot be listed.
     """
     digest = hashlib.sha256()
+    files = []
     waiting = [(path, "")]
     while waiting:
         folder, prefix = waiting.pop()
@@ -34,7 +58,8 @@ def survey(path: Path) -> str:
             elif (status := _status(path, entry, name)) is not None:
                 described = (name, status.st_size, status.st_mtime_ns)
                 digest.update(repr(described).encode("utf-8", "backslashreplace"))
-    return digest.hexdigest()
+                files.append(name)
+    return Survey(digest.hexdigest(), tuple(files))
 
 
 def listed(folder: Path) -> list["os.DirEntry[str]"]:

@@ -8,11 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers.base import open_regular
+from trajscope.readers.base import open_regular, widened_dtype
 from trajscope.readers.ranges import read_exactly
 from trajscope.readers.zarr_files import listed
 
+STEP_GROUP = re.compile(
+    r"((global_?)?(steps?|iter(ation)?s?|epochs?|checkpoints?|ckpt)[-_=]?)?\d{1,15}", re.IGNORECASE
+)
+"""Name of a group that holds the weights at one step."""
+
+ORIGINAL_DTYPE = "stored_dtype"
+"""Attribute of an array: the dtype of the checkpoints its values were copied from."""
+
 _MAX_METADATA = 2**24
+_LONGEST_ATTRIBUTE = 1000
 _MAX_DEPTH = 16
 _MAX_FOLDERS = 100_000
 _MOST_AXES = 32
@@ -42,7 +51,7 @@ class ArrayMetadata:
 
     `dtype` is empty where the elements are not numbers, `dimensions` where they have no names;
     `problem` says why the array must not be read, empty where it may; `chunks` are the lengths of
-    what is one file.
+    what is one file; `original` is the dtype, narrower or equal, that the values had before.
     """
 
     shape: tuple[int, ...]
@@ -50,6 +59,7 @@ class ArrayMetadata:
     dimensions: tuple[str, ...]
     problem: str
     chunks: tuple[int, ...]
+    original: str = ""
 
 
 def is_store(path: Path) -> bool:
@@ -111,6 +121,45 @@ def array_metadata(folder: Path) -> ArrayMetadata | None:
     return None
 
 
+def attributes_of(folder: Path) -> dict[str, str | int | float | bool]:
+    """The numbers and short texts among the attributes of a group or array.
+
+    Raises
+    ------
+    CheckpointError
+        The metadata is damaged.
+    """
+    try:
+        metadata = _json(folder / "zarr.json")
+        found = _json(folder / ".zattrs") if metadata is None else metadata.get("attributes")
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{printable(folder)} has zarr metadata that cannot be understood "
+            f"({printable(error, limit=80)}). Write it again, or leave it out with --exclude."
+        ) from error
+    return {
+        name: value
+        for name, value in (found.items() if isinstance(found, dict) else ())
+        if isinstance(value, (str, int, float)) and len(str(value)) <= _LONGEST_ATTRIBUTE
+    }
+
+
+def has_step_groups(path: Path) -> bool:
+    """Whether a store is a group of nothing but groups that are called like steps ("step_10").
+
+    A folder of such a name without metadata is a group that is being made.
+    """
+    if (path / ".zarray").is_file():
+        return False
+    below = [entry.name for entry in listed(path) if entry.is_dir(follow_symlinks=False)]
+    made = [name for name in below if is_store(path / name)]
+    return (
+        bool(made)
+        and all(STEP_GROUP.fullmatch(name) for name in below)
+        and all(array_metadata(path / name) is None for name in made)
+    )
+
+
 def _json(path: Path) -> dict[str, object] | None:
     """The object in a metadata file, `None` if there is no such file."""
     if not path.exists():
@@ -143,7 +192,8 @@ def _version_3(metadata: dict[str, object]) -> ArrayMetadata:
     if metadata.get("storage_transformers"):
         problem = problem or "it uses a storage transformer"
     dimensions = _names(metadata.get("dimension_names"), shape)
-    return ArrayMetadata(shape, name, dimensions, problem, chunks)
+    original = _original(metadata.get("attributes"), name)
+    return ArrayMetadata(shape, name, dimensions, problem, chunks, original)
 
 
 def _version_2(metadata: dict[str, object], attributes: dict[str, object]) -> ArrayMetadata:
@@ -203,6 +253,16 @@ def _packed(attributes: object) -> str:
     """Why the numbers that are stored are not the values meant (CF conventions 8.1), or ``""``."""
     packing = {"scale_factor", "add_offset"} & _object(attributes or {}).keys()
     return f"its values are packed by {' and '.join(sorted(packing))}" if packing else ""
+
+
+def _original(attributes: object, dtype: str) -> str:
+    """What `ORIGINAL_DTYPE` says, if all values of the dtypes named there fit into `dtype`."""
+    claimed = attributes.get(ORIGINAL_DTYPE) if isinstance(attributes, dict) else None
+    if not isinstance(claimed, str) or len(claimed) > _LONGEST_ATTRIBUTE or "float" not in dtype:
+        return ""
+    wide = [widened_dtype(name) for name in claimed.split("|")]
+    fits = all(each is not None and each.itemsize <= int(dtype[5:]) // 8 for each in wide)
+    return claimed if fits else ""
 
 
 def _too_large(shape: tuple[int, ...], chunks: tuple[int, ...], dtype: str) -> str:

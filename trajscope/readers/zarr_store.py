@@ -4,27 +4,24 @@ The metadata (zarr formats 2 and 3, https://zarr-specs.readthedocs.io) is read a
 before the zarr library sees the store; the library then only decodes chunks.
 """
 
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers.base import StoreHeader, StoreReader, StoreTensor, Values, widened
+from trajscope.readers.boxes import boxes_of
+from trajscope.readers.zarr_arrays import array_folder, opened
 from trajscope.readers.zarr_axis import StepArrays, along_steps, unit_of
 from trajscope.readers.zarr_files import survey, written_length
 from trajscope.readers.zarr_metadata import (
     ArrayMetadata,
-    array_metadata,
     is_store,
     list_arrays,
 )
-
-if TYPE_CHECKING:
-    import zarr
 
 _MOST_STEPS = 10_000_000
 
@@ -48,7 +45,7 @@ def read_header(path: Path) -> StoreHeader:
     CheckpointError
         The metadata is damaged or unsafe, no array has a step axis, or a file of the store is none.
     """
-    digest = survey(path)
+    digest = survey(path).digest
     arrays = list_arrays(path)
     found = along_steps(path, arrays)
     numbered = [found.coordinate] if found.coordinate else []
@@ -72,7 +69,10 @@ def read_header(path: Path) -> StoreHeader:
         step_source=f"the store's array '{printable(found.coordinate)}'"
         if numbered
         else "the position along the store's first axis",
-        tensors={n: StoreTensor(each.shape[1:], each.dtype) for n, each in found.weights.items()},
+        tensors={
+            name: StoreTensor(each.shape[1:], each.dtype, each.original)
+            for name, each in found.weights.items()
+        },
         left_out=found.left_out,
         unwritten=claimed - n_steps,
         digest=digest,
@@ -89,8 +89,8 @@ def read_block(
     CheckpointError
         A chunk is damaged, or the store has changed.
     """
-    array = _opened(path, name)
-    found = StoreTensor(array.shape[1:], array.dtype.name)
+    array = opened(path, name)
+    found = replace(tensor, shape=array.shape[1:], dtype=array.dtype.name)
     if found != tensor or (len(rows) and rows.max() >= array.shape[0]):
         raise CheckpointError(
             f"{printable(path)}: array '{printable(name)}' was written again after the trajectory "
@@ -104,7 +104,7 @@ def read_block(
     selected = _as_slice(wanted)
     pieces = []
     try:
-        for box in _boxes(array.shape[1:], start, stop):
+        for box in boxes_of(array.shape[1:], start, stop):
             piece = np.asarray(array.oindex[(selected, *box)])
             pieces.append(piece.reshape(len(wanted), -1))
     # Codecs and stores raise whatever they like on damaged chunks.
@@ -125,18 +125,28 @@ READER = StoreReader("zarr store", recognises, read_header, read_block)
 def _written_steps(
     path: Path, arrays: Mapping[str, ArrayMetadata], found: StepArrays, claimed: int
 ) -> int:
-    """Steps up to the last at which some weights and, where there is one, its number are there."""
+    """Steps up to the last at which the weights and, where there is one, its number are there.
+
+    An array that lacks the last chunk of others, but not the one before, is still being written;
+    one that lacks more holds zeros.
+    """
 
     def written(name: str) -> int:
-        return written_length(_folder(path, name), claimed, arrays[name].chunks[0])
+        return written_length(array_folder(path, name), claimed, arrays[name].chunks[0])
 
-    of_weights = max(written(name) for name in found.weights) or claimed
+    lengths = {name: written(name) for name in found.weights}
+    last = max(lengths.values()) or claimed
+    of_weights = min(
+        (each for name, each in lengths.items() if 0 < last - each <= arrays[name].chunks[0]),
+        default=last,
+    )
+    of_weights = of_weights or last
     numbered = written(found.coordinate) if found.coordinate else 0
     return min(of_weights, numbered or claimed)
 
 
 def _steps(path: Path, name: str, n_steps: int) -> tuple[float, ...]:
-    array = _opened(path, name)
+    array = opened(path, name)
     try:
         values = np.asarray(array[:n_steps]).astype(np.float64)
     except Exception as error:
@@ -152,72 +162,8 @@ def _steps(path: Path, name: str, n_steps: int) -> tuple[float, ...]:
     return tuple(values.tolist())
 
 
-def _folder(path: Path, name: str) -> Path:
-    return path if array_metadata(path) is not None else path / name
-
-
-def _opened(path: Path, name: str) -> "zarr.Array[Any]":
-    """The array as the zarr library sees it; opened again only when its metadata has changed."""
-    folder = _folder(path, name)
-    for zarr_format, metadata in ((3, folder / "zarr.json"), (2, folder / ".zarray")):
-        if metadata.is_file():
-            return _open(folder, zarr_format, metadata.stat().st_mtime_ns)
-    raise CheckpointError(
-        f"{printable(path)}: array '{printable(name)}' is gone. Is the folder there for every "
-        "worker?"
-    )
-
-
-@lru_cache(maxsize=256)
-def _open(folder: Path, zarr_format: Literal[2, 3], changed: int) -> "zarr.Array[Any]":
-    del changed
-    import zarr
-
-    # Judged once more, since it may have changed since the header was read.
-    metadata = array_metadata(folder)
-    problem = "it is no longer an array" if metadata is None else metadata.problem
-    if problem:
-        raise CheckpointError(
-            f"{printable(folder)} is not opened, since {problem}. Write the store again with the "
-            "usual settings, or leave it out with --exclude."
-        )
-    try:
-        return zarr.open_array(folder, mode="r", zarr_format=zarr_format)
-    except Exception as error:
-        raise CheckpointError(
-            f"{printable(folder)} cannot be opened as a zarr array: {printable(error)}. "
-            "Write the store again, or leave it out with --exclude."
-        ) from error
-
-
 def _as_slice(rows: NDArray[np.intp]) -> slice | NDArray[np.intp]:
     """Sorted rows as a slice where they are evenly spaced, which zarr reads faster."""
     if len(rows) and rows[-1] - rows[0] == len(rows) - 1:
         return slice(int(rows[0]), int(rows[-1]) + 1)
     return rows
-
-
-def _boxes(shape: tuple[int, ...], start: int, stop: int) -> Iterator[tuple[slice, ...]]:
-    """Boxes that together are exactly the flat elements ``start:stop``, in their order.
-
-    At most two per dimension: the rest of the row it starts in, whole rows, the beginning of the
-    last.
-    """
-    if not shape:
-        yield ()
-        return
-    row = int(np.prod(shape[1:], dtype=np.int64))
-    first, last = start // row, stop // row
-    if row == 1:
-        yield (slice(start, stop), *(slice(0, 1) for _ in shape[1:]))
-        return
-    if start % row or first == last:
-        end = min(stop, (first + 1) * row)
-        for box in _boxes(shape[1:], start - first * row, end - first * row):
-            yield (slice(first, first + 1), *box)
-        first += 1
-    if first < last:
-        yield (slice(first, last), *(slice(0, length) for length in shape[1:]))
-    if last >= first and stop % row:
-        for box in _boxes(shape[1:], 0, stop - last * row):
-            yield (slice(last, last + 1), *box)

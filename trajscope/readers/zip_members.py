@@ -5,6 +5,7 @@ and because opening thousands of small archives with it takes most of the time.
 """
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,10 @@ _NOT_HERE = 2**32 - 1
 """A 32-bit size or offset that stands in a 64-bit field of the extra data instead."""
 
 
+_Read = Callable[[int, int], bytearray]
+"""Bytes of the archive: from which, and how many."""
+
+
 class Member(NamedTuple):
     """One file inside a zip archive.
 
@@ -42,16 +47,22 @@ class Member(NamedTuple):
     deflated: bool
 
 
-def list_members(descriptor: int, path: Path, file_size: int) -> dict[str, Member]:
+def list_members(descriptor: int, path: Path, file_size: int, base: int = 0) -> dict[str, Member]:
     """Members by name, in the order of the directory. Reads the directory only.
+
+    The archive is the `file_size` bytes from byte `base` of the file on.
 
     Raises
     ------
     CheckpointError
         There is no directory (the file may be unfinished), or it contradicts itself or the file.
     """
-    first, count, size = _directory(descriptor, path, file_size)
-    data = bytes(read_exactly(descriptor, path, first, size))
+
+    def read(at: int, length: int) -> bytearray:
+        return read_exactly(descriptor, path, base + at, length)
+
+    first, count, size = _directory(read, path, file_size)
+    data = bytes(read(first, size))
     entries = []
     position = 0
     try:
@@ -60,7 +71,13 @@ def list_members(descriptor: int, path: Path, file_size: int) -> dict[str, Membe
             entries.append(member)
     except (struct.error, ValueError) as error:
         raise _damaged(path, "its directory is damaged") from error
-    return _checked(path, entries, first)
+    members = _checked(path, entries, first)
+    if not base:
+        return members
+    return {
+        name: member._replace(header=member.header + base, limit=member.limit + base)
+        for name, member in members.items()
+    }
 
 
 def data_start(descriptor: int, path: Path, member: Member) -> int:
@@ -98,15 +115,15 @@ def whole_member(descriptor: int, path: Path, member: Member, most: int) -> byte
     return bytes(read_exactly(descriptor, path, start, member.size))
 
 
-def _directory(descriptor: int, path: Path, file_size: int) -> tuple[int, int, int]:
+def _directory(read: _Read, path: Path, file_size: int) -> tuple[int, int, int]:
     """First byte, number of entries and size of the central directory."""
     size = min(file_size, _END.size)
-    tail = read_exactly(descriptor, path, file_size - size, size)
+    tail = read(file_size - size, size)
     if not (
         tail.startswith(_END_MARK) and tail.endswith(b"\0\0")
     ):  # a comment follows, or it is no zip
         size = min(file_size, _END.size + _MAX_COMMENT)
-        tail = read_exactly(descriptor, path, file_size - size, size)
+        tail = read(file_size - size, size)
     at = tail.rfind(_END_MARK)
     while at >= 0 and not _ends_with_comment(tail, at):
         at = tail.rfind(_END_MARK, 0, at)  # the mark stood inside the comment
@@ -118,7 +135,7 @@ def _directory(descriptor: int, path: Path, file_size: int) -> tuple[int, int, i
     _, _, _, _, count, size, first, _ = _END.unpack_from(tail, at)
     end = file_size - len(tail) + at
     if _NOT_HERE in (size, first) or count == 2**16 - 1:
-        end, count, size, first = _directory64(descriptor, path, end)
+        end, count, size, first = _directory64(read, path, end)
     if first + size > end:  # torch writes a 64-bit record in between, needed or not
         raise _damaged(path, "its directory is not where its last record says")
     if size > _MAX_DIRECTORY or count * _ENTRY.size > size:
@@ -132,13 +149,13 @@ def _ends_with_comment(tail: bytearray, at: int) -> bool:
     return at + _END.size + length == len(tail)
 
 
-def _directory64(descriptor: int, path: Path, end: int) -> tuple[int, int, int, int]:
+def _directory64(read: _Read, path: Path, end: int) -> tuple[int, int, int, int]:
     """End, number of entries, size and first byte of the directory of a zip64 archive."""
     if end >= _LOCATOR64.size:
-        locator = read_exactly(descriptor, path, end - _LOCATOR64.size, _LOCATOR64.size)
+        locator = read(end - _LOCATOR64.size, _LOCATOR64.size)
         signature, _, record_at, _ = _LOCATOR64.unpack(locator)
         if signature == b"PK\x06\x07" and record_at + _END64.size <= end - _LOCATOR64.size:
-            record = read_exactly(descriptor, path, record_at, _END64.size)
+            record = read(record_at, _END64.size)
             signature, *_, count, size, first = _END64.unpack(record)
             if signature == b"PK\x06\x06":
                 return record_at, count, size, first
