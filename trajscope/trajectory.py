@@ -1,10 +1,10 @@
 """A folder of checkpoints as one lazy, labelled array: ``weights(step, weight)``."""
 
-import hashlib
 import json
 import os
 import warnings as python_warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from xarray.backends import BackendEntrypoint
 
 from trajscope.checkpoints.base import Series
+from trajscope.checkpoints.fingerprint import fingerprint, format_of
 from trajscope.checkpoints.lazy import lazy_weights, shaped
-from trajscope.checkpoints.manifest import make_manifest
+from trajscope.checkpoints.manifest import FileManifest, make_manifest
+from trajscope.checkpoints.remote import Mirror, is_remote, mirrored, remote_manifest
 from trajscope.checkpoints.scan import known_suffix, store_reader
 from trajscope.checkpoints.selection import selected
 from trajscope.checkpoints.series import find_series
@@ -35,6 +37,8 @@ def open_trajectory(  # noqa: PLR0913
     include: str | Sequence[str] = (),
     exclude: str | Sequence[str] = (),
     by: str = "layer",
+    order: str = "step",
+    weights: str = "live",
     strict: bool = False,
 ) -> xr.Dataset:
     """The trajectory in a folder of checkpoints, as a lazy Dataset.
@@ -45,7 +49,9 @@ def open_trajectory(  # noqa: PLR0913
     Parameters
     ----------
     path :
-        Folder that a training run wrote its checkpoints to, or a zarr store with a step axis.
+        Folder that a training run wrote its checkpoints to, or a zarr store with a step axis; or
+        the address of a folder of safetensors files, such as ``"s3://bucket/run"``, of which only
+        the bytes that are asked for are fetched.
     run :
         Name of the run, where the folder holds several.
     burn_in :
@@ -61,6 +67,11 @@ def open_trajectory(  # noqa: PLR0913
     by :
         What `group` holds: ``"none"`` (one group), ``"layer"`` (the name up to its last dot) or
         ``"tensor"``.
+    order :
+        ``"step"``, or ``"mtime"`` or ``"name"``: number the checkpoints in the order in which
+        their files were last changed, or of their names, whatever their steps.
+    weights :
+        ``"live"``, or ``"ema"``: the averages of the weights that the trainer keeps.
     strict :
         Fail where a checkpoint or a tensor would be left out with a warning.
 
@@ -71,7 +82,8 @@ def open_trajectory(  # noqa: PLR0913
         value. Coordinates: ``step``, ``path(step)``; ``tensor``, and along it ``row_size``
         (weights), ``group``, ``shape`` (JSON) and ``stored_dtype``. The tensors lie behind one
         another along ``weight``, a contiguous ragged array (CF conventions 9.3.3). Attributes:
-        source, run, step_unit, step_source, format, fingerprint, left_out, skipped, warnings.
+        source, run, step_unit, step_source, format, fingerprint, left_out, skipped, warnings,
+        decisions.
         To copy it, ``chunk({"weight": ...}).to_zarr(...)``; NetCDF cannot hold the lists among
         the attributes.
 
@@ -94,20 +106,40 @@ def open_trajectory(  # noqa: PLR0913
             f"by={printable(by)!r}: one of 'none', 'layer' and 'tensor' was expected."
         )
     # A string is a sequence too: the "*" of "fc*" alone would leave out everything.
+    _check_choice("order", order, ("step", "mtime", "name"))
+    _check_choice("weights", weights, ("live", "ema"))
     include = (include,) if isinstance(include, str) else tuple(include)
     exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
-    found = find_series(Path(path), run=run, exclude=exclude, strict=strict)
-    series = selected(found, steps, burn_in)
-    weights = choose_weights(series, include=include, exclude=exclude, strict=strict)
-    if len(weights.checkpoints) < 2:
-        raise TrajectoryError(
-            f"{printable(series.root)}: one checkpoint is left, at least 2 are needed to see a "
-            f"movement. {weights.warnings[0]}"
+    average = weights == "ema"
+    with mirrored(path) if is_remote(path) else nullcontext() as mirror:
+        found = find_series(
+            mirror.folder if mirror else Path(path),
+            run=run,
+            exclude=exclude,
+            order=order,
+            average=average,
+            strict=strict,
         )
-    messages = (*series.warnings, *weights.warnings)
-    for message in messages:
+        series = selected(found, steps, burn_in)
+        chosen = choose_weights(
+            series, include=include, exclude=exclude, average=average, strict=strict
+        )
+        if len(chosen.checkpoints) < 2:
+            raise TrajectoryError(
+                f"{printable(series.root)}: one checkpoint is left, at least 2 are needed to see a "
+                f"movement. {chosen.warnings[0]}"
+            )
+        dataset = _dataset(series, chosen, by, mirror)
+    for message in dataset.attrs["warnings"]:
         python_warnings.warn(message, TrajscopeWarning, stacklevel=2)
-    return _dataset(series, weights, by, messages)
+    return dataset
+
+
+def _check_choice(option: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise OptionError(
+            f"{option}={printable(value)!r}: one of {', '.join(map(repr, known))} was expected."
+        )
 
 
 def tensor(trajectory: xr.Dataset, name: str) -> xr.DataArray:
@@ -165,6 +197,8 @@ class TrajscopeBackend(BackendEntrypoint):
         include: str | Sequence[str] = (),
         exclude: str | Sequence[str] = (),
         by: str = "layer",
+        order: str = "step",
+        weights: str = "live",
         strict: bool = False,
     ) -> xr.Dataset:
         """The Dataset of `open_trajectory`, which explains the options."""
@@ -176,6 +210,8 @@ class TrajscopeBackend(BackendEntrypoint):
             include=include,
             exclude=exclude,
             by=by,
+            order=order,
+            weights=weights,
             strict=strict,
         )
         return dataset.drop_vars(drop_variables or [], errors="ignore")
@@ -195,8 +231,11 @@ class TrajscopeBackend(BackendEntrypoint):
             return False
 
 
-def _dataset(series: Series, weights: Weights, by: str, messages: Sequence[str]) -> xr.Dataset:
+def _dataset(series: Series, weights: Weights, by: str, mirror: Mirror | None) -> xr.Dataset:
     manifest = make_manifest(series.root, weights, series.store)
+    told: Callable[[object], str] = mirror.told if mirror else str
+    if mirror and isinstance(manifest, FileManifest):
+        manifest = remote_manifest(manifest, mirror.url)
     tensors, checkpoints = weights.tensors, weights.checkpoints
     numbers = [checkpoint.step for checkpoint in checkpoints]
     whole = all(isinstance(number, int) for number in numbers)
@@ -204,7 +243,7 @@ def _dataset(series: Series, weights: Weights, by: str, messages: Sequence[str])
         {"weights": lazy_weights(manifest)},
         coords={
             STEP: np.array(numbers, np.int64 if whole else np.float64),
-            "path": (STEP, _texts(_path(checkpoint.path) for checkpoint in checkpoints)),
+            "path": (STEP, _texts(told(checkpoint.path) for checkpoint in checkpoints)),
             TENSOR: _texts(each.name for each in tensors),
             "row_size": (TENSOR, np.array([each.size for each in tensors], np.int64)),
             "group": (TENSOR, _texts(_group(each, by) for each in tensors)),
@@ -213,20 +252,21 @@ def _dataset(series: Series, weights: Weights, by: str, messages: Sequence[str])
         },
         attrs={
             # xarray prints attributes as they are.
-            "source": printable(series.root, limit=_LONGEST_PATH),
+            "source": printable(told(series.root), limit=_LONGEST_PATH),
             "run": printable(series.run, limit=_LONGEST_PATH),
             "step_unit": series.step_unit,
             "step_source": series.step_source,
-            "format": _format(series),
-            "fingerprint": _fingerprint(series, weights),
+            "format": format_of(series),
+            "fingerprint": fingerprint(series, weights),
             "left_out": [
                 {"name": _text(each.name), "reason": each.reason} for each in weights.left_out
             ],
             "skipped": [
-                {"path": each.path, "reason": each.reason}
-                for each in (*series.skipped, *weights.skipped)
+                {"path": each.path, "reason": told(each.reason)}
+                for each in (*(mirror.skipped if mirror else ()), *series.skipped, *weights.skipped)
             ],
-            "warnings": list(messages),
+            "warnings": [told(each) for each in (*series.warnings, *weights.warnings)],
+            "decisions": [*series.decisions, *weights.decisions],
         },
     )
 
@@ -237,37 +277,11 @@ def _group(tensor: WeightTensor, by: str) -> str:
     return _text(tensor.layer if by == "layer" else tensor.name)
 
 
-def _texts(values: Iterable[str]) -> NDArray[np.str_]:
+def _texts(values: Iterable[object]) -> NDArray[np.str_]:
     return np.array([_text(value) for value in values], dtype=np.str_)
-
-
-def _path(path: Path) -> str:
-    return _text(path)
 
 
 def _text(value: object) -> str:
     """A foreign name that any array can hold: NUL and bytes that are no UTF-8 as escapes."""
     text = str(value).encode("utf-8", "backslashreplace").decode("utf-8")
     return text.replace("\0", "\\x00")
-
-
-def _format(series: Series) -> str:
-    if series.store is not None:
-        return series.store.reader.name
-    readers = {part.reader.name for each in series.checkpoints for part in each.parts}
-    return ", ".join(sorted(readers))
-
-
-def _fingerprint(series: Series, weights: Weights) -> str:
-    """A digest that changes when files are added, removed or written again, or others are chosen.
-
-    Over the run, the steps, the tensors, and each file's relative name, size and time of the last
-    change; contents are not read.
-    """
-    parts = [part.file for each in weights.checkpoints for part in each.parts]
-    entries = [(file.relative, file.size, file.mtime_ns) for file in parts]
-    digest = series.store.header.digest if series.store is not None else ""
-    steps = [each.step for each in weights.checkpoints]
-    names = [(each.name, each.shape, each.stored_dtype) for each in weights.tensors]
-    content = repr((series.run, digest, entries, steps, names))
-    return hashlib.sha256(content.encode("utf-8", "backslashreplace")).hexdigest()

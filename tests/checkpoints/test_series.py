@@ -160,7 +160,7 @@ def test_a_folder_reached_through_a_link_is_scanned(save, tmp_path):
         (".tmp-step-30.safetensors", "a temporary name"),
         ("tmp-step-30.safetensors", "a temporary name"),
         (".step-30.safetensors", "a hidden file"),
-        ("model_30.keras", r"a format that is not read \(\*\.keras\)"),
+        ("model_30.msgpack", r"a format that is not read \(\*\.msgpack\)"),
     ],
 )
 def test_files_beside_the_weights_are_left_unopened_with_a_reason(name, reason, save, tmp_path):
@@ -457,8 +457,7 @@ def test_a_metric_of_any_value_keeps_a_checkpoint_in_its_run(names, save, tmp_pa
     assert not series.skipped
 
 
-def test_stores_of_one_step_each_are_not_taken_for_trajectories(save, tmp_path):
+def test_stores_of_one_step_each_are_checkpoints_and_no_trajectories(save, tmp_path):
     for step in (10, 20):
         zarr.create_array(tmp_path / f"step_{step}.zarr", data=np.ones((3, 2), np.float32))
-    with pytest.raises(TrajectoryError, match=r"step_10\.zarr: by its name a store of one step"):
-        find_series(tmp_path)
+    assert steps(find_series(tmp_path)) == [10, 20]

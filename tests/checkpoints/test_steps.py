@@ -1,7 +1,10 @@
+import contextlib
 import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from trajscope.checkpoints.base import Candidate, CheckpointPart, FoundFile
@@ -182,3 +185,22 @@ def test_a_counter_that_some_lack_is_counted(save, tmp_path):
     save("b.safetensors")
     with pytest.raises(TrajectoryError, match="only 1 of 2 have a metadata key 'step'"):
         find_series(tmp_path)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    pattern=st.text(
+        st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), max_size=20
+    ),
+    steps=st.lists(st.integers(0, 10**15 - 1), min_size=2, max_size=4, unique=True),
+)
+def test_any_names_give_increasing_steps_or_a_refusal(tmp_path_factory, pattern, steps):
+    folder = tmp_path_factory.mktemp("names")
+    for step in steps:
+        with contextlib.suppress(OSError):
+            save_file({"w": np.ones(2, "f4")}, folder / f"{pattern}{step}.safetensors")
+    try:
+        found = [checkpoint.step for checkpoint in find_series(folder).checkpoints]
+    except TrajectoryError:
+        return
+    assert found == sorted(set(found))

@@ -234,9 +234,9 @@ def test_a_torch_archive_that_is_still_being_written_is_skipped(tmp_path):
 
 def test_formats_that_are_not_read_are_named(tmp_path):
     (tmp_path / "step-10").mkdir()
-    for name in ("__0_0.distcp", "model.keras", "weights.h5"):
+    for name in ("model.gguf", "model.msgpack"):
         (tmp_path / "step-10" / name).write_bytes(b"x")
-    with pytest.raises(TrajectoryError, match=r"a format that is not read \(\*\.distcp\)"):
+    with pytest.raises(TrajectoryError, match=r"a format that is not read \(\*\.gguf\)"):
         open_trajectory(tmp_path)
 
 

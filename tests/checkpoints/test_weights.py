@@ -46,7 +46,7 @@ def test_live_weights_come_before_an_average_that_took_their_place():
     entries = arrays("state_dict/fc.weight", "current_model_state/fc.weight")
     ((weights, left_out),) = select([entries])
     assert weights["fc.weight"].name == "current_model_state/fc.weight"
-    assert left_out == {"state_dict/*": "another section than the model's (1 array)"}
+    assert left_out == {"state_dict/*": "an average of the weights (1 array)"}
 
 
 def test_a_lone_number_at_the_top_does_not_hide_the_model():

@@ -39,11 +39,20 @@ class FoundFile:
 
 @dataclass(frozen=True)
 class CheckpointPart:
-    """One file of a checkpoint; the header lists only the tensors that are taken from it."""
+    """One file of a checkpoint; the header lists only the tensors that are taken from it.
+
+    `prefix` stands before the names of its tensors, and is the name of one that has none, where
+    several files of a folder make one checkpoint.
+    """
 
     file: FoundFile
     reader: Reader
     header: Header
+    prefix: str = ""
+
+    def shown(self, name: str) -> str:
+        """What the tensor that the file calls `name` is called in the checkpoint."""
+        return "/".join(filter(None, (self.prefix, name))) or "array"
 
 
 @dataclass(frozen=True)
@@ -107,8 +116,12 @@ class Series:
         One of `schema.STEP_UNITS`, and in a few words where the numbers came from.
     skipped, warnings :
         For the user, made printable.
+    decisions :
+        What was decided on the way, in words for the user, made printable.
     unmatched :
         The globs of `exclude` that no file matched; tensors may.
+    averaged :
+        Whether the run was chosen because its files are averages of the weights by their name.
     store :
         Set where the series is one store.
     """
@@ -121,5 +134,7 @@ class Series:
     step_source: str
     skipped: tuple[Skipped, ...] = ()
     warnings: tuple[str, ...] = ()
+    decisions: tuple[str, ...] = ()
     unmatched: tuple[str, ...] = ()
+    averaged: bool = False
     store: Store | None = None

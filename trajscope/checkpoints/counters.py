@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +28,14 @@ _STATE_STEP = re.compile(rb'(?<!\\)"global_step"\s*:\s*(\d{1,18})\b')
 
 def metadata_steps(candidates: Sequence[Candidate], key: str) -> tuple[Step | None, ...]:
     """The number under `key` in each candidate's metadata."""
-    return tuple(_counter(each.parts[0].header.metadata, key) for each in candidates)
+    return tuple(_counter(each, key) for each in candidates)
 
 
 def tensor_steps(candidates: Sequence[Candidate], key: str) -> tuple[Step | None, ...]:
     """The number in each candidate's tensor `key`, for a file may have no other place for it."""
-    if _single(candidates[0].parts[0], key) is None:
+    if _single(candidates[0], key) is None:
         return (None,) * len(candidates)  # so 20,000 files need not be looked into
-    return tuple(_stored_number(each.parts[0], key) for each in candidates)
+    return tuple(_stored_number(each, key) for each in candidates)
 
 
 def trainer_states(candidates: Sequence[Candidate]) -> tuple[Step | None, ...]:
@@ -51,12 +51,13 @@ def trainer_states(candidates: Sequence[Candidate]) -> tuple[Step | None, ...]:
     return tuple(steps)
 
 
-def _counter(metadata: Mapping[str, str | int | float | bool], key: str) -> Step | None:
-    """The number under `key`, in the file's own top level or in a section about training."""
-    for section in _SECTIONS:
-        value = metadata.get(section + key)
-        if value is not None:
-            return _number(value)
+def _counter(candidate: Candidate, key: str) -> Step | None:
+    """The number under `key`, at a file's own top level or in a section about training."""
+    for part in candidate.parts:
+        for section in _SECTIONS:
+            value = part.header.metadata.get(section + key)
+            if value is not None:
+                return _number(value)
     return None
 
 
@@ -73,20 +74,29 @@ def _number(value: str | int | float | bool) -> Step | None:
     return int(number) if number.is_integer() else number
 
 
-def _single(part: CheckpointPart, key: str) -> TensorSpec | None:
-    """The tensor `key` if it is one plain number."""
-    tensors = part.header.tensors
-    spec = next((tensors[s + key] for s in _SECTIONS if s + key in tensors), None)
-    if spec is None or spec.size != 1 or spec.offset is None:
+def _single(candidate: Candidate, key: str) -> tuple[CheckpointPart, TensorSpec] | None:
+    """The tensor `key` if it is one plain number, and the part it is in."""
+    wanted = [section + key for section in _SECTIONS]
+    for part in candidate.parts:
+        tensors = part.header.tensors
+        spec = next((tensors[name] for name in wanted if name in tensors), None)
+        if part.prefix in wanted:
+            spec = tensors.get("", spec)
+        if spec is None or spec.size != 1 or spec.offset is None:
+            continue
+        dtype = stored_dtype(spec.dtype)
+        if dtype is not None and dtype.kind in "iuf":
+            return part, spec
+    return None
+
+
+def _stored_number(candidate: Candidate, key: str) -> Step | None:
+    found = _single(candidate, key)
+    if found is None:
         return None
+    part, spec = found
     dtype = stored_dtype(spec.dtype)
-    return spec if dtype is not None and dtype.kind in "iuf" else None
-
-
-def _stored_number(part: CheckpointPart, key: str) -> Step | None:
-    spec = _single(part, key)
-    dtype = stored_dtype(spec.dtype) if spec is not None else None
-    if spec is None or spec.offset is None or dtype is None:
+    if spec.offset is None or dtype is None:
         return None
     try:
         descriptor = open_regular(part.file.path)

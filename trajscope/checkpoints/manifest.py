@@ -115,7 +115,7 @@ class FileManifest:
         try:
             status = os.fstat(descriptor)
             if status.st_size != self.sizes[file]:
-                raise _changed(path, f"{self.sizes[file]} bytes", f"{status.st_size} bytes")
+                raise changed(path, f"{self.sizes[file]} bytes", f"{status.st_size} bytes")
             if status.st_mtime_ns != self.mtimes_ns[file]:
                 self._check_header(path, file, plan.part, layout)
             read_stretches(descriptor, path, plan, int(self.bases[file]), out)
@@ -136,7 +136,7 @@ class FileManifest:
                 spec = tensors.get(place.name)
                 expected = _shifted(place.spec, int(self.bases[file]))
                 if spec is None or _position(spec) != _position(expected):
-                    raise _changed(path, f"tensor {place.name!r} where it was", "another layout")
+                    raise changed(path, f"tensor {place.name!r} where it was", "another layout")
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,8 @@ def _open(path: str) -> int:
         raise
 
 
-def _changed(path: str, expected: str, found: str) -> CheckpointError:
+def changed(path: str, expected: str, found: str) -> CheckpointError:
+    """The error for a file that is not as it was when the trajectory was opened."""
     return CheckpointError(
         f"{printable(path)} was written again after the trajectory was opened: "
         f"{printable(expected)} expected, {found} found. "

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from trajscope.checkpoints.base import Candidate, CheckpointPart, FoundFile
@@ -10,7 +11,7 @@ from trajscope.checkpoints.names import read_name
 from trajscope.checkpoints.scan import INDEX_SUFFIX, Scan, known_suffix
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers import reader_for
-from trajscope.readers.base import Header, open_regular
+from trajscope.readers.base import open_regular
 
 # The index of a model with 100,000 tensors has 10 MB.
 _MAX_INDEX_BYTES = 64 << 20
@@ -141,7 +142,7 @@ def _restricted(part: CheckpointPart, names: Iterable[str]) -> CheckpointPart:
             "Leave it out with --exclude."
         )
     kept = {name: spec for name, spec in tensors.items() if name in wanted}
-    return CheckpointPart(part.file, part.reader, Header(kept, part.header.metadata))
+    return replace(part, header=replace(part.header, tensors=kept))
 
 
 def _without_index(stem: str, total: int, suffix: str, files: list[FoundFile]) -> Candidate:

@@ -130,9 +130,7 @@ def read_stretches(descriptor: int, path: str, plan: PartPlan, base: int, out: V
         first, last = plan.span
         buffer = np.empty(last - first, np.uint8)
         _fill(descriptor, path, buffer, base + first)
-        for stretch in plan.stretches:
-            raw = buffer[stretch.offset - first : stretch.offset - first + stretch.n_bytes]
-            _put(raw, stretch, out)
+        put_stretches(plan, [buffer.data], out)
         return
     for stretch in plan.stretches:
         if stretch.as_is:
@@ -141,6 +139,21 @@ def read_stretches(descriptor: int, path: str, plan: PartPlan, base: int, out: V
             raw = np.empty(stretch.n_bytes, np.uint8)
             _fill(descriptor, path, raw, base + stretch.offset)
             _put(raw, stretch, out)
+
+
+def bytes_of(plan: PartPlan) -> list[tuple[int, int]]:
+    """First and last byte, counted from the file's base, of each piece to read of it."""
+    if plan.span is not None:
+        return [plan.span]
+    return [(each.offset, each.offset + each.n_bytes) for each in plan.stretches]
+
+
+def put_stretches(plan: PartPlan, pieces: Sequence[bytes | memoryview], out: Values) -> None:
+    """Fill ``out``, (weight,), from the bytes that `bytes_of` asks for."""
+    for number, stretch in enumerate(plan.stretches):
+        first = plan.span[0] if plan.span is not None else stretch.offset
+        whole = np.frombuffer(pieces[0 if plan.span is not None else number], np.uint8)
+        _put(whole[stretch.offset - first : stretch.offset - first + stretch.n_bytes], stretch, out)
 
 
 def _joined(stretches: Sequence[_Stretch]) -> list[_Stretch]:

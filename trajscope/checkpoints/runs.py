@@ -4,6 +4,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from trajscope.checkpoints.names import EPOCH, METRIC, Name, filled, read_name
 from trajscope.checkpoints.steps import step_slot
 from trajscope.errors import OptionError, TrajectoryError, printable
 
+# Never part of a word: "schema" is none.
+_AVERAGED = re.compile(r"(^|[-_./])(ema|swa|averaged?|teacher)(?![a-z])")
 _ALIAS = re.compile(r"(^|[-_.])(last|latest|best|final|newest|current)([-_.]|$)")
 
 
@@ -55,8 +58,13 @@ def find_runs(candidates: Sequence[Candidate], root: Path) -> tuple[list[Run], l
     return _named(kept, root), skipped
 
 
-def choose_run(runs: Sequence[Run], wanted: str | None, root: Path) -> Run:
+def choose_run(
+    runs: Sequence[Run], wanted: str | None, root: Path, *, average: bool = False
+) -> Run:
     """The run called `wanted`, or the only one.
+
+    Of several, runs whose files are called averages of the weights ("ema_10.pt") count only with
+    `average`, and the others only without.
 
     Raises
     ------
@@ -76,12 +84,20 @@ def choose_run(runs: Sequence[Run], wanted: str | None, root: Path) -> Run:
         raise OptionError(
             f"No run is called {printable(wanted)!r} in {printable(root)}. The runs there:{listing}"
         )
+    of_kind = [run for run in runs if is_average(run) == average]
+    if len(of_kind) == 1 and len(runs) > 1:
+        return of_kind[0]
     if len(runs) > 1:
         raise TrajectoryError(
             f"{printable(root)} holds {len(runs)} runs, and one trajectory is made of one run:"
             f"{listing}\nSelect one with --run NAME."
         )
     return runs[0]
+
+
+def is_average(run: Run) -> bool:
+    """Whether the files of a run are averages of the weights by their name ("model_ema_*.pt")."""
+    return _AVERAGED.search(f"{run.place}/{run.pattern}".lower()) is not None
 
 
 def same_tensors(first: Candidate, second: Candidate) -> bool:
@@ -119,7 +135,12 @@ def _without_links(
 
 
 def _is_alias(candidate: Candidate) -> bool:
-    return any(_ALIAS.search(part) for part in candidate.name.pattern.lower().split("/"))
+    return _names_alias(candidate.name.pattern)
+
+
+@lru_cache(maxsize=1024)  # 20,000 names have one pattern
+def _names_alias(pattern: str) -> bool:
+    return any(_ALIAS.search(part) for part in pattern.lower().split("/"))
 
 
 def _pattern(name: Name) -> str:

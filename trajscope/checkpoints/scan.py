@@ -10,8 +10,10 @@ from pathlib import Path
 
 from trajscope.checkpoints.base import FoundFile, Skipped
 from trajscope.errors import CheckpointError, TrajectoryError, printable
-from trajscope.readers import READERS, STORE_READERS
+from trajscope.readers import FOLDER_READERS, READERS, STORE_READERS
 from trajscope.readers.base import StoreReader, open_regular
+from trajscope.readers.torch_distributed_plan import SHARD_SUFFIX
+from trajscope.readers.zarr_metadata import has_step_groups
 
 MAX_DEPTH = 8
 MAX_ENTRIES = 1_000_000
@@ -25,9 +27,24 @@ _SIDECARS = re.compile(
 _UNFINISHED = re.compile(
     r"\.?tmp[-_.].*|\.tmp.*|.*[-_.]tmp(-\d+)?|.*\.orbax-checkpoint-tmp.*|.*\.part"
 )
-_OTHER_FORMATS = (
-    ".h5", ".hdf5", ".keras", ".msgpack", ".distcp", ".gguf", ".npy", ".pkl", ".pickle",
-)  # fmt: skip
+_OTHER_FORMATS = (".msgpack", SHARD_SUFFIX, ".gguf", ".pkl", ".pickle")
+_ANCHORS = frozenset(name for each in FOLDER_READERS for name in each.reader.suffixes)
+_STORE_FILES = tuple(suffix for reader in STORE_READERS for suffix in reader.suffixes)
+# Endings by their last part, the longest first: 20,000 names are compared with few each.
+_BY_LAST_PART = {
+    suffix[suffix.rfind(".") :]: sorted(
+        (
+            s
+            for reader in READERS
+            for s in reader.suffixes
+            if s.endswith(suffix[suffix.rfind(".") :])
+        ),
+        key=len,
+        reverse=True,
+    )
+    for reader in READERS
+    for suffix in reader.suffixes
+}
 # Attributes come first in the metadata of a group, before the copies of its members' metadata.
 _ATTRIBUTES_BYTES = 64 << 10
 
@@ -76,11 +93,13 @@ def scan(root: Path, exclude: tuple[str, ...] = ()) -> Scan:
 
 
 def store_reader(path: Path) -> StoreReader | None:
-    """The reader of a store with a step axis at `path`; `None` too where one may not look."""
+    """The reader of a store at `path`; `None` for a group of stores, or where one may not look."""
     try:
-        return next((reader for reader in STORE_READERS if reader.recognises(path)), None)
-    except OSError:
+        reader = next((reader for reader in STORE_READERS if reader.recognises(path)), None)
+        grouped = reader is not None and path.is_dir() and has_step_groups(path)
+    except (OSError, CheckpointError):
         return None
+    return None if grouped else reader
 
 
 def is_result(folder: Path) -> bool:
@@ -99,8 +118,8 @@ def is_result(folder: Path) -> bool:
 def known_suffix(name: str) -> str:
     """The longest file ending of `name` that some reader knows, or ``""``."""
     lower = name.lower()
-    endings = (suffix for reader in READERS for suffix in reader.suffixes if lower.endswith(suffix))
-    return max(endings, key=len, default="")
+    endings = _BY_LAST_PART.get(lower[lower.rfind(".") :], ())
+    return next((suffix for suffix in endings if lower.endswith(suffix)), "")
 
 
 def _walk(
@@ -111,6 +130,13 @@ def _walk(
             entries = sorted(listing, key=lambda entry: entry.name)
     except OSError as error:
         found.skip(relative or ".", f"the folder cannot be listed: {error.strerror}")
+        return
+    names = frozenset(entry.name for entry in entries)
+    anchors = {each.anchor(names) for each in FOLDER_READERS} - {""}
+    if anchors:
+        for entry in entries:
+            if entry.name in anchors:
+                yield entry, f"{relative}/{entry.name}" if relative else entry.name
         return
     for entry in entries:
         below = f"{relative}/{entry.name}" if relative else entry.name
@@ -142,6 +168,11 @@ def _enters(found: Scan, folder: Path, relative: str, depth: int) -> bool:
 def _take(found: Scan, entry: "os.DirEntry[str]", relative: str) -> None:
     name = entry.name.lower()
     is_index = name.endswith(INDEX_SUFFIX)
+    if entry.name in _ANCHORS:
+        file = regular_file(found, Path(entry.path), relative, is_link=entry.is_symlink())
+        if file is not None:
+            found.files.append(file)
+        return
     if not (is_index or known_suffix(_finished(name)) or name.endswith(_OTHER_FORMATS)):
         if entry.is_symlink() and Path(entry.path).is_dir():
             found.skip(relative, "a link to a folder, which is not followed")
@@ -150,9 +181,13 @@ def _take(found: Scan, entry: "os.DirEntry[str]", relative: str) -> None:
     if reason:
         found.skip(relative, reason)
     elif not _excluded(found, relative):
-        file = _regular_file(found, entry, relative)
+        file = regular_file(found, Path(entry.path), relative, is_link=entry.is_symlink())
         if file is not None:
-            (found.indexes if is_index else found.files).append(file)
+            reader = store_reader(file.path) if name.endswith(_STORE_FILES) else None
+            if reader is not None:
+                found.stores.append((file.path, reader))
+            else:
+                (found.indexes if is_index else found.files).append(file)
 
 
 def _finished(name: str) -> str:
@@ -167,19 +202,23 @@ def _left_by_name(name: str, *, is_index: bool) -> str:
         return "a hidden file"
     if _SIDECARS.match(name) or name.endswith((".pkl", ".pickle")):
         return "the trainer's own state, not weights"
+    if name.endswith(SHARD_SUFFIX):
+        return "its folder has no .metadata, which is written last: it may still be being written"
     if not is_index and not known_suffix(name):
         return f"a format that is not read (*{Path(name).suffix})"
     return ""
 
 
-def _regular_file(found: Scan, entry: "os.DirEntry[str]", relative: str) -> FoundFile | None:
+def regular_file(
+    found: Scan, path: Path, relative: str, *, is_link: bool = False
+) -> FoundFile | None:
+    """The file at `path`; `None`, with a reason, if it is none or lies outside the folder."""
     try:
-        status = entry.stat()
+        status = path.stat()
     except OSError as error:
         found.skip(relative, f"it cannot be reached: {error.strerror}")
         return None
-    path = Path(entry.path)
-    if entry.is_symlink():
+    if is_link:
         if stat.S_ISDIR(status.st_mode):
             found.skip(relative, "a link to a folder, which is not followed")
             return None
@@ -190,9 +229,7 @@ def _regular_file(found: Scan, entry: "os.DirEntry[str]", relative: str) -> Foun
         found.skip(relative, "not a regular file, so it is not opened")
         return None
     identity = (status.st_dev, status.st_ino)
-    return FoundFile(
-        path, relative, status.st_size, status.st_mtime_ns, identity, entry.is_symlink()
-    )
+    return FoundFile(path, relative, status.st_size, status.st_mtime_ns, identity, is_link)
 
 
 def _excluded(found: Scan, relative: str) -> bool:

@@ -1,13 +1,14 @@
 """Which entries of one checkpoint are the model's weights: sections, prefixes, buffers, ties."""
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from trajscope.checkpoints.reasons import AVERAGE, is_averaged, of_section, why_never, why_not
+from trajscope.checkpoints.wrappers import common_prefix, unwrapped
 from trajscope.errors import printable
-from trajscope.readers.base import TensorSpec, widened_dtype
+from trajscope.readers.base import TensorSpec
 
 
 @dataclass(frozen=True)
@@ -30,57 +31,98 @@ class Stored:
 Selection = tuple[dict[str, Stored], dict[str, str]]
 """The weights by name, and the reason for each name that was left out."""
 
-# Live weights first: a Lightning callback puts an average into state_dict and keeps these beside.
+# A Lightning callback puts an average into state_dict and keeps the live weights beside.
+_LIVE_BESIDE = "current_model_state"
+_DISPLACED = "state_dict"
 _MODEL_SECTIONS = (
-    "current_model_state", "model_state_dict", "state_dict", "model", "module", "net", "network",
-    "params", "weights",
+    _LIVE_BESIDE, "model_state_dict", _DISPLACED, "model", "module", "net", "network", "params",
+    "weights",
 )  # fmt: skip
-_OTHER_SECTIONS = (
-    (re.compile(r"(.*[-_.])?(optimizers?|optim|opt_state|opt)([-_.].*)?"), "optimizer state"),
-    (re.compile(r"(.*[-_.])?(ema|teacher|swa|average[d]?)([-_.].*)?"), "an average of the weights"),
-    (
-        re.compile(
-            r"(lr_)?schedulers?(_state.*)?|lr_schedulers?|(grad_)?scaler(_state.*)?|amp|rng.*|"
-            r".*random.*|callbacks|loops|hyper_parameters|args|config|cfg|epoch|step"
-        ),
-        "the trainer's own state",
-    ),
-)
-_PREFIXES = ("module.", "_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
-_WRAPPERS = re.compile(r"(?<=\.)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
-_COUNTED = frozenset({"n_averaged"})
-# With an underscore for the dot where names had to be identifiers: "bn1_running_mean".
-_STATISTIC = re.compile(
-    r"(.*_)?(running_mean|running_var|moving_mean|moving_variance|num_batches_tracked)"
-)
-_LEAVES = {
-    **dict.fromkeys(
-        ("n_averaged", "step", "global_step", "iteration", "iter", "iter_num", "epoch"),
-        "a counter, not a weight",
-    ),
-    **dict.fromkeys(("exp_avg", "exp_avg_sq", "momentum_buffer"), "optimizer state"),
-    **dict.fromkeys(
-        ("position_ids", "inv_freq", "cos_cached", "sin_cached", "freqs_cis"),
-        "a constant of the architecture, not a weight",
-    ),
-}
 # An array of names gives each the room of the longest, so that one name could fill the memory.
 _LONGEST_NAME = 1000
-_SCALARS = frozenset({"loss", "lr", "learning_rate", "acc", "accuracy", "time"})
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is taken from every checkpoint of a series.
+
+    Attributes
+    ----------
+    section :
+        The section that holds the model, `None` where none is known by its name.
+    mixed :
+        Whether averages lie among the live weights and are told by their names alone.
+    average :
+        Whether the averages are taken and the live weights left.
+    unwrap :
+        Whether the prefixes of wrappers are dropped from the names.
+    """
+
+    section: str | None
+    mixed: bool = False
+    average: bool = False
+    unwrap: bool = True
+
+
+def choose(checkpoints: Sequence[Mapping[str, Stored]], *, average: bool = False) -> Choice | None:
+    """Where the model lies in the checkpoints of a series, the most frequent kind first.
+
+    Section and prefixes are decided for the whole series at once: of nested checkpoints the
+    model's own section, by its name (`_MODEL_SECTIONS`), else all that is not the trainer's, since
+    a slash may also belong to the names of the layers ("dense/kernel"). With `average` the section
+    that holds an average of the weights, or of one section the tensors called so; `None` if there
+    is neither.
+    """
+    sizes: dict[str, int] = defaultdict(int)
+    for raw, stored in checkpoints[0].items():
+        if not why_never(stored.spec) and not why_not(raw, raw, stored.spec):
+            sizes[_section(raw)] += stored.spec.size
+    live = next((section for section in _MODEL_SECTIONS if sizes.get(section)), None)
+    averaged = [is_averaged(_inside(raw, live)) for raw in checkpoints[0] if _in(raw, live)]
+    mixed = any(averaged) and not all(averaged)
+    section = live
+    if average:
+        named = [each for each in sizes if sizes[each] and of_section(each) == AVERAGE]
+        if live == _LIVE_BESIDE and sizes.get(_DISPLACED):
+            named = [_DISPLACED]
+        if not named and not mixed:
+            return None
+        section, mixed = (named[0], False) if named else (live, True)
+    choice = Choice(section, mixed, average)
+    names = [_shown_names(arrays, choice).values() for arrays in checkpoints]
+    collide = any(len(set(shown)) < len(shown) for shown in names)
+    return Choice(section, mixed, average, unwrap=not collide)
+
+
+def decisions(checkpoints: Sequence[Mapping[str, Stored]], choice: Choice) -> list[str]:
+    """What was decided, in words for the user: the section, the average, the prefixes."""
+    told = []
+    if choice.section is not None and choice.section:
+        told.append(f"The weights are those in the section '{printable(choice.section)}'.")
+    if choice.mixed or choice.average:
+        kind = "averages" if choice.average else "live weights, not the averages beside them"
+        told.append(f"Of the weights, the {kind} are taken.")
+    prefixes: Counter[str] = Counter()
+    for arrays in checkpoints:
+        inside = [_inside(raw, choice.section) for raw in arrays if _in(raw, choice.section)]
+        prefixes[common_prefix(inside)] += 1
+    dropped = sorted(prefix for prefix in prefixes if prefix)
+    if dropped and choice.unwrap:
+        told.append(f"The prefix {' or '.join(map(repr, dropped))} of every name is dropped.")
+    elif dropped:
+        told.append("The prefixes of wrappers are kept, since two names would become one.")
+    return told
 
 
 def select(
     checkpoints: Sequence[Mapping[str, Stored]],
     include: tuple[str, ...] = (),
     exclude: tuple[str, ...] = (),
+    choice: Choice | None = None,
 ) -> list[Selection]:
     """Weights and the rest, for each kind of checkpoint of a series, the most frequent first.
 
-    Section, prefixes and ties are decided for the whole series at once:
-
-    - Of nested checkpoints the model's own section is taken, by its name (`_MODEL_SECTIONS`), which
-      is dropped from its tensors; where there is none, all that is not the trainer's, since a
-      slash may also belong to the names of the layers ("dense/kernel").
+    - Of nested checkpoints the section of `choice` is taken, and its name dropped from its tensors.
     - Prefixes that wrappers put before every name (``module.``, ``_orig_mod.``) are dropped unless
       two names of one checkpoint would become one.
     - Arrays that are not floating point, buffers, counters, masks and constants are left out, and
@@ -89,50 +131,53 @@ def select(
       out. A glob that begins with the name of a section ("ema/*") reaches into that section.
       `exclude` matches the name as it is stored or as it is shown.
     """
-    section = _model_section(checkpoints[0])
-    shown = [_shown_names(arrays, section, unwrap=True) for arrays in checkpoints]
-    if any(len(set(names.values())) < len(names) for names in shown):
-        shown = [_shown_names(arrays, section, unwrap=False) for arrays in checkpoints]
-    tied = _ties(checkpoints[0], section)
+    choice = choice or choose(checkpoints) or Choice(None)
+    rules = _Rules(choice, include, exclude)
+    tied = _ties(checkpoints[0], choice.section)
     return [
-        _sorted_out(arrays, names, tied, _Choice(section, include, exclude))
-        for arrays, names in zip(checkpoints, shown, strict=True)
+        _sorted_out(arrays, _shown_names(arrays, choice), tied, rules) for arrays in checkpoints
     ]
 
 
 @dataclass(frozen=True)
-class _Choice:
-    section: str | None
+class _Rules:
+    choice: Choice
     include: tuple[str, ...]
     exclude: tuple[str, ...]
 
-    def included(self, name: str, stored: Stored) -> bool:
-        reaches = _in_section(stored.name, self.section)
+    def included(self, raw: str, name: str) -> bool:
+        reaches = _in(raw, self.choice.section)
         return any(
-            fnmatchcase(stored.name, glob) if not reaches else fnmatchcase(name, glob)
+            fnmatchcase(raw, glob) if not reaches else fnmatchcase(name, glob)
             for glob in self.include
-            if reaches or glob.startswith(_section(stored.name) + "/")
+            if reaches or glob.startswith(_section(raw) + "/")
         )
 
-    def refusal(self, name: str, stored: Stored) -> str:
+    def refusal(self, raw: str, name: str, spec: TensorSpec) -> str:
         """Why an array of the chosen sections is left out, or ``""``."""
-        included = self.included(name, stored)
+        included = self.included(raw, name)
         for glob in self.exclude:
-            if fnmatchcase(name, glob) or fnmatchcase(stored.name, glob):
+            if fnmatchcase(name, glob) or fnmatchcase(raw, glob):
                 return f"left out by the pattern {printable(glob)!r}"
         if self.include and not included:
             return "not matched by --include"
         if len(name) > _LONGEST_NAME:
             return f"its name has {len(name):,} characters"
-        by_name = "" if included else _why_not(stored.name, name, stored.spec)
-        return by_name or _why_never(stored.spec)
+        by_name = "" if included else self.other_kind(name) or why_not(raw, name, spec)
+        return by_name or why_never(spec)
+
+    def other_kind(self, name: str) -> str:
+        """Why an array is not of the kind asked for, live weights or averages."""
+        if not self.choice.mixed or is_averaged(name) == self.choice.average:
+            return ""
+        return "a live weight beside its average" if self.choice.average else AVERAGE
 
 
 def _sorted_out(
     arrays: Mapping[str, Stored],
     names: Mapping[str, str],
     tied: Mapping[str, str],
-    choice: _Choice,
+    rules: _Rules,
 ) -> Selection:
     kept: dict[str, Stored] = {}
     left: dict[str, str] = {}
@@ -140,12 +185,12 @@ def _sorted_out(
     elsewhere: Counter[tuple[str, str]] = Counter()
     for raw, stored in arrays.items():
         name = names[raw]
-        if not _in_section(raw, choice.section) and not choice.included(name, stored):
+        if not _in(raw, rules.choice.section) and not rules.included(raw, name):
             if _section(raw):
-                elsewhere[_section(raw), _why_not_section(raw)] += 1
+                elsewhere[_section(raw), _why_not_section(raw, rules.choice)] += 1
             else:
-                left[name] = _why_not(raw, name, stored.spec) or "beside the model's section"
-        elif why := choice.refusal(name, stored):
+                left[name] = why_not(raw, name, stored.spec) or "beside the model's section"
+        elif why := rules.refusal(raw, name, stored.spec):
             left[name] = why
         elif tied.get(raw) in counted:
             left[name] = f"shares its memory with {printable(counted[tied[raw]])}, counted once"
@@ -158,87 +203,34 @@ def _sorted_out(
     return kept, left
 
 
-def _why_never(spec: TensorSpec) -> str:
-    """Why an array can never be weights, whatever its name."""
-    if widened_dtype(spec.dtype) is None:
-        return f"{printable(spec.dtype)} values, not floating point that can be read"
-    return "it holds no values" if spec.size == 0 else ""
-
-
-def _why_not(raw: str, name: str, spec: TensorSpec) -> str:
-    """Why an array is no weight, by its role and name."""
-    if spec.role == "buffer":
-        return "a buffer, not a parameter"
-    leaf = re.split(r"[./]", raw)[-1]
-    if _STATISTIC.fullmatch(leaf):
-        return "a running statistic of the data, not a weight"
-    if leaf in _LEAVES:
-        return _LEAVES[leaf]
-    if leaf.endswith("mask") or leaf == "masked_bias":
-        return "a mask, not a weight"
-    if spec.size == 1 and name in _SCALARS:
-        return "a logged number, not a weight"
-    first = re.split(r"[./]", raw)[0] if len(re.split(r"[./]", raw)) > 1 else ""
-    # "opt_proj" is a layer beside an OPT language model; as a section "opt" is the optimizer.
-    return _trainers(first) if first.startswith(("optim", "scheduler", "lr_scheduler")) else ""
-
-
-def _model_section(arrays: Mapping[str, Stored]) -> str | None:
-    """The section that holds the model, `None` where none is known by its name."""
-    floats: dict[str, int] = defaultdict(int)
-    for raw, stored in arrays.items():
-        if not _why_never(stored.spec) and not _why_not(raw, raw, stored.spec):
-            floats[_section(raw)] += stored.spec.size
-    return next((section for section in _MODEL_SECTIONS if floats.get(section)), None)
-
-
 def _section(raw: str) -> str:
     head, slash, _ = raw.partition("/")
     return head if slash else ""
 
 
-def _in_section(raw: str, section: str | None) -> bool:
+def _in(raw: str, section: str | None) -> bool:
+    """Whether an array belongs to the model's section; without one, to anything but the trainer."""
     if section is None:
-        return not _trainers(_section(raw))
+        return not of_section(_section(raw))
     return _section(raw) == section
 
 
-def _why_not_section(raw: str) -> str:
-    return _trainers(_section(raw)) or "another section than the model's"
+def _inside(raw: str, section: str | None) -> str:
+    return raw[len(section) + 1 :] if section else raw
 
 
-def _trainers(section: str) -> str:
-    """Why a section is not the model, or ``""`` where its name does not say."""
-    lower = section.lower()
-    return next((why for pattern, why in _OTHER_SECTIONS if pattern.fullmatch(lower)), "")
+def _why_not_section(raw: str, choice: Choice) -> str:
+    if choice.section == _LIVE_BESIDE and _section(raw) == _DISPLACED:
+        return AVERAGE
+    return of_section(_section(raw)) or "another section than the model's"
 
 
-def _shown_names(
-    arrays: Mapping[str, Stored], section: str | None, *, unwrap: bool
-) -> dict[str, str]:
+def _shown_names(arrays: Mapping[str, Stored], choice: Choice) -> dict[str, str]:
     """For each stored name the one that is shown: without section and wrappers' prefixes."""
-    inside = {
-        raw: raw[len(section) + 1 :] if section else raw
-        for raw in arrays
-        if _in_section(raw, section)
-    }
-    if unwrap:
-        prefix = _common_prefix([name for name in inside.values() if name not in _COUNTED])
-        inside = {raw: _WRAPPERS.sub("", name.removeprefix(prefix)) for raw, name in inside.items()}
-    return {raw: inside.get(raw, raw) for raw in arrays}
-
-
-def _common_prefix(names: Sequence[str]) -> str:
-    """The wrappers' prefixes that all names begin with."""
-    prefix = ""
-    while names:
-        longer = next(
-            (p for p in _PREFIXES if all(name.startswith(prefix + p) for name in names)), None
-        )
-        if longer is None:
-            break
-        prefix += longer
-    return prefix
+    names = {raw: _inside(raw, choice.section) for raw in arrays if _in(raw, choice.section)}
+    if choice.unwrap:
+        names = unwrapped(names)
+    return {raw: names.get(raw, raw) for raw in arrays}
 
 
 def _ties(arrays: Mapping[str, Stored], section: str | None) -> dict[str, str]:
@@ -247,5 +239,5 @@ def _ties(arrays: Mapping[str, Stored], section: str | None) -> dict[str, str]:
     return {
         raw: first.setdefault((stored.part, stored.spec.storage), raw)
         for raw, stored in arrays.items()
-        if stored.spec.storage and _in_section(raw, section)
+        if stored.spec.storage and _in(raw, section)
     }

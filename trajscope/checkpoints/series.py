@@ -1,7 +1,6 @@
 """Which files under a folder are the checkpoints of one run, in the order of their steps."""
 
 import filecmp
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,12 +8,14 @@ from pathlib import Path
 
 from trajscope.checkpoints.base import Candidate, Checkpoint, Series, Skipped, Store
 from trajscope.checkpoints.counters import Step
-from trajscope.checkpoints.names import counts_steps
+from trajscope.checkpoints.folders import ONE_ARRAY, join_folders
 from trajscope.checkpoints.parts import find_candidates
-from trajscope.checkpoints.runs import Run, choose_run, find_runs
+from trajscope.checkpoints.runs import Run, choose_run, find_runs, is_average
 from trajscope.checkpoints.scan import Scan, is_result, scan, store_reader
-from trajscope.checkpoints.steps import find_steps
-from trajscope.errors import CheckpointError, TrajectoryError, printable
+from trajscope.checkpoints.steps import find_steps, ordered_steps
+from trajscope.checkpoints.stores import read_stores, store_series
+from trajscope.checkpoints.unfinished import unfinished_damaged
+from trajscope.errors import CheckpointError, OptionError, TrajectoryError, printable
 from trajscope.readers import READERS
 
 
@@ -23,6 +24,8 @@ def find_series(
     *,
     run: str | None = None,
     exclude: Sequence[str] = (),
+    order: str = "step",
+    average: bool = False,
     strict: bool = False,
 ) -> Series:
     """The checkpoints of one run below a folder. Reads names and headers, no weights.
@@ -35,6 +38,10 @@ def find_series(
         Name of the run, where there are several.
     exclude :
         Globs; a file or folder whose name or relative path matches one is left out.
+    order :
+        "step", or "mtime" or "name": number the checkpoints in that order, whatever their steps.
+    average :
+        Take files that are averages of the weights by their name, and leave the others.
     strict :
         Fail where a checkpoint cannot be read or a step occurs twice, instead of warning.
 
@@ -56,29 +63,32 @@ def find_series(
                 "with 'trajscope report'."
             )
         store = Store(root, reader, reader.read_header(root))
-        return _store_series(root, root.name, store, tuple(exclude))
+        _check_order(order, store)
+        return store_series(root, root.name, store, tuple(exclude))
     if not root.is_dir():
         raise TrajectoryError(
             f"{printable(root)} is a file; a folder of checkpoints was expected, since one file "
             f"is one step. Give the folder it lies in: {printable(root.parent)}"
         )
     found = scan(root, tuple(exclude))
-    runs, skipped = _find_runs(found)
-    stores = _readable_stores(found)
+    stores, single = read_stores(found)
+    runs, skipped = _find_runs(found, single)
     if not runs and not stores:
         raise TrajectoryError(_nothing_found(found, skipped))
     in_stores = [Run(name, name, "", (), store.header.n_steps) for name, store in stores.items()]
     listed = [*runs, *in_stores]
-    chosen = choose_run(listed, run, root)
+    chosen = choose_run(listed, run, root, average=average)
     if chosen in in_stores:
-        series = _store_series(root, chosen.name, stores[chosen.name], found.exclude)
+        _check_order(order, stores[chosen.name])
+        series = store_series(root, chosen.name, stores[chosen.name], found.exclude)
         return replace(
             series,
             runs=tuple(each.name for each in listed),
             skipped=(*found.skipped, *skipped),
             unmatched=_unmatched(found),
         )
-    return _series_of(chosen, listed, found, skipped, strict=strict)
+    skipped.extend(_other_kind(listed, chosen) if run is None else ())
+    return _series_of(chosen, listed, found, skipped, order, strict=strict)
 
 
 def _existing(path: Path) -> Path:
@@ -93,33 +103,30 @@ def _existing(path: Path) -> Path:
         ) from error
 
 
-def _readable_stores(found: Scan) -> dict[str, Store]:
-    """The stores below the folder that are trajectories, by relative path; others are skipped."""
-    stores = {}
-    for path, reader in found.stores:
-        relative = path.relative_to(found.root).as_posix()
-        try:
-            stores[relative] = Store(path, reader, reader.read_header(path))
-        except CheckpointError as error:
-            found.skip(relative, str(error))
-    single = [name for name, store in stores.items() if _is_one_step(store)]
-    for name in single if len(single) > 1 else ():
-        del stores[name]
-        found.skip(name, "by its name a store of one step; a store with a step axis is read")
-    return stores
+def _check_order(order: str, store: Store) -> None:
+    if order != "step":
+        raise OptionError(
+            f"--order {printable(order)} orders files; {printable(store.path)} is one store, whose "
+            "checkpoints have their order inside. Leave the option out."
+        )
 
 
-def _is_one_step(store: Store) -> bool:
-    """Whether a store without steps of its own has a name that says which step it holds."""
-    return store.header.steps is None and counts_steps(store.path.name)
+def _other_kind(runs: Sequence[Run], chosen: Run) -> list[Skipped]:
+    """The runs that were passed over because of their kind, live weights or averages."""
+    kinds = ("live weights", "an average of the weights, by its name; --weights ema takes it")
+    return [
+        Skipped(printable(run.name), kinds[is_average(run)]) for run in runs if run is not chosen
+    ]
 
 
-def _find_runs(found: Scan) -> tuple[list[Run], list[Skipped]]:
+def _find_runs(found: Scan, single: Sequence[Candidate]) -> tuple[list[Run], list[Skipped]]:
     """Runs with something to read in them; candidates without weights and strays are skipped."""
     candidates = []
-    for candidate in find_candidates(found):
+    for candidate in unfinished_damaged(join_folders([*find_candidates(found), *single])):
         if candidate.parts and not any(part.header.tensors for part in candidate.parts):
             found.skip(candidate.relative, "it holds no arrays")
+        elif candidate.relative.endswith(ONE_ARRAY) and not candidate.name.numbers:
+            found.skip(candidate.relative, "one array whose file and folder have no number")
         else:
             candidates.append(candidate)
     runs, skipped = find_runs(candidates, found.root)
@@ -130,7 +137,13 @@ def _find_runs(found: Scan) -> tuple[list[Run], list[Skipped]]:
 
 
 def _series_of(
-    run: Run, runs: Sequence[Run], found: Scan, skipped: list[Skipped], *, strict: bool
+    run: Run,
+    runs: Sequence[Run],
+    found: Scan,
+    skipped: list[Skipped],
+    order: str,
+    *,
+    strict: bool,
 ) -> Series:
     damaged = [candidate for candidate in run.candidates if not candidate.parts]
     if damaged and strict:
@@ -148,7 +161,8 @@ def _series_of(
             "at least 2 are needed to see a movement."
             + (f" {warnings[0]}" if warnings else " Log more often, or point at the folder above.")
         )
-    steps = find_steps(readable, found.root)
+    in_steps = order == "step"
+    steps = find_steps(readable, found.root) if in_steps else ordered_steps(readable, order)
     checkpoints, doubles, double_warnings = _one_per_step(readable, steps.values, strict=strict)
     return Series(
         root=found.root,
@@ -159,8 +173,19 @@ def _series_of(
         step_source=steps.source,
         skipped=(*found.skipped, *skipped, *_damaged(damaged), *doubles),
         warnings=(*warnings, *steps.warnings, *double_warnings),
+        decisions=_decisions(readable),
         unmatched=_unmatched(found),
+        averaged=is_average(run),
     )
+
+
+def _decisions(candidates: Sequence[Candidate]) -> tuple[str, ...]:
+    """What the user should know of how files were made checkpoints."""
+    parts = [part.file.relative for part in candidates[0].parts]
+    if len(parts) < 2:
+        return ()
+    names = ", ".join(printable(name) for name in parts[:3]) + ("..." if len(parts) > 3 else "")
+    return (f"Each checkpoint is made of several files; the first of {len(parts)}: {names}.",)
 
 
 def _damaged(candidates: Sequence[Candidate]) -> list[Skipped]:
@@ -227,44 +252,6 @@ def _same_content(first: Candidate, second: Candidate) -> bool:
         return all(filecmp.cmp(a.file.path, b.file.path, shallow=False) for a, b in pairs)
     except OSError:
         return False
-
-
-def _store_series(root: Path, name: str, store: Store, exclude: tuple[str, ...]) -> Series:
-    """The series that lies in one store, ordered by its own step coordinate where it has one."""
-    header = store.header
-    unit, source = header.step_unit, header.step_source
-    values: Sequence[float] = header.steps or ()
-    if len(values) != header.n_steps or not all(math.isfinite(value) for value in values):
-        values = range(header.n_steps)
-        unit, source = "index", "position along the step axis"
-    rows: dict[Step, int] = {}
-    for row, value in enumerate(values):
-        rows[int(value) if float(value).is_integer() else float(value)] = row
-    warnings = []
-    if header.unwritten:
-        warnings.append(
-            f"{printable(name)}: nothing was written at the last {header.unwritten} of "
-            f"{header.n_steps + header.unwritten} entries of the step axis; they are left out. "
-            "Open it again once the training has finished."
-        )
-    if len(rows) < header.n_steps:
-        warnings.append(
-            f"{printable(name)}: {header.n_steps - len(rows)} entries of the step axis repeat a "
-            "step; the last of each is taken."
-        )
-    return Series(
-        root=root,
-        run=name,
-        runs=(name,),
-        checkpoints=tuple(
-            Checkpoint(step, store.path, name, row=row) for step, row in sorted(rows.items())
-        ),
-        step_unit=unit,
-        step_source=source,
-        warnings=tuple(warnings),
-        unmatched=exclude,
-        store=store,
-    )
 
 
 def _nothing_found(found: Scan, skipped: Sequence[Skipped]) -> str:

@@ -13,7 +13,7 @@ from trajscope.checkpoints.counters import (
     tensor_steps,
     trainer_states,
 )
-from trajscope.checkpoints.names import EPOCH, METRIC, STEP, Name
+from trajscope.checkpoints.names import EPOCH, METRIC, STEP, Name, natural_key
 from trajscope.errors import TrajectoryError, printable
 
 
@@ -70,7 +70,8 @@ def find_steps(candidates: Sequence[Candidate], root: Path) -> Steps:
         raise TrajectoryError(
             f"{printable(root)}: the step of each checkpoint was expected in its metadata or in "
             f"its name, but {_what_is_there(candidates, sources)}. Write the step into the "
-            "metadata (for example 'step'), or rename the files to something like step-100."
+            "metadata (for example 'step'), rename the files to something like step-100, or take "
+            "their order alone, with --order mtime or --order name."
         )
     chosen = next(
         (source for source in complete if 2 * source.distinct > len(candidates)),
@@ -80,11 +81,35 @@ def find_steps(candidates: Sequence[Candidate], root: Path) -> Steps:
     return Steps(values, chosen.unit, chosen.words, _doubts(chosen, sources, candidates))
 
 
+def ordered_steps(candidates: Sequence[Candidate], order: str) -> Steps:
+    """The position of each candidate in the order of "mtime" or "name", whatever their steps.
+
+    mtime is the time at which the last of a checkpoint's files was last changed; equal times are
+    ordered by name, with a warning.
+    """
+    names = [natural_key(candidate.relative) for candidate in candidates]
+    times = [max(part.file.mtime_ns for part in candidate.parts) for candidate in candidates]
+    keys = list(zip(times, names, strict=True)) if order == "mtime" else names
+    position = {
+        index: rank for rank, index in enumerate(sorted(range(len(keys)), key=keys.__getitem__))
+    }
+    values = tuple(position[index] for index in range(len(keys)))
+    if order == "name":
+        return Steps(values, "index", "order of the names, as asked for")
+    warnings: tuple[str, ...] = ()
+    if equal := len(times) - len(set(times)):
+        warnings = (
+            f"{equal} of {len(times)} checkpoints were written at the same time as another, so "
+            "their order is that of their names. Were they copied? --order name ignores the times.",
+        )
+    return Steps(values, "index", "order of the times of writing, as asked for", warnings)
+
+
 def step_slot(names: Sequence[Name]) -> int | None:
     """Position of the number that is the step in names of one pattern, or `None`.
 
     The last one after a word for steps, else after a word for epochs, else the last that changes
-    and is no metric.
+    and is no metric, a whole one if there are any.
     """
     if not names[0].numbers:
         return None
@@ -94,8 +119,23 @@ def step_slot(names: Sequence[Name]) -> int | None:
         if slots:
             return slots[-1]
     plain = [i for i, kind in enumerate(kinds) if kind != METRIC]
-    changing = [i for i in plain if len({name.numbers[i].value for name in names}) > 1]
-    return next(reversed(changing or (plain if len(names) == 1 else [])), None)
+    return next(reversed(_changing(names) or (plain if len(names) == 1 else [])), None)
+
+
+def _changing(names: Sequence[Name]) -> list[int]:
+    """Positions of the numbers that change and may be steps: of several, the whole ones alone."""
+    changing = [
+        position
+        for position, number in enumerate(names[0].numbers)
+        if number.kind != METRIC and len({name.numbers[position].value for name in names}) > 1
+    ]
+    # "ckpt.01-0.77": a number with a fraction beside a whole one is a loss.
+    whole = [
+        position
+        for position in changing
+        if all(isinstance(name.numbers[position].value, int) for name in names)
+    ]
+    return whole or changing
 
 
 def _sources(candidates: Sequence[Candidate]) -> list[_Source]:
@@ -152,11 +192,7 @@ def _in_epochs(pairs: Sequence[tuple[Step, Step]]) -> _Source:
 def _plain_number(names: Sequence[Name], slot: int) -> _Source:
     """The number at `slot`, which no word explains."""
     values = tuple(name.numbers[slot].value for name in names)
-    changing = [
-        position
-        for position, number in enumerate(names[0].numbers)
-        if number.kind != METRIC and len({name.numbers[position].value for name in names}) > 1
-    ]
+    changing = _changing(names)
     doubt = ""
     if len(changing) > 1:
         doubt = (

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from trajscope.checkpoints.base import Checkpoint, Series, Skipped
 from trajscope.checkpoints.common import Outline, agreeing, changed_tensors, usual_shapes
-from trajscope.checkpoints.sections import LeftOut, Stored, select
+from trajscope.checkpoints.sections import LeftOut, Stored, choose, decisions, select
 from trajscope.errors import OptionError, TrajectoryError, printable
 from trajscope.readers.base import TensorSpec
 
@@ -48,8 +48,9 @@ class Weights:
         For each of `checkpoints`, the stored array of each of `tensors`.
     checkpoints :
         Those of the series that hold these tensors.
-    skipped, warnings :
-        For the user, made printable: checkpoints of another model; tensors that change.
+    skipped, warnings, decisions :
+        For the user, made printable: checkpoints of another model; tensors that change; which
+        section was taken and which prefixes dropped.
     """
 
     tensors: tuple[WeightTensor, ...]
@@ -58,6 +59,7 @@ class Weights:
     left_out: tuple[LeftOut, ...]
     skipped: tuple[Skipped, ...] = ()
     warnings: tuple[str, ...] = ()
+    decisions: tuple[str, ...] = ()
 
 
 def layer_of(name: str) -> str:
@@ -71,6 +73,7 @@ def choose_weights(
     *,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    average: bool = False,
     strict: bool = False,
 ) -> Weights:
     """The tensors of weights that all checkpoints share.
@@ -85,17 +88,19 @@ def choose_weights(
         Globs on tensor names: only matching tensors, buffers among them too.
     exclude :
         Globs on tensor names to leave out; those in ``series.unmatched`` must match here.
+    average :
+        Take the averages of the weights that the trainer keeps beside the live ones.
     strict :
         Fail where a tensor is missing or changes shape, or a checkpoint is foreign.
 
     Raises
     ------
     TrajectoryError
-        No tensor is left, or with `strict` not all checkpoints hold the same.
+        No tensor is left, there is no average, or with `strict` not all checkpoints hold the same.
     OptionError
         A glob matches nothing.
     """
-    outlines = _outlines(series, tuple(include), tuple(exclude))
+    outlines, told = _outlines(series, tuple(include), tuple(exclude), average)
     _check_globs(outlines, series, include, exclude)
     usual = usual_shapes(outlines)
     if not usual:
@@ -132,10 +137,30 @@ def choose_weights(
             f"{warnings[0]} Were checkpoints of two models mixed? Leave one out with --exclude."
         )
     weights = _assembled(series, native, _by_layer(names), changes)
-    return replace(weights, skipped=tuple(skipped), warnings=tuple(warnings))
+    return replace(weights, skipped=tuple(skipped), warnings=tuple(warnings), decisions=tuple(told))
 
 
-def _outlines(series: Series, include: tuple[str, ...], exclude: tuple[str, ...]) -> list[Outline]:
+def _outlines(
+    series: Series, include: tuple[str, ...], exclude: tuple[str, ...], average: bool
+) -> tuple[list[Outline], list[str]]:
+    """Checkpoints grouped by what their headers list, the largest group first, and decisions."""
+    members = _groups(series)
+    arrays = [_arrays(series, group[0]) for group in members]
+    choice = choose(arrays, average=average and not series.averaged)
+    if choice is None:
+        raise TrajectoryError(
+            f"{printable(series.root)}: --weights ema asks for an average of the weights, and no "
+            f"section or tensor is called one. There are {_listed(list(arrays[0]))}. Take some of "
+            "them with --include, or another run with --run."
+        )
+    selected = select(arrays, include, exclude, choice)
+    outlines = [
+        Outline(group, kept, left) for group, (kept, left) in zip(members, selected, strict=True)
+    ]
+    return outlines, decisions(arrays, choice)
+
+
+def _groups(series: Series) -> list[list[Checkpoint]]:
     """Checkpoints grouped by what their headers list, the largest group first."""
     groups: list[list[Checkpoint]] = []
     known: dict[tuple[object, ...], int] = {}
@@ -145,7 +170,7 @@ def _outlines(series: Series, include: tuple[str, ...], exclude: tuple[str, ...]
         tables = tuple(id(part.header.tensors) for part in checkpoint.parts)
         if tables not in seen:
             outline = tuple(
-                (index, name, spec.shape, spec.dtype, spec.role)
+                (index, part.shown(name), spec.shape, spec.dtype, spec.role)
                 for index, part in enumerate(checkpoint.parts)
                 for name, spec in part.header.tensors.items()
             )
@@ -153,21 +178,17 @@ def _outlines(series: Series, include: tuple[str, ...], exclude: tuple[str, ...]
             if seen[tables] == len(groups):
                 groups.append([])
         groups[seen[tables]].append(checkpoint)
-    members = sorted(groups, key=len, reverse=True)
-    selected = select([_arrays(series, group[0]) for group in members], include, exclude)
-    return [
-        Outline(group, kept, left) for group, (kept, left) in zip(members, selected, strict=True)
-    ]
+    return sorted(groups, key=len, reverse=True)
 
 
 def _arrays(series: Series, checkpoint: Checkpoint) -> dict[str, Stored]:
     if series.store is not None:
         return {
-            name: Stored(0, name, TensorSpec(tensor.shape, tensor.dtype))
+            name: Stored(0, name, TensorSpec(tensor.shape, tensor.original or tensor.dtype))
             for name, tensor in series.store.header.tensors.items()
         }
     return {
-        name: Stored(index, name, spec)
+        part.shown(name): Stored(index, name, spec)
         for index, part in enumerate(checkpoint.parts)
         for name, spec in part.header.tensors.items()
     }

@@ -1,0 +1,249 @@
+"""Folders behind an address: the same trajectory as from the disk, and few bytes of it."""
+
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import fsspec
+import numpy as np
+import pytest
+from fsspec.registry import _registry as registered
+from safetensors.numpy import save_file
+
+from tests.checkpoints.conftest import model
+from trajscope.analysis import analyze
+from trajscope.cli import main
+from trajscope.errors import CheckpointError, OptionError, TrajectoryError
+from trajscope.trajectory import open_trajectory, tensor
+
+
+@pytest.fixture
+def memory():
+    system = fsspec.filesystem("memory")
+    yield system
+    system.store.clear()
+    system.pseudo_dirs[1:] = []
+
+
+def write_run(folder, steps=(10, 20, 30)):
+    for step in steps:
+        path = folder / f"checkpoint-{step}"
+        path.mkdir(parents=True)
+        save_file(model(step), path / "model.safetensors", {"format": "pt"})
+        (path / "trainer_state.json").write_text(f'{{"epoch": 1.0, "global_step": {step}}}')
+    return folder
+
+
+def assert_same(opened, local):
+    for name in ("weights", "step", "tensor", "row_size", "group", "shape", "stored_dtype"):
+        np.testing.assert_array_equal(opened[name], local[name])
+    assert opened.attrs["step_source"] == local.attrs["step_source"] == "trainer_state.json"
+    assert opened.attrs["format"] == "safetensors"
+
+
+def test_what_is_read_is_what_lies_there(memory, tmp_path):
+    write_run(tmp_path / "run")
+    memory.put(str(tmp_path / "run"), "/run", recursive=True)
+    opened = open_trajectory("memory://run")
+    assert_same(opened, open_trajectory(tmp_path / "run"))
+    assert opened.attrs["source"] == "memory://run"
+    assert opened["path"].values[0] == "memory://run/checkpoint-10/model.safetensors"
+    part = opened["weights"][[2, 0], 3:11]
+    np.testing.assert_array_equal(part, open_trajectory(tmp_path / "run")["weights"][[2, 0], 3:11])
+
+
+def test_the_command_takes_an_address(memory, tmp_path, capsys):
+    write_run(tmp_path / "run")
+    memory.put(str(tmp_path / "run"), "/run", recursive=True)
+    main(["inspect", "memory://run"], standalone_mode=False)
+    assert "memory://run" in capsys.readouterr().out
+
+
+def test_one_tensor_at_two_steps_takes_two_short_reads(memory, tmp_path, monkeypatch):
+    write_run(tmp_path / "run")
+    memory.put(str(tmp_path / "run"), "/run", recursive=True)
+    opened = open_trajectory("memory://run")
+    asked = []
+    read = memory.cat_file
+
+    def counted(path, start=None, end=None, **options):
+        asked.append(end - start)
+        return read(path, start, end, **options)
+
+    monkeypatch.setattr(type(memory), "cat_file", staticmethod(counted))
+    values = tensor(opened, "fc2.weight")[[0, 2]].values
+    np.testing.assert_array_equal(values[1], model(30)["fc2.weight"])
+    assert asked == [32, 32]
+
+
+def test_shards_and_their_index_are_one_checkpoint(memory, tmp_path):
+    for step in (10, 20):
+        folder = tmp_path / f"step-{step}"
+        folder.mkdir()
+        names = list(model())
+        for number, name in enumerate(names, 1):
+            save_file(
+                {name: model(step)[name]}, folder / f"model-0000{number}-of-00003.safetensors"
+            )
+        shards = {name: f"model-0000{i}-of-00003.safetensors" for i, name in enumerate(names, 1)}
+        text = str({"weight_map": shards}).replace("'", '"')
+        (folder / "model.safetensors.index.json").write_text(text)
+    memory.put(str(tmp_path), "/sharded", recursive=True)
+    opened = open_trajectory("memory://sharded")
+    np.testing.assert_array_equal(opened["weights"], open_trajectory(tmp_path)["weights"])
+
+
+def test_a_header_longer_than_the_first_read_is_fetched(memory, tmp_path):
+    for step in (1, 2):
+        many = {f"layer.{i}.weight": np.full(2, i + step, "f4") for i in range(400)}
+        save_file(many, tmp_path / f"step-{step}.safetensors")
+    memory.put(str(tmp_path), "/long", recursive=True)
+    opened = open_trajectory("memory://long")
+    np.testing.assert_array_equal(opened["weights"], open_trajectory(tmp_path)["weights"])
+
+
+def test_what_was_cut_short_is_skipped_with_its_address(memory, tmp_path):
+    write_run(tmp_path / "run")
+    memory.put(str(tmp_path / "run"), "/run", recursive=True)
+    path = "/run/checkpoint-30/model.safetensors"
+    memory.pipe(path, memory.cat(path)[:-4])
+    with pytest.warns(match=r"memory://run/checkpoint-30/model\.safetensors does not have the"):
+        opened = open_trajectory("memory://run")
+    assert opened.sizes["step"] == 2
+
+
+def test_a_header_that_lies_costs_nothing(memory):
+    memory.pipe("/lies/step-1.safetensors", (2**62).to_bytes(8, "little") + b'{"' + b" " * 90)
+    with pytest.raises(TrajectoryError, match="memory://lies: checkpoints were expected"):
+        open_trajectory("memory://lies")
+
+
+def test_files_of_one_step_that_differ_in_their_weights_are_no_copies(memory, tmp_path):
+    for name, seed in (("a-step-1", 1), ("b-step-1", 2), ("a-step-2", 3), ("b-step-2", 4)):
+        save_file(model(seed), tmp_path / f"{name}.safetensors")
+    memory.put(str(tmp_path), "/two", recursive=True)
+    with pytest.raises(TrajectoryError, match="memory://two holds 2 runs"):
+        open_trajectory("memory://two")
+
+
+@pytest.mark.parametrize("name", ["../../evil.safetensors", "a//b.safetensors", "x" * 300])
+def test_hostile_names_make_no_file_here(name, memory, tmp_path, monkeypatch):
+    write_run(tmp_path / "run")
+    memory.put(str(tmp_path / "run"), "/run", recursive=True)
+    name = name if name.endswith("tensors") else f"{name}.safetensors"
+    content = memory.cat("/run/checkpoint-10/model.safetensors")
+    found = {**memory.find("/run", detail=True), f"/run/{name}": {"size": len(content)}}
+    monkeypatch.setattr(type(memory), "find", lambda *_, **__: found)
+    opened = open_trajectory("memory://run")
+    assert opened.sizes["step"] == 3
+    assert opened.attrs["skipped"][0]["reason"] == "a name that no file here can have"
+
+
+def test_what_went_away_is_said(memory, tmp_path):
+    write_run(tmp_path / "run")
+    memory.put(str(tmp_path / "run"), "/run", recursive=True)
+    opened = open_trajectory("memory://run")
+    memory.rm("/run/checkpoint-20/model.safetensors")
+    with pytest.raises(CheckpointError, match=r"cannot be read: .* Was a file deleted\?"):
+        opened["weights"].load()
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "words"),
+    [
+        ("nonsense://bucket/run", OptionError, r"pip install 'trajscope\[remote\]'"),
+        ("memory://nothing", TrajectoryError, "cannot be reached|none among 0 files"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_refused(address, error, words, memory):
+    with pytest.raises(error, match=words):
+        open_trajectory(address)
+
+
+def test_a_package_that_is_missing_is_asked_for_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(registered, "s3", raising=False)
+    with pytest.raises(OptionError, match=r"s3://.*pip install 'trajscope\[remote\]'"):
+        open_trajectory("s3://bucket/missing")
+
+
+class Ranges(SimpleHTTPRequestHandler):
+    """Answers requests for a range of bytes, which the class it comes from does not."""
+
+    def do_GET(self):
+        wanted = self.headers.get("Range")
+        if wanted is None:
+            return super().do_GET()
+        first, last = map(int, wanted.removeprefix("bytes=").split("-"))
+        with open(self.translate_path(self.path), "rb") as file:
+            content = file.read()
+        part = content[first : last + 1]
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        self.wfile.write(part)
+        return None
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.filterwarnings("ignore")  # the packages' own
+def test_a_folder_on_a_web_server_is_read(tmp_path):
+    pytest.importorskip("aiohttp")
+    write_run(tmp_path / "run")
+
+    def handler(*args):
+        return Ranges(*args, directory=str(tmp_path))
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        opened = open_trajectory(f"http://127.0.0.1:{server.server_port}/run").load()
+        server.shutdown()
+    assert_same(opened, open_trajectory(tmp_path / "run"))
+
+
+@pytest.mark.filterwarnings("ignore")  # the packages' own
+def test_a_bucket_is_read_over_the_real_protocol(tmp_path, monkeypatch):
+    pytest.importorskip("s3fs")
+    pytest.importorskip("moto.server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    write_run(tmp_path / "run", range(10, 90, 10))
+    command = [shutil.which("moto_server", path=str(sys.prefix) + "/bin"), "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            until_it_answers(port)
+            system = fsspec.filesystem("s3", use_listings_cache=False)
+            system.mkdir("bucket")
+            system.put(str(tmp_path / "run"), "bucket/run", recursive=True)
+            opened = open_trajectory("s3://bucket/run")
+            assert_same(opened, open_trajectory(tmp_path / "run"))
+            local = analyze(open_trajectory(tmp_path / "run"))["observables"]
+            assert analyze("s3://bucket/run")["observables"].identical(local)
+        finally:
+            server.terminate()
+
+
+def until_it_answers(port):
+    for _ in range(2000):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            threading.Event().wait(0.02)
+        else:
+            return
+    pytest.fail("the server did not start")

@@ -1,0 +1,74 @@
+"""Why an array of a checkpoint is no weight: by its section, its name, its dtype."""
+
+import re
+
+from trajscope.errors import printable
+from trajscope.readers.base import TensorSpec, widened_dtype
+
+AVERAGE = "an average of the weights"
+
+_OTHER_SECTIONS = (
+    (re.compile(r"(.*[-_.])?(optimizers?|optim|opt_state|opt)([-_.].*)?"), "optimizer state"),
+    (re.compile(r"(.*[-_.])?(ema|teacher|swa|averag(e|ed|ing))([-_.].*)?"), AVERAGE),
+    (
+        re.compile(
+            r"(lr_)?schedulers?(_state.*)?|lr_schedulers?|(grad_)?scaler(_state.*)?|amp|rng.*|"
+            r".*random.*|callbacks|loops|hyper_parameters|args|config|cfg|epoch|step"
+        ),
+        "the trainer's own state",
+    ),
+)
+# With an underscore for the dot where names had to be identifiers: "bn1_running_mean".
+_STATISTIC = re.compile(
+    r"(.*_)?(running_mean|running_var|moving_mean|moving_variance|num_batches_tracked)"
+)
+_LEAVES = {
+    **dict.fromkeys(
+        ("n_averaged", "step", "global_step", "iteration", "iter", "iter_num", "epoch"),
+        "a counter, not a weight",
+    ),
+    **dict.fromkeys(("exp_avg", "exp_avg_sq", "momentum_buffer"), "optimizer state"),
+    **dict.fromkeys(
+        ("position_ids", "inv_freq", "cos_cached", "sin_cached", "freqs_cis"),
+        "a constant of the architecture, not a weight",
+    ),
+}
+_SCALARS = frozenset({"loss", "lr", "learning_rate", "acc", "accuracy", "time"})
+# The first part of a name inside the model, as a module that keeps an average gives it.
+_AVERAGED_PART = re.compile(r"(.*_)?ema(_.*)?\..*")
+
+
+def why_never(spec: TensorSpec) -> str:
+    """Why an array can never be weights, whatever its name."""
+    if widened_dtype(spec.dtype) is None:
+        return f"{printable(spec.dtype)} values, not floating point that can be read"
+    return "it holds no values" if spec.size == 0 else ""
+
+
+def why_not(raw: str, name: str, spec: TensorSpec) -> str:
+    """Why an array is no weight, by its role and name; ``""`` where it may be one."""
+    if spec.role == "buffer":
+        return "a buffer, not a parameter"
+    leaf = re.split(r"[./]", raw)[-1]
+    if _STATISTIC.fullmatch(leaf):
+        return "a running statistic of the data, not a weight"
+    if leaf in _LEAVES:
+        return _LEAVES[leaf]
+    if leaf.endswith("mask") or leaf == "masked_bias":
+        return "a mask, not a weight"
+    if spec.size == 1 and name in _SCALARS:
+        return "a logged number, not a weight"
+    first = re.split(r"[./]", raw)[0] if len(re.split(r"[./]", raw)) > 1 else ""
+    # "opt_proj" is a layer beside an OPT language model; as a section "opt" is the optimizer.
+    return of_section(first) if first.startswith(("optim", "scheduler", "lr_scheduler")) else ""
+
+
+def of_section(section: str) -> str:
+    """Why a section is not the model, or ``""`` where its name does not say."""
+    lower = section.lower()
+    return next((why for pattern, why in _OTHER_SECTIONS if pattern.fullmatch(lower)), "")
+
+
+def is_averaged(name: str) -> bool:
+    """Whether a tensor's dotted name begins with that of an average ("model_ema.")."""
+    return _AVERAGED_PART.fullmatch(name.lower()) is not None
