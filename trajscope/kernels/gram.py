@@ -10,8 +10,15 @@ Floats = NDArray[np.float64]
 SAFE_SQUARES: Final = (1e-24, 1e30)
 """Sums of squares in this range neither overflowed nor lost digits to underflow in float32."""
 
+_CENTRED_BYTES: Final = 16 << 20
+"""Of the copy of increments that is centred at a time."""
+_NARROWEST: Final = 512
+"""Weights: below, adding up products costs as much as making them."""
+_DRIFTS: Final = 0.1
+"""Share of an interval's squared length from which the mean increment is taken off."""
 
-def increment_gram(increments: NDArray[np.floating]) -> NDArray[np.floating]:
+
+def increment_gram(increments: NDArray[np.floating]) -> Floats:
     """Inner products between the increments of a trajectory.
 
     ``J[s, t] = <y[s], y[t]>`` with ``y[t] = x[t+1] - x[t]``
@@ -27,25 +34,51 @@ def increment_gram(increments: NDArray[np.floating]) -> NDArray[np.floating]:
     Returns
     -------
     (interval, interval)
-        Squared weight units; to be summed in float64. Not finite where the increments are not.
+        Squared weight units. Not finite where the increments are not.
 
     Notes
     -----
     Late in training the weights are far larger than their increments, so ``<x, x>`` would spend
     its digits on a constant: in float32 its periodogram is wrong by a factor of ten and more, that
-    of ``<y, y>`` right to 1e-6. The product is taken in the dtype of the increments, and repeated
-    on increments scaled by a power of two when their squares leave float32's range.
+    of ``<y, y>`` right to 1e-6. The same holds for the increments of a fast drift. Where it
+    dominates every interval, each weight's mean increment m is taken off before the product, which
+    is taken in the dtype of the increments, and put back in float64:
+    ``J = G + b 1' + 1 b' + |m|^2``, ``G = (y-m)(y-m)'``, ``b = (y-m) m``. Blocks are scaled by a
+    power of two when squares leave float32's range.
     """
-    product: NDArray[np.floating] = increments @ increments.T
-    if SAFE_SQUARES[0] < product.diagonal().max(initial=0.0) < SAFE_SQUARES[1]:
-        return product
-    largest = np.abs(increments).max(initial=0.0)
-    if largest == 0 or not np.isfinite(largest):
-        return product
-    exponent = int(np.frexp(largest)[1])
-    scaled = np.ldexp(increments, -exponent)
-    gram: Floats = np.ldexp((scaled @ scaled.T).astype(np.float64), 2 * exponent)
+    n = len(increments)
+    gram = np.zeros((n, n))
+    width = max(_CENTRED_BYTES // max(1, increments.itemsize * n), _NARROWEST)
+    for start in range(0, increments.shape[1], width):
+        _add_products(gram, increments[:, start : start + width])
     return gram
+
+
+def _add_products(gram: Floats, increments: NDArray[np.floating]) -> None:
+    """Add the products of one block of weights."""
+    squares = np.einsum("tw,tw->t", increments, increments)
+    if SAFE_SQUARES[0] < squares.max(initial=0.0) < SAFE_SQUARES[1]:
+        mean = increments.mean(axis=0)
+        drift = float(mean @ mean)
+        if _DRIFTS * squares.max() < drift < squares.min() / _DRIFTS:
+            centred = increments - mean
+            cross = (centred @ mean).astype(np.float64)
+            gram += centred @ centred.T
+            gram += cross
+            gram += cross[:, np.newaxis] + drift
+        else:
+            gram += increments @ increments.T
+        return
+    largest = np.abs(increments).max(initial=0.0)
+    if largest == 0:
+        return
+    if not np.isfinite(largest):
+        gram += increments @ increments.T
+        return
+    exponent = int(np.frexp(largest)[1])
+    scaled = np.zeros_like(gram)
+    _add_products(scaled, np.ldexp(increments, -exponent))
+    gram += np.ldexp(scaled, 2 * exponent)
 
 
 def displacement_gram(gram: Floats) -> Floats:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from trajscope.errors import OptionError, printable
+from trajscope.measure.blas import one_blas_thread
 
 # Under a nanny, dask returns every freed page to the system at once, and code that allocates
 # scratch runs three times slower; these thresholds let a worker keep what it will use again.
@@ -83,15 +84,13 @@ def _threads(n_workers: int) -> Executor:
     def compute(values: Sequence[Any], at_once: int, on_done: Callable[[], None]) -> Sequence[Any]:
         import dask
         from dask.callbacks import Callback
-        from threadpoolctl import threadpool_limits
 
         def posttask(key: Any, *_: Any) -> None:
             if str(key).startswith("span-"):
                 on_done()
 
-        # The limit is process-wide, so it is set around the tasks, not in them: one BLAS thread
-        # each measured twice as fast as one task at a time with all threads.
-        with threadpool_limits(1, "blas"), Callback(posttask=posttask):
+        # Around the tasks too, so that it is set once and not by each of them.
+        with one_blas_thread(), Callback(posttask=posttask):
             results: Sequence[Any] = dask.compute(
                 *values, scheduler="threads", num_workers=at_once, optimize_graph=False
             )

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import xarray as xr
-from threadpoolctl import threadpool_limits
 
 from trajscope.kernels.autocorrelation import brownian_autocorrelation
 from trajscope.kernels.components import brownian_explained_variance
+from trajscope.kernels.factors import factor_width, leading_columns
 from trajscope.kernels.gram import Floats
+from trajscope.measure.blas import one_blas_thread
 from trajscope.measure.executor import Executor
 from trajscope.measure.observables import OBSERVABLES, Measured
-from trajscope.measure.paths import Size, keeps_groups
+from trajscope.measure.paths import Size, keeps_groups, layer_width
 from trajscope.measure.plan import Segment, make_plan
-from trajscope.measure.pooled import pooled_quantities
+from trajscope.measure.pooled import increment_factor, pooled_quantities
 from trajscope.measure.resources import resident_bytes
 from trajscope.measure.span import WHOLE, add_sums
 from trajscope.measure.stream import Progress, find_nonfinite, stream
@@ -48,12 +49,16 @@ class Measurement:
         The sums, from which the observables follow again without the checkpoints.
     observables :
         As `OBSERVABLES` lists them, and their Brownian references.
+    factors :
+        (interval, component) of every group: its increments as `increment_factor` has them, in
+        float32; fewer columns for a layer than for all weights.
     path, components :
         Names of the path taken and of the matrix behind the principal components.
     """
 
     reductions: xr.Dataset
     observables: xr.Dataset
+    factors: "Sequence[NDArray[np.float32]]"
     path: str
     components: str
 
@@ -93,14 +98,16 @@ def measure(
     n_steps = trajectory.sizes[STEP]
     kept = {name: dims for r in plan.path.reductions for name, dims in r.kept.items()}
     keeps_all_groups = keeps_groups(size, plan.path)
+    width = layer_width(size)
     everything: Arrays = {}
     whole: Arrays = {}
     sums_of: dict[int, Arrays] = {}
     found: dict[int, Arrays] = {}
+    factors: dict[int, NDArray[np.float32]] = {}
     weights = trajectory["weights"].variable
     # Eigenvectors of a thousand steps on two BLAS threads took ten times as long as on one where
     # another process wanted the second core.
-    with threadpool_limits(1, "blas"):
+    with one_blas_thread():
         for group, sums in stream(weights, plan, executor, seed=seed, progress=progress):
             if group == WHOLE:
                 whole = sums
@@ -108,9 +115,11 @@ def measure(
             add_sums(everything, sums)
             if names != [ALL_WEIGHTS]:
                 found[group + 1] = _observed(sums, n_steps, seed)
+                factors[group + 1] = _factor(sums, width)
                 if keeps_all_groups:
                     sums_of[group + 1] = {name: sums[name] for name in kept}
         found[0] = _observed(everything | whole, n_steps, seed)
+        factors[0] = _factor(everything | whole, factor_width(n_steps - 1))
     sums_of[0] = {name: everything[name] for name in kept}
     labels = _labels(trajectory)
     if names != [ALL_WEIGHTS]:
@@ -119,6 +128,7 @@ def measure(
     return Measurement(
         _stacked(sums_of, kept, names, labels),
         _observables(found, names, labels),
+        [factors[group] for group in sorted(factors)],
         plan.path.name,
         plan.path.components,
     )
@@ -195,6 +205,10 @@ _WORKER_RESIDENT: Final = 160 << 20
 def _observed(sums: Mapping[str, Floats], n_steps: int, seed: int) -> Arrays:
     measured = Measured(sums, pooled_quantities(sums, n_steps, seed))
     return {each.name: np.asarray(each.values(measured)) for each in OBSERVABLES}
+
+
+def _factor(sums: Mapping[str, Floats], width: int) -> "NDArray[np.float32]":
+    return leading_columns(increment_factor(sums), width).astype(np.float32)
 
 
 def _labels(trajectory: xr.Dataset) -> dict[str, xr.Variable]:

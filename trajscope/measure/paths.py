@@ -3,14 +3,17 @@
 from dataclasses import dataclass
 from typing import Final
 
+from trajscope.kernels.factors import N_PROJECTIONS, factor_width
 from trajscope.measure.reductions import (
     AUTOCORRELATION,
     COUNTS,
     DUAL,
+    FACTOR,
     GRAM,
     N_COMPONENTS,
     N_SKETCH_COLUMNS,
     POOLED,
+    PROJECTION,
     ROUNDING,
     SKETCH,
     SPECTRUM,
@@ -29,6 +32,7 @@ _BLOCK_BYTES: Final = 32 * MIB  # stays in the last-level cache; 16 and 64 MiB t
 _SCRATCH: Final = 48 * MIB  # cache-sized pieces, FFT plans, and the interpreter's own growth
 _SCRATCH_PER_STEP: Final = 2048  # bytes: the fewest columns a piece has, in transform
 _CURVES_PER_STEP: Final = 8 * (N_COMPONENTS + 8)  # bytes of one group's observables
+_LAYER_COLUMNS: Final = 32  # there may be hundreds of layers, and a draw costs as many transforms
 _LARGEST_DUAL: Final = 4096  # weights; beyond, the sketch is faster than the eigenvectors
 
 # Seconds on one core of 2025, measured; only their ratios matter. Per T^2 P: the product of
@@ -68,8 +72,8 @@ class Path:
 
 PATHS: Final = (
     Path("gram", "gram", (*PER_WEIGHT, GRAM)),
-    Path("fft", "dual", (*PER_WEIGHT, STEPWISE, POOLED, DUAL)),
-    Path("fft", "sketch", (*PER_WEIGHT, STEPWISE, POOLED, SKETCH)),
+    Path("fft", "dual", (*PER_WEIGHT, STEPWISE, POOLED, DUAL, FACTOR)),
+    Path("fft", "sketch", (*PER_WEIGHT, STEPWISE, POOLED, SKETCH, PROJECTION)),
 )
 
 
@@ -120,6 +124,18 @@ def keeps_groups(size: Size, path: Path) -> bool:
     return size.n_groups * _kept_bytes(size, path) <= size.memory // 8
 
 
+def layer_width(size: Size) -> int:
+    """Columns that are kept of every layer's increments: up to 32, in a sixteenth of memory."""
+    n = size.n_steps - 1
+    affordable = size.memory // (16 * 4 * n * size.n_groups)
+    return max(2, min(factor_width(n), _LAYER_COLUMNS, affordable))
+
+
+def _factor_bytes(size: Size) -> int:
+    n = size.n_steps - 1
+    return 4 * n * (factor_width(n) + size.n_groups * layer_width(size)) + 8 * n * factor_width(n)
+
+
 def _sums_bytes(size: Size, path: Path) -> int:
     return sum(reduction.n_bytes(size.n_steps) for reduction in path.reductions)
 
@@ -146,6 +162,7 @@ def _fixed_bytes(size: Size, path: Path, workers: int) -> int:
     kept = 2 * (size.n_groups + 1) * _CURVES_PER_STEP * size.n_steps
     if size.n_groups > 1 and keeps_groups(size, path):
         kept += 2 * size.n_groups * _kept_bytes(size, path)
+    kept += _factor_bytes(size)
     return size.resident + workers * (sums + scratch) + in_tree * sums + dual + kept
 
 
@@ -191,14 +208,14 @@ def cost(size: Size, path: Path, workers: int) -> float:
     transforms = steps * weights * _TRANSFORM
     if path.components == "dual":
         return 3 * transforms + (
-            2 * steps * weights**2 * _DUAL_PRODUCT + weights**3 * _EIGENVECTORS
+            3 * steps * weights**2 * _DUAL_PRODUCT + 2 * weights**3 * _EIGENVECTORS
         )
     idle = size.workers / workers
     if path.components == "gram":
         product = steps**2 * weights * _PRODUCT
         return idle * (2 * transforms + product) + groups * steps**3 * _EIGENVECTORS
     columns = float(min(N_SKETCH_COLUMNS, size.n_steps))
-    product = 2 * steps * weights * columns * _PRODUCT
+    product = steps * weights * (2 * columns + N_PROJECTIONS) * _PRODUCT
     # Approximate: taken over an exact path only where it is much cheaper.
     return idle * 2 * transforms + 4 * (
         idle * (transforms + product) + groups * steps * columns**2 * _EIGENVECTORS

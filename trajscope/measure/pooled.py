@@ -11,6 +11,7 @@ from trajscope.kernels.components import (
     components_from_gram,
     components_from_sketch,
 )
+from trajscope.kernels.factors import factor_of_gram
 from trajscope.kernels.gram import (
     Floats,
     displacement_gram,
@@ -50,6 +51,22 @@ def pooled_quantities(sums: Mapping[str, Floats], n_steps: int, seed: int) -> Po
     if "increment_gram" in sums:
         return _from_gram(sums["increment_gram"], sums["power"])
     return _from_spectra(sums, n_steps, seed)
+
+
+def increment_factor(sums: Mapping[str, Floats]) -> Floats:
+    """Increments of one group in few coordinates that treat every order of them alike.
+
+    Exact but for the smallest axes on the gram path and where there are fewer weights than steps;
+    else random projections, right on average.
+
+    Returns
+    -------
+    (interval, component)
+        Weight units, not centred.
+    """
+    if "increment_gram" in sums:
+        return factor_of_gram(sums["increment_gram"])
+    return sums["factor"] if "factor" in sums else sums["projection"]
 
 
 def _from_gram(gram: Floats, power: Floats) -> Pooled:

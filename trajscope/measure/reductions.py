@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from trajscope.kernels.autocorrelation import autocorrelation_moments, pooled_products
 from trajscope.kernels.components import components_from_weights, sketch_of_gram
+from trajscope.kernels.factors import N_PROJECTIONS, factor_of_increments, factor_width, project
 from trajscope.kernels.gram import Floats, increment_gram
 from trajscope.kernels.spectra import spectral_moments
 from trajscope.kernels.stepwise import rounding_variance, stepwise_products
@@ -34,12 +35,15 @@ class Piece:
     resolution :
         Spacing at 1 of the dtype these weights were stored in.
     seed :
-        Of the sketch's test matrix.
+        Of the sketch's test matrix and of random projections.
+    first :
+        Number of the first weight.
     """
 
     values: NDArray[np.floating]
     resolution: float
     seed: int
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ GRAM: Final = Reduction(
     True,
     lambda piece: {"increment_gram": increment_gram(piece.values)},
     {"increment_gram": (INTERVAL, INTERVAL_OTHER)},
-    lambda n_steps: 12 * n_steps**2,
+    lambda n_steps: 20 * n_steps**2,
 )
 SPECTRUM: Final = Reduction(
     "spectrum",
@@ -182,6 +186,21 @@ DUAL: Final = Reduction(
     lambda n_steps: 24 * (N_COMPONENTS + 1) * n_steps,
     is_additive=False,
 )
+PROJECTION: Final = Reduction(
+    "projection",
+    True,
+    lambda piece: {"projection": project(piece.values, piece.first, piece.seed)},
+    {},
+    lambda n_steps: 3 * 8 * N_PROJECTIONS * n_steps,
+)
+FACTOR: Final = Reduction(
+    "factor",
+    True,
+    lambda piece: {"factor": factor_of_increments(piece.values)},
+    {},
+    lambda n_steps: 24 * factor_width(n_steps - 1) * n_steps,
+    is_additive=False,
+)
 
 REDUCTIONS: Final = (
     COUNTS,
@@ -193,6 +212,8 @@ REDUCTIONS: Final = (
     STEPWISE,
     SKETCH,
     DUAL,
+    PROJECTION,
+    FACTOR,
 )
 """Every reduction; a path (`measure.paths.PATHS`) is a choice among them."""
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from trajscope.errors import TrajectoryError
 from trajscope.kernels.gram import Floats
+from trajscope.measure.blas import one_blas_thread
 from trajscope.measure.plan import Segment
 from trajscope.measure.reductions import Piece, Sums, reductions_named
 
@@ -49,7 +50,7 @@ def sum_span(
     wanted = reductions_named(reductions)
     totals: GroupSums = {}
     # NaN and Inf go through every sum and are looked for once, at the end.
-    with np.errstate(all="ignore"):
+    with one_blas_thread(), np.errstate(all="ignore"):
         for start, stop in _blocks(task, width):
             block = _owned_block(source, start - offset, stop - offset)
             for of_increments in (False, True):
@@ -59,7 +60,8 @@ def sum_span(
                         continue
                     pieces = _pieces if reduction.is_additive else _whole_groups
                     for group, columns, resolution in pieces(task, start, stop):
-                        piece = Piece(values[:, columns], resolution, seed)
+                        first = start + (columns.start if isinstance(columns, slice) else 0)
+                        piece = Piece(values[:, columns], resolution, seed, first)
                         add_sums(totals.setdefault(group, {}), reduction.sums(piece))
     for sums in totals.values():
         if not all(np.isfinite(part).all() for part in sums.values()):

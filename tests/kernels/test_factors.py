@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+from trajscope.kernels.factors import (
+    N_PROJECTIONS,
+    factor_of_gram,
+    factor_of_increments,
+    factor_width,
+    leading_columns,
+    project,
+    random_signs,
+)
+from trajscope.kernels.gram import increment_gram
+
+
+@pytest.fixture
+def increments():
+    return np.random.default_rng(4).standard_normal((40, 15)) * np.arange(1, 16)
+
+
+def test_a_factor_has_the_inner_products_of_the_increments(increments):
+    for factor in (
+        factor_of_gram(increment_gram(increments)),
+        factor_of_increments(increments),
+        leading_columns(factor_of_increments(increments), 15),
+    ):
+        np.testing.assert_allclose(factor @ factor.T, increments @ increments.T, atol=1e-9)
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_few_columns_are_those_of_the_best_approximation(increments, width):
+    u, s, _ = np.linalg.svd(increments, full_matrices=False)
+    best = (u[:, :width] * s[:width] ** 2) @ u[:, :width].T
+    factor = leading_columns(factor_of_increments(increments), width)
+    np.testing.assert_allclose(factor @ factor.T, best, atol=1e-8)
+
+
+def test_reordered_increments_have_a_reordered_factor(increments):
+    """What makes a permutation of few columns as exact as one of all weights."""
+    order = np.random.default_rng(5).permutation(40)
+    few = leading_columns(factor_of_increments(increments), 3)
+    of_reordered = leading_columns(factor_of_increments(increments[order]), 3)
+    np.testing.assert_allclose(of_reordered @ of_reordered.T, (few @ few.T)[np.ix_(order, order)])
+
+
+def test_projections_add_up_over_any_split_and_do_not_depend_on_the_block(increments):
+    whole = project(increments, 100, seed=3)
+    parts = project(increments[:, :7], 100, seed=3) + project(increments[:, 7:], 107, seed=3)
+    np.testing.assert_allclose(whole, parts, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_projections_keep_squared_lengths_on_average(scale):
+    increments = (scale * np.random.default_rng(6).standard_normal((5, 4000))).astype(np.float32)
+    found = (project(increments, 0, seed=1) ** 2).sum(axis=1)
+    exact = (increments.astype(np.float64) ** 2).sum(axis=1)
+    # The relative standard deviation is sqrt(2 / 64) = 0.18.
+    np.testing.assert_allclose(found, exact, rtol=4 * 0.18)
+
+
+def test_signs_are_fair_independent_and_other_with_another_seed():
+    signs = random_signs(0, 4096, seed=0)
+    assert signs.shape == (4096, N_PROJECTIONS)
+    assert set(np.unique(signs)) == {-1, 1}
+    correlations = signs.T.astype(float) @ signs / 4096
+    assert np.abs(correlations - np.eye(N_PROJECTIONS)).max() < 5 / 64
+    assert (signs != random_signs(0, 4096, seed=1)).any()
+
+
+@pytest.mark.parametrize(("n", "width"), [(1, 1), (31, 31), (999, 131), (8192, 64), (98_999, 5)])
+def test_the_width_is_all_of_short_windows_and_a_few_of_long_ones(n, width):
+    assert factor_width(n) == width
+
+
+def test_a_factor_of_what_is_no_number_is_none():
+    assert not np.isfinite(factor_of_increments(np.full((3, 2), np.nan))).any()

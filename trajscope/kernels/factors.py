@@ -1,0 +1,137 @@
+"""Increments in few coordinates that treat every order of them alike: what the tests permute.
+
+A basis found from the increments alone, as a set, turns with them when they are reordered or their
+signs are flipped. One found from the path does not: its leading components were chosen for being
+slow.
+"""
+
+from typing import Final
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from trajscope.kernels.gram import SAFE_SQUARES, Floats
+
+N_PROJECTIONS: Final = 64
+"""Random directions that increments are projected on where there is no small matrix of them."""
+
+
+def factor_width(n: int) -> int:
+    """Coordinates that are kept of n increments: all of them up to 362, 64 up to 8,192."""
+    return min(n, max((1 << 17) // n, min(N_PROJECTIONS, (1 << 19) // n), 2))
+
+
+def factor_of_gram(gram: Floats) -> Floats:
+    """Coordinates of the increments along the leading principal axes, not centred.
+
+    ``F F' = J`` as far as `factor_width` columns go, the largest first.
+
+    Parameters
+    ----------
+    gram : (interval, interval)
+        As `increment_gram` makes it.
+
+    Returns
+    -------
+    (interval, component)
+        Weight units.
+    """
+    n = len(gram)
+    kept = factor_width(n)
+    subset = None if kept == n else (n - kept, n - 1)
+    values, vectors = scipy.linalg.eigh(gram, subset_by_index=subset, check_finite=False)
+    return np.asarray(vectors[:, ::-1] * np.sqrt(np.maximum(values[::-1], 0.0)))
+
+
+def factor_of_increments(increments: NDArray[np.floating]) -> Floats:
+    """The same from the increments themselves, where there are few weights.
+
+    Parameters
+    ----------
+    increments : (interval, weight)
+
+    Returns
+    -------
+    (interval, component)
+    """
+    n, n_weights = increments.shape
+    slices = [slice(start, start + 4096) for start in range(0, n, 4096)]
+    dual = np.zeros((n_weights, n_weights))
+    # In the dtype of the increments where their squares fit: it only chooses the axes.
+    largest = np.abs(increments).max(initial=0.0)
+    dtype = increments.dtype if _is_safe(largest, increments.size) else np.float64
+    for rows in slices:
+        part = increments[rows].astype(dtype, copy=False)
+        dual += part.T @ part
+    kept = factor_width(n)
+    factor = np.zeros((n, kept))
+    found = min(kept, n_weights)
+    if not np.isfinite(dual).all():
+        return np.full((n, kept), np.nan)
+    _, vectors = scipy.linalg.eigh(
+        dual, subset_by_index=(n_weights - found, n_weights - 1), check_finite=False
+    )
+    for rows in slices:
+        factor[rows, :found] = increments[rows].astype(np.float64) @ vectors[:, ::-1]
+    return factor
+
+
+def project(increments: NDArray[np.floating], first: int, seed: int) -> Floats:
+    """Sums of the increments with random signs, additive over weights.
+
+    ``F = Y S / sqrt(64)``: its inner products are those of the increments on average over S
+    (Johnson & Lindenstrauss 1984, doi:10.1090/conm/026/737400; signs: Achlioptas 2003,
+    doi:10.1016/S0022-0000(03)00025-4).
+
+    Parameters
+    ----------
+    increments : (interval, weight)
+    first :
+        Number of the first weight: a weight has the same signs whatever block it comes in.
+
+    Returns
+    -------
+    (interval, projection)
+    """
+    exponent = 0
+    largest = np.abs(increments).max(initial=0.0)
+    if np.isfinite(largest) and largest > 0 and not _is_safe(largest, increments.shape[1]):
+        exponent = int(np.frexp(largest)[1])
+        increments = np.ldexp(increments, -exponent)
+    signs = random_signs(first, increments.shape[1], seed).astype(increments.dtype)
+    projected = (increments @ signs).astype(np.float64)
+    return np.asarray(np.ldexp(projected, exponent) / N_PROJECTIONS**0.5)
+
+
+def random_signs(first: int, n_weights: int, seed: int) -> NDArray[np.int8]:
+    """64 fair signs of every weight, (weight, projection), by its number."""
+    # Philox counts blocks of four numbers of 64 bits.
+    block, skipped = divmod(first, 4)
+    source = np.random.Philox(key=seed, counter=block)
+    numbers = source.random_raw(n_weights + skipped)[skipped:]
+    bits = np.unpackbits(numbers.astype("<u8").view(np.uint8).reshape(-1, 8), axis=1)
+    return (2 * bits.view(np.int8) - 1).astype(np.int8)
+
+
+def leading_columns(factor: Floats, width: int) -> Floats:
+    """The factor in fewer columns, along the principal axes of its rows, not centred.
+
+    Parameters
+    ----------
+    factor : (interval, component)
+
+    Returns
+    -------
+    (interval, component)
+    """
+    if factor.shape[1] <= width:
+        return factor
+    _, vectors = np.linalg.eigh(factor.T @ factor)
+    return np.asarray(factor @ vectors[:, : -width - 1 : -1])
+
+
+def _is_safe(largest: np.floating, n: int) -> bool:
+    """Whether n squares of numbers up to `largest` neither overflow nor vanish in float32."""
+    low, high = SAFE_SQUARES
+    return bool(low < float(largest) ** 2 and n * float(largest) ** 2 < high)

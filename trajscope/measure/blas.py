@@ -1,0 +1,59 @@
+"""One BLAS thread per task: more of them cost time, and give other bits."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class _Limit(threading.Thread):
+    """Keeps the process's BLAS at one thread while it runs.
+
+    A thread of its own, since threadpoolctl lets only the thread that set a limit lift it, and
+    the first task to begin need not be the last to end.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="one-blas-thread", daemon=True)
+        self.begun, self.over = threading.Event(), threading.Event()
+
+    def run(self) -> None:
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1, "blas"):
+            self.begun.set()
+            self.over.wait()
+
+
+class _Shared:
+    """The limit in force, and how many count on it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.holders = 0
+        self.limit = _Limit()
+
+
+_SHARED = _Shared()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Keep BLAS at one thread until the last of this process that asks for it is done.
+
+    The limit is the process's, so tasks on several threads share one: if each set and restored
+    its own, the first to end would take it from the others.
+    """
+    with _SHARED.lock:
+        if _SHARED.holders == 0:
+            _SHARED.limit = _Limit()
+            _SHARED.limit.start()
+            _SHARED.limit.begun.wait()
+        _SHARED.holders += 1
+    try:
+        yield
+    finally:
+        with _SHARED.lock:
+            _SHARED.holders -= 1
+            if _SHARED.holders == 0:
+                _SHARED.limit.over.set()
+                _SHARED.limit.join()
