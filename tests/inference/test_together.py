@@ -1,0 +1,192 @@
+"""Many layers at once, and what a result says of them."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from tests.trajectories import brownian as walk
+from trajscope import analyze
+from trajscope.errors import OptionError, TrajscopeWarning
+from trajscope.inference.verdict import Question, judge, judge_together
+from trajscope.inference.window import Window
+from trajscope.simulate import brownian, ornstein_uhlenbeck, rotating_ornstein_uhlenbeck
+
+QUESTION = Question(n_surrogates=199)
+
+
+def windows(n_layers, seed, n_steps=60):
+    rng = np.random.default_rng(seed)
+    return [Window(rng.standard_normal((n_steps - 1, 6))) for _ in range(n_layers)]
+
+
+def test_one_window_among_one_is_judged_as_alone():
+    (window,) = windows(1, 0)
+    assert judge_together([window], QUESTION)[0].evidence == judge(window, QUESTION).evidence
+
+
+@pytest.mark.slow
+def test_a_false_alarm_in_any_of_twenty_layers_is_as_rare_as_the_level_says():
+    runs = [judge_together(windows(20, 2000 + run), Question(199, 0.05)) for run in range(60)]
+    for test in ("noise_scale", "omnibus", "constant_drift"):
+        alarms = sum(min(each.evidence[test] for each in layers) <= 0.05 for layers in runs)
+        assert alarms <= 60 * 0.05 + 3 * (60 * 0.05 * 0.95) ** 0.5, test
+
+
+def test_layers_are_told_apart_and_each_has_its_sentence():
+    parts = {
+        "walk": brownian(200, 20, seed=1),
+        "well": ornstein_uhlenbeck(200, 20, taus=[4.0] * 20, seed=2),
+        "loop": rotating_ornstein_uhlenbeck(200, 20, rate=0.2, angular_velocity=0.6, seed=3),
+    }
+    weights = np.concatenate([part.to_numpy() for part in parts.values()], axis=1)
+    names = list(parts)
+    source = xr.Dataset(
+        {"weights": (("step", "weight"), weights)},
+        {
+            "step": np.arange(200) * 10,
+            "tensor": names,
+            "row_size": ("tensor", [20, 20, 20]),
+            "group": ("tensor", names),
+            "stored_dtype": ("tensor", ["float64"] * 3),
+        },
+        {"step_unit": "step"},
+    )
+    results = analyze(source, n_surrogates=199)
+    found = results["verdict"].to_dataset().set_index()
+    codes = dict(zip(found["group"].values, found["code"].values, strict=True))
+    assert {name: codes[name] for name in names} == {
+        "walk": "brownian",
+        "well": "confined",
+        "loop": "circulating",
+    }
+    sentences = dict(zip(found["group"].values, found["sentence"].values, strict=True))
+    assert "would have been noticed" in sentences["walk"]
+    assert "turns one way more often" in sentences["loop"]
+    tests = results["tests"]
+    assert (tests["p_adjusted"] >= tests["p_value"]).where(tests["p_value"].notnull(), True).all()
+
+
+@pytest.mark.parametrize("chunks", [(40, 7), (9, 30)])
+def test_the_same_seed_gives_the_same_tests_whatever_the_chunks(chunks):
+    x = brownian(40, 30, seed=5)
+    one, other = (
+        analyze(x, n_surrogates=199),
+        analyze(x.chunk(dict(zip(x.dims, chunks, strict=True))), n_surrogates=199),
+    )
+    assert one["verdict"].attrs == other["verdict"].attrs
+    xr.testing.assert_allclose(one["tests"].to_dataset(), other["tests"].to_dataset())
+
+
+def of(values, **coords):
+    return xr.DataArray(values, dims=("step", "weight"), coords=coords)
+
+
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        (walk(31, 5), "31 checkpoints, and at least 32"),
+        (np.ones((40, 5)), "the same in every checkpoint"),
+    ],
+    ids=["few", "still"],
+)
+@pytest.mark.filterwarnings("ignore:5 of 5 weights never move")
+def test_what_cannot_be_judged_is_too_short_and_says_why(x, said):
+    verdict = analyze(of(x))["verdict"].attrs
+    assert verdict["code"] == "too_short"
+    assert said in verdict["sentence"]
+    assert verdict["evidence"] == {}
+
+
+TIME = np.arange(200)
+NOISE = np.random.default_rng(8).standard_normal((200, 5))
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        (np.outer(TIME, np.ones(5)), "drifting"),
+        (np.outer(TIME**2.0, np.ones(5)) + NOISE, "drifting"),
+        (np.stack([np.cos(TIME * np.pi / 10), np.sin(TIME * np.pi / 10)], axis=1), "oscillating"),
+        (1e30 * NOISE.cumsum(axis=0), "brownian"),
+        (1e-30 * NOISE.cumsum(axis=0), "brownian"),
+        (NOISE, "confined"),
+    ],
+    ids=["straight", "accelerating", "circle", "huge", "tiny", "white"],
+)
+def test_extreme_paths_are_what_they_are(path, code):
+    assert analyze(of(path), n_surrogates=199)["verdict"].attrs["code"] == code
+
+
+def test_one_weight_may_walk_or_stay():
+    well = ornstein_uhlenbeck(400, taus=[1.5], seed=1).to_numpy()
+    confined = analyze(of(well), n_surrogates=199)["verdict"].attrs
+    assert confined["code"] == "confined"
+    assert "no plane to circulate in" in confined["sentence"]
+    assert "circulation" not in confined["evidence"]
+
+
+def test_log_spaced_checkpoints_of_brownian_motion_are_brownian():
+    steps = np.unique(np.geomspace(1, 20_000, 120).astype(int))
+    path = brownian(20_001, 5, seed=3).to_numpy()[steps]
+    with pytest.warns(TrajscopeWarning, match="unevenly spaced"):
+        results = analyze(of(path, step=steps), n_surrogates=199)
+    assert results["verdict"].attrs["code"] == "brownian"
+    assert results["tests"].attrs["evenly_spaced"] is False
+
+
+def test_checkpoints_missing_here_and_there_leave_a_circulation_to_be_found():
+    path = rotating_ornstein_uhlenbeck(400, 10, rate=0.2, angular_velocity=0.6, seed=4)
+    kept = np.setdiff1d(np.arange(400), [3, 30, 390])
+    with pytest.warns(TrajscopeWarning, match="unevenly spaced"):
+        results = analyze(of(path.to_numpy()[kept], step=kept), n_surrogates=199)
+    assert results["verdict"].attrs["code"] == "circulating"
+    assert results["tests"].sizes["plane_step"] == 359
+
+
+def test_rounding_is_not_taken_for_a_well():
+    path = 100 + 0.02 * brownian(400, 50, seed=2).to_numpy()
+    rounded = np.round(path, 1)  # a spacing of five increments
+    source = xr.Dataset(
+        {"weights": (("step", "weight"), rounded)},
+        {
+            "step": np.arange(400),
+            "tensor": ["w"],
+            "row_size": ("tensor", [50]),
+            "group": ("tensor", ["w"]),
+            "stored_dtype": ("tensor", ["bfloat16"]),
+        },
+    )
+    with pytest.warns(TrajscopeWarning, match="Rounding to bfloat16"):
+        verdict = analyze(source, n_surrogates=199)["verdict"].attrs
+    assert verdict["code"] in ("too_short", "brownian")
+
+
+def test_a_burn_in_is_proposed_where_the_rest_is_one_steady_state():
+    start = np.full(10, 12.0)
+    path = ornstein_uhlenbeck(400, taus=[5.0] * 10, start=start, seed=6)
+    verdict = analyze(path, n_surrogates=199)["verdict"].attrs
+    assert verdict["code"] in ("drifting", "noise_scale_changes")
+    assert "Leave out the first 40 of 400 checkpoints (--steps 40:)" in verdict["proposal"]
+    assert "confined" in verdict["proposal"]
+
+
+def test_the_momentum_needs_steps_that_count_updates():
+    x = of(walk(40, 3), step=np.arange(40.0))
+    with pytest.raises(OptionError, match=r"--momentum is 1\.5; a number from 0 to below 1"):
+        analyze(x, momentum=1.5)
+    uneven = of(walk(40, 3), step=np.arange(40) ** 2)
+    with pytest.raises(OptionError, match="unevenly spaced steps"):
+        analyze(uneven, momentum=0.9)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"alpha": 0}, "--alpha is 0; a level between 0 and 1"),
+        ({"n_surrogates": 100}, r"--surrogates is 100; at least 199 .* --alpha 0\.01"),
+        ({"seed": -1}, "--seed is -1"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(options, message):
+    with pytest.raises(OptionError, match=message):
+        analyze(of(walk(40, 3)), **options)

@@ -1,0 +1,1 @@
+"""Calibrated tests against Brownian motion and against time reversal, and the verdict."""

@@ -1,0 +1,64 @@
+"""The test against Brownian motion: whether increments are exchangeable in time."""
+
+import numpy as np
+
+from trajscope.inference.increments import IncrementDraws
+from trajscope.kernels.gram import Floats
+
+
+def p_value(statistic: Floats) -> float:
+    """``(1 + #{draws >= data}) / (draws + 1)``; Phipson & Smyth 2010, doi:10.2202/1544-6115.1585.
+
+    Parameters
+    ----------
+    statistic : (draw,)
+        The data first; large values speak against the null.
+    """
+    tolerance = 1e-9 * abs(statistic[0])
+    return float(np.mean(statistic >= statistic[0] - tolerance))
+
+
+def standardised(statistics: Floats) -> Floats:
+    """``(s - median) / (95% quantile - median)`` over data and draws, so that a maximum is fair.
+
+    Parameters
+    ----------
+    statistics : (draw, ...)
+    """
+    median = np.median(statistics, axis=0)
+    reach = np.quantile(statistics, 0.95, axis=0) - median
+    return np.asarray((statistics - median) / np.where(reach > 0, reach, 1))
+
+
+def omnibus(draws: IncrementDraws) -> Floats:
+    """Largest of five standardised departures from a flat spectrum, (draw,).
+
+    Kolmogorov-Smirnov distance of the cumulative periodogram (Bartlett), its largest ordinate
+    (Fisher's g), Ljung-Box over min(20, n/5) lags, the largest deviation of the variance ratio
+    (Lo & MacKinlay), and the power of the lowest tenth of the frequencies.
+    """
+    ratio = draws.variance_ratio
+    deviation = np.abs(ratio - ratio.mean(axis=0)) / np.maximum(ratio.std(axis=0), 1e-12)
+    parts = (
+        draws.kolmogorov,
+        draws.fisher,
+        draws.ljung_box,
+        deviation.max(axis=-1),
+        draws.low_power,
+    )
+    return np.asarray(standardised(np.stack(parts, axis=1)).max(axis=-1))
+
+
+def confinement(draws: IncrementDraws) -> Floats:
+    """How far the variance ratio over the longest scale lies below its null, (draw,)."""
+    return standardised(-draws.variance_ratio[:, -1])
+
+
+def persistence(draws: IncrementDraws) -> Floats:
+    """How far the variance ratio over the longest scale lies above its null, (draw,)."""
+    return standardised(draws.variance_ratio[:, -1])
+
+
+def relaxation(draws: IncrementDraws) -> Floats:
+    """Largest standardised decay of the movement along the net displacement, (draw,)."""
+    return np.asarray(standardised(draws.relaxation).max(axis=-1))

@@ -1,0 +1,282 @@
+"""The tests and the verdict of every group as labelled arrays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from trajscope.inference import brownian
+from trajscope.inference.current import Current, describe_current
+from trajscope.inference.curves import CURVES, absent, curves
+from trajscope.inference.increments import n_frequencies, scales
+from trajscope.inference.power import least_circulation, slowest_well
+from trajscope.inference.verdict import (
+    FEWEST_CHECKPOINTS,
+    TESTS,
+    Judgement,
+    Question,
+    judge,
+    judge_together,
+    leading_path,
+)
+from trajscope.inference.window import Window
+from trajscope.inference.words import (
+    Detail,
+    Run,
+    gates,
+    guard,
+    sentence,
+    strongest,
+    unseen,
+)
+from trajscope.schema import AXIS, FREQUENCY, GROUP, PLANE_STEP, SCALE, SURROGATE, TEST
+
+_CUTS: Final = (0.1, 0.2, 1 / 3, 0.5)
+"""Shares of the window that are tried as a burn-in."""
+_SETTLED: Final = ("brownian", "confined", "circulating", "oscillating")
+_FEWER_SURROGATES: Final = 199
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Everything that was found of the groups of a run, all weights first.
+
+    Attributes
+    ----------
+    current :
+        Of all weights, where they were asked for a circulation.
+    proposal :
+        A burn-in, in words; empty where none helps.
+    """
+
+    run: Run
+    names: Sequence[str]
+    windows: Sequence[Window]
+    found: Sequence[Judgement]
+    question: Question
+    details: Sequence[Detail]
+    current: Current | None
+    proposal: str
+
+
+def judge_run(
+    run: Run, names: Sequence[str], windows: Sequence[Window], question: Question
+) -> Judged:
+    """The verdicts on all weights and on every layer, and what goes with that on all weights.
+
+    Layers are judged together, by p-values for all of them; all weights on their own.
+
+    Parameters
+    ----------
+    names, windows :
+        Of all weights, then of every layer.
+    """
+    whole = judge(windows[0], question)
+    layers = judge_together(windows[1:], question) if len(windows) > 1 else []
+    found = [whole, *layers]
+    current = _current(windows[0], whole, question)
+    drifts = {
+        name: each.evidence.get("drift", 1.0) for name, each in zip(names[1:], layers, strict=True)
+    }
+    details = [_detail(*each, question) for each in zip(windows, found, strict=True)]
+    details[0] = replace(details[0], drifting_layers=strongest(drifts, question.alpha))
+    if current is not None and whole.code == "circulating":
+        details[0] = replace(
+            details[0],
+            period=2 * np.pi / current.angular_velocity,
+            entropy_production=current.entropy_production,
+        )
+    proposal = _proposal(run, windows[0], whole, question)
+    return Judged(run, names, windows, found, question, details, current, proposal)
+
+
+def _current(window: Window, found: Judgement, question: Question) -> Current | None:
+    if "circulation" not in found.evidence:
+        return None
+    return describe_current(leading_path(window), question.seed)
+
+
+def _detail(window: Window, found: Judgement, question: Question) -> Detail:
+    if found.draws is None:
+        return Detail()
+    alpha, n = question.alpha, len(window.increments)
+    least = None
+    if "circulation" in found.asked:
+        time = found.evidence["correlation_time"]
+        null = found.asked["circulation"][1:]
+        least = least_circulation(null, len(window.path), time, alpha)
+    return Detail(
+        slowest_well=slowest_well(found.draws.variance_ratio[1:, -1], n, alpha),
+        least_circulation=least,
+        momentum_known=question.damping is not None,
+        drift_strength=float(found.asked["constant_drift"][0]),
+    )
+
+
+def _proposal(run: Run, window: Window, found: Judgement, question: Question) -> str:
+    """The shortest of a few burn-ins after which the rest is one steady state, in words."""
+    if found.code not in ("drifting", "noise_scale_changes"):
+        return ""
+    n = window.n_steps
+    cuts = [round(share * n) for share in _CUTS]
+    if found.code == "noise_scale_changes":
+        cuts = sorted({round(found.evidence["change"]) + 1, *cuts})
+    fewer = replace(question, n_surrogates=min(question.n_surrogates, _FEWER_SURROGATES))
+    for cut in cuts:
+        if n - cut < FEWEST_CHECKPOINTS:
+            break
+        rest = judge(window.after(cut), fewer)
+        if rest.code in _SETTLED:
+            return (
+                f"Leave out the first {cut} of {n} checkpoints (--steps {run.steps[cut].item()}:): "
+                f"the rest is {rest.code}."
+            )
+    return ""
+
+
+def tests_dataset(judged: Judged) -> xr.Dataset:
+    """p-values, statistics on a common scale, and curves with their bands, by group."""
+    n = len(judged.windows[0].increments)
+    alpha = judged.question.alpha
+    groups = [
+        absent(n) if each.draws is None else curves(window, each.draws, alpha)
+        for window, each in zip(judged.windows, judged.found, strict=True)
+    ]
+    variables: dict[str, xr.Variable] = {
+        name: xr.Variable(
+            dims,
+            np.stack([group[name] for group in groups]),
+            {"units": units, "long_name": meaning},
+        )
+        for name, (dims, units, meaning) in CURVES.items()
+    }
+    variables |= _p_values(judged) | _of_current(judged)
+    run, spacing = judged.run, judged.run.spacing or 1
+    word = "checkpoint" if run.spacing is None or run.unit == "index" else run.unit
+    coords: dict[str, object] = {
+        GROUP: list(judged.names),
+        TEST: list(TESTS),
+        FREQUENCY: xr.Variable(
+            FREQUENCY,
+            np.arange(1, n_frequencies(n) + 1) / (n * spacing),
+            {"units": f"cycles per {word}"},
+        ),
+        SCALE: xr.Variable(SCALE, scales(n) * spacing, {"units": f"{word}s"}),
+    }
+    return xr.Dataset(variables, coords)
+
+
+def _p_values(judged: Judged) -> dict[str, xr.Variable]:
+    shape = len(judged.names), len(TESTS)
+    raw, adjusted, position, critical = (np.full(shape, np.nan) for _ in range(4))
+    for row, each in enumerate(judged.found):
+        for column, test in enumerate(TESTS):
+            adjusted[row, column] = each.evidence.get(test, np.nan)
+            statistic = each.asked.get(test)
+            if statistic is None:
+                continue
+            comparable = brownian.standardised(statistic)
+            raw[row, column] = brownian.p_value(comparable)
+            position[row, column] = comparable[0]
+            critical[row, column] = np.quantile(comparable[1:], 1 - judged.question.alpha)
+        for both, (one, other) in _TWICE_THE_SMALLER.items():
+            smaller = np.fmin(raw[row, TESTS.index(one)], raw[row, TESTS.index(other)])
+            raw[row, TESTS.index(both)] = np.minimum(1, 2 * smaller)
+    texts = {
+        "p_value": (raw, "p-value of the group alone"),
+        "p_adjusted": (adjusted, "p-value among all layers; that of all weights is its own"),
+        "position": (position, "statistic, median of its null 0 and 95% quantile 1"),
+        "critical": (critical, "quantile of its null at the level of the test, on that scale"),
+    }
+    return {
+        name: xr.Variable((GROUP, TEST), values, {"units": "1", "long_name": text})
+        for name, (values, text) in texts.items()
+    }
+
+
+_TWICE_THE_SMALLER: Final = {
+    "brownian": ("omnibus", "confined"),
+    "drift": ("constant_drift", "relaxation"),
+}
+
+
+def _of_current(judged: Judged) -> dict[str, xr.Variable]:
+    current = judged.current
+    if current is None:
+        return {}
+    area = {"units": "sd^2"}
+    return {
+        "plane_path": xr.Variable(
+            (PLANE_STEP, AXIS),
+            current.path,
+            {"units": "sd", "long_name": "path in the plane of strongest circulation, whitened"},
+        ),
+        "signed_area": xr.Variable(
+            (PLANE_STEP,), current.area, {**area, "long_name": "signed area swept in this plane"}
+        ),
+        "signed_area_surrogate": xr.Variable(
+            (SURROGATE, PLANE_STEP),
+            current.surrogate_areas,
+            {**area, "long_name": "the same of reversible surrogates, in their own planes"},
+        ),
+    }
+
+
+def tests_summary(judged: Judged, method: str) -> dict[str, dict[str, object]]:
+    """The tests on all weights in brief: p-values and the numbers that go with them."""
+    found, run = judged.found[0], judged.run
+    p, current = found.evidence, judged.current
+    spacing = run.spacing or 1
+    velocity = None if current is None else current.angular_velocity / spacing
+    change = p.get("change")
+    return {
+        "brownian": {
+            "p_value": p.get("brownian"),
+            "p_omnibus": p.get("omnibus"),
+            "p_confined": p.get("confined"),
+            "method": method,
+        },
+        "drift": {
+            "p_value": p.get("slow_drift", p.get("drift")),
+            "p_constant": p.get("constant_drift"),
+            "p_relaxation": p.get("relaxation"),
+            "strength": judged.details[0].drift_strength,
+        },
+        "noise_scale": {
+            "p_value": p.get("noise_scale"),
+            "change_step": None if change is None else run.steps[round(change)].item(),
+            "ratio": p.get("noise_ratio"),
+        },
+        "circulation": {
+            "p_value": p.get("circulation"),
+            "angular_velocity": velocity,
+            "period": 2 * np.pi / velocity if velocity else None,
+            "entropy_production": None if current is None else current.entropy_production / spacing,
+            "plane": None if current is None else current.plane.tolist(),
+            "guard": guard(found),
+        },
+    }
+
+
+def verdict_dataset(judged: Judged) -> xr.Dataset:
+    """The verdict on every group; that on all weights is in the attributes."""
+    words = [sentence(*each, judged.run) for each in zip(judged.found, judged.details, strict=True)]
+    found, alpha = judged.found[0], judged.question.alpha
+    return xr.Dataset(
+        {
+            "code": (GROUP, [each.code for each in judged.found]),
+            "sentence": (GROUP, words),
+        },
+        {GROUP: list(judged.names)},
+        {
+            "code": found.code,
+            "sentence": words[0],
+            "alpha": alpha,
+            "evidence": {name: float(value) for name, value in found.evidence.items()},
+            "unseen": unseen(found, judged.details[0], judged.run),
+            "proposal": judged.proposal,
+            "gates": gates(found, alpha),
+        },
+    )

@@ -1,0 +1,113 @@
+"""What is judged: increments and positions of one group of weights, evenly spaced or not."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajscope.kernels.gram import Floats
+
+_MOST_COMPONENTS = 20
+
+
+@dataclass(frozen=True)
+class Window:
+    """Some checkpoints of one group of weights.
+
+    Attributes
+    ----------
+    increments : (interval, component)
+        In a basis of weight space that does not depend on their order; not centred.
+    positions : (step, component)
+        Leading principal components of the path, largest first, at evenly spaced checkpoints; by
+        default those of the increments.
+    lengths : (interval,)
+        Of the intervals, over their mean, where checkpoints are unevenly spaced.
+    rounding : float
+        Share of the squared increments that is rounding of the stored weights.
+    """
+
+    increments: Floats
+    positions: Floats | None = None
+    lengths: Floats | None = None
+    rounding: float = 0.0
+
+    @property
+    def n_steps(self) -> int:
+        """Checkpoints."""
+        return len(self.increments) + 1
+
+    @cached_property
+    def exchangeable(self) -> Floats:
+        """Increments that are exchangeable in time if the path is Brownian, (interval, component).
+
+        Those themselves where intervals are equally long; else
+        ``(y[k] - m dt[k]) / sqrt(dt[k])``, ``m = (x[T] - x[0]) / (t[T] - t[0])``.
+        """
+        if self.lengths is None:
+            return self.increments
+        lengths = self.lengths[:, np.newaxis]
+        drift = self.increments.sum(axis=0) / lengths.sum()
+        return np.asarray((self.increments - drift * lengths) / np.sqrt(lengths))
+
+    @cached_property
+    def path(self) -> Floats:
+        """`positions`, or principal components of the increments' sums; (step, component)."""
+        if self.positions is not None:
+            return self.positions
+        walked = np.concatenate([np.zeros((1, self.increments.shape[1])), self.increments]).cumsum(
+            axis=0, dtype=np.float64
+        )
+        walked -= walked.mean(axis=0)
+        _, vectors = np.linalg.eigh(walked.T @ walked)
+        return np.asarray(walked @ vectors[:, : -_MOST_COMPONENTS - 1 : -1])
+
+    def after(self, cut: int) -> "Window":
+        """The window without its first `cut` checkpoints."""
+        lengths = None if self.lengths is None else self.lengths[cut:]
+        return replace(self, increments=self.increments[cut:], positions=None, lengths=lengths)
+
+    def coarser(self, stride: int) -> "Window":
+        """Every `stride`-th checkpoint, from the first."""
+        n = len(self.increments) // stride * stride
+        increments = self.increments[:n].reshape(n // stride, stride, -1).sum(axis=1)
+        return replace(self, increments=increments, positions=None, rounding=0.0)
+
+
+def longest_even_part(steps: NDArray[np.floating] | NDArray[np.integer]) -> NDArray[np.int64]:
+    """Numbers of the checkpoints that make up the longest evenly spaced part of a run.
+
+    Other checkpoints may lie between them. Spacings that are looked at are the thirty-two most
+    frequent intervals, twice, three and four times these, and the longest interval.
+
+    Parameters
+    ----------
+    steps : (step,)
+        Increasing.
+    """
+    # Relative to the finest spacing, so that fractional epochs can be looked up.
+    gaps = np.diff(steps)
+    unit = float(gaps.min())
+    places = np.rint((steps - steps[0]) / unit).astype(np.int64)
+    exact = np.isclose(places * unit + steps[0], steps, rtol=0, atol=1e-3 * unit)
+    found, counts = np.unique(np.diff(places), return_counts=True)
+    frequent = found[np.argsort(-counts, kind="stable")][:32]
+    spacings = {int(gap) * times for gap in frequent for times in (1, 2, 3, 4)} | {int(found[-1])}
+    number_at = {int(place): number for number, place in enumerate(places) if exact[number]}
+    best: list[int] = []
+    for spacing in sorted(spacings):
+        chain = _longest_chain(number_at, spacing)
+        if len(chain) > len(best):
+            best = chain
+    return np.array(best, dtype=np.int64)
+
+
+def _longest_chain(number_at: dict[int, int], spacing: int) -> list[int]:
+    """Numbers of the longest run of places that are `spacing` apart."""
+    length: dict[int, int] = {}
+    for place in number_at:
+        length[place] = length.get(place - spacing, 0) + 1
+    end = max(length, key=lambda place: length[place])
+    places = range(end - (length[end] - 1) * spacing, end + 1, spacing)
+    return [number_at[place] for place in places]

@@ -1,0 +1,320 @@
+"""What a verdict says in plain words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajscope.errors import printable
+from trajscope.inference.verdict import (
+    FEWEST_BLOCKS,
+    FEWEST_CHECKPOINTS,
+    FEWEST_CORRELATION_TIMES,
+    Judgement,
+)
+
+QUESTIONS: Final = {
+    "noise_scale": "noise steady?",
+    "brownian": "Brownian?",
+    "drift": "drifting?",
+    "early_excess": "began elsewhere?",
+    "circulation": "circulating?",
+    "line": "oscillating?",
+}
+_YES_WHEN_KEPT: Final = ("noise_scale", "brownian")
+"""Tests whose null is the answer yes."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How checkpoints are counted.
+
+    Attributes
+    ----------
+    steps : (step,)
+    unit :
+        "step", "epoch", or "index".
+    spacing :
+        Between neighbouring checkpoints, `None` where they are unevenly spaced.
+    """
+
+    steps: NDArray[np.floating] | NDArray[np.integer]
+    unit: str
+    spacing: float | None
+
+    def length(self, checkpoints: float) -> str:
+        """A time of so many checkpoints, in steps or epochs where these are evenly spaced."""
+        if self.spacing is None or self.unit == "index":
+            time, unit = _number(checkpoints), "checkpoint"
+        else:
+            time, unit = _number(checkpoints * self.spacing), self.unit
+        return f"{time} {unit}" if time == "1" else f"{time} {unit}s"
+
+    def place(self, checkpoint: int) -> str:
+        """The name of a checkpoint."""
+        word = "checkpoint" if self.unit == "index" else self.unit
+        return f"{word} {_number(float(self.steps[checkpoint]), 9)}"
+
+
+@dataclass(frozen=True)
+class Detail:
+    """Numbers of a verdict that are not p-values, times in checkpoints.
+
+    Attributes
+    ----------
+    slowest_well, least_circulation :
+        What would have been seen, `None` where nothing or not asked.
+    period, entropy_production :
+        Of a circulation.
+    memory :
+        Lengths of time below which increments persist.
+    drifting_layers :
+        Names.
+    """
+
+    slowest_well: float | None = None
+    least_circulation: float | None = None
+    period: float | None = None
+    entropy_production: float | None = None
+    drifting_layers: tuple[str, ...] = ()
+    momentum_known: bool = False
+    drift_strength: float | None = None
+
+
+def sentence(found: Judgement, detail: Detail, run: Run) -> str:
+    """One or two sentences that say what was found, with the numbers that decided."""
+    said = _SENTENCES[found.code](found, detail, run)
+    if not found.flips or found.code == "noise_scale_changes":
+        return said
+    p = found.evidence
+    return (
+        f"{said} The noise changed a little at {run.place(round(p['change']))}, its variance to "
+        f"{_number(p['noise_ratio'])} times what it was: signs were flipped instead of permuting."
+    )
+
+
+def _too_short(found: Judgement, detail: Detail, run: Run) -> str:  # noqa: ARG001
+    n = len(run.steps)
+    if found.reason == "few":
+        return (
+            f"Too short to be judged: {n} checkpoints, and at least {FEWEST_CHECKPOINTS} are "
+            f"needed; {FEWEST_CHECKPOINTS - n} more."
+        )
+    if found.reason == "still":
+        return "Nothing to be judged: the weights are the same in every checkpoint."
+    if found.reason == "correlation_time":
+        time = found.evidence["correlation_time"]
+        missing = int(np.ceil(FEWEST_CORRELATION_TIMES * time - n))
+        return (
+            "Too short to be judged: displacements are taken back, over a correlation time of "
+            f"{run.length(time)}, and the window holds {_number(n / time, 2)} of these; "
+            f"{FEWEST_CORRELATION_TIMES} are needed, about {missing} more checkpoints."
+        )
+    if found.reason == "uneven":
+        return (
+            "Not to be judged: the path is not Brownian, but checkpoints are too unevenly spaced "
+            f"to say more; {FEWEST_CHECKPOINTS} evenly spaced ones are needed."
+        )
+    if found.reason == "rounding":
+        return (
+            "Not to be judged: the stored weights are rounded so coarsely that rounding alone may "
+            "have taken displacements back. Log in float32."
+        )
+    return (
+        "Too short to be judged: increments resemble their neighbours over so long a time that no "
+        f"grid of {FEWEST_BLOCKS} blocks is free of it. Several times as many checkpoints are "
+        "needed."
+    )
+
+
+def _noise_scale_changes(found: Judgement, detail: Detail, run: Run) -> str:  # noqa: ARG001
+    p = found.evidence
+    return (
+        f"The noise changes its scale at {run.place(round(p['change']))}: its variance is "
+        f"{_number(p['noise_ratio'])} times as large afterwards (p = {_p(p['noise_scale'])}). "
+        "One verdict does not fit both parts."
+    )
+
+
+def _drifting(found: Judgement, detail: Detail, run: Run) -> str:  # noqa: ARG001
+    p = found.evidence
+    where = f", most clearly in {_listed(detail.drifting_layers)}" if detail.drifting_layers else ""
+    strength = (
+        f" The squared displacement is {_number(detail.drift_strength)} times that of a random "
+        "walk of the same increments."
+        if detail.drift_strength
+        else ""
+    )
+    if p.get("slow_drift", 1.0) <= p.get("constant_drift", 1.0) and "slow_drift" in p:
+        return f"Drifts (p = {_p(p['slow_drift'])}){where}.{strength}"
+    if p["constant_drift"] <= min(p["relaxation"], p.get("early_excess", 1.0)):
+        return f"Drifts in one direction (p = {_p(p['constant_drift'])}){where}.{strength}"
+    p_value = min(p["relaxation"], p.get("early_excess", 1.0))
+    return (
+        f"Still relaxing: the run began away from where it then stayed (p = {_p(p_value)}){where}. "
+        "It is not one steady state yet."
+    )
+
+
+def _brownian(found: Judgement, detail: Detail, run: Run) -> str:
+    p = found.evidence
+    well = (
+        f" A well with a correlation time up to {run.length(detail.slowest_well)} would have been "
+        "noticed."
+        if detail.slowest_well
+        else " Hardly any well would have been noticed."
+    )
+    if "brownian_beyond" in p:
+        return (
+            f"Brownian motion beyond {run.length(p['brownian_beyond'])}: increments resemble their "
+            "neighbours over shorter times, as momentum makes them, and are independent over "
+            f"longer ones.{well}"
+        )
+    return f"Indistinguishable from Brownian motion on this window (p = {_p(p['brownian'])}).{well}"
+
+
+def _confined(found: Judgement, detail: Detail, run: Run) -> str:
+    p = found.evidence
+    if "circulation" not in p:
+        looked = "With one component that moves, there is no plane to circulate in."
+    elif detail.least_circulation:
+        looked = (
+            "Reversible as far as this window can tell: no circulation was found, and the slowest "
+            "that would have been turns by "
+            f"{_number(detail.least_circulation)} radians per relaxation time."
+        )
+    else:
+        looked = "No circulation was found, and hardly any could have been."
+    return (
+        f"Confined: displacements are taken back (p = {_p(p['brownian'])}), with a correlation "
+        f"time of {run.length(p['correlation_time'])}. {looked}"
+    )
+
+
+def _circulating(found: Judgement, detail: Detail, run: Run) -> str:
+    p_value = _p(found.evidence["circulation"])
+    if detail.period is None or detail.entropy_production is None:
+        return f"Circulates: the path turns one way more often than the other (p = {p_value})."
+    per = "checkpoint" if run.spacing is None or run.unit == "index" else run.unit
+    return (
+        f"Circulates with a period of {run.length(detail.period)}, producing "
+        f"{_number(detail.entropy_production / (run.spacing or 1))} nats of entropy per {per} "
+        f"(p = {p_value}): the path is confined, and turns one way more often than the other."
+    )
+
+
+def _oscillating(found: Judgement, detail: Detail, run: Run) -> str:
+    p = found.evidence
+    ringing = (
+        "Ringing with the momentum given is not as narrow."
+        if detail.momentum_known
+        else "Ringing of an optimizer with momentum looks the same: give its --momentum."
+    )
+    period = run.length(len(run.steps) / p["cycles"])
+    return (
+        f"Oscillates with a period of about {period}: two modes share one narrow line "
+        f"(p = {_p(p['line'])}). {ringing}"
+    )
+
+
+_SENTENCES: Final = {
+    "too_short": _too_short,
+    "noise_scale_changes": _noise_scale_changes,
+    "drifting": _drifting,
+    "brownian": _brownian,
+    "confined": _confined,
+    "circulating": _circulating,
+    "oscillating": _oscillating,
+}
+
+
+def unseen(found: Judgement, detail: Detail, run: Run) -> list[str]:
+    """What the window could not have shown, each to follow "could not have been seen:"."""
+    n = len(run.steps)
+    phrases = []
+    if found.draws is None:
+        return [f"anything: {n} checkpoints were not tested"]
+    if detail.slowest_well is None:
+        phrases.append("a well of any depth: too few independent increments")
+    else:
+        phrases.append(
+            f"a well slower than {run.length(detail.slowest_well)}: on this window it looks like "
+            "Brownian motion"
+        )
+    if "circulation" not in found.evidence:
+        phrases.append("a circulation: it is looked for only in a path that is confined")
+    elif detail.least_circulation is None:
+        phrases.append("a circulation of any speed: too few correlation times")
+    else:
+        phrases.append(
+            f"a circulation slower than {_number(detail.least_circulation)} radians per relaxation "
+            "time: areas of reversible paths are as large by chance"
+        )
+    return phrases
+
+
+def gates(found: Judgement, alpha: float) -> list[dict[str, object]]:
+    """The questions in the order they are asked, with their answers."""
+    long_enough = found.reason not in ("few", "still")
+    passed: list[dict[str, object]] = [
+        {
+            "test": "length",
+            "question": "long enough?",
+            "answer": "yes" if long_enough else "no",
+            "p_value": None,
+            "finding": "" if long_enough else found.reason,
+        }
+    ]
+    for test, question in QUESTIONS.items():
+        p_value = found.evidence.get(test)
+        kept = p_value is not None and p_value > alpha
+        answer = "yes" if kept == (test in _YES_WHEN_KEPT) else "no"
+        passed.append(
+            {
+                "test": test,
+                "question": question,
+                "answer": "not asked" if p_value is None else answer,
+                "p_value": p_value,
+                "finding": "" if p_value is None else f"p = {_p(p_value)}",
+            }
+        )
+    return passed
+
+
+def guard(found: Judgement) -> str:
+    """Which guard let the test for a circulation speak, or did not."""
+    if "circulation" in found.evidence:
+        return (
+            f"held: the window is at least {FEWEST_CORRELATION_TIMES} correlation times of "
+            f"{_number(found.evidence['correlation_time'])} checkpoints long"
+        )
+    if found.reason == "correlation_time":
+        return (
+            f"refused: fewer than {FEWEST_CORRELATION_TIMES} correlation times of "
+            f"{_number(found.evidence['correlation_time'])} checkpoints"
+        )
+    return f"not asked: the verdict is {found.code}"
+
+
+def strongest(p_values: Mapping[str, float], alpha: float) -> tuple[str, ...]:
+    """Up to three names with the smallest p-values at or below alpha."""
+    named = sorted((p, name) for name, p in p_values.items() if p <= alpha)
+    return tuple(name for _, name in named[:3])
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(f"'{printable(name, limit=40)}'" for name in names)
+
+
+def _p(value: float) -> str:
+    return f"{value:.2g}"
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    """A few significant digits, without an exponent where that can be read."""
+    if value is None:
+        return "unknown"
+    rounded = float(f"{value:.{digits}g}")
+    return f"{rounded:,.0f}" if 1000 <= abs(rounded) < 1e9 else f"{rounded:.{digits}g}"
