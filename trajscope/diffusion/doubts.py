@@ -1,0 +1,45 @@
+"""What a reader of the spectra has to know, one sentence each."""
+
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+_MEANINGLESS: Final = 0.01
+"""Threshold of a rank, as a share of lambda_max, above which it counts little."""
+_CANCELLING: Final = 1e4
+"""``|gbar|^2 / tr D`` above which taking off the mean costs digits that matter."""
+
+
+def doubts(found: xr.Dataset) -> list[str]:
+    """What spoils a number although it was computed rightly.
+
+    Parameters
+    ----------
+    found :
+        As `diffusion` returns it.
+    """
+    sentences = []
+    threshold = float(found["rank_eps32_threshold"])
+    if threshold > _MEANINGLESS:
+        what = "is zero by definition" if threshold > 1 else "says little"
+        sentences.append(
+            f"rank_eps32 {what}: with {found.attrs['n_weights']:,} weights its threshold is "
+            f"{threshold:.2g} of lambda_max. participation_ratio, stable_rank and directions_90 "
+            "do not depend on a threshold."
+        )
+    losses = found["loss"].to_numpy()
+    if not np.isfinite(losses).all():
+        steps = found["step"].to_numpy()[~np.isfinite(losses)]
+        sentences.append(
+            f"The loss is no finite number at step {', '.join(f'{step:g}' for step in steps)}; "
+            "nothing can be said of D there."
+        )
+    ratio = found["signal_to_noise"].max().item()
+    if ratio > _CANCELLING:
+        sentences.append(
+            f"The mean gradient is {ratio:.2g} times the noise (|gbar|^2 / tr D): the gradients "
+            "differ in their last digits only, and small eigenvalues are rounding. "
+            "--dtype float64 gives more of them."
+        )
+    return sentences

@@ -1,0 +1,97 @@
+"""Inner products of per-sample gradients, in float64 whatever the gradients are."""
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_PANEL_BYTES: Final = 32 << 20
+"""Room for a float64 copy of some columns, or for the products of some rows."""
+_SMALLEST: Final = 192
+"""Rows of a square on the diagonal that is no longer halved."""
+
+
+def add_products(gram: "Tensor", rows: "Tensor") -> None:
+    """Add ``G G'`` to the lower triangle of `gram`.
+
+    Parameters
+    ----------
+    gram : (sample, sample)
+        float64; above the diagonal it holds nothing of use until `symmetrise`.
+    rows : (sample, weight)
+        G.
+    """
+    n = len(rows)
+    width = max(_PANEL_BYTES // (8 * n), 16)
+    for start in range(0, rows.shape[1], width):
+        _add_lower(gram, rows[:, start : start + width].double())
+
+
+def add_factored_products(gram: "Tensor", entered: "Tensor", returned: "Tensor") -> None:
+    """Add the products of gradients ``sum_t delta_t a_t'`` to the lower triangle of `gram`.
+
+    ``<g_n, g_m> = sum_{t,s} (a_nt . a_ms) (delta_nt . delta_ms)``, without any g.
+
+    Parameters
+    ----------
+    gram : (sample, sample)
+    entered, returned :
+        a and delta: (sample, position, n_in), (sample, position, n_out).
+    """
+    n, positions = entered.shape[:2]
+    # Several steps even where one would fit: the upper triangle is then nearly left out.
+    step = max(min(_PANEL_BYTES // (16 * n * positions**2), max(n // 8, _SMALLEST)), 1)
+    for top in range(0, n, step):
+        bottom = min(top + step, n)
+        inner = _inner(entered, top, bottom)
+        inner *= _inner(returned, top, bottom)
+        blocks = inner.reshape(bottom - top, positions, bottom, positions)
+        gram[top:bottom, :bottom] += blocks.sum((1, 3)) if positions > 1 else inner
+
+
+def symmetrise(gram: "Tensor") -> None:
+    """Copy the lower triangle of `gram` into the upper one."""
+    n = len(gram)
+    step = _SMALLEST
+    for top in range(0, n, step):
+        bottom = min(top + step, n)
+        gram[:top, top:bottom] = gram[top:bottom, :top].T
+        corner = gram[top:bottom, top:bottom]
+        corner.copy_(corner.tril() + corner.tril(-1).T)
+
+
+def centre(gram: "Tensor") -> float:
+    """Turn inner products into those after the mean is taken off, ``H K H`` with ``H = 1 - 11'/N``.
+
+    Returns
+    -------
+    float
+        ``|mean gradient|^2``.
+    """
+    means = gram.mean(0)
+    square = float(means.mean())
+    gram -= means
+    gram -= (means - means.mean())[:, None]
+    return max(square, 0.0)
+
+
+def _add_lower(gram: "Tensor", rows: "Tensor") -> None:
+    """Add ``G G'`` to the lower triangle: the square below the diagonal, then both halves of it.
+
+    The few multiplications above the diagonal are in the smallest squares; large products are
+    faster than strips.
+    """
+    n = len(rows)
+    if n <= _SMALLEST:
+        gram.addmm_(rows, rows.T)
+        return
+    half = n // 2
+    gram[half:, :half].addmm_(rows[half:], rows[:half].T)
+    _add_lower(gram[:half, :half], rows[:half])
+    _add_lower(gram[half:, half:], rows[half:])
+
+
+def _inner(factor: "Tensor", top: int, bottom: int) -> "Tensor":
+    """Products of samples ``top:bottom`` with all up to `bottom`, positions one behind another."""
+    left = factor[top:bottom].flatten(0, 1).double()
+    return left @ factor[:bottom].flatten(0, 1).double().T

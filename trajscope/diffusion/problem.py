@@ -1,0 +1,142 @@
+"""What checkpoints alone cannot say: the model, the data and the loss, as the user gives them."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trajscope.errors import OptionError, printable
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A model, its training data, and the loss that was minimised.
+
+    Attributes
+    ----------
+    model :
+        Any module that the checkpoint's weights fit; its own weights do not matter.
+    data :
+        A dataset with ``len(data)`` and ``data[i]``, each sample made of tensors and numbers of the
+        same shapes in tuples, lists or mappings; or a tuple of tensors, samples along their first
+        axis.
+    loss :
+        ``loss(model, batch) -> mean loss of the batch``, or one number per sample. `batch` holds
+        samples as `data` gives them, stacked along a new first axis. For the gradient of a sample
+        it is called with a batch of that sample alone, so weights, masks or padding within a
+        sample count as they do there. Terms in the weights alone (an L2 penalty) cancel in the
+        diffusion matrix, but not in the gradient.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> import trajscope
+    >>> def make_problem():
+    ...     def loss(model, batch):
+    ...         images, labels = batch
+    ...         return nn.functional.cross_entropy(model(images), labels)
+    ...     return trajscope.Problem(my_network(), (my_images, my_labels), loss)
+    """
+
+    model: "nn.Module"
+    data: Any
+    loss: Callable[["nn.Module", Any], "Tensor"]
+
+    def __post_init__(self) -> None:
+        from torch import nn
+
+        if not isinstance(self.model, nn.Module):
+            raise OptionError(
+                f"The problem's model is a {type(self.model).__name__}; a torch.nn.Module was "
+                "expected."
+            )
+        if not callable(self.loss):
+            raise OptionError(
+                f"The problem's loss is a {type(self.loss).__name__}; a function "
+                "loss(model, batch) was expected."
+            )
+        if not (hasattr(self.data, "__len__") and hasattr(self.data, "__getitem__")):
+            raise OptionError(
+                f"The problem's data is a {type(self.data).__name__}; a dataset with a length and "
+                "numbered samples, or a tuple of tensors, was expected. Turn an iterable one into "
+                "a list."
+            )
+
+
+def load_problem(place: str) -> Problem:
+    """What the function at `place` returns.
+
+    Parameters
+    ----------
+    place :
+        ``"module:function"`` or ``"folder/file.py:function"``. The module's code is run: it is the
+        user's own. Modules are found as Python finds them, and in the working directory; a file
+        also finds the modules beside it.
+
+    Raises
+    ------
+    OptionError
+        There is no such module, file or function, or it returns no `Problem`.
+    """
+    source, colon, name = place.rpartition(":")
+    if not (colon and source and name.isidentifier()):
+        raise OptionError(
+            f"--problem {printable(place)}: module:function or file.py:function was expected, "
+            "such as my_problem.py:make_problem."
+        )
+    module = _from_file(Path(source)) if source.endswith(".py") else _from_name(source)
+    function = getattr(module, name, None)
+    if not callable(function):
+        known = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
+        raise OptionError(
+            f"--problem {printable(place)}: {printable(source)} has no function {name}. It has "
+            f"{', '.join(known[:10]) or 'none'}."
+        )
+    problem = function()
+    if not isinstance(problem, Problem):
+        raise OptionError(
+            f"--problem {printable(place)} returned a {type(problem).__name__}; "
+            "trajscope.Problem(model, data, loss) was expected."
+        )
+    return problem
+
+
+def _from_file(path: Path) -> "ModuleType":
+    if not path.is_file():
+        raise OptionError(f"--problem: there is no file {printable(path)}.")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    _find_in(path.resolve().parent)
+    module = importlib.util.module_from_spec(spec)
+    # Data loaders and pickles look their classes up here.
+    sys.modules.setdefault(path.stem, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _from_name(name: str) -> "ModuleType":
+    _find_in(Path.cwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # A module that the user's own code imports is the user's to find.
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        raise OptionError(
+            f"--problem: there is no module {printable(name)} in {printable(Path.cwd())} or among "
+            "the installed ones. A file works too: path/to/file.py:function."
+        ) from error
+
+
+def _find_in(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
