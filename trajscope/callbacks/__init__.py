@@ -1,0 +1,1 @@
+"""Callbacks that log a dense trajectory from a trainer, one module for each trainer."""

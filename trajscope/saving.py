@@ -1,0 +1,172 @@
+"""Writing checkpoints that hold nothing but weights and their step: the easy way to log densely."""
+
+import contextlib
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajscope.errors import CheckpointError, OptionError, printable
+from trajscope.readers.safetensors import CODES
+
+if TYPE_CHECKING:
+    import torch
+
+Scalar = str | int | float | bool
+
+
+class Model(Protocol):
+    """Anything with a ``state_dict``, as a module of torch has."""
+
+    def state_dict(self) -> "Mapping[str, torch.Tensor]":
+        """Tensors by name."""
+
+
+def save_checkpoint(
+    path: str | os.PathLike[str],
+    model: "Model | Mapping[str, torch.Tensor | np.ndarray]",
+    *,
+    step: int,
+    epoch: int | float | None = None,
+    **metadata: Scalar,
+) -> Path:
+    """Write the weights at one step to a safetensors file, all of it or nothing.
+
+    The file is written under another name, which no command reads, and then renamed, so that a
+    run may be analysed while it goes on.
+
+    Parameters
+    ----------
+    path :
+        File to write, or a folder (any path without the ending ``.safetensors``), in which the
+        file is then called ``step-<step>.safetensors``. Missing folders are made.
+    model :
+        A module of torch, or a mapping from names to tensors of torch or arrays of NumPy, of any
+        shapes. Tensors that share memory are written once, under the first of their names.
+    step, epoch :
+        Where training is; the step is what the trajectory is plotted over.
+    metadata :
+        More to store in the file, as text.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    OptionError
+        `step` is no whole number from 0, or there is something that is neither array nor tensor.
+    CheckpointError
+        The file cannot be written.
+
+    References
+    ----------
+    The format: https://github.com/huggingface/safetensors#format
+    """
+    if isinstance(step, bool) or not isinstance(step, int | np.integer) or step < 0:
+        raise OptionError(
+            f"step={printable(step)!r}: the number of the optimizer step was expected, a whole "
+            "number from 0."
+        )
+    state = model if isinstance(model, Mapping) else model.state_dict()
+    arrays = _unique({name: _stored(name, value) for name, value in state.items()})
+    texts = {"step": str(step), **({} if epoch is None else {"epoch": str(epoch)})}
+    texts |= {name: str(value) for name, value in metadata.items()}
+    target = Path(path)
+    if target.suffix != ".safetensors":
+        target /= f"step-{step}.safetensors"
+    with _replaced(target) as unfinished:
+        _write(arrays, texts, unfinished)
+    return target
+
+
+class _Array(NamedTuple):
+    """Elements as bytes, and where in memory the tensor they came from lies."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    raw: NDArray[np.uint8]
+    address: int
+
+
+def _write(arrays: Mapping[str, _Array], texts: dict[str, str], path: Path) -> None:
+    header: dict[str, object] = {"__metadata__": texts}
+    end = 0
+    for name, array in arrays.items():
+        start, end = end, end + array.raw.nbytes
+        code = CODES[array.dtype]
+        header[name] = {"dtype": code, "shape": array.shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # so that the elements are aligned
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for array in arrays.values():
+            file.write(array.raw.data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _stored(name: str, value: object) -> _Array:
+    if isinstance(value, np.ndarray | np.generic):
+        values = np.ascontiguousarray(value)
+        values = values.astype(values.dtype.newbyteorder("<"), copy=False)
+        address = value.ctypes.data if isinstance(value, np.ndarray) else 0
+        found = _Array(values.dtype.name, np.shape(value), _bytes(values), address)
+    else:
+        import torch
+
+        if not isinstance(value, torch.Tensor):
+            raise OptionError(
+                f"The entry {printable(name)!r} is a {printable(type(value).__name__)}; tensors "
+                "and arrays were expected. Pass the rest as metadata, or leave it out."
+            )
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        raw = flat.view(torch.uint8).numpy()
+        dtype = str(value.dtype).removeprefix("torch.")
+        found = _Array(dtype, tuple(value.shape), raw, value.data_ptr())
+    if found.dtype not in CODES or name == "__metadata__":
+        raise OptionError(
+            f"The entry {printable(name)!r} of dtype {printable(found.dtype)} has no place in a "
+            "safetensors file. Convert or rename it, or leave it out."
+        )
+    return found
+
+
+def _bytes(values: np.ndarray) -> NDArray[np.uint8]:
+    return values.reshape(-1).view(np.uint8)
+
+
+def _unique(arrays: Mapping[str, _Array]) -> dict[str, _Array]:
+    """The arrays without those that share all of their memory with one before."""
+    seen: set[tuple[object, ...]] = set()
+    unique = {}
+    for name, array in arrays.items():
+        place = (array.address, array.shape, array.dtype)
+        if not array.address or not array.raw.nbytes or place not in seen:
+            unique[name] = array
+        seen.add(place)
+    return unique
+
+
+@contextlib.contextmanager
+def _replaced(target: Path) -> Iterator[Path]:
+    """A path to write to, which takes the place of `target` once it is written and on disk."""
+    unfinished = target.with_name(f".tmp-{uuid.uuid4().hex}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield unfinished
+        unfinished.replace(target)
+    except OSError as error:
+        raise CheckpointError(
+            f"{printable(target)} cannot be written: {printable(error)}. Check the permissions and "
+            "the room on the disk."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
