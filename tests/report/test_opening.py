@@ -2,12 +2,12 @@ import re
 
 import numpy as np
 import pytest
+import xarray as xr
+from judged_results import with_verdict
 from simulated_results import brownian, make_results, ornstein_uhlenbeck
 
 from trajscope.errors import ResultsError
-from trajscope.report import opening
 from trajscope.report.opening import blind_spots, headline, key_numbers
-from trajscope.report.words import Window
 
 FORBIDDEN = re.compile(r"\b(proves?|is Brownian|significant\w*|fails?)\b", re.I)
 
@@ -28,16 +28,24 @@ def test_a_run_that_overflows_is_described_without_a_number():
     assert headline(results).sentence == "20 checkpoints were read, but their path has no length."
 
 
+def only_steps(n_steps):
+    """As much of an untested result as its blind spots need."""
+    steps = xr.Dataset(coords={"step": 100.0 * np.arange(n_steps)}, attrs={"step_unit": "step"})
+    return xr.DataTree.from_dict(
+        {"/trajectory": steps, "/tests": xr.Dataset(), "/verdict": xr.Dataset()}
+    )
+
+
 @pytest.mark.parametrize("checkpoints", [2, 5, 19, 20, 300, 99_000])
 def test_what_could_not_be_seen_is_said_for_every_length_with_a_number_each(checkpoints):
-    spots = blind_spots(Window(checkpoints, 0, 1, 100, "step"))
+    spots = blind_spots(only_steps(checkpoints))
     assert 2 <= len(spots) <= 4
     assert all(re.search(r"\d", spot) for spot in spots)
     assert not any(FORBIDDEN.search(spot) for spot in spots)
 
 
 def test_the_slowest_visible_time_is_a_tenth_of_the_window():
-    slow = blind_spots(Window(300, 0, 29_900, 100, "step"))[0]
+    slow = blind_spots(only_steps(300))[0]
     assert "30 checkpoints (3,000 steps)" in slow
     # The claim beside it: the mean over ten correlation times of an AR(1) process.
     mean = ornstein_uhlenbeck(300, 4000, tau=30).mean(axis=0)
@@ -45,21 +53,60 @@ def test_the_slowest_visible_time_is_a_tenth_of_the_window():
     assert relative == pytest.approx(0.45, abs=0.04)
 
 
-@pytest.mark.parametrize("known", [0, 1, 5])
-def test_a_report_that_does_not_say_what_it_cannot_show_is_not_made(known, monkeypatch):
-    monkeypatch.setattr(opening, "BLIND_SPOTS", opening.BLIND_SPOTS[:1] * known)
+@pytest.mark.parametrize("known", [0, 4])
+def test_a_report_that_does_not_say_what_it_cannot_show_is_not_made(known, results):
+    judged = with_verdict(results, unseen=["a well slower than 400 steps"] * known)
     with pytest.raises(ResultsError, match="two to four are expected"):
-        blind_spots(Window(300, 0, 1, 1, "step"))
+        blind_spots(judged)
+
+
+def test_what_the_tests_could_not_see_takes_the_place_of_the_guess(results):
+    assert blind_spots(with_verdict(results)) == (
+        "a well slower than 400 steps: it looks Brownian",
+        "a circulation slower than 1",
+        "an oscillation faster than 2 checkpoints (200 steps) a turn: between checkpoints nothing "
+        "was seen, and a faster one would appear as a slower one",
+    )
+
+
+def test_the_verdict_comes_first_and_what_to_leave_out_beside_it(results):
+    found = headline(with_verdict(results, proposal="Leave out the first 40 checkpoints."))
+    assert (found.word, found.sentence) == ("confined", "Confined: taken back (p = 0.002).")
+    assert found.detail == (
+        "No circulation was found. Diffusion exponent 0.40; 99% of Brownian runs of this length "
+        "give 0.70 to 1.1. 999 permutations, α = 0.01."
+    )
+    assert found.caution == "Leave out the first 40 checkpoints."
+
+
+def test_key_numbers_of_a_test_say_whether_its_null_is_kept(results):
+    numbers = {number.name: number for number in key_numbers(with_verdict(results))}
+    assert numbers["Brownian null"].value == "p = 0.002"
+    assert numbers["Brownian null"].reference == "rejected at α = 0.01"
+    assert numbers["no-drift null"].reference == "kept at α = 0.01"
+    assert numbers["diffusion exponent"].reference == "Brownian, this length: 0.70 to 1.1"
+
+
+def test_a_circulation_has_its_period_as_a_key_number(results):
+    judged = with_verdict(results, "circulating")
+    judged["tests"].attrs["summary"] = {"circulation": {"period": 2010.0}}
+    assert key_numbers(judged)[-1].reference.endswith("one turn in 2,010 steps")
+
+
+def references(number):
+    walk, line = number.reference.split("; ")
+    walk, line = walk.removeprefix("random walk: "), line.removeprefix("straight line: ")
+    return float(walk.removeprefix("about ").rstrip("%")), float(line.rstrip("%"))
 
 
 def test_a_straight_line_gives_the_reference_of_a_straight_line():
     line = make_results(np.arange(40.0)[:, None] * np.ones(100))
     for number in key_numbers(line):
-        assert float(number.value.rstrip("%")) == float(number.straight_line.rstrip("%"))
+        assert float(number.value.rstrip("%")) == references(number)[1]
 
 
 def test_a_random_walk_gives_nearly_the_reference_of_a_random_walk():
     walk = key_numbers(make_results(brownian(400, 2000), tensors={"w": 2000}))
     found = [float(number.value.rstrip("%").replace("−", "-")) for number in walk]
-    expected = [float(n.random_walk.removeprefix("about ").rstrip("%")) for n in walk]
+    expected = [references(number)[0] for number in walk]
     np.testing.assert_allclose(found, expected, rtol=0.12, atol=0.02)

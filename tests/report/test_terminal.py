@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from judged_results import with_verdict
 from rich.console import Console
 from simulated_results import brownian, make_results, ornstein_uhlenbeck
 
@@ -217,3 +218,35 @@ def test_a_screen_below_the_reading_lines_does_not_repeat_them(results):
     assert [line for line in shown if line.startswith(("Left out", "Warning"))] == [
         "Warning   Newly found."
     ]
+
+
+def test_the_verdict_and_its_tests_stand_on_the_screen(results):
+    judged = with_verdict(results, proposal="Leave out the first 40 checkpoints.")
+    at = {"group": "all", "test": "circulation"}
+    judged["tests"]["position"].loc[at] = 3.0
+    judged["tests"]["p_adjusted"].loc[at] = 0.001
+    shown = screen(judged, width=80, unicode=True).splitlines()
+    assert " CONFINED  Confined: taken back (p = 0.002)." in shown
+    assert "Leave out the first 40 checkpoints." in shown
+    assert " · a well slower than 400 steps: it looks Brownian" in shown
+    tests = shown[next(i for i, line in enumerate(shown) if "99% of draws" in line) + 1 :]
+    assert tests[0] == f"steady noise        {'─' * 12}●{'─' * 7}┤{' ' * 21}    0.50      0.5"
+    assert tests[4] == f"reversible          {'─' * 20}┤{' ' * 14}◆{' ' * 6}     2.0    0.001"
+    assert tests[5] == ""
+    assert "Layers    all 3 confined" in shown
+
+
+def test_without_unicode_the_bands_are_ascii(results):
+    shown = screen(with_verdict(results), width=80, unicode=False)
+    assert f"{'-' * 12}o{'-' * 7}|" in shown
+    assert "alpha = 0.01" in shown
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_crowded_verdict_keeps_to_the_screen_and_counts_its_warnings(width):
+    long = "Confined: " + "so many words " * 30
+    told = {"sentence": f"{long}. {long}", "proposal": long, "unseen": [f"{long}: {long}"] * 3}
+    lines = screen(with_verdict(crowded(), **told), width=width, page="r.html").splitlines()
+    assert len(lines) <= 30
+    assert max(map(len, lines)) <= width
+    assert "Warnings  41 warnings, in the report" in lines

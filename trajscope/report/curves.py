@@ -1,4 +1,4 @@
-"""The measured curves as the figures need them: all weights together, time in checkpoints."""
+"""The curves as the figures need them: all weights together, time in checkpoints."""
 
 from dataclasses import dataclass
 
@@ -6,9 +6,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from trajscope.report.findings import Verdict, verdict
 from trajscope.report.opening import all_weights
 from trajscope.report.words import Window, window
-from trajscope.schema import FREQUENCY, LAG, STEP
+from trajscope.schema import FREQUENCY, GROUP, LAG, SCALE, STEP
 
 Floats = NDArray[np.float64]
 
@@ -18,16 +19,20 @@ MOST_POINTS = 400
 
 @dataclass(frozen=True)
 class Curves:
-    """Observables of all weights, and the window they were measured on.
+    """Observables and tests of all weights, and the window they were measured on.
 
     Attributes
     ----------
     values :
         The group "all" of the observables.
+    tests :
+        Of every group, that of all weights first; empty where there are none.
     """
 
     window: Window
     values: xr.Dataset
+    tests: xr.Dataset
+    verdict: Verdict | None
 
     def __getitem__(self, name: str) -> Floats:
         """One observable as an array."""
@@ -37,6 +42,37 @@ class Curves:
         """One scalar observable or attribute."""
         found = self.values[name] if name in self.values else self.values.attrs[name]
         return float(found)
+
+    def tested(self, name: str) -> Floats:
+        """One curve or number of the tests of all weights."""
+        found = self.tests[name]
+        whole = found.isel({GROUP: 0}) if GROUP in found.dims else found
+        return np.asarray(whole.values, dtype=np.float64)
+
+    def is_tested(self, name: str) -> bool:
+        """Whether the tests of all weights hold it, with at least one number."""
+        return name in self.tests and bool(np.isfinite(self.tested(name)).any())
+
+    @property
+    def scales(self) -> Floats:
+        """(scale,) lengths of displacements in checkpoints; the shortest is two intervals."""
+        return self.stride * self._tested_scale / self._tested_interval
+
+    @property
+    def tested_frequencies(self) -> Floats:
+        """(frequency,) of the tests, in cycles per checkpoint."""
+        frequency = np.asarray(self.tests[FREQUENCY].values, dtype=np.float64)
+        return frequency * self._tested_interval / self.stride
+
+    @property
+    def stride(self) -> int:
+        """Every how many checkpoints one was taken for the tests."""
+        return int(self.tests.attrs.get("stride", 1))
+
+    @property
+    def step_title(self) -> str:
+        """What a step counts."""
+        return {"step": "optimizer step", "epoch": "epoch"}.get(self.window.unit, "checkpoint")
 
     @property
     def lags(self) -> Floats:
@@ -55,6 +91,14 @@ class Curves:
         return np.asarray(self.values[STEP].values, dtype=np.float64)
 
     @property
+    def _tested_scale(self) -> Floats:
+        return np.asarray(self.tests[SCALE].values, dtype=np.float64)
+
+    @property
+    def _tested_interval(self) -> float:
+        return float(self._tested_scale[0]) / 2
+
+    @property
     def _spacing(self) -> float:
         lag = np.asarray(self.values[LAG].values, dtype=np.float64)
         return float(lag[lag > 0].min())
@@ -62,7 +106,12 @@ class Curves:
 
 def curves(results: xr.DataTree) -> Curves:
     """The curves of a result."""
-    return Curves(window(results["trajectory"].to_dataset()), all_weights(results))
+    return Curves(
+        window(results["trajectory"].to_dataset()),
+        all_weights(results),
+        results["tests"].to_dataset(),
+        verdict(results),
+    )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -14,18 +14,14 @@ from markupsafe import Markup
 
 from trajscope.errors import printable
 from trajscope.report.curves import MOST_POINTS, Curves, curves
+from trajscope.report.findings import Verdict, layers_in_words, untested_gates, verdict
 from trajscope.report.layers import layers
-from trajscope.report.opening import GATES, blind_spots, headline, key_numbers
+from trajscope.report.opening import blind_spots, headline, key_numbers
 from trajscope.report.palette import declarations
-from trajscope.report.plots import (
-    FIGURES,
-    PLACES,
-    caption,
-    known_processes_svg,
-    svg,
-)
-from trajscope.report.plots_record import Obstacle, Place, Plot, obstacle
+from trajscope.report.plots import FIGURES, caption, in_order, known_processes_svg, svg
+from trajscope.report.plots_record import Obstacle, Plot, obstacle
 from trajscope.report.reading import Reading, reading, step_word
+from trajscope.report.sections import SECTIONS
 from trajscope.report.summary import plain
 from trajscope.report.words import exact, number, percent
 from trajscope.schema import check_results
@@ -33,11 +29,6 @@ from trajscope.schema import check_results
 PAPER = (
     "P. Chaudhari, S. Soatto. Stochastic gradient descent performs variational inference, "
     "converges to limit cycles for deep networks. ICLR 2018. arXiv:1710.11029"
-)
-
-NO_GRADIENT_NOISE = (
-    "D and the gradient norm need the model, the loss and the data as well as the checkpoints; "
-    "to see them, it takes a version of trajscope that accepts a training problem."
 )
 
 
@@ -73,24 +64,28 @@ def render(results: xr.DataTree) -> str:
     """
     check_results(results)
     measured = curves(results)
-    panels = list(_panels(results, measured))
+    judged = verdict(results)
+    panels = [_panel(place, plot, measured) for place, plot in enumerate(in_order(measured), 1)]
     seen = reading(results["trajectory"].to_dataset(), results.attrs.get("warnings", ()))
     script = _asset("script.js")
     return _template().render(
         title=printable(seen.source),
         headline=headline(results),
-        blind_spots=[spot[0].upper() + spot[1:] for spot in blind_spots(seen.window)],
+        blind_spots=[spot[0].upper() + spot[1:] for spot in blind_spots(results)],
         key_numbers=key_numbers(results),
-        gates=[(gate.question, gate.finding(results)) for gate in GATES],
+        gates=judged.gates if judged else untested_gates(),
+        share=percent(1 - judged.alpha) if judged else "",
         first=panels[0],
         panels=panels[1:],
         known=Markup(known_processes_svg()),
         facts=_facts(results, seen, measured),
         reading=seen,
         layers=layers(results),
-        no_noise=_with_reason(results, "diffusion", NO_GRADIENT_NOISE),
+        layers_summary=layers_in_words(results),
+        sections=[(section, section.html(results)) for section in SECTIONS],
         command=printable(results.attrs.get("command") or "", limit=2000),
         methods=_methods(results, seen),
+        evidence=_evidence(judged) if judged else [],
         definitions=[(plot.quantity, plot.definition) for plot in FIGURES],
         paper=PAPER,
         version=printable(results.attrs["trajscope"]),
@@ -101,16 +96,7 @@ def render(results: xr.DataTree) -> str:
     )
 
 
-def _panels(results: xr.DataTree, measured: Curves) -> Iterator[Panel]:
-    places: tuple[Plot | Place, ...] = (*FIGURES, *PLACES)
-    for place, item in enumerate(places, start=1):
-        if isinstance(item, Plot):
-            yield _figure_panel(place, item, measured)
-        else:
-            yield _kept_panel(place, item, results)
-
-
-def _figure_panel(place: int, plot: Plot, measured: Curves) -> Panel:
+def _panel(place: int, plot: Plot, measured: Curves) -> Panel:
     hindrance = obstacle(plot, measured)
     if hindrance is not None:
         title = f"{plot.quantity}: not drawn"
@@ -126,14 +112,8 @@ def _figure_panel(place: int, plot: Plot, measured: Curves) -> Panel:
     )
 
 
-def _kept_panel(number: int, place: Place, results: xr.DataTree) -> Panel:
-    hindrance = Obstacle(_with_reason(results, place.part, place.reason), place.to_see)
-    return Panel(number, place.name, place.quantity, Markup(""), "", "", hindrance)
-
-
-def _with_reason(results: xr.DataTree, part: str, explanation: str) -> str:
-    """`explanation`, after what the analysis itself says of a part that it left empty."""
-    return f"{printable(results[part].attrs.get('reason', ''))} {explanation}".strip()
+def _evidence(judged: Verdict) -> list[tuple[str, str]]:
+    return [(name.replace("_", " "), number(value)) for name, value in judged.evidence.items()]
 
 
 def _facts(results: xr.DataTree, seen: Reading, measured: Curves) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
-"""One row per group of tensors, and its growth of displacement as a line in a cell."""
+"""One row per group of tensors: its growth of displacement, its tests as dots in bands."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ import xarray as xr
 
 from trajscope.errors import printable
 from trajscope.report.curves import Floats
+from trajscope.report.findings import NAMES, Standing, codes, standings, verdict
 from trajscope.report.words import number, percent
 from trajscope.schema import GROUP, LAG, STEP
 
@@ -15,11 +17,44 @@ MOST_ROWS = 40
 LARGEST = 20
 
 _WIDTH, _HEIGHT, _POINTS = 96, 24, 32
+_DOT_TESTS = ("omnibus", "confined", "constant_drift", "circulation")
+_MEDIAN, _EDGE, _END = 14.0, 44.0, 78.0
+"""Places in a cell of the median of the null, of its edge, and of the farthest dot."""
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A statistic in the band of its null.
+
+    Attributes
+    ----------
+    place :
+        Of the dot in the cell; `None` where the null has no spread.
+    p_value :
+        Among all layers, in words.
+    spoke :
+        Whether the null is rejected: a diamond.
+    far :
+        Whether the dot stands at the end of the cell because it lies beyond.
+    """
+
+    place: float | None
+    p_value: str
+    spoke: bool
+    far: bool
 
 
 @dataclass(frozen=True)
 class Row:
-    """A group: its name and numbers in words, and the SVG path of its line."""
+    """A group: its name and numbers in words, and the SVG path of its line.
+
+    Attributes
+    ----------
+    dots :
+        One for each of the tests of `Layers`; `None` where it was not asked.
+    verdict :
+        Empty where there is none.
+    """
 
     name: str
     weights: str
@@ -28,6 +63,8 @@ class Row:
     first_component: str
     zero: str
     path_ratio: str
+    dots: tuple[Dot | None, ...]
+    verdict: str
 
 
 @dataclass(frozen=True)
@@ -38,11 +75,15 @@ class Layers:
     ----------
     walk :
         Height of the level line in every cell, on the same scale.
+    tests :
+        Names of the tests that are shown; empty where there are none.
     """
 
     shown: tuple[Row, ...]
     all: tuple[Row, ...]
     walk: float
+    tests: tuple[str, ...]
+    edge: float = _EDGE
     width: int = _WIDTH
     height: int = _HEIGHT
 
@@ -61,19 +102,30 @@ def layers(results: xr.DataTree) -> Layers:
     low, high = (min(finite.min(), -0.3), max(finite.max(), 0.3)) if finite.size else (-1.0, 1.0)
     heights = _HEIGHT - 2 - (_HEIGHT - 4) * (lines - low) / (high - low)
     walk = _HEIGHT - 2 - (_HEIGHT - 4) * (0 - low) / (high - low)
+    judged = verdict(results)
+    tests, alpha = results["tests"].to_dataset(), judged.alpha if judged else float("nan")
+    words = codes(results)
     rows = tuple(
-        _row(groups.isel({GROUP: place}), heights[place]) for place in range(groups.sizes[GROUP])
+        _row(
+            groups.isel({GROUP: place}),
+            heights[place],
+            standings(tests, alpha, place + 1) if words else (),
+            words.get(str(groups[GROUP].values[place]), ""),
+        )
+        for place in range(groups.sizes[GROUP])
     )
+    shown = tuple(NAMES[test] for test in _DOT_TESTS) if words else ()
     if len(rows) <= MOST_ROWS:
-        return Layers(rows, rows, walk)
+        return Layers(rows, rows, walk, shown)
     largest = np.argsort(-groups["n_weights"].values, kind="stable")[:LARGEST]
-    return Layers(tuple(rows[place] for place in largest), rows, walk)
+    return Layers(tuple(rows[place] for place in largest), rows, walk, shown)
 
 
-def _row(group: xr.Dataset, heights: Floats) -> Row:
+def _row(group: xr.Dataset, heights: Floats, found: tuple[Standing, ...], judged: str) -> Row:
     moved = float(group["displacement"].isel({STEP: -1}))
     path = float(group["path_length"])
     first = group["explained_variance"].values[:1]
+    asked = {one.test: _dot(one) for one in found}
     return Row(
         name=printable(group[GROUP].item(), limit=80),
         weights=f"{int(group['n_weights']):,}",
@@ -82,6 +134,18 @@ def _row(group: xr.Dataset, heights: Floats) -> Row:
         first_component=percent(float(first[0])) if first.size else "unknown",
         zero=percent(float(group["zero_increment_fraction"]), 1),
         path_ratio=number(path / moved, 2) if moved > 0 else "never moved",
+        dots=tuple(asked.get(test) for test in _DOT_TESTS),
+        verdict=judged.replace("_", " "),
+    )
+
+
+def _dot(one: Standing) -> Dot:
+    place = _MEDIAN + (_EDGE - _MEDIAN) * one.ratio
+    return Dot(
+        place=round(min(max(place, 5.0), _END), 1) if math.isfinite(place) else None,
+        p_value=f"{one.p_value:.2g}",
+        spoke=one.spoke,
+        far=place > _END,
     )
 
 

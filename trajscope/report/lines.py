@@ -11,7 +11,10 @@ _FEWEST_COLUMNS, _MOST_COLUMNS = 60, 100
 _MARGIN = 10  # "Left out  "
 
 # What an encoding without Unicode gets instead; anything else there becomes a question mark.
-_ASCII = str.maketrans({"·": "-", "−": "-", "…": "~", "√": "sqrt", "×": "x", "–": "-"})
+_ASCII = str.maketrans(
+    {"·": "-", "−": "-", "…": "~", "√": "sqrt", "×": "x", "–": "-", "─": "-", "┤": "|", "●": "o"}
+    | {"◆": "#", "α": "alpha"}
+)
 
 
 def console() -> "Console":

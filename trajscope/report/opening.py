@@ -1,53 +1,107 @@
 """What is said first: the headline, what the window could not have shown, four key numbers."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
 from trajscope.errors import ResultsError
-from trajscope.report.words import Window, counted, decimal, number, percent
+from trajscope.report.findings import Verdict, exponent_in_words, verdict
+from trajscope.report.words import Window, counted, decimal, number, percent, window
 from trajscope.schema import GROUP, STEP
 
 
 @dataclass(frozen=True)
 class Headline:
-    """The word of the verdict, the finding in one sentence, its evidence, and what it is not."""
+    """The word of the verdict, the finding in one sentence, its evidence, and what it is not.
+
+    Attributes
+    ----------
+    tested :
+        Whether the word is that of a verdict.
+    """
 
     word: str
     sentence: str
     detail: str
     caution: str
+    tested: bool
 
 
 @dataclass(frozen=True)
 class KeyNumber:
-    """One number of the run beside what a random walk and a straight line would give."""
+    """One number of the run, and what to hold it against."""
 
     name: str
     value: str
-    random_walk: str
-    straight_line: str
-
-
-@dataclass(frozen=True)
-class Gate:
-    """One question on the way to a verdict.
-
-    Attributes
-    ----------
-    finding :
-        ``results -> str``: the number that answered it, or `None` where it was not tested.
-    """
-
-    question: str
-    finding: Callable[[xr.DataTree], str | None]
+    reference: str
 
 
 def headline(results: xr.DataTree) -> Headline:
-    """What the run did, from measured numbers alone; it claims nothing about a null."""
+    """The verdict; without one, what the run did, from measured numbers alone."""
+    judged = verdict(results)
+    if judged is None:
+        return _measured(results)
+    first, stop, rest = judged.sentence.partition(". ")
+    exponent = exponent_in_words(results["tests"].to_dataset(), judged.alpha)
+    basis = f"{judged.basis[0].upper()}{judged.basis[1:]}." if judged.evidence else ""
+    return Headline(
+        word=judged.word,
+        sentence=f"{first}." if stop else first,
+        detail=" ".join(part for part in (rest, exponent, basis) if part),
+        caution=judged.proposal,
+        tested=True,
+    )
+
+
+def key_numbers(results: xr.DataTree) -> tuple[KeyNumber, ...]:
+    """Four numbers: of the tests, or without these of the run, each with its reference."""
+    judged = verdict(results)
+    if judged is None or "brownian" not in judged.evidence:
+        return _measured_numbers(results)
+    told = results["tests"].attrs.get("summary", {})
+    whole = results["tests"].to_dataset().isel({GROUP: 0})
+    low, high = (float(whole[f"diffusion_exponent_{edge}"]) for edge in ("low", "high"))
+    return (
+        _p_number("Brownian null", judged, "brownian"),
+        KeyNumber(
+            "diffusion exponent",
+            number(float(whole["diffusion_exponent"]), 2),
+            f"Brownian, this length: {number(low, 2)} to {number(high, 2)}",
+        ),
+        _p_number("no-drift null", judged, "slow_drift", "drift"),
+        _turning(results, judged, told.get("circulation", {})),
+    )
+
+
+def blind_spots(results: xr.DataTree) -> tuple[str, ...]:
+    """What the window could not have shown, as its tests know it, and from its spacing.
+
+    Raises
+    ------
+    ResultsError
+        Not two to four are known: a report that does not say them must not be made.
+    """
+    seen = window(results["trajectory"].to_dataset())
+    judged = verdict(results)
+    known = judged.unseen if judged else tuple(spot(seen) for spot in UNTESTED)
+    spots = (*known, *(spot(seen) for spot in ALWAYS))
+    if not known or not 2 <= len(spots) <= 4:
+        raise ResultsError(
+            f"The report lists {len(spots)} things that its window could not have shown; two to "
+            "four are expected. This is a mistake in trajscope: please report it."
+        )
+    return spots
+
+
+def all_weights(results: xr.DataTree) -> xr.Dataset:
+    """The observables of all weights together."""
+    return results["observables"].to_dataset().isel({GROUP: 0})
+
+
+def _measured(results: xr.DataTree) -> Headline:
     whole = all_weights(results)
     n_steps = results["trajectory"].sizes[STEP]
     path, moved = float(whole["path_length"]), float(whole["displacement"][-1])
@@ -71,12 +125,12 @@ def headline(results: xr.DataTree) -> Headline:
         word="no verdict",
         sentence=sentence,
         detail=growth,
-        caution="This version measures and draws; it does not test yet.",
+        caution="This result was made without tests: run 'trajscope analyze' again.",
+        tested=False,
     )
 
 
-def key_numbers(results: xr.DataTree) -> tuple[KeyNumber, ...]:
-    """Four numbers, each with the value it would have for two processes with known answers."""
+def _measured_numbers(results: xr.DataTree) -> tuple[KeyNumber, ...]:
     whole = all_weights(results)
     n_increments = results["trajectory"].sizes[STEP] - 1
     path, moved = float(whole["path_length"]), float(whole["displacement"][-1])
@@ -85,21 +139,21 @@ def key_numbers(results: xr.DataTree) -> tuple[KeyNumber, ...]:
     first = whole["explained_variance"].values[:1]
     walk = np.asarray(results["observables"]["explained_variance_brownian"].values)[:1]
     return (
-        KeyNumber("diffusion exponent", number(float(whole["diffusion_exponent"]), 2), "1", "2"),
-        KeyNumber(
+        _between("diffusion exponent", number(float(whole["diffusion_exponent"]), 2), "1", "2"),
+        _between(
             "path / displacement",
             number(path / moved if moved else math.nan, 2),
             # E|sum of n independent increments|^2 = n E|increment|^2, many weights.
             f"about {number(math.sqrt(n_increments), 2)}",
             "1",
         ),
-        KeyNumber(
+        _between(
             "variance in first component",
             percent(float(first[0]) if first.size else math.nan),
             percent(float(walk[0]) if walk.size else math.nan),
             "100%",
         ),
-        KeyNumber(
+        _between(
             "mean cosine of a turn",
             decimal(float(turns.mean()) if turns.size else math.nan),
             "0",
@@ -108,26 +162,31 @@ def key_numbers(results: xr.DataTree) -> tuple[KeyNumber, ...]:
     )
 
 
-def blind_spots(seen: Window) -> tuple[str, ...]:
-    """What the window could not have shown, from its length and spacing alone.
-
-    Raises
-    ------
-    ResultsError
-        Not two to four are known: a report that does not say them must not be made.
-    """
-    spots = tuple(spot(seen) for spot in BLIND_SPOTS)
-    if not 2 <= len(spots) <= 4:
-        raise ResultsError(
-            f"The report lists {len(spots)} things that its window could not have shown; two to "
-            "four are expected. This is a mistake in trajscope: please report it."
-        )
-    return spots
+def _between(name: str, value: str, random_walk: str, straight_line: str) -> KeyNumber:
+    return KeyNumber(name, value, f"random walk: {random_walk}; straight line: {straight_line}")
 
 
-def all_weights(results: xr.DataTree) -> xr.Dataset:
-    """The observables of all weights together."""
-    return results["observables"].to_dataset().isel({GROUP: 0})
+def _p_number(name: str, judged: Verdict, *tests: str) -> KeyNumber:
+    for test in tests:
+        if test in judged.evidence:
+            p_value = judged.evidence[test]
+            kept = "rejected" if p_value <= judged.alpha else "kept"
+            return KeyNumber(name, f"p = {p_value:.2g}", f"{kept} at α = {judged.alpha:g}")
+    return KeyNumber(name, "not tested", f"the verdict is {judged.word}")
+
+
+def _turning(results: xr.DataTree, judged: Verdict, told: Mapping[str, object]) -> KeyNumber:
+    found = _p_number("reversible null", judged, "circulation")
+    period = told.get("period")
+    if judged.code != "circulating" or not isinstance(period, (int, float)):
+        return found
+    seen = window(results["trajectory"].to_dataset())
+    turn = (
+        f"{number(period)} {seen.unit}s"
+        if seen.unit != "index"
+        else f"{number(period)} checkpoints"
+    )
+    return KeyNumber(found.name, found.value, f"{found.reference}; one turn in {turn}")
 
 
 def _too_slow(seen: Window) -> str:
@@ -159,18 +218,7 @@ def _untested(seen: Window) -> str:
     )
 
 
-BLIND_SPOTS: tuple[Callable[[Window], str], ...] = (_too_slow, _untested, _too_fast)
-
-
-def _not_tested(results: xr.DataTree) -> None:  # noqa: ARG001 (one shape for all findings)
-    return None
-
-
-GATES = (
-    Gate("long enough?", _not_tested),
-    Gate("noise steady?", _not_tested),
-    Gate("Brownian?", _not_tested),
-    Gate("drifting?", _not_tested),
-    Gate("circulating?", _not_tested),
-)
-"""The questions of the verdict in the order they are asked."""
+UNTESTED: tuple[Callable[[Window], str], ...] = (_too_slow, _untested)
+"""What is said where no test knows what it could have seen."""
+ALWAYS: tuple[Callable[[Window], str], ...] = (_too_fast,)
+"""What no test can see."""

@@ -1,15 +1,28 @@
-"""Every figure of the report, and the places kept for figures that are not measured yet."""
+"""Every figure of the report, and which of them shows what decided."""
 
-from trajscope.report import plots_components, plots_curves
+from collections.abc import Mapping
+
+from trajscope.report import plots_components, plots_curves, plots_increments, plots_null
 from trajscope.report.curves import MOST_POINTS, Curves
 from trajscope.report.plots_canvas import drawing
 from trajscope.report.plots_known import LONGEST, draw_known
-from trajscope.report.plots_record import Columns, Place, Plot
+from trajscope.report.plots_record import Columns, Plot, obstacle
+from trajscope.report.plots_tested import CIRCULATION, EXPONENTS, STANDINGS, VARIANCE_RATIO
 
 
 def svg(plot: Plot, curves: Curves) -> str:
     """The figure as inline SVG, with its title inside for those who cannot see it."""
     return drawing(plot.name, plot.title(curves), lambda figure: plot.draw(figure, curves))
+
+
+def in_order(curves: Curves) -> tuple[Plot, ...]:
+    """The figures as they stand on the page: what decided, the others, those that are not drawn."""
+    name = _DECIDING.get(curves.verdict.code, "") if curves.verdict else ""
+    first = next((plot for plot in FIGURES if plot.name == name), _UNDECIDED)
+    if obstacle(first, curves) is not None:
+        first = _UNDECIDED
+    rest = [plot for plot in FIGURES if plot is not first]
+    return (first, *sorted(rest, key=lambda plot: obstacle(plot, curves) is not None))
 
 
 def known_processes_svg() -> str:
@@ -24,10 +37,10 @@ def known_processes_svg() -> str:
 def caption(plot: Plot, curves: Curves) -> str:
     """The caption, with what was done to curves too long to be drawn point by point."""
     longest = max(column.size for column in plot.columns(curves).values())
-    if longest <= MOST_POINTS:
+    if longest <= MOST_POINTS or plot is EXPONENTS:
         return plot.caption
-    if plot.name == "components":
-        stride = plots_components.drawn_stride(curves.window.checkpoints)
+    if plot.name in {"components", "circulation"}:
+        stride = plots_components.drawn_stride(longest)
         return f"{plot.caption} One checkpoint in {stride} is drawn."
     return (
         f"{plot.caption} The {longest:,} points lie in {MOST_POINTS} bins: the thick line goes "
@@ -60,9 +73,14 @@ def _autocorrelation(curves: Curves) -> Columns:
 
 
 def _periodogram(curves: Curves) -> Columns:
+    frequency, relative = plots_null.power(curves)
+    return {"cycles_per_checkpoint": frequency, "relative_power": relative}
+
+
+def _increment_size(curves: Curves) -> Columns:
     return {
-        "cycles_per_checkpoint": curves.frequencies,
-        "increment_periodogram": curves["increment_periodogram"],
+        "step": curves.steps[:-1],
+        "relative_squared_increment": plots_increments.relative_size(curves),
     }
 
 
@@ -84,6 +102,25 @@ def _turns(curves: Curves) -> Columns:
 
 
 FIGURES: tuple[Plot, ...] = (
+    VARIANCE_RATIO,
+    Plot(
+        "periodogram",
+        "Increment power",
+        ("increment_periodogram",),
+        8,
+        plots_null.draw_periodogram,
+        plots_null.periodogram_title,
+        "Periodogram of the increments, summed over weights, so that weights that move more count "
+        "more; relative to its mean, unsmoothed.",
+        "the dashed level of a random walk; whole spectra of Brownian runs stay in a band. A rise "
+        "towards high frequency marks a well, or rounding; it is no sign of a loop.",
+        "I(j) = (1/n) Σ over weights of |FFT(y − mean y)(j)|², over its mean; band: least and "
+        "largest ordinate of each permutation of the increments (Fisher 1929)",
+        _periodogram,
+    ),
+    CIRCULATION,
+    STANDINGS,
+    EXPONENTS,
     Plot(
         "displacement-growth",
         "Mean squared displacement",
@@ -129,20 +166,6 @@ FIGURES: tuple[Plot, ...] = (
         _autocorrelation,
     ),
     Plot(
-        "periodogram",
-        "Increment power",
-        ("increment_periodogram",),
-        8,
-        plots_curves.draw_periodogram,
-        plots_curves.periodogram_title,
-        "Periodogram of the increments, summed over weights, so that weights that move more count "
-        "more; relative to its mean, unsmoothed.",
-        "the dashed level of a random walk. A rise towards high frequency marks a well, or "
-        "rounding; it is no sign of a loop.",
-        "I(j) = (1/n) Σ over weights of |FFT(y − mean y)(j)|²",
-        _periodogram,
-    ),
-    Plot(
         "components",
         "Principal components",
         ("principal_component", "explained_variance", "explained_variance_brownian"),
@@ -156,6 +179,19 @@ FIGURES: tuple[Plot, ...] = (
         "eigenvectors of the covariance of x over time; a random walk's shares are proportional "
         "to 1 / sin²(πk / 2T)",
         _components,
+    ),
+    Plot(
+        "increment-size",
+        "Increment size",
+        ("increment_norm",),
+        4,
+        plots_increments.draw_increment_size,
+        plots_increments.increment_size_title,
+        "Squared length of every increment along the run, over all weights, logarithmic.",
+        "the dashed mean, about which noise of one scale stays. Where the scale changes, no one "
+        "verdict fits both sides.",
+        "|y(t)|² over its mean; the change: largest CUSUM of |y|² against permutations",
+        _increment_size,
     ),
     Plot(
         "displacement",
@@ -184,23 +220,16 @@ FIGURES: tuple[Plot, ...] = (
         _turns,
     ),
 )
-"""In the order of the page; the first stands beside the headline while there is no verdict."""
+"""In the order of the page, but for the one that decided, which stands beside the headline."""
 
-PLACES: tuple[Place, ...] = (
-    Place(
-        "circulation",
-        "Circulation: not tested",
-        "tests",
-        "Whether the path keeps turning in one sense needs a test against time-reversible "
-        "surrogates; the plane of principal components cannot tell.",
-        "a version of trajscope with tests; results.zarr holds what they need.",
-    ),
-    Place(
-        "deciding-statistic",
-        "Deciding statistic: not tested",
-        "tests",
-        "No statistic was compared with draws from a null, so there is no p-value and no band of "
-        "curves. A grey band in a figure will always be that of a named null.",
-        "a version of trajscope with tests; until then, the four processes below.",
-    ),
-)
+_DECIDING: Mapping[str, str] = {
+    "too_short": "variance-ratio",
+    "noise_scale_changes": "increment-size",
+    "drifting": "displacement",
+    "brownian": "variance-ratio",
+    "confined": "variance-ratio",
+    "circulating": "circulation",
+    "oscillating": "periodogram",
+}
+"""Code of the verdict -> name of the figure that shows what decided."""
+_UNDECIDED = next(plot for plot in FIGURES if plot.name == "displacement-growth")

@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from trajscope.report.curves import Floats, binned
+import numpy as np
+from numpy.typing import NDArray
+
+from trajscope.report.curves import MOST_POINTS, Floats, binned
 from trajscope.report.palette import VARIABLE_OF, light
 from trajscope.report.words import number
 
@@ -94,6 +97,37 @@ def observed(axes: "Axes", x: Floats, y: Floats, *, by_ratio: bool = False) -> N
     if seen.x.size < x.size:
         axes.vlines(seen.x, seen.low, seen.high, color=light("observed"), linewidth=0.5)
     axes.plot(seen.x, seen.mean, color=light("observed"), linewidth=1.9, zorder=3)
+
+
+def observed_beside_band(axes: "Axes", x: Floats, y: Floats, low: Floats, high: Floats) -> None:
+    """The observed curve over the band of its null; where it is outside, thicker, with diamonds."""
+    observed(axes, x, y)
+    beyond = np.fmax(y - high, low - y)
+    outside = np.flatnonzero(beyond > 0)
+    if not outside.size:
+        return
+    colour = light("outside")
+    if x.size <= MOST_POINTS:
+        axes.plot(x, np.where(beyond > 0, y, np.nan), color=colour, linewidth=2.6, zorder=3.2)
+        outside = outside[_spread_out(outside)]
+    else:  # the farthest of each bin
+        outside = outside[np.argsort(-beyond[outside], kind="stable")]
+        place = (x[outside] - x[0]) / (x[-1] - x[0]) * (MOST_POINTS - 1)
+        outside = outside[np.unique(place.astype(int), return_index=True)[1]]
+    axes.plot(x[outside], y[outside], "D", color=colour, markersize=4.5, zorder=3.6)
+
+
+def _spread_out(places: NDArray[np.intp], every: int = 10) -> NDArray[np.bool_]:
+    """The first and last of each unbroken row of places, and one in so many between."""
+    first = np.diff(places, prepend=-2) > 1
+    start = np.maximum.accumulate(np.where(first, places, 0))
+    return np.asarray(first | np.roll(first, -1) | ((places - start) % every == 0))
+
+
+def null_band(axes: "Axes", x: Floats, low: Floats, high: Floats) -> None:
+    """Where whole curves from the null lie: flat grey, without an edge."""
+    lower, upper = binned(x, low), binned(x, high)
+    axes.fill_between(lower.x, lower.mean, upper.mean, color=light("band"), linewidth=0, zorder=1)
 
 
 def spread(axes: "Axes", x: Floats, mean: Floats, sd: Floats) -> None:

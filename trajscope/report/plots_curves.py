@@ -120,46 +120,10 @@ def autocorrelation_title(curves: Curves) -> str:
     return f"Autocorrelation: zero by lag {exact(run)}; a Brownian path by lag {exact(walk)}"
 
 
-def draw_periodogram(figure: "Figure", curves: Curves) -> None:
-    """Power of the increments summed over weights, relative to its mean."""
-    frequency, power = curves.frequencies, relative_power(curves)
-    axes = canvas.add_axes(
-        figure, "power of increments, mean = 1", "frequency, cycles per checkpoint"
-    )
-    axes.set_yscale("log")
-    canvas.null_mean(axes, frequency, np.ones_like(frequency))
-    canvas.observed(axes, frequency, power)
-    positive = power[power > 0]
-    low, high = 0.5 * float(positive.min()), 2.2 * float(positive.max())
-    axes.set_xlim(0, 0.5)
-    axes.set_ylim(low, high)
-    canvas.log_ticks(axes.yaxis, low, high)
-    canvas.label(axes, 0.98, 1.0, "this run, summed over weights", "observed", ha="right")
-    canvas.label(axes, 0.02, 0.02, "dashed: random walk, on average", "null", va="bottom")
-
-
-def relative_power(curves: Curves) -> Floats:
-    """The pooled periodogram over its mean."""
-    power = curves["increment_periodogram"]
-    relative: Floats = power / power.mean()
-    return relative
-
-
-def periodogram_title(curves: Curves) -> str:
-    """Title with the share of power at low frequency."""
-    power = relative_power(curves)
-    lowest = max(power.size // 10, 1)
-    share = float(power[:lowest].sum() / power.sum())
-    return (
-        f"Increment power: {percent(share)} in the slowest {percent(lowest / power.size)} of "
-        "frequencies"
-    )
-
-
 def draw_displacement(figure: "Figure", curves: Curves) -> None:
     """Distance from the first checkpoint along the run."""
     axes = canvas.add_axes(
-        figure, "distance from the first checkpoint, weight units", _step_title(curves)
+        figure, "distance from the first checkpoint, weight units", curves.step_title
     )
     canvas.theory(axes, curves.steps, walk_distance(curves))
     canvas.observed(axes, curves.steps, curves["displacement"])
@@ -189,7 +153,7 @@ def displacement_title(curves: Curves) -> str:
 
 def draw_turns(figure: "Figure", curves: Curves) -> None:
     """Cosine between neighbouring increments along the run."""
-    axes = canvas.add_axes(figure, "cosine between neighbouring increments", _step_title(curves))
+    axes = canvas.add_axes(figure, "cosine between neighbouring increments", curves.step_title)
     at = curves.steps[1:-1]
     canvas.null_mean(axes, at, np.zeros_like(at))
     canvas.observed(axes, at, curves["increment_cosine"])
@@ -249,10 +213,6 @@ def _along_the_run(axes: "Axes", curves: Curves) -> None:
     axes.set_xlim(curves.window.first, curves.window.last)
     canvas.plain_ticks(axes.xaxis, 5)
     canvas.plain_ticks(axes.yaxis)
-
-
-def _step_title(curves: Curves) -> str:
-    return {"step": "optimizer step", "epoch": "epoch"}.get(curves.window.unit, "checkpoint")
 
 
 def _first_zero(lag: Floats, values: Floats) -> float:

@@ -1,4 +1,4 @@
-"""What a figure is: one record of plain functions, or a place kept with its reason."""
+"""What a figure is: one record of plain functions, and what may keep it from being drawn."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trajscope.errors import printable
 from trajscope.report.curves import Curves, Floats
 from trajscope.report.words import counted
 
@@ -26,7 +27,7 @@ class Plot:
     quantity :
         Title where the figure cannot be drawn.
     needs :
-        Observables that it draws.
+        Observables that it draws; of the tests, where there is `untested`.
     least :
         Fewest checkpoints that make it meaningful.
     draw :
@@ -41,6 +42,9 @@ class Plot:
         The formula, for the methods.
     columns :
         ``curves -> {column: array}``: the numbers behind it, all of one length.
+    untested :
+        ``curves -> Obstacle``: why the tests do not hold what it draws; `None` where it draws
+        observables.
     """
 
     name: str
@@ -53,25 +57,7 @@ class Plot:
     compare: str
     definition: str
     columns: Callable[[Curves], Columns]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a figure will stand that this version cannot measure.
-
-    Attributes
-    ----------
-    part :
-        Part of the result that would hold it; its attribute "reason" is shown before `reason`.
-    to_see :
-        What the reader can do.
-    """
-
-    name: str
-    quantity: str
-    part: str
-    reason: str
-    to_see: str
+    untested: Callable[[Curves], "Obstacle"] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +70,11 @@ class Obstacle:
 
 def obstacle(plot: Plot, curves: Curves) -> Obstacle | None:
     """What keeps `plot` from being drawn, or `None`."""
+    if not curves.number("path_length") > 0:
+        return Obstacle("No weight moved, so there is no curve.", "choose a window that moves.")
+    if plot.untested is not None:
+        held = all(curves.is_tested(name) for name in plot.needs)
+        return None if held else plot.untested(curves)
     missing = [name for name in plot.needs if name not in curves.values]
     if missing:
         return Obstacle(
@@ -95,11 +86,19 @@ def obstacle(plot: Plot, curves: Curves) -> Obstacle | None:
             f"shape with fewer than {plot.least}.",
             "keep more checkpoints.",
         )
-    if not curves.number("path_length") > 0:
-        return Obstacle("No weight moved, so there is no curve.", "choose a window that moves.")
     main = curves[plot.needs[0]]
     if not np.any(main[np.isfinite(main)]):
         return Obstacle(
             "Every value of it is zero or unknown in this run.", "look at the warnings above."
         )
     return None
+
+
+def not_tested(curves: Curves) -> Obstacle:
+    """Why there is no test of this run."""
+    if curves.verdict is None:
+        reason = printable(
+            curves.tests.attrs.get("reason") or "This result was made without tests."
+        )
+        return Obstacle(reason, "run 'trajscope analyze' again.")
+    return Obstacle(curves.verdict.sentence, "keep more checkpoints, of a window that moves.")

@@ -48,6 +48,7 @@ class Reading:
     left_out: tuple[Omission, ...]
     skipped: tuple[Omission, ...]
     warnings: tuple[str, ...]
+    decisions: tuple[str, ...] = ()
 
 
 def reading(trajectory: xr.Dataset, more_warnings: Sequence[object] = ()) -> Reading:
@@ -70,6 +71,7 @@ def reading(trajectory: xr.Dataset, more_warnings: Sequence[object] = ()) -> Rea
         left_out=_by_reason(told.get("left_out", ()), "name"),
         skipped=_by_reason(told.get("skipped", ()), "path", told.get("source", "")),
         warnings=tuple(dict.fromkeys(given)),
+        decisions=tuple(printable(text, limit=400) for text in told.get("decisions", ())),
     )
 
 

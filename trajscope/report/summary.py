@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from trajscope.report.storage import encodable, replace_text
+from trajscope.report.summary_diffusion import diffusion_summary
 from trajscope.schema import COMPONENT, GROUP, STEP, TENSOR, check_results
 
 
@@ -25,9 +26,9 @@ def summary(results: xr.DataTree) -> dict[str, object]:
         "trajscope": str(results.attrs["trajscope"]),
         "trajectory": trajectory_summary(results["trajectory"].to_dataset()),
         "observables": _scalars(results["observables"].to_dataset()),
-        "tests": {},
-        "verdict": None,
-        "diffusion": None,
+        "tests": plain(results["tests"].attrs.get("summary", {})),
+        "verdict": _verdict(results["verdict"].attrs),
+        "diffusion": diffusion_summary(results["diffusion"].to_dataset(), plain),
     }
 
 
@@ -68,6 +69,12 @@ def plain(value: Any) -> Any:
             return None
         return int(value) if value.is_integer() else value
     return value if value is None or isinstance(value, (bool, int)) else encodable(str(value))
+
+
+def _verdict(told: Mapping[Any, Any]) -> dict[str, object] | None:
+    if not told.get("code"):
+        return None
+    return {name: plain(told[name]) for name in ("code", "sentence", "alpha", "evidence")}
 
 
 def _last_displacement(observables: xr.Dataset) -> object:
@@ -112,7 +119,7 @@ def _scalars(observables: xr.Dataset) -> dict[str, object]:
     for name, (_, value) in SCALARS.items():
         try:
             found[name] = plain(value(observables))
-        except KeyError:  # an observable that this result does not hold
+        except (KeyError, ValueError):  # an observable that this result does not hold
             found[name] = None
     if "explained_variance" in observables:
         shares = observables["explained_variance"].isel({GROUP: 0})

@@ -1,5 +1,6 @@
-"""A finished result on one screen, and what was read in a few lines."""
+"""A finished result on one screen."""
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from trajscope.errors import printable
+from trajscope.report.findings import Standing, layers_in_words, standings, strongest, verdict
 from trajscope.report.lines import (
     columns_within,
     console,
@@ -20,14 +22,25 @@ from trajscope.report.lines import (
 )
 from trajscope.report.opening import blind_spots, headline, key_numbers
 from trajscope.report.reading import Omission, Reading, reading, step_word
-from trajscope.report.words import counted, listed, number
+from trajscope.report.words import counted, listed, number, percent
 from trajscope.schema import GROUP
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-_MOST_WARNINGS = 2
-_MOST_REASONS = 5
+_MOST_LINES = 30
+_ROOM = ((4, 2), (4, 1), (2, 1), (2, 0), (1, 0))
+"""Most lines of detail, and most warnings, from what is wished to what fits everywhere."""
+
+_QUESTIONS = (
+    ("steady noise", ("noise_scale",)),
+    ("Brownian", ("omnibus", "confined")),
+    ("no drift", ("constant_drift", "relaxation", "slow_drift")),
+    ("began in place", ("early_excess",)),
+    ("reversible", ("circulation",)),
+    ("no narrow line", ("line",)),
+)
+"""Nulls, and the tests of each; the one that reaches farthest is shown."""
 
 
 def screen(
@@ -38,7 +51,7 @@ def screen(
     width: int | None = None,
     unicode: bool | None = None,
 ) -> str:
-    """One screen: what was read, the headline, what could not have been seen, the key numbers.
+    """One screen: what was read, the verdict, what could not have been seen, the tests.
 
     At most 30 lines of at most 100 columns, without trailing blanks. It is made for standard
     output: with bold, reverse and the terminal's own colours where that is a terminal, as plain
@@ -83,13 +96,17 @@ def screen_text(
     seen = reading(results["trajectory"].to_dataset(), results.attrs.get("warnings", ()))
     if told is not None:
         seen = _untold(seen, reading(told))
-    lines = [
-        *(_what_was_read(results, seen, columns) if told is None else ()),
-        *_headline(results, columns),
-        *_not_seen(seen, columns),
-        *_numbers(results),
-        *_margin_notes(results, seen, os.fspath(page), columns),
-    ]
+    # As much as there is room for; warnings that are left out are counted.
+    for detail, warnings in _ROOM:
+        lines = [
+            *(_what_was_read(results, seen, columns) if told is None else ()),
+            *_headline(results, columns, detail),
+            *_not_seen(results, columns),
+            *_numbers(results, columns),
+            *_margin_notes(results, seen, os.fspath(page), columns, warnings),
+        ]
+        if len(lines) <= _MOST_LINES:
+            break
     text = Text()
     for place, line in enumerate(lines):
         text.append("\n" if place else "")
@@ -97,34 +114,6 @@ def screen_text(
             text.append(piece if unicode else in_ascii(piece), style=style or None)
     text.rstrip()
     return text
-
-
-def reading_lines(
-    trajectory: xr.Dataset, *, width: int | None = None, unicode: bool | None = None
-) -> list[str]:
-    """What was found and taken, what was left out and why, and every warning, as plain lines.
-
-    Takes a trajectory as it was opened, or the part of a result; reads no weight. Omissions are
-    grouped by reason, with counts and the first names. `width` and `unicode` are as in `screen`.
-    """
-    output = console()
-    columns = columns_within(output.width if width is None else width)
-    seen = reading(trajectory)
-    found = counted(seen.window.checkpoints, "checkpoint")
-    about = [
-        ("Found", f"{found}, {seen.format}" if seen.format else found),
-        ("Run", seen.run),
-        ("Steps", seen.steps),
-        ("From", seen.step_source),
-        ("Taken", f"{seen.weights}, {seen.stored}"),
-        *(("Left out", text) for text in _omissions(seen.left_out, "tensor")),
-        *(("Skipped", text) for text in _omissions(seen.skipped, "file")),
-        *(("Warning", text) for text in seen.warnings),
-    ]
-    lines = [seen.source, *labelled([(label, text) for label, text in about if text], columns)]
-    if shows_unicode(output) if unicode is None else unicode:
-        return lines
-    return [in_ascii(line) for line in lines]
 
 
 Line = tuple[tuple[str, str], ...]
@@ -151,49 +140,75 @@ def _what_was_read(results: xr.DataTree, seen: Reading, columns: int) -> list[Li
     return [*_styled([f"{name}  {place}", *shortened(wrapped(read, columns), 2)]), _BLANK]
 
 
-def _headline(results: xr.DataTree, columns: int) -> list[Line]:
+def _headline(results: xr.DataTree, columns: int, most_detail: int) -> list[Line]:
     found = headline(results)
     badge = f" {found.word.upper()} "
     indent = " " * (len(badge) + 1)
     first, *rest = wrapped(found.sentence, columns, first=indent, rest=indent)
     return [
         ((badge, "bold reverse"), (first[len(badge) :], "bold")),
-        *_styled(rest, "bold"),
-        *_styled(wrapped(found.caution, columns)),
+        *_styled(shortened(rest, 2), "bold"),
+        *_styled(shortened(wrapped(found.detail, columns), most_detail) if found.tested else []),
+        *_styled(shortened(wrapped(found.caution, columns), 2)),
         _BLANK,
     ]
 
 
-def _not_seen(seen: Reading, columns: int) -> list[Line]:
-    # The page gives the reason after the colon; the screen has room for the length alone.
-    spots = [spot.split(":")[0] for spot in blind_spots(seen.window)]
-    bullets = [wrapped(spot, columns, first=" · ", rest="   ") for spot in spots]
+def _not_seen(results: xr.DataTree, columns: int) -> list[Line]:
+    # The page gives the reason after the colon; the screen, where a line has room for it.
+    spots = [
+        spot if len(spot) <= columns - 3 else fitted(spot.split(":")[0], columns - 3)
+        for spot in blind_spots(results)
+    ]
     return [
         *_styled(["Could not have been seen"], "bold"),
-        *_styled([line for bullet in bullets for line in bullet]),
+        *_styled([f" · {spot}" for spot in spots]),
         _BLANK,
     ]
 
 
-def _numbers(results: xr.DataTree) -> list[Line]:
-    head = f"{'':<28}{'this run':>10}{'random walk':>13}{'straight':>9}"
-    rows = [
-        f"{row.name:<28}{row.value:>10}{row.random_walk:>13}{row.straight_line:>9}"
-        for row in key_numbers(results)
-    ]
-    return [*_styled([head], "bold"), *_styled(rows), _BLANK]
+def _numbers(results: xr.DataTree, columns: int) -> list[Line]:
+    judged = verdict(results)
+    asked = standings(results["tests"].to_dataset(), judged.alpha) if judged else ()
+    if judged is None or not asked:
+        rows = [f"{row.name:<28}{row.value:>9}   {row.reference}" for row in key_numbers(results)]
+        return [*_styled([fitted(row, columns) for row in rows]), _BLANK]
+    cells = 10 if columns < 80 else 20
+    head = f"{'null, and this run':<20}{f'{percent(1 - judged.alpha)} of draws':>{cells + 1}}"
+    lines = _styled([f"{head:<{2 * cells + 22}}{'of edge':>8}{'p':>9}"], "bold")
+    for name, tests in _QUESTIONS:
+        one = strongest(asked, tests)
+        if one is not None:
+            lines.append(_standing(name, one, cells))
+    return [*lines, _BLANK]
 
 
-def _margin_notes(results: xr.DataTree, seen: Reading, page: str, columns: int) -> list[Line]:
+def _standing(name: str, one: Standing, cells: int) -> Line:
+    """A statistic as a dot on the band of its null, which ends at its edge."""
+    band = ["─"] * cells + ["┤"] + [" "] * (cells + 1)
+    if math.isfinite(one.ratio):
+        # The median of the null is a quarter along the band.
+        place = cells // 4 + one.ratio * (cells - cells // 4)
+        beyond = one.ratio > 1
+        nearest = round(place) if not beyond else max(round(place), cells + 1)
+        band[min(max(nearest, 0), 2 * cells + 1)] = "◆" if one.spoke else "●"
+    ratio = number(one.ratio, 2) if math.isfinite(one.ratio) else "unknown"
+    style = "bold" if one.spoke else ""
+    return ((f"{name:<20}{''.join(band)}{ratio:>8}{f'{one.p_value:.2g}':>9}", style),)
+
+
+def _margin_notes(
+    results: xr.DataTree, seen: Reading, page: str, columns: int, most_warnings: int
+) -> list[Line]:
     left = sum(len(one.names) for one in seen.left_out)
     skipped = sum(len(one.names) for one in seen.skipped)
-    hidden = len(seen.warnings) - _MOST_WARNINGS
+    hidden = len(seen.warnings) - most_warnings
     notes = [
         ("Layers", _layers(results)),
         ("Left out", f"{counted(left, 'tensor')}: {_reasons(seen.left_out)}" if left else ""),
         ("Skipped", f"{counted(skipped, 'file')}: {_reasons(seen.skipped)}" if skipped else ""),
-        *(("Warning", text) for text in seen.warnings[:_MOST_WARNINGS]),
-        ("", f"and {counted(hidden, 'more warning')}, in the report" if hidden > 0 else ""),
+        *(("Warning", text) for text in seen.warnings[:most_warnings]),
+        ("" if most_warnings else "Warnings", _more(hidden, most_warnings)),
     ]
     # One line each, two for a warning, keep the screen in its height; the page has all of it.
     lines = [
@@ -210,7 +225,17 @@ def _margin_notes(results: xr.DataTree, seen: Reading, page: str, columns: int) 
     return [*lines, *_styled([report] if page else [])]
 
 
+def _more(hidden: int, shown: int) -> str:
+    if hidden <= 0:
+        return ""
+    noun = "more warning" if shown else "warning"
+    return f"{'and ' if shown else ''}{counted(hidden, noun)}, in the report"
+
+
 def _layers(results: xr.DataTree) -> str:
+    judged = layers_in_words(results)
+    if judged:
+        return judged
     exponents = results["observables"]["diffusion_exponent"].isel({GROUP: slice(1, None)})
     exponents = exponents.dropna(GROUP)
     if exponents.sizes[GROUP] < 2:
@@ -234,19 +259,6 @@ def _timings(results: xr.DataTree) -> str:
 
 def _reasons(omissions: Sequence[Omission]) -> str:
     return listed([one.reason for one in omissions])
-
-
-def _omissions(found: Sequence[Omission], noun: str) -> list[str]:
-    """One phrase for each of the first reasons, and one for all the others."""
-    phrases = [
-        f"{counted(len(one.names), noun)}, {one.reason}: {listed(one.names)}"
-        for one in found[:_MOST_REASONS]
-    ]
-    names = [name for one in found[_MOST_REASONS:] for name in one.names]
-    if names:
-        others = counted(len(found) - _MOST_REASONS, "other reason")
-        phrases.append(f"{counted(len(names), f'more {noun}')}, {others}: {listed(names)}")
-    return phrases
 
 
 def _styled(lines: Iterable[str], style: str = "") -> list[Line]:

@@ -7,6 +7,7 @@ import xarray as xr
 
 from trajscope.errors import ResultsError, printable
 from trajscope.report.html import render
+from trajscope.report.page_diffusion import is_alone, render_alone
 from trajscope.report.storage import (
     loaded,
     refuse_foreign,
@@ -32,7 +33,7 @@ def write_report(results: xr.DataTree, out: str | os.PathLike[str]) -> Path:
         or the folder cannot be written to.
     """
     folder = Path(out)
-    page = render(loaded(results))
+    page = (render_alone if is_alone(results) else render)(loaded(results))
     if not stored_at(results, folder / STORE):
         save_results(results, folder / STORE)
     write_summary(results, folder / SUMMARY)

@@ -1,0 +1,147 @@
+"""Gradient noise on the screen, on the page and in summary.json."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import xarray as xr
+from noise_results import noise, with_noise
+
+from trajscope.report import open_results, summary, write_report
+from trajscope.report.html import render
+from trajscope.report.page_diffusion import is_alone
+from trajscope.report.plots_diffusion import FIGURES
+from trajscope.report.section_diffusion import diffusion_section
+from trajscope.report.terminal_diffusion import diffusion_lines
+
+
+def section(found):
+    return str(diffusion_section(xr.DataTree.from_dict({"/diffusion": found})))
+
+
+def cells(html, label):
+    row = re.search(rf'<th scope="row">{re.escape(label)}</th>(.*?)</tr>', html, re.DOTALL)[1]
+    return re.findall(r"<td[^>]*>(.*?)</td>", row)
+
+
+def test_the_screen_has_a_column_for_each_checkpoint_in_80_columns():
+    lines = diffusion_lines(noise(), width=80, unicode=True)
+    assert all(len(line) <= 80 for line in lines)
+    table = {line[:28].strip(): line[28:].split() for line in lines if line[28:].strip()}
+    assert table["step"] == ["200", "400", "1,000"]
+    assert table["largest eigenvalue"] == ["1.00", "1.10", "1.20"]
+    assert table["directions for 90% / trace"] == ["7", "8", "9"]
+    assert table["rank / d, float32 eps"] == ["0.17%", "0.28%", "0.39%"]
+    text = " ".join(" ".join(lines).split())
+    assert "51 of 60,000 samples, network in eval mode" in text
+    assert "at most 4% of the trace lies at other eigenvalues" in text
+    assert "the 9 leading eigenvectors overlap by 0.90 or more (1: the same " in text
+    assert "The loss goes from 2.00 to 1.00, and falls: p = 0.0012" in text
+    assert "1/beta = eta/(2b) = 0.000100" in text
+    assert "Warning rank_eps32 says little." in text
+
+
+def test_of_many_checkpoints_the_first_and_the_last_are_shown_and_the_rest_counted():
+    steps = tuple(range(0, 2000, 100))
+    lines = diffusion_lines(noise(steps=steps), width=80, unicode=True)
+    shown = next(line for line in lines if line.startswith("step")).split()
+    assert (shown[1], shown[-1], len(shown)) == ("0", "1,900", 5)
+    assert any("16 checkpoints between these" in line for line in lines)
+
+
+def test_a_terminal_without_unicode_gets_ascii():
+    lines = diffusion_lines(noise(), width=60, unicode=False)
+    assert all(line.isascii() for line in lines)
+
+
+def test_the_section_has_the_numbers_of_every_checkpoint_and_what_to_compare_them_with():
+    html = section(noise())
+    assert cells(html, "largest eigenvalue")[:3] == ["1.00", "1.10", "1.20"]
+    assert cells(html, "participation ratio")[3] == "900 if D were isotropic"
+    assert cells(html, "rank / d, float32 ε")[3] == "threshold 0.00011 λ_max"
+    assert cells(html, "(η/b) mean eigenvalue")[:1] == ["0.000200"]
+    assert "Eigenvalues of D: 9 of 900 directions hold 90% of the trace" in html
+    assert "Gradient norm: 0.25 of its first value; trend p = 0.0012" in html
+    assert html.count("<svg") == 2
+    assert html.count("Compare with:") == 2
+    for plot in FIGURES:
+        assert f'id="{plot.name}"' in html
+
+
+def test_layers_come_with_their_share_of_the_trace_and_escaped_names():
+    hostile = "<script>alert(1)</script>\x1b[31m"
+    html = section(noise(sizes={"all": 900, "conv1": 100, hostile: 800}))
+    assert "<script>alert" not in html
+    assert "\x1b" not in html
+    assert html.index("&lt;script&gt;") < html.index("conv1")  # more of the trace
+
+
+@pytest.mark.parametrize(
+    ("options", "absent"),
+    [
+        ({"with_curve": False}, "Gradient norm and loss: not drawn"),
+        ({"with_rate": False, "steps": (5,)}, None),
+        ({"mode": "train"}, None),
+    ],
+)
+def test_what_was_not_measured_is_said_or_left_out(options, absent):
+    html = section(noise(**options))
+    if absent:
+        assert absent in html
+        assert "--every above 0" in html
+    if "with_rate" in options:
+        assert "mean eigenvalue</th>" in html
+        assert "(η/b)" not in html
+        assert "Between two" not in html
+    if "mode" in options:
+        assert "51 batches of 32 out of 60,000 samples, network in train mode" in html
+
+
+def test_eigenvalues_that_are_no_numbers_are_not_drawn():
+    found = noise()
+    found["eigenvalue"][:] = np.nan
+    found["group_eigenvalue"][:] = np.nan
+    html = section(found)
+    assert "Eigenvalues of D: not drawn" in html
+    found = noise()
+    found["eigenvalue"][1] = np.nan
+    assert "Eigenvalues of D: 9 of 900" in section(found)
+
+
+def test_without_it_the_section_says_how_to_get_it(results):
+    assert "give them with --problem" in render(results)
+    assert summary(results)["diffusion"] is None
+
+
+def test_the_page_holds_the_section_and_stays_the_same_from_the_store(results, tmp_path):
+    page = write_report(with_noise(results, noise()), tmp_path)
+    text = page.read_text()
+    assert 'id="noise-spectrum"' in text
+    again = open_results(tmp_path / "results.zarr")
+    assert render(again.load()) == text
+
+
+def test_the_summary_has_every_number_as_json(results):
+    told = summary(with_noise(results, noise()))["diffusion"]
+    json.dumps(told, allow_nan=False)
+    assert told["steps"] == [200, 400, 1000]
+    assert [each["lambda_max"] for each in told["checkpoints"]] == [1, 1.1, 1.2]
+    assert told["groups"]["fc1"]["n_weights"] == 800
+    assert len(told["groups"]["fc1"]["checkpoints"]) == 3
+    assert told["trends"]["loss"]["p_value"] == 0.0012
+    assert told["temperature"] == 1e-4
+    assert told["eigenspace_overlap"][0] == [1, 0.9, 0.9]
+    assert (told["mode"], told["n_samples"], told["n_data"]) == ("eval", 51, 60_000)
+
+
+def test_a_result_of_gradient_noise_alone_is_a_page_of_its_own(results, tmp_path):
+    empty = xr.Dataset(attrs={"reason": "Only gradient noise."})
+    parts = {node.path: node.to_dataset(inherit=False) for node in results.subtree}
+    parts |= {f"/{name}": empty for name in ("reductions", "observables", "tests", "verdict")}
+    alone = xr.DataTree.from_dict(parts | {"/diffusion": noise()})
+    assert is_alone(alone)
+    text = write_report(alone, tmp_path).read_text()
+    assert "<h1>Gradient noise</h1>" in text
+    assert "http" not in re.sub(r"http-equiv|http://www.w3.org", "", text)
+    assert summary(alone)["observables"]["path_length"] is None

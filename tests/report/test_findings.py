@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+import xarray as xr
+from judged_results import TESTS, with_verdict
+from simulated_results import brownian, make_results
+
+from trajscope.report.findings import (
+    codes,
+    exponent_in_words,
+    layers_in_words,
+    standings,
+    strongest,
+    untested_gates,
+    verdict,
+)
+
+
+@pytest.fixture(scope="module")
+def judged():
+    return with_verdict(make_results(brownian(40, 100)))
+
+
+def test_a_result_without_tests_has_no_verdict(results):
+    assert verdict(results) is None
+    assert codes(results) == {}
+    assert standings(results["tests"].to_dataset(), 0.01) == ()
+    assert not any(gate.answer for gate in untested_gates())
+
+
+def test_statistics_are_measured_in_edges_of_their_null(judged):
+    tests = judged["tests"].to_dataset().copy(deep=True)
+    tests["position"].loc[{"group": "all", "test": "circulation"}] = 3.0
+    tests["critical"].loc[{"group": "all", "test": "relaxation"}] = 0.0
+    tests["p_adjusted"].loc[{"group": "all", "test": "circulation"}] = 0.01
+    found = {one.test: one for one in standings(tests, 0.01)}
+    # Those without a statistic of their own, and the one that was not asked, are not there.
+    assert list(found) == [t for t in TESTS if t not in {"brownian", "drift", "line"}]
+    assert found["omnibus"].ratio == 0.5
+    assert (found["circulation"].ratio, found["circulation"].spoke) == (2.0, True)
+    assert np.isnan(found["relaxation"].ratio)
+    assert strongest(tuple(found.values()), ("omnibus", "circulation")).test == "circulation"
+    assert strongest(tuple(found.values()), ("line",)) is None
+
+
+def test_gates_say_answer_number_and_whether_a_null_was_rejected(results):
+    told = [
+        {"test": "length", "question": "long enough?", "answer": "yes", "p_value": None},
+        {"test": "brownian", "question": "Brownian?", "answer": "no", "p_value": 0.002},
+        {"test": "drift", "question": "drifting?", "answer": "no", "p_value": 0.3},
+        {"test": "circulation", "question": "circulating?", "answer": "not asked", "p_value": None},
+    ]
+    gates = verdict(with_verdict(results, gates=told)).gates
+    assert [(g.question, g.answer, g.finding.replace("\u00a0", " "), g.spoke) for g in gates] == [
+        ("long enough?", "yes", "", False),
+        ("Brownian?", "no", "p = 0.002", True),
+        ("drifting?", "no", "p = 0.3", False),
+        ("settled?", "yes", "30 correlation times", False),
+        ("circulating?", "", "", False),
+    ]
+
+
+@pytest.mark.parametrize("damage", [{"gates": []}, {"evidence": {}}, {"unseen": []}])
+def test_a_verdict_that_says_less_is_still_read(results, damage):
+    assert verdict(with_verdict(results, **damage)).code == "confined"
+
+
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        (["confined"] * 4, "all 4 confined"),
+        (["too_short"], "l0: too short"),
+        (["confined", "circulating", "confined"], "1 circulating (l1); 2 confined"),
+        (["a", "b", "b", "b", *["a"] * 9], "3 b (l1, l2, 1 more); 10 a"),
+    ],
+)
+def test_the_verdicts_of_layers_are_counted_the_rarer_first(layers, words):
+    groups = ["all", *(f"l{i}" for i in range(len(layers)))]
+    part = xr.Dataset({"code": ("group", ["drifting", *layers])}, {"group": groups})
+    assert layers_in_words(xr.DataTree.from_dict({"/verdict": part})) == words
+
+
+def test_an_exponent_that_was_not_tested_is_not_said(judged):
+    tests = judged["tests"].to_dataset().copy(deep=True)
+    tests["diffusion_exponent"][:] = np.nan
+    assert exponent_in_words(tests, 0.01) == ""
