@@ -69,7 +69,7 @@ def test_a_result_has_every_part_and_is_recognised_as_one():
     check_results(results)
     assert results.attrs["seed"] == 0
     assert results.attrs["path"] in ("gram", "fft")
-    assert results["verdict"].attrs["code"] is None
+    assert results["verdict"].attrs["code"] == "too_short"
 
 
 def test_a_path_a_dataset_and_an_array_give_the_same_numbers(folder):

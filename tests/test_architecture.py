@@ -18,8 +18,8 @@ LAYERS = (
     ("analysis", "report"),
     ("inference",),
     ("diffusion", "dynamics"),
-    ("measure",),
-    ("trajectory", "simulate"),
+    ("measure", "packing", "callbacks"),
+    ("trajectory", "simulate", "saving"),
     ("checkpoints",),
     ("readers",),
     ("kernels", "schema"),
@@ -96,11 +96,11 @@ def test_kernels_know_numpy_and_scipy_only():
     assert known - sys.stdlib_module_names <= {"numpy", "scipy", "trajscope"}
 
 
-def test_torch_is_imported_in_functions_of_the_demo_and_of_diffusion_only():
+def test_torch_is_imported_in_functions_of_the_demo_of_diffusion_and_of_saving_only():
     users = {
         (part_of(path), now) for path in FILES for name, now in imports(path) if "torch" in name
     }
-    assert users <= {("demo", False), ("diffusion", False)}
+    assert users <= {("demo", False), ("diffusion", False), ("saving", False)}
 
 
 def test_matplotlib_is_imported_in_functions_of_the_plots_only():

@@ -20,20 +20,27 @@ from trajscope.errors import (
 
 if TYPE_CHECKING:
     from trajscope.analysis import analyze
+    from trajscope.diffusion import Problem, diffusion
+    from trajscope.packing import pack
     from trajscope.report import open_results, write_report
+    from trajscope.saving import save_checkpoint
     from trajscope.trajectory import open_trajectory, tensor
 
 __all__ = [
     "CheckpointError",
     "OptionError",
+    "Problem",
     "ResultsError",
     "TrajectoryError",
     "TrajscopeError",
     "TrajscopeWarning",
     "__version__",
     "analyze",
+    "diffusion",
     "open_results",
     "open_trajectory",
+    "pack",
+    "save_checkpoint",
     "tensor",
     "write_report",
 ]
@@ -42,9 +49,13 @@ __version__ = version("trajscope")
 
 # Imported on first use: xarray and dask take seconds, and `trajscope --help` needs neither.
 _HOMES = {
+    "Problem": "trajscope.diffusion",
     "analyze": "trajscope.analysis",
+    "diffusion": "trajscope.diffusion",
     "open_results": "trajscope.report",
     "open_trajectory": "trajscope.trajectory",
+    "pack": "trajscope.packing",
+    "save_checkpoint": "trajscope.saving",
     "tensor": "trajscope.trajectory",
     "write_report": "trajscope.report",
 }

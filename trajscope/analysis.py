@@ -15,6 +15,8 @@ import numpy as np
 import xarray as xr
 
 from trajscope.errors import OptionError, TrajectoryError, TrajscopeWarning, printable
+from trajscope.inference.run import damping, judge_trajectory
+from trajscope.inference.verdict import Question
 from trajscope.measure.doubts import doubts
 from trajscope.measure.executor import Executor, executor
 from trajscope.measure.measurement import (
@@ -30,8 +32,6 @@ from trajscope.trajectory import open_trajectory
 
 Source = str | os.PathLike[str] | xr.Dataset | xr.DataArray
 
-_LATER: Final = "not part of this version"
-
 _FINGERPRINTED: Final = 1 << 16
 """Weights whose first and last values tell one array from another: all may not fit in memory."""
 
@@ -45,10 +45,16 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     by: str | None = None,
+    order: str | None = None,
+    weights: str | None = None,
     memory: int | str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    n_surrogates: int = 999,
+    alpha: float = 0.01,
     seed: int = 0,
+    momentum: float | None = None,
+    diffusion: xr.Dataset | None = None,
     strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> xr.DataTree:
@@ -58,9 +64,9 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     ----------
     source :
         A directory of checkpoints; a Dataset from `open_trajectory`; or an array with dimensions
-        ("step", "weight"), lazy or not. The options up to `by` say how to open a directory, and
-        are refused with the other sources: a Dataset has its groups, and xarray selects.
-    run, burn_in, steps, include, exclude, by, strict :
+        ("step", "weight"), lazy or not. The options up to `weights` say how to open a directory,
+        and are refused with the other sources: a Dataset has its groups, and xarray selects.
+    run, burn_in, steps, include, exclude, by, order, weights, strict :
         As in `open_trajectory`. With `strict`, a checkpoint with a NaN or infinite weight is an
         error too; else it is left out with a warning.
     memory :
@@ -70,8 +76,16 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         Local worker processes; by default, threads in this process, or the active dask client.
     scheduler :
         Address of a running dask scheduler.
+    n_surrogates :
+        Random draws of every null; the smallest p-value is 1 / (n_surrogates + 1).
+    alpha :
+        Level of every test: how often it may speak falsely.
     seed :
         Same seed, same numbers, whatever the workers; a tight memory limit changes last digits.
+    momentum :
+        Of the optimizer, where it is known: an oscillation is then told from its ringing.
+    diffusion :
+        What `trajscope.diffusion` found of the same checkpoints, to be kept with the rest.
     progress :
         Called with (tasks done, tasks in all).
 
@@ -79,8 +93,9 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     -------
     DataTree
         ``/trajectory`` (what was read), ``/reductions`` (the sums of the one pass),
-        ``/observables`` (labelled curves and numbers per group), ``/tests``, ``/diffusion``,
-        ``/verdict``.
+        ``/observables`` (labelled curves and numbers per group), ``/tests`` (p-values and curves
+        with their bands), ``/verdict`` (its code and sentence, of all weights in the attributes),
+        ``/diffusion``.
 
     Raises
     ------
@@ -88,6 +103,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         Nothing there can be analysed; the message says why and what to try.
     """
     selection: dict[str, object] = {"run": run, "burn_in": burn_in, "steps": steps, "by": by}
+    selection |= {"order": order, "weights": weights}
     selection |= {"include": tuple(include) or None, "exclude": tuple(exclude) or None}
     if isinstance(source, xr.Dataset | xr.DataArray):
         _refuse_selection(selection)
@@ -101,9 +117,13 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
             include=include,
             exclude=exclude,
             by=by or "layer",
+            order=order or "step",
+            weights=weights or "live",
             strict=strict,
         )
     check_trajectory(trajectory)
+    unit = str(trajectory.attrs.get("step_unit", "index"))
+    question = Question(n_surrogates, alpha, seed, damping(momentum, trajectory[STEP].values, unit))
     limit = parse_bytes(memory) if isinstance(memory, str) else memory or default_memory()
     started = time.perf_counter()
     with executor(workers, scheduler) as running:
@@ -111,8 +131,16 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
             trajectory, running, limit, seed=seed, strict=strict, progress=progress or _silence
         )
     timings = {"pass_s": time.perf_counter() - started}
+    judged = judge_trajectory(trajectory, measurement, question)
+    timings["tests_s"] = time.perf_counter() - started - timings["pass_s"]
     config = {name: value for name, value in selection.items() if value is not None}
-    return _result(trajectory, measurement, {**config, "memory": limit, "seed": seed}, timings)
+    config |= {"memory": limit, "seed": seed, "n_surrogates": n_surrogates, "alpha": alpha}
+    if momentum is not None:
+        config["momentum"] = momentum
+    result = _result(trajectory, measurement, judged, config, timings)
+    if diffusion is not None:
+        result["diffusion"] = xr.DataTree(diffusion)
+    return result
 
 
 def _measured(
@@ -220,6 +248,7 @@ def _refuse_selection(selection: Mapping[str, object]) -> None:
 def _result(
     trajectory: xr.Dataset,
     measurement: Measurement,
+    judged: tuple[xr.Dataset, xr.Dataset],
     config: Mapping[str, object],
     timings: Mapping[str, float],
 ) -> xr.DataTree:
@@ -255,9 +284,9 @@ def _result(
             "/trajectory": read,
             "/reductions": measurement.reductions,
             "/observables": measurement.observables,
-            "/tests": xr.Dataset(attrs={"reason": f"Calibrated tests are {_LATER}."}),
-            "/diffusion": xr.Dataset(attrs={"reason": f"The diffusion matrix is {_LATER}."}),
-            "/verdict": xr.Dataset(attrs={"code": None, "reason": f"A verdict is {_LATER}."}),
+            "/tests": judged[0],
+            "/diffusion": xr.Dataset(attrs={"reason": "No training problem was given."}),
+            "/verdict": judged[1],
         }
     )
 

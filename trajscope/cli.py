@@ -6,14 +6,17 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from trajscope.errors import TrajscopeError, TrajscopeWarning, printable
+from trajscope.errors import OptionError, TrajscopeError, TrajscopeWarning, printable
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -69,25 +72,131 @@ SELECTION = (
         help="Measure this beside all weights together.",
     ),
     click.option(
+        "--order",
+        type=click.Choice(["step", "mtime", "name"]),
+        default="step",
+        show_default=True,
+        help="Put checkpoints in this order; step where files say which.",
+    ),
+    click.option(
+        "--weights",
+        type=click.Choice(["live", "ema"]),
+        default="live",
+        show_default=True,
+        help="Of checkpoints that hold an average too, take these.",
+    ),
+    click.option(
         "--strict", is_flag=True, help="Fail where a checkpoint would be left out with a warning."
     ),
 )
+MEMORY = click.option(
+    "--memory",
+    metavar="SIZE",
+    help="Most memory to hold, such as 2GiB.  [default: a quarter of what is free]",
+)
+SEED = click.option(
+    "--seed", default=0, show_default=True, help="Makes every drawn number repeatable."
+)
 ENGINE = (
-    click.option(
-        "--memory",
-        metavar="SIZE",
-        help="Most memory to hold, such as 2GiB.  [default: a quarter of what is free]",
-    ),
+    MEMORY,
     click.option(
         "--workers", type=int, metavar="N", help="Use N local processes instead of threads."
     ),
     click.option("--scheduler", metavar="ADDRESS", help="Use the dask cluster at this address."),
+    SEED,
+)
+SELECTION_NAMES = (
+    "run",
+    "burn_in",
+    "steps",
+    "include",
+    "exclude",
+    "by",
+    "order",
+    "weights",
+    "strict",
+)
+INFERENCE = (
     click.option(
-        "--seed", default=0, show_default=True, help="Makes every drawn number repeatable."
+        "--surrogates",
+        "n_surrogates",
+        type=int,
+        metavar="N",
+        default=999,
+        show_default=True,
+        help="Draw every null N times.",
+    ),
+    click.option(
+        "--alpha",
+        type=float,
+        metavar="LEVEL",
+        default=0.01,
+        show_default=True,
+        help="How often a test may speak falsely.",
+    ),
+    click.option(
+        "--momentum",
+        type=float,
+        metavar="MU",
+        help="Momentum of the optimizer: tells an oscillation from its ringing.",
     ),
 )
-SELECTION_NAMES = ("run", "burn_in", "steps", "include", "exclude", "by", "strict")
+PROBLEM = (
+    click.option(
+        "--problem",
+        metavar="FILE.py:FUNCTION",
+        help="Function that returns trajscope.Problem(model, data, loss); its code is run.",
+    ),
+    click.option(
+        "--at",
+        metavar="STEPS",
+        help="Checkpoints whose gradient noise is measured.  [default: 20%,40%,100%]",
+    ),
+    click.option(
+        "--samples", type=int, metavar="N", help="Of the data, drawn once.  [default: all]"
+    ),
+    click.option(
+        "--every",
+        type=int,
+        metavar="N",
+        help="Loss and gradient norm at every N-th checkpoint, 0: none.  [default: up to 200]",
+    ),
+    click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.  [default: auto]"),
+    click.option(
+        "--dtype",
+        type=click.Choice(["float32", "float64"]),
+        help="Of the network; products are in float64.  [default: float32]",
+    ),
+    click.option("--chunk", metavar="N", help="Samples at once.  [default: auto, by memory]"),
+    click.option(
+        "--mode",
+        type=click.Choice(["eval", "train"]),
+        help="eval: sample by sample, as in the paper; train: batches as training saw them."
+        "  [default: eval]",
+    ),
+    click.option("--lr", type=float, metavar="ETA", help="Learning rate: gives the temperature."),
+    click.option("--batch-size", type=int, metavar="B", help="Of training."),
+    click.option(
+        "--work-dir",
+        metavar="FOLDER",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Keep unfinished work here: after a kill, the same command goes on.",
+    ),
+)
+PROBLEM_NAMES = (
+    "at",
+    "samples",
+    "every",
+    "device",
+    "dtype",
+    "chunk",
+    "mode",
+    "lr",
+    "batch_size",
+    "work_dir",
+)
 ENGINE_NAMES = ("memory", "workers", "scheduler", "seed")
+INFERENCE_NAMES = ("n_surrogates", "alpha", "momentum")
 OUTPUT = click.option(
     "-o",
     "--output",
@@ -98,8 +207,19 @@ OUTPUT = click.option(
     help="Folder for report.html, summary.json and results.zarr.",
 )
 QUIET = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+
+
+class Checkpoints(click.Path):
+    """A folder that exists, or an address such as s3://bucket/run, which is seen when it opens."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, or the address as it is."""
+        is_address = isinstance(value, str) and "://" in value
+        return value if is_address else super().convert(value, param, ctx)
+
+
 CHECKPOINTS = click.argument(
-    "checkpoints", metavar="DIR", type=click.Path(exists=True, path_type=Path)
+    "checkpoints", metavar="DIR", type=Checkpoints(exists=True, path_type=Path)
 )
 
 
@@ -127,7 +247,7 @@ def main() -> None:
 @CHECKPOINTS
 @with_options(*SELECTION)
 @click.option("--json", "as_json", is_flag=True, help="Print it for other programs.")
-def inspect(checkpoints: Path, as_json: bool, **selection: Any) -> None:
+def inspect(checkpoints: Path | str, as_json: bool, **selection: Any) -> None:
     """Say what would be read from DIR, and what would be left out and why.
 
     Example: trajscope inspect runs/resnet18/checkpoints
@@ -145,27 +265,37 @@ def inspect(checkpoints: Path, as_json: bool, **selection: Any) -> None:
 
 @main.command()
 @CHECKPOINTS
-@with_options(OUTPUT, *SELECTION, *ENGINE, QUIET)
-def analyze(checkpoints: Path, output: Path, quiet: bool, **options: Any) -> None:
+@with_options(OUTPUT, *SELECTION, *ENGINE, *INFERENCE, *PROBLEM, QUIET)
+def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) -> None:
     """Measure the trajectory of the checkpoints in DIR and write a report.
+
+    With --problem, also the covariance of per-sample gradients at a few of them.
 
     Example: trajscope analyze runs/resnet18/checkpoints --burn-in 20%
     """
     _silence_dask()
     from trajscope import analysis
     from trajscope.report import check_output, reading_lines, screen, write_report
+    from trajscope.report.terminal_diffusion import diffusion_lines
     from trajscope.trajectory import open_trajectory
 
     check_output(output)
     selection = {name: options[name] for name in SELECTION_NAMES}
-    engine = {name: options[name] for name in ENGINE_NAMES}
+    engine = {name: options[name] for name in (*ENGINE_NAMES, *INFERENCE_NAMES)}
     with _warnings_kept_for_the_page():
         trajectory = open_trajectory(checkpoints, **selection)
         if not quiet:
             click.echo("\n".join(reading_lines(trajectory)) + "\n")
+        found = _diffusion(trajectory, options, quiet)
+        if found is not None and not quiet:
+            click.echo("\n".join(diffusion_lines(found)) + "\n")
         with _progress("one pass over the weights", quiet) as advance:
             results = analysis.analyze(
-                trajectory, **engine, strict=options["strict"], progress=advance
+                trajectory,
+                **engine,
+                diffusion=found,
+                strict=options["strict"],
+                progress=advance,
             )
     results.attrs["config"] |= {
         name: list(value) if isinstance(value, tuple) else value
@@ -176,6 +306,59 @@ def analyze(checkpoints: Path, output: Path, quiet: bool, **options: Any) -> Non
     page = write_report(results, output)
     if not quiet:
         click.echo(screen(results, page=page, told=trajectory))
+
+
+@main.command()
+@CHECKPOINTS
+@with_options(OUTPUT, *SELECTION, *PROBLEM, MEMORY, SEED, QUIET)
+def diffusion(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) -> None:
+    """Measure the covariance of per-sample gradients at chosen checkpoints in DIR.
+
+    It needs the model, the data and the loss as well: a function, in a module or a file, that
+    returns trajscope.Problem(model, data, loss). An analysis of the same run that lies in OUT
+    keeps everything else.
+
+    Example: trajscope diffusion runs/resnet18/checkpoints --problem problem.py:make_problem
+    """
+    _silence_dask()
+    from trajscope.report import reading_lines
+    from trajscope.report.terminal_diffusion import diffusion_lines
+    from trajscope.report.write_diffusion import check_diffusion_output, write_diffusion
+    from trajscope.trajectory import open_trajectory
+
+    with _warnings_kept_for_the_page():
+        selection = {name: options[name] for name in SELECTION_NAMES}
+        trajectory = open_trajectory(checkpoints, **selection)
+        check_diffusion_output(trajectory, output)
+        if not quiet:
+            click.echo("\n".join(reading_lines(trajectory)) + "\n")
+        found = _diffusion(trajectory, options, quiet)
+    if found is None:
+        raise click.UsageError("--problem is missing: FILE.py:FUNCTION or MODULE:FUNCTION.")
+    command = shlex.join(["trajscope", *sys.argv[1:]])
+    page = write_diffusion(trajectory, found, output, command=command)
+    if not quiet:
+        click.echo("\n".join(diffusion_lines(found)))
+        click.echo(f"\nReport    {printable(str(page), limit=4096)}")
+
+
+@main.command()
+@CHECKPOINTS
+@click.argument("store", metavar="OUT.zarr", type=click.Path(path_type=Path))
+@with_options(*SELECTION, QUIET)
+def pack(checkpoints: Path | str, store: Path, quiet: bool, **selection: Any) -> None:
+    """Copy the checkpoints in DIR into one zarr store, which is read faster.
+
+    An interrupted copy is taken up where it ended. All commands read OUT.zarr.
+
+    Example: trajscope pack runs/resnet18/checkpoints resnet18.zarr
+    """
+    from trajscope import packing
+
+    with _warnings_kept_for_the_page(), _progress("packing weights", quiet) as advance:
+        written = packing.pack(checkpoints, store, progress=advance, **selection)
+    if not quiet:
+        click.echo(f"Packed and verified: {printable(str(written))}")
 
 
 @main.command()
@@ -194,12 +377,19 @@ def report(results: Path, output: Path | None, quiet: bool) -> None:
     Example: trajscope report trajscope-report/results.zarr
     """
     from trajscope.report import check_output, open_results, screen, write_report
+    from trajscope.report.page_diffusion import is_alone
+    from trajscope.report.terminal_diffusion import diffusion_lines
 
     opened = open_results(results)
     folder = output or results.resolve().parent
     check_output(folder)
     page = write_report(opened, folder)
-    if not quiet:
+    if quiet:
+        return
+    if is_alone(opened):
+        click.echo("\n".join(diffusion_lines(opened["diffusion"].to_dataset())))
+        click.echo(f"\nReport    {printable(str(page), limit=4096)}")
+    else:
         click.echo(screen(opened, page=page))
 
 
@@ -226,6 +416,27 @@ def demo(context: click.Context, directory: Path, seed: int, quiet: bool) -> Non
         command = ["trajscope", "analyze", str(checkpoints), "-o", str(output)]
         click.echo(f"$ {printable(shlex.join(command))}\n")
     context.invoke(analyze, checkpoints=checkpoints, output=output, seed=seed, quiet=quiet)
+
+
+def _diffusion(
+    trajectory: "xr.Dataset", options: Mapping[str, Any], quiet: bool
+) -> "xr.Dataset | None":
+    """What `trajscope.diffusion` finds with the options that were given; none without --problem."""
+    given = {name: options[name] for name in PROBLEM_NAMES if options[name] is not None}
+    if options["problem"] is None:
+        if given:
+            raise OptionError(
+                f"--{next(iter(given)).replace('_', '-')} is about gradient noise, which needs a "
+                "model, data and a loss. Give them with --problem FILE.py:FUNCTION."
+            )
+        return None
+    from trajscope.diffusion import diffusion as measure
+
+    chunk = given.get("chunk", "auto")
+    given["chunk"] = int(chunk) if chunk.isdecimal() else chunk
+    common = {name: options[name] for name in ("memory", "seed")}
+    with _progress("gradients of single samples", quiet) as advance:
+        return measure(trajectory, options["problem"], progress=advance, **common, **given)
 
 
 def _leave_at_once() -> NoReturn:

@@ -28,7 +28,7 @@ def test_the_summary_keeps_its_contract(trajscope, tmp_path, out):
     (tmp_path / "run" / "step-120.safetensors.tmp").touch()
     trajscope("analyze", tmp_path / "run", "-o", out)
     found = summary(out)
-    observables = found.pop("observables")
+    observables, tests, verdict = (found.pop(key) for key in ("observables", "tests", "verdict"))
     assert found == {
         "trajscope": open_results(out / "results.zarr").attrs["trajscope"],
         "trajectory": {
@@ -47,10 +47,23 @@ def test_the_summary_keeps_its_contract(trajscope, tmp_path, out):
             ],
             "run": "run",
         },
-        "tests": {},
-        "verdict": None,
         "diffusion": None,
     }
+    assert {test: set(told) for test, told in tests.items()} == {
+        "brownian": {"p_value", "p_omnibus", "p_confined", "method"},
+        "drift": {"p_value", "p_constant", "p_relaxation", "strength"},
+        "noise_scale": {"p_value", "change_step", "ratio"},
+        "circulation": {
+            "p_value",
+            "angular_velocity",
+            "period",
+            "entropy_production",
+            "plane",
+            "guard",
+        },
+    }
+    assert (verdict["code"], verdict["alpha"], verdict["evidence"]) == ("too_short", 0.01, {})
+    assert "12 checkpoints, and at least 32 are needed" in verdict["sentence"]
     lengths = np.linalg.norm(np.diff(x, axis=0), axis=1)
     assert observables["path_length"] == pytest.approx(lengths.sum(), rel=1e-6)
     assert observables["displacement"] == pytest.approx(np.linalg.norm(x[-1] - x[0]), rel=1e-6)
@@ -133,10 +146,12 @@ def test_by_chooses_the_groups(trajscope, run, out, by, groups):
 
 def test_a_result_tells_the_options_that_made_it(run, out):
     options = ["--burn-in", "1", "--exclude", "fc1*", "--memory", "512MiB", "--seed", "7"]
+    options += ["--surrogates", "199", "--alpha", "0.05", "--momentum", "0.9"]
     assert in_process("analyze", run, "-o", out, *options).code == 0
     attributes = open_results(out / "results.zarr").attrs
     assert attributes["config"] == {
-        "burn_in": "1", "exclude": ["fc1*"], "by": "layer", "memory": 512 << 20, "seed": 7,
+        "burn_in": "1", "exclude": ["fc1*"], "by": "layer", "order": "step", "weights": "live",
+        "memory": 512 << 20, "seed": 7, "n_surrogates": 199, "alpha": 0.05, "momentum": 0.9,
     }  # fmt: skip
     assert attributes["command"] == (
         f"trajscope analyze {run} -o {out} --burn-in 1 --exclude 'fc1*' --memory 512MiB --seed 7"

@@ -17,7 +17,7 @@ def nothing_at_all(folder):
 def nothing_recognised(folder):
     folder.mkdir()
     (folder / "notes.txt").touch()
-    (folder / "weights.h5").touch()
+    (folder / "weights.gguf").touch()
 
 
 def one_checkpoint(folder):
@@ -75,7 +75,7 @@ def a_result(folder):
     ("make", "message"),
     [
         (nothing_at_all, r"checkpoints were expected .*there are none\. Point at the folder that"),
-        (nothing_recognised, r"none can be read.*\n  weights\.h5: a format that is not read"),
+        (nothing_recognised, r"none can be read.*\n  weights\.gguf: a format that is not read"),
         (one_checkpoint, r"holds one checkpoint, step-0\.safetensors; at least 2 are needed"),
         (no_step, r"the step of each checkpoint was expected .* rename the files"),
         (

@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 import pytest
 
+from tests.cli.problem_files import write_fitting_run, write_problem
 from tests.cli.running import COMMAND, in_process, write_run
 from trajscope import analyze, write_report
 from trajscope.cli import main
@@ -19,12 +20,17 @@ EXAMPLES = [
 
 
 def test_every_command_has_an_example():
-    assert {example.id for example in EXAMPLES} == {"inspect", "analyze", "report", "demo"}
+    assert {example.id for example in EXAMPLES} == {
+        "inspect", "analyze", "diffusion", "pack", "report", "demo",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "example"), EXAMPLES)
 def test_the_example_in_the_help_works_as_it_stands(name, example, tmp_path):
     write_run(tmp_path / "runs/resnet18/checkpoints")
+    if name == "diffusion":
+        write_problem(tmp_path)
+        write_fitting_run(tmp_path / "runs/resnet18/checkpoints", n_steps=12)
     if name == "report":
         results = analyze(tmp_path / "runs/resnet18/checkpoints")
         write_report(results, tmp_path / "trajscope-report")

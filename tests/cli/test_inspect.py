@@ -101,3 +101,13 @@ def test_a_terminal_without_unicode_gets_ascii(tmp_path, run):
     assert (done.code, done.err) == (0, "")
     assert "mod?le" in done.out
     assert done.out.isascii()
+
+
+def test_a_packed_run_is_inspected_like_the_folder_it_came_from(trajscope, run, tmp_path):
+    store = tmp_path / "packed.zarr"
+    packed = trajscope("pack", run, store)
+    assert packed.code == 0
+    assert str(store) in packed.out
+    folder, packed = (json.loads(trajscope("inspect", path, "--json").out) for path in (run, store))
+    assert packed["steps"] == folder["steps"]
+    assert packed["weights"] == folder["weights"]
