@@ -1,0 +1,194 @@
+"""Which processes are measured on which windows, how often, and what should come out."""
+
+import re
+import zlib
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from .measures import (
+    LEVEL,
+    OF_INCREMENTS,
+    OF_POSITIONS,
+    increment_tests,
+    position_tests,
+    verdict,
+    window_of,
+)
+from .processes import PROCESSES, RINGING_RADIUS
+
+SURROGATES: Final = {"increments": 199, "positions": 199, "power": 199, "verdict": 999}
+"""Draws of every null, by table."""
+FIRST_SEED: Final = 1000
+"""Seeds below were used while the tests were chosen."""
+
+
+RINGING: Final = ("ringing, 3 modes", "ringing, 10 modes")
+RATIOS: Final = (".3", "1", "3")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One process on one window, simulated `n_runs` times.
+
+    Attributes
+    ----------
+    table :
+        Of `SURROGATES`.
+    silent :
+        Tests for which the process is no null.
+    damping :
+        Told to the tests; None where the momentum is not known.
+    right :
+        Verdicts that are right.
+    prototype :
+        Shares of an earlier prototype's verdicts.
+    """
+
+    table: str
+    process: str
+    n_runs: int
+    n_steps: int = 200
+    d: int = 10
+    silent: tuple[str, ...] = ()
+    damping: float | None = None
+    right: tuple[str, ...] = field(default=())
+    prototype: str = ""
+
+    @property
+    def key(self) -> str:
+        """A file name of its own."""
+        known = "" if self.damping is None else f"-damping-{self.damping}"
+        name = f"{self.table}-{self.process}-T{self.n_steps}-d{self.d}{known}"
+        return re.sub(r"[^\w.-]+", "_", name)
+
+    @property
+    def n_at_once(self) -> int:
+        """Runs that are saved together."""
+        return 50 if self.n_steps <= 200 and self.d <= 100 else 10
+
+    def seed(self, run: int) -> int:
+        """Of a run: for every cell its own, from `FIRST_SEED` up."""
+        return FIRST_SEED + zlib.crc32(self.key.encode()) % 1_000_000 * 1000 + run
+
+
+def measure(cell: Cell, first: int, count: int) -> list[dict[str, Any]]:
+    """What the tests say of runs `first` to ``first + count - 1``."""
+    return [_measure_run(cell, cell.seed(run)) for run in range(first, first + count)]
+
+
+def _measure_run(cell: Cell, seed: int) -> dict[str, Any]:
+    window = window_of(PROCESSES[cell.process](cell.n_steps, cell.d, seed))
+    n_surrogates = SURROGATES[cell.table]
+    if cell.table == "verdict":
+        code, evidence = verdict(window, n_surrogates, seed, cell.damping)
+        return {"code": code} | evidence
+    found = increment_tests(window, n_surrogates, seed)
+    if cell.table == "increments":
+        return found
+    found |= position_tests(window, n_surrogates, seed, cell.damping)
+    if found["Brownian"] > LEVEL or not found["taken back"]:
+        del found["early excess"]
+    return {name: value for name, value in found.items() if value == value}  # noqa: PLR0124 - NaN
+
+
+def _increment_cells() -> list[Cell]:
+    cells = []
+    for n_steps in (32, 50, 200, 1000):
+        for d in (10, 1000):
+            for process in ("isotropic", "rank 1%", "t3", "drift .1"):
+                n_runs = 1000 if process == "isotropic" and d == 10 and n_steps <= 200 else 400
+                if n_steps == 1000 or (n_steps == 200 and d == 1000):
+                    n_runs = 50 if n_steps == d and process != "rank 1%" else 200
+                silent = ("constant drift",) if "drift" in process else ()
+                name = f"Brownian, {process}"
+                cells.append(Cell("increments", name, n_runs, n_steps, d, silent))
+    return cells
+
+
+def _position_cells() -> list[Cell]:
+    def cell(process: str, n_runs: int, n_steps: int = 200, d: int = 10) -> Cell:
+        # Ringing is a null of the line where the momentum is known.
+        damping = RINGING_RADIUS if "ringing" in process else None
+        return Cell("positions", process, n_runs, n_steps, d, damping=damping)
+
+    headline = ("OU, tau = 2", "OU, tau = 10", "double well, lambda = 0", "ringing, 3 modes")
+    short = ("OU, tau = 2", "Brownian, rank 10", "double well, lambda = 0", *RINGING)
+    long = (*(f"OU, tau = {tau}" for tau in (20, 200, 1000)), "Brownian, rank 10",
+            "double well, lambda = 0", *RINGING)  # fmt: skip
+    return [
+        *(cell(process, 1000) for process in headline),
+        cell("100 equal OU modes, tau = T/40", 1000, d=100),
+        cell("100 equal OU modes, tau = T/20", 400, d=100),
+        *(cell(name, 400) for name in ("OU, tau = 40", "Brownian, rank 10", "ringing, 10 modes")),
+        cell("OU, every weight a mode, tau = T/20", 100, d=1000),
+        cell("OU, every weight a mode, tau = T/20", 400, 50, 1000),
+        cell("OU, tau = 1", 400, 32),
+        *(cell(process, 400, 50) for process in short),
+        *(cell(process, 200, 1000) for process in long),
+    ]
+
+
+def _power_cells() -> list[Cell]:
+    def power(process: str, n_steps: int = 200, runs: int = 200) -> Cell:
+        return Cell("power", process, runs, n_steps)
+
+    turning = [f"rotating OU, {p} omega/a = {w}" for p in ("5 planes,", "1 plane,") for w in RATIOS]
+    stirred = ["double well, lambda = .5", "double well, lambda = 1.5"]
+    cycles = ["limit cycle, noisy", "limit cycle, coherent"]
+    first = ["OU, tau = 2", "OU, tau = T/20", "OU, tau = T/10", "AR(.1) increments"]
+    return [power(name) for name in (*first, *turning, *stirred, *cycles)] + [
+        power(name, 1000, 50)
+        for name in (*turning[:3], *stirred, "symmetric Hessian, noise that does not commute")
+    ]
+
+
+def _verdict_cells() -> list[Cell]:
+    def row(process: str, right: str, prototype: str = "", d: int = 10, **options: Any) -> Cell:
+        return Cell(
+            "verdict", process, 100, d=d, right=tuple(right.split("|")), prototype=prototype,
+            **options,
+        )  # fmt: skip
+
+    known = {"damping": RINGING_RADIUS}
+    return [
+        row("Brownian, isotropic", "brownian", "brownian .99"),
+        row("Brownian, isotropic", "brownian", "brownian .99", d=1000),
+        row("Brownian, rank 10", "brownian", "brownian .97", d=1000),
+        row("Brownian, t3", "brownian", "brownian .98"),
+        row("AR(.5) increments", "brownian", "brownian .91"),
+        row("AR(.9) increments", "brownian|too_short", "drifting .96"),
+        row("Brownian, drift .1", "drifting"),
+        row("Brownian, drift .1", "drifting", "drifting .99", d=300),
+        row("Brownian, drift .3", "drifting", "drifting .98"),
+        row("noise scale doubled half-way", "noise_scale_changes", "noise_scale_changes 1.00"),
+        row("OU, tau = T/100", "confined", "confined .98"),
+        row("OU, tau = T/40", "confined", "confined .96"),
+        row("OU, tau = T/20", "confined"),
+        row("OU, tau = T/10", "confined|too_short",
+            "brownian .44, too_short .29, confined .26"),
+        row("100 equal OU modes, tau = T/40", "confined|too_short",
+            "confined .57, too_short .34, oscillating .05", d=100),
+        row("relaxing OU (5 sd), tau = T/5", "drifting|too_short", "brownian .80"),
+        row("relaxing OU (5 sd), tau = T/20", "drifting|too_short", "brownian .54"),
+        row("double well, lambda = 0", "confined", "confined .95"),
+        row("double well, lambda = .5", "circulating", "circulating .13"),
+        row("double well, lambda = 1.5", "circulating", "circulating .98"),
+        *(
+            row(f"rotating OU, 5 planes, omega/a = {ratio}", "circulating", f"circulating {share}")
+            for ratio, share in zip(RATIOS, (".02", ".69", ".96"), strict=True)
+        ),
+        *(row(f"rotating OU, 1 plane, omega/a = {ratio}", "circulating") for ratio in RATIOS),
+        row("limit cycle, noisy", "circulating|oscillating",
+            "circulating .78, oscillating .07"),
+        row("limit cycle, coherent", "oscillating|circulating", "oscillating .91"),
+        row("limit cycle, coherent", "oscillating|circulating", **known),
+        row("ringing, 3 modes", "confined|oscillating"),
+        row("ringing, 3 modes", "confined", **known),
+        row("ringing, 10 modes", "confined|oscillating"),
+        row("ringing, 10 modes", "confined", **known),
+    ]  # fmt: skip
+
+
+CELLS: Final = (*_verdict_cells(), *_power_cells(), *_position_cells(), *_increment_cells())
+TESTS: Final = {"increments": OF_INCREMENTS, "positions": OF_POSITIONS}
+"""Whose rate under the null a table holds."""

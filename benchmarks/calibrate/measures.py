@@ -1,0 +1,110 @@
+"""p-values of every test on one simulated window, asked as the verdict asks them."""
+
+from typing import Final
+
+import numpy as np
+
+from trajscope.inference import brownian
+from trajscope.inference.circulation import (
+    draw_circulation,
+    draw_independent_modes,
+    series_of,
+    slow_modes,
+    spectra_of,
+)
+from trajscope.inference.drift import draw_drift
+from trajscope.inference.increments import draw_increments
+from trajscope.inference.oscillation import draw_memoryless, draw_ringing, line
+from trajscope.inference.stationarity import correlation_time, draw_early_excess
+from trajscope.inference.verdict import (
+    FEWEST_CORRELATION_TIMES,
+    Question,
+    judge,
+    leading_path,
+)
+from trajscope.inference.window import Window
+from trajscope.kernels.factors import factor_of_gram
+from trajscope.kernels.gram import Floats
+
+OF_INCREMENTS: Final = (
+    "noise scale",
+    "omnibus",
+    "confined",
+    "Brownian",
+    "constant drift",
+    "relaxation",
+)
+OF_POSITIONS: Final = (
+    "noise scale",
+    "early excess",
+    "phases",
+    "AR modes",
+    "circulation",
+    "line",
+)
+LEVEL: Final = 0.01
+
+Measured = dict[str, float]
+
+
+def window_of(path: Floats) -> Window:
+    """What is judged: increments in as few components as `trajscope.analyze` keeps of them."""
+    increments = np.diff(path, axis=0)
+    if increments.shape[1] > len(increments):
+        increments = factor_of_gram(increments @ increments.T)
+    return Window(increments)
+
+
+def increment_tests(window: Window, n_surrogates: int, seed: int) -> Measured:
+    """p-values of the tests of increments; what is NaN was not asked."""
+    draws = draw_increments(window.increments, n_surrogates, seed)
+    omnibus = brownian.p_value(brownian.omnibus(draws))
+    confined = brownian.p_value(brownian.confinement(draws))
+    taken_back = confined <= LEVEL or draws.lowest_power[0] <= 1
+    return {
+        "noise scale": brownian.p_value(draws.noise_scale),
+        "omnibus": omnibus,
+        "confined": confined,
+        "Brownian": min(1.0, 2 * min(omnibus, confined)),
+        "constant drift": brownian.p_value(draw_drift(window.increments, n_surrogates, seed)),
+        "relaxation": brownian.p_value(brownian.relaxation(draws)),
+        "taken back": float(taken_back),
+    }
+
+
+def position_tests(window: Window, n_surrogates: int, seed: int, damping: float | None) -> Measured:
+    """p-values of the tests of positions; what is NaN was not asked, for a guard refused."""
+    n_steps, positions = window.n_steps, leading_path(window)
+    early = brownian.standardised(draw_early_excess(positions, n_surrogates, seed)).max(axis=-1)
+    found = dict.fromkeys(OF_POSITIONS[2:], np.nan) | {"early excess": brownian.p_value(early)}
+    found["guard"] = n_steps >= FEWEST_CORRELATION_TIMES * correlation_time(positions)
+    if not found["guard"] or positions.shape[1] < 2:
+        return found
+    spectra = spectra_of(positions)
+    longest = min(20, n_steps // 10)
+    phases = brownian.p_value(draw_circulation(spectra, n_steps, n_surrogates, seed))
+    modes = brownian.p_value(
+        draw_independent_modes(spectra, n_steps, n_surrogates, seed, longest=longest)
+    )
+    series = series_of(slow_modes(spectra, n_steps).spectra, n_steps)
+    p_line = 1.0
+    if line(series).is_narrow:
+        if damping is None:
+            null = draw_memoryless(series, n_surrogates, seed)
+        else:
+            null = draw_ringing(series, damping, n_surrogates, seed)
+        p_line = brownian.p_value(null)
+    return found | {
+        "phases": phases,
+        "AR modes": modes,
+        "circulation": max(phases, modes),
+        "line": p_line,
+    }
+
+
+def verdict(
+    window: Window, n_surrogates: int, seed: int, damping: float | None
+) -> tuple[str, Measured]:
+    """Code and evidence."""
+    found = judge(window, Question(n_surrogates, alpha=LEVEL, seed=seed, damping=damping))
+    return found.code, {name: float(value) for name, value in found.evidence.items()}

@@ -1,0 +1,180 @@
+"""The page docs/calibration.md: what was measured, in tables, and what follows from it."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Any, Final
+
+from scipy.stats import binom
+
+from .cells import FIRST_SEED, SURROGATES, TESTS, Cell
+from .measures import LEVEL
+
+TEMPLATE: Final = Path(__file__).with_name("template.md")
+LEVELS: Final = (0.01, 0.05)
+MANY_ERRORS: Final = 2
+POWER_OF: Final = ("omnibus", "confined", "Brownian", "phases", "AR modes", "circulation", "line")
+
+Runs = Sequence[Mapping[str, Any]]
+Found = Mapping[Cell, Runs]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often a test rejected at a level."""
+
+    rejected: int
+    n: int
+    level: float
+
+    @property
+    def share(self) -> float:
+        """Of the windows in which the test was asked."""
+        return self.rejected / self.n
+
+    @property
+    def is_liberal(self) -> bool:
+        """Whether it lies more than two binomial errors above its level."""
+        return self.rejected > self.bound
+
+    @property
+    def bound(self) -> float:
+        """Rejections at two binomial errors above the level."""
+        return self.n * self.level + MANY_ERRORS * error(self.level, self.n) * self.n
+
+    @property
+    def chance(self) -> float:
+        """Probability of `is_liberal` for a test that keeps its level exactly."""
+        return float(binom.sf(self.bound, self.n, self.level))
+
+
+def error(share: float, n: int) -> float:
+    """Binomial standard error of a share of n."""
+    return float((share * (1 - share) / n) ** 0.5)
+
+
+def rate(runs: Runs, test: str, level: float) -> Rate | None:
+    """How often `test` rejected at `level` where it was asked, or None if it never was."""
+    asked = [run[test] for run in runs if test in run]
+    return Rate(sum(p <= level + 1e-9 for p in asked), len(asked), level) if asked else None
+
+
+def page(found: Found) -> str:
+    """All of it, as Markdown."""
+    tables = {
+        "FIRST_SEED": f"{FIRST_SEED:,}",
+        "FEW": str(SURROGATES["increments"]),
+        "MANY": str(SURROGATES["verdict"]),
+        "SUMMARY": _summary(found),
+        "INCREMENTS": _rates(found, "increments"),
+        "POSITIONS": _rates(found, "positions"),
+        "POWER": _power(found),
+        "VERDICTS": _verdicts(found),
+    }
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(tables)
+
+
+def _summary(found: Found) -> str:
+    rows, n_liberal, expected, total = [], 0, 0.0, 0
+    for table, tests in TESTS.items():
+        for test in tests:
+            cells = [(cell, rates) for cell in _of(found, table)
+                     if (rates := _both(found, cell, test))]  # fmt: skip
+            if not cells:
+                continue
+            flat = [each for _, rates in cells for each in rates]
+            liberal = sum(each.is_liberal for each in flat)
+            n_liberal, total = n_liberal + liberal, total + len(flat)
+            expected += sum(each.chance for each in flat)
+            pooled = (_pooled(rates[k] for _, rates in cells) for k in range(len(LEVELS)))
+            worst = max(cells, key=lambda pair: (pair[1][0].share, pair[1][1].share))
+            rows.append((
+                test, f"of {table}", str(len(cells)), *pooled, f"{liberal} of {len(flat)}",
+                f"{_label(worst[0])}: {worst[1][0].share:.3f}",
+            ))  # fmt: skip
+    header = ("test", "table", "processes", "1%", "5%", "liberal", "largest rate at 1%")
+    return (
+        f"{n_liberal} of {total} rates lie more than two errors above their level; of tests that "
+        f"keep it exactly, {expected:.0f} would by chance.\n\n" + _table(header, rows)
+    )
+
+
+def _pooled(rates: Iterable[Rate]) -> str:
+    together = list(rates)
+    n = sum(each.n for each in together)
+    share = sum(each.rejected for each in together) / n
+    return f"{share:.4f} ± {error(share, n):.4f}"
+
+
+def _rates(found: Found, table: str) -> str:
+    tests = TESTS[table]
+    rows = []
+    for cell in _of(found, table):
+        row = [_name(cell), str(cell.n_steps), str(cell.d), str(len(found[cell]))]
+        if table == "positions":
+            row.append(_refused(found[cell]))
+        rows.append((*row, *(_cell(_both(found, cell, test), len(found[cell])) for test in tests)))
+    extra = ("refused",) if table == "positions" else ()
+    return _table(("process", "T", "d", "runs", *extra, *tests), rows)
+
+
+def _power(found: Found) -> str:
+    rows = []
+    for cell in _of(found, "power"):
+        runs = found[cell]
+        shares = (rate(runs, test, LEVEL) for test in POWER_OF)
+        written = [f"{each.share:.2f}" if each else "–" for each in shares]
+        rows.append((cell.process, str(cell.n_steps), str(len(runs)), *written[:3],
+                     _refused(runs), *written[3:]))  # fmt: skip
+    return _table(("process", "T", "runs", *POWER_OF[:3], "refused", *POWER_OF[3:]), rows)
+
+
+def _verdicts(found: Found) -> str:
+    rows = []
+    for cell in _of(found, "verdict"):
+        counts = Counter(str(run["code"]) for run in found[cell])
+        n = counts.total()
+        share = sum(counts[code] for code in cell.right) / n
+        shares = ", ".join(f"{code} {count / n:.2f}" for code, count in counts.most_common())
+        rows.append((_name(cell), str(cell.d), str(n), shares, " or ".join(cell.right),
+                     f"{share:.2f} ± {error(share, n):.2f}", cell.prototype))  # fmt: skip
+    header = ("truth", "d", "runs", "verdicts", "right", "share right", "prototype")
+    return _table(header, rows)
+
+
+def _of(found: Found, table: str) -> list[Cell]:
+    return [cell for cell in found if cell.table == table and found[cell]]
+
+
+def _both(found: Found, cell: Cell, test: str) -> list[Rate]:
+    """Rates at both levels, or none where the process is no null or the test was never asked."""
+    if test in cell.silent:
+        return []
+    return [each for level in LEVELS if (each := rate(found[cell], test, level))]
+
+
+def _cell(rates: list[Rate], n_runs: int) -> str:
+    if not rates:
+        return "–"
+    text = " / ".join(f"**{each.share:.3f}**" if each.is_liberal else f"{each.share:.3f}"
+                      for each in rates)  # fmt: skip
+    return text if rates[0].n == n_runs else f"{text} ({rates[0].n})"
+
+
+def _refused(runs: Runs) -> str:
+    return f"{sum(not run['guard'] for run in runs) / len(runs):.2f}"
+
+
+def _name(cell: Cell) -> str:
+    return cell.process + ("" if cell.damping is None else ", momentum known")
+
+
+def _label(cell: Cell) -> str:
+    return f"{_name(cell)}, T = {cell.n_steps}, d = {cell.d}"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,367 @@
+"""Time the spectrum of the diffusion matrix against other ways to it, in the same run.
+
+    python benchmarks/diffusion.py                # full size, some minutes
+    python benchmarks/diffusion.py --scale 0.01   # the same on few samples
+
+Every row runs in a process of its own, on as many threads as the table says, after a warm-up on
+four of the
+samples: seconds from weights in a file to all eigenvalues, and peak resident memory above
+what was there before. The peers get the same model, in one batch as they want it; what they leave
+of the way (the Gram matrix in float64, centring as H K H, the eigenvalues) is done for them in
+the fastest way NumPy and SciPy have. A peer that fails, or is not installed, is named with its
+reason. BackPACK, ViViT and Opacus are installed without their dependencies, which would replace
+torch:
+
+    pip install --no-deps backpack-for-pytorch vivit-for-pytorch opacus unfoldNd einops opt_einsum
+
+The table is printed as Markdown.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+EPS32, EPS64 = 2.0**-23, 2.0**-52
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network and a number of samples.
+
+    Attributes
+    ----------
+    make :
+        ``n_samples -> (model, inputs, targets)``.
+    """
+
+    name: str
+    title: str
+    n_samples: int
+    make: Callable[[int], tuple[Any, Any, Any]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to the eigenvalues: ``(model, inputs, targets, folder) -> (component,)``, descending.
+
+    `folder` holds the model's weights as checkpoints.
+    """
+
+    name: str
+    run: Callable[[Any, Any, Any, Path], np.ndarray]
+
+
+def small_lenet(n_samples: int) -> tuple[Any, Any, Any]:
+    """The small-lenet of arXiv:1710.11029 on random images: 13,338 weights."""
+    import torch
+    from torch import nn
+
+    def block(n_in: int, n_out: int, pool: int) -> list[Any]:
+        layers = nn.Conv2d(n_in, n_out, 5), nn.BatchNorm2d(n_out), nn.ReLU()
+        return [*layers, nn.MaxPool2d(pool), nn.Dropout(0.1)]
+
+    torch.manual_seed(0)
+    head = nn.Linear(64, 128), nn.BatchNorm1d(128), nn.ReLU(), nn.Dropout(0.1), nn.Linear(128, 10)
+    model = nn.Sequential(*block(1, 8, 3), *block(8, 16, 2), nn.Flatten(), *head)
+    inputs = torch.randn(max(n_samples, 64), 1, 28, 28)
+    with torch.no_grad():
+        model(inputs[:64])  # statistics of batch norm
+    return model.eval(), inputs[:n_samples], torch.randint(10, (n_samples,))
+
+
+def large_mlp(n_samples: int) -> tuple[Any, Any, Any]:
+    """A perceptron 784-784-512-10: 1,022,490 weights."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(784, 784), nn.ReLU(), nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 10)
+    )
+    return model.eval(), torch.randn(n_samples, 784), torch.randint(10, (n_samples,))
+
+
+def language_model(n_samples: int) -> tuple[Any, Any, Any]:
+    """A GPT-2 type of 3 layers on 64 tokens, its head tied to its embedding: 1,738,400 weights."""
+    import torch
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+            self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+            self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+        def forward(self, x: Any) -> Any:
+            parts = self.qkv(self.norm1(x)).chunk(3, dim=-1)
+            q, k, v = (part.unflatten(-1, (4, -1)).transpose(-3, -2) for part in parts)
+            mixed = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + self.out(mixed.transpose(-3, -2).flatten(-2))
+            return x + self.down(nn.functional.gelu(self.up(self.norm2(x))))
+
+    class LanguageModel(nn.Module):
+        def __init__(self, words: int = 5000, length: int = 64, width: int = 160) -> None:
+            super().__init__()
+            self.tokens, self.positions = nn.Embedding(words, width), nn.Embedding(length, width)
+            self.blocks = nn.Sequential(*(Block(width) for _ in range(3)))
+            self.norm = nn.LayerNorm(width)
+            self.head = nn.Linear(width, words, bias=False)
+            self.head.weight = self.tokens.weight
+
+        def forward(self, tokens: Any) -> Any:
+            places = torch.arange(tokens.shape[1])[None]
+            x = self.blocks(self.tokens(tokens) + self.positions(places))
+            return self.head(self.norm(x)).transpose(1, 2)
+
+    torch.manual_seed(0)
+    tokens = torch.randint(5000, (n_samples, 65))
+    return LanguageModel().eval(), tokens[:, :-1], tokens[:, 1:]
+
+
+CASES = (
+    Case("lenet", "small-lenet, 13,338 weights", 2000, small_lenet),
+    Case("mlp", "784-784-512-10, 1,022,490 weights", 1000, large_mlp),
+    Case("gpt", "GPT-2 type, 1,738,400 weights, 64 tokens", 256, language_model),
+)
+
+
+def trajscope_diffusion(
+    model: Any, inputs: Any, targets: Any, folder: Path, **options: Any
+) -> np.ndarray:
+    """Run trajscope.diffusion on the checkpoints."""
+    from torch.nn.functional import cross_entropy
+
+    import trajscope.diffusion
+
+    problem = trajscope.diffusion.Problem(
+        model, (inputs, targets), lambda model, batch: cross_entropy(model(batch[0]), batch[1])
+    )
+    found = trajscope.diffusion.diffusion(
+        folder, problem, at=[1], by="none", every=0, device="cpu", **options
+    )
+    return found["eigenvalue"].to_numpy()[0]
+
+
+def trajscope_within(model: Any, inputs: Any, targets: Any, folder: Path) -> np.ndarray:
+    """Run trajscope.diffusion within 800 MiB above what there is, with a folder for the rest."""
+    from trajscope.measure.resources import resident_bytes
+
+    options = {"memory": resident_bytes() + (800 << 20), "work_dir": folder / "work"}
+    return trajscope_diffusion(model, inputs, targets, folder, **options)
+
+
+def torch_func(model: Any, inputs: Any, targets: Any, _: Path) -> np.ndarray:
+    """Map torch.func.grad over the samples, in chunks of 32 that fill one matrix."""
+    import torch
+    from torch.func import functional_call, grad, vmap
+    from torch.nn.functional import cross_entropy
+
+    weights = {name: tensor.detach() for name, tensor in model.named_parameters()}
+
+    def loss(weights: Any, x: Any, y: Any) -> Any:
+        return cross_entropy(functional_call(model, weights, (x[None],)), y[None])
+
+    each = vmap(grad(loss), in_dims=(None, 0, 0))
+    d = sum(tensor.numel() for tensor in weights.values())
+    rows = torch.empty(len(inputs), d)
+    chunk = 32 if d > 1e5 else 256
+    for start in range(0, len(inputs), chunk):
+        found = each(weights, inputs[start : start + chunk], targets[start : start + chunk])
+        parts = [found[name].flatten(1) for name in weights]
+        torch.cat(parts, dim=1, out=rows[start : start + chunk])
+    return of_gradients(rows)
+
+
+def backpack_batchgrad(model: Any, inputs: Any, targets: Any, _: Path) -> np.ndarray:
+    """Let BackPACK's BatchGrad extension fill grad_batch."""
+    import torch
+    from backpack import backpack, extend
+    from backpack.extensions import BatchGrad
+
+    model, loss = extend(model), extend(torch.nn.CrossEntropyLoss(reduction="sum"))
+    with backpack(BatchGrad()):
+        loss(model(inputs), targets).backward()
+    parts = []
+    for name, parameter in model.named_parameters():
+        if not hasattr(parameter, "grad_batch"):
+            raise RuntimeError(f"no per-sample gradient for {name}")
+        parts.append(parameter.grad_batch.flatten(1))
+        del parameter.grad_batch
+    return of_gradients(torch.cat(parts, dim=1))
+
+
+def vivit_gram(model: Any, inputs: Any, targets: Any, _: Path) -> np.ndarray:
+    """Let ViViT's hook sum the Gram matrix during BackPACK's backward pass, in float32."""
+    import torch
+    from backpack import backpack, extend
+    from backpack.extensions import BatchGrad
+    from vivit.extensions.hooks import GramBatchGrad
+
+    model, loss = extend(model), extend(torch.nn.CrossEntropyLoss(reduction="sum"))
+    hook = GramBatchGrad(free_grad_batch=True)
+    with backpack(BatchGrad(), extension_hook=hook):
+        loss(model(inputs), targets).backward()
+    return of_gram(hook.get_result().double().numpy())
+
+
+def opacus_hooks(model: Any, inputs: Any, targets: Any, _: Path) -> np.ndarray:
+    """Let Opacus' hooks fill grad_sample; it records in train mode only."""
+    import torch
+    from opacus.grad_sample import GradSampleModule
+
+    wrapped = GradSampleModule(model.train(), loss_reduction="sum")
+    for module in wrapped.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    torch.nn.functional.cross_entropy(wrapped(inputs), targets, reduction="sum").backward()
+    parts = [parameter.grad_sample.flatten(1) for parameter in wrapped.parameters()]
+    if any(len(part) != len(inputs) for part in parts):
+        raise RuntimeError("a parameter has not one gradient per sample")
+    return of_gradients(torch.cat(parts, dim=1))
+
+
+def of_gradients(rows: Any) -> np.ndarray:
+    """Eigenvalues of D from per-sample gradients, (sample, weight), in float64."""
+    from scipy.linalg.blas import dsyrk
+
+    n = len(rows)
+    gram = np.zeros((n, n), order="F")
+    for start in range(0, rows.shape[1], 8192):
+        part = rows[:, start : start + 8192].double().numpy()
+        gram = dsyrk(1.0, part.T, beta=1.0, c=gram, trans=1, lower=1, overwrite_c=1)
+    return of_gram(np.tril(gram) + np.tril(gram, -1).T)
+
+
+def of_gram(gram: np.ndarray) -> np.ndarray:
+    """Eigenvalues of D from inner products of gradients, (sample, sample)."""
+    mean = gram.mean(axis=0)
+    centred = gram - mean - mean[:, np.newaxis] + mean.mean()
+    return np.linalg.eigvalsh(centred / len(gram))[::-1][:-1]
+
+
+ROWS = (
+    Row("trajscope", trajscope_diffusion),
+    Row("trajscope in 800 MiB", trajscope_within),
+    Row("torch.func vmap", torch_func),
+    Row("BackPACK", backpack_batchgrad),
+    Row("ViViT", vivit_gram),
+    Row("Opacus", opacus_hooks),
+)
+
+
+def write_checkpoints(model: Any, folder: Path) -> None:
+    """Write the model's weights twice, since a trajectory has at least two checkpoints."""
+    from safetensors.torch import save_file
+
+    state = dict(model.state_dict())
+    state.pop("head.weight", None)  # tied
+    for step in (0, 1):
+        save_file(state, folder / f"step-{step}.safetensors", metadata={"step": str(step)})
+
+
+def run_row(row: Row, case: Case, n_samples: int, threads: int) -> None:
+    """Run one row in this process and print its figures."""
+    import torch
+
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model, inputs, targets = case.make(n_samples)
+        write_checkpoints(model, folder)
+        row.run(model, inputs[:4], targets[:4], folder)
+        model, inputs, targets = case.make(n_samples)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        started = time.perf_counter()
+        values = np.maximum(row.run(model, inputs, targets, folder), 0)
+        seconds = time.perf_counter() - started
+    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    d = sum(parameter.numel() for parameter in model.parameters())
+    ranks = [int((values > values[0] * d * eps).sum()) for eps in (EPS32, EPS64)]
+    figures = {"s": seconds, "mib": peak, "ranks": ranks, "trace": float(values.sum())}
+    print(json.dumps(figures))
+
+
+def timed(row: Row, case: Case, n_samples: int, threads: int) -> dict[str, Any] | str:
+    """Figures of one row from a fresh process, or why there are none."""
+    command = [sys.executable, __file__, "--row", row.name, "--case", case.name]
+    command += ["--n-samples", str(n_samples), "--threads", str(threads)]
+    limit = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    done = subprocess.run(
+        command, env=os.environ | limit, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        return lines[-1][:110] if lines else f"ended with {done.returncode}"
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def report(case: Case, n_samples: int, threads: int, rows: tuple[Row, ...]) -> None:
+    """Print one case as a Markdown table, then the ratios."""
+    print(f"\n### {case.title}, N = {n_samples}, {threads} thread{'s' * (threads > 1)}\n")
+    print("| way | seconds | memory, MiB | rank eps32 / eps64 | trace |")
+    print("|---|---|---|---|---|")
+    found = {}
+    for row in rows:
+        figures = timed(row, case, n_samples, threads)
+        if isinstance(figures, str):
+            print(f"| {row.name} | fails: {figures.replace('|', '/')} | | | |", flush=True)
+            continue
+        found[row.name] = figures
+        ranks = " / ".join(map(str, figures["ranks"]))
+        print(
+            f"| {row.name} | {figures['s']:.2f} | {figures['mib']:.0f} | {ranks} "
+            f"| {figures['trace']:.6g} |",
+            flush=True,
+        )
+    own = found.pop("trajscope", None)
+    found.pop("trajscope in 800 MiB", None)
+    if own and found:
+        best = min(found, key=lambda name: found[name]["s"])
+        leanest = min(figures["mib"] for figures in found.values())
+        print(
+            f"\n{found[best]['s'] / own['s']:.2f} × as fast as the best peer ({best}), with "
+            f"1/{leanest / max(own['mib'], 1):.1f} of the least memory of a peer."
+        )
+
+
+def main() -> None:
+    """Run every row of every case."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the samples")
+    parser.add_argument("--cases", default="lenet,mlp,gpt", help="which cases, such as mlp,gpt")
+    parser.add_argument("--rows", default="", help="which rows, such as trajscope,ViViT")
+    parser.add_argument("--threads", default="1,2", help="numbers of threads, such as 1")
+    for hidden in ("--row", "--case"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
+    parser.add_argument("--n-samples", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.row:
+        row = next(row for row in ROWS if row.name == options.row)
+        case = next(case for case in CASES if case.name == options.case)
+        run_row(row, case, options.n_samples, int(options.threads))
+        return
+    wanted = options.rows.split(",") if options.rows else [row.name for row in ROWS]
+    for case in CASES:
+        for threads in map(int, options.threads.split(",")):
+            if case.name in options.cases.split(","):
+                n_samples = max(round(case.n_samples * options.scale), 8)
+                rows = tuple(row for row in ROWS if row.name in wanted)
+                report(case, n_samples, threads, rows)
+
+
+if __name__ == "__main__":
+    main()
