@@ -11,15 +11,34 @@ nox.options.default_venv_backend = "venv"
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 HELP = re.compile(r"^```\w*\n\$ (trajscope[^\n]* --help)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+TRAINERS = (
+    "transformers",
+    "accelerate",
+    "peft",
+    "lightning",
+    "keras",
+    "sentence-transformers",
+    "orbax-checkpoint",
+    "h5py",
+    "moto[server]",
+    ".[remote]",
+)
 CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s#]+)[^)]*\)|(?:src|href)=\"([^\"#]+)")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests; arguments go to pytest: nox -- -k gram."""
+    """Run the tests of less than ten seconds; arguments go to pytest: nox -- -k gram."""
     install_project(session, "tests")
-    session.run("python", "-m", "pytest", *session.posargs)
+    run_tests(session, "-m", "not slow")
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Run the tests that take longer: memory, calibration, the demo."""
+    install_project(session, "tests")
+    run_tests(session, "-m", "slow")
 
 
 @nox.session
@@ -57,11 +76,37 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def trainers(session: nox.Session) -> None:
+    """Read what real trainers write, and what S3 serves; make the table of docs/formats.md."""
+    install_project(session, "tests")
+    session.install("-c", "constraints.txt", *TRAINERS)
+    session.run("python", "-m", "pytest", "tests/trainers", "tests/checkpoints/test_remote.py")
+    session.run("python", "-m", "tests.trainers.table", "docs/formats.md")
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzz the readers, a minute each; arguments go to atheris: nox -s fuzz -- -runs=100000."""
+    install_project(session, "tests")
+    session.install("atheris")
+    for target in ("header", "pickled", "steps"):
+        limits = session.posargs or ["-max_total_time=60"]
+        session.run("python", "-m", "tests.fuzz", target, *limits)
+
+
+@nox.session
 def benchmarks(session: nox.Session) -> None:
     """Run every benchmark at a hundredth of its size; arguments replace --scale 0.01."""
     install_project(session, "tests")
     for script in sorted(Path("benchmarks").glob("*.py")):
         session.run("python", str(script), *(session.posargs or ["--scale", "0.01"]))
+
+
+def run_tests(session: nox.Session, *chosen: str) -> None:
+    """Run pytest on up to four cores; each process works on one."""
+    spread = ("-n", "logical", "--maxprocesses", "4", "--dist", "worksteal")
+    command = ("python", "-m", "pytest", *spread, *chosen, *session.posargs)
+    session.run(*command, env={"OMP_NUM_THREADS": "1"})
 
 
 def install_project(session: nox.Session, *groups: str) -> None:

@@ -1,0 +1,15 @@
+"""Real trainers train tiny models; what is read equals the live weights at each save."""
+
+import pytest
+
+from tests.trainers.checking import TRAINERS, checked, missing
+from tests.trainers.records import Trainer
+
+
+@pytest.mark.filterwarnings("ignore")  # other packages warn of one another
+@pytest.mark.parametrize("trainer", TRAINERS, ids=lambda trainer: trainer.name)
+def test_what_is_read_is_what_the_model_was(trainer: Trainer, tmp_path, monkeypatch):
+    if absent := missing(trainer):
+        pytest.skip(f"{', '.join(absent)} is not installed")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    checked(trainer, tmp_path)
