@@ -4,13 +4,15 @@
     python benchmarks/diffusion.py --scale 0.01   # the same on few samples
 
 Every row runs in a process of its own, on as many threads as the table says, after a warm-up on
-four of the
-samples: seconds from weights in a file to all eigenvalues, and peak resident memory above
-what was there before. The peers get the same model, in one batch as they want it; what they leave
-of the way (the Gram matrix in float64, centring as H K H, the eigenvalues) is done for them in
-the fastest way NumPy and SciPy have. A peer that fails, or is not installed, is named with its
-reason. BackPACK, ViViT and Opacus are installed without their dependencies, which would replace
-torch:
+four of the samples: seconds from weights in a file to all eigenvalues, and peak resident memory
+above what was there before. The peers get the same model, and the samples as they want them: in one
+batch, or in chunks. What they leave of the way is done for them as fast as NumPy and SciPy can: the
+Gram matrix of gradients in float64, parameter by parameter, its centring as H K H, the eigenvalues.
+(ViViT has a Gram matrix of its own, in float32.) A peer that fails, or is not installed, is named
+with its reason.
+
+`nox -s peers` installs the peers and runs this. They come without their dependencies, which would
+replace torch:
 
     pip install --no-deps backpack-for-pytorch vivit-for-pytorch opacus unfoldNd einops opt_einsum
 
@@ -27,7 +29,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,17 @@ class Row:
 
     name: str
     run: Callable[[Any, Any, Any, Path], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one row needed and found; `mib` is the peak of memory above what was there before."""
+
+    seconds: float
+    cpu_seconds: float
+    mib: float
+    ranks: list[int]
+    trace: float
 
 
 def small_lenet(n_samples: int) -> tuple[Any, Any, Any]:
@@ -182,7 +195,7 @@ def torch_func(model: Any, inputs: Any, targets: Any, _: Path) -> np.ndarray:
         found = each(weights, inputs[start : start + chunk], targets[start : start + chunk])
         parts = [found[name].flatten(1) for name in weights]
         torch.cat(parts, dim=1, out=rows[start : start + chunk])
-    return of_gradients(rows)
+    return of_gradients([rows])
 
 
 def backpack_batchgrad(model: Any, inputs: Any, targets: Any, _: Path) -> np.ndarray:
@@ -200,7 +213,7 @@ def backpack_batchgrad(model: Any, inputs: Any, targets: Any, _: Path) -> np.nda
             raise RuntimeError(f"no per-sample gradient for {name}")
         parts.append(parameter.grad_batch.flatten(1))
         del parameter.grad_batch
-    return of_gradients(torch.cat(parts, dim=1))
+    return of_gradients(parts)
 
 
 def vivit_gram(model: Any, inputs: Any, targets: Any, _: Path) -> np.ndarray:
@@ -230,18 +243,19 @@ def opacus_hooks(model: Any, inputs: Any, targets: Any, _: Path) -> np.ndarray:
     parts = [parameter.grad_sample.flatten(1) for parameter in wrapped.parameters()]
     if any(len(part) != len(inputs) for part in parts):
         raise RuntimeError("a parameter has not one gradient per sample")
-    return of_gradients(torch.cat(parts, dim=1))
+    return of_gradients(parts)
 
 
-def of_gradients(rows: Any) -> np.ndarray:
-    """Eigenvalues of D from per-sample gradients, (sample, weight), in float64."""
+def of_gradients(parts: list[Any]) -> np.ndarray:
+    """Eigenvalues of D from per-sample gradients, each part (sample, weight), in float64."""
     from scipy.linalg.blas import dsyrk
 
-    n = len(rows)
+    n = len(parts[0])
     gram = np.zeros((n, n), order="F")
-    for start in range(0, rows.shape[1], 8192):
-        part = rows[:, start : start + 8192].double().numpy()
-        gram = dsyrk(1.0, part.T, beta=1.0, c=gram, trans=1, lower=1, overwrite_c=1)
+    for rows in parts:
+        for start in range(0, rows.shape[1], 8192):
+            some = rows[:, start : start + 8192].double().numpy()
+            gram = dsyrk(1.0, some.T, beta=1.0, c=gram, trans=1, lower=1, overwrite_c=1)
     return of_gram(np.tril(gram) + np.tril(gram, -1).T)
 
 
@@ -252,9 +266,10 @@ def of_gram(gram: np.ndarray) -> np.ndarray:
     return np.linalg.eigvalsh(centred / len(gram))[::-1][:-1]
 
 
+OWN = ("trajscope", "trajscope in 800 MiB")
 ROWS = (
-    Row("trajscope", trajscope_diffusion),
-    Row("trajscope in 800 MiB", trajscope_within),
+    Row(OWN[0], trajscope_diffusion),
+    Row(OWN[1], trajscope_within),
     Row("torch.func vmap", torch_func),
     Row("BackPACK", backpack_batchgrad),
     Row("ViViT", vivit_gram),
@@ -284,18 +299,32 @@ def run_row(row: Row, case: Case, n_samples: int, threads: int) -> None:
         write_checkpoints(model, folder)
         row.run(model, inputs[:4], targets[:4], folder)
         model, inputs, targets = case.make(n_samples)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        started = time.perf_counter()
+        before, busy, started = peak_bytes(reset=True), time.process_time(), time.perf_counter()
         values = np.maximum(row.run(model, inputs, targets, folder), 0)
-        seconds = time.perf_counter() - started
-    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        seconds, busy = time.perf_counter() - started, time.process_time() - busy
+        peak = peak_bytes() - before
     d = sum(parameter.numel() for parameter in model.parameters())
     ranks = [int((values > values[0] * d * eps).sum()) for eps in (EPS32, EPS64)]
-    figures = {"s": seconds, "mib": peak, "ranks": ranks, "trace": float(values.sum())}
-    print(json.dumps(figures))
+    print(json.dumps(asdict(Figures(seconds, busy, peak / 2**20, ranks, float(values.sum())))))
 
 
-def timed(row: Row, case: Case, n_samples: int, threads: int) -> dict[str, Any] | str:
+def peak_bytes(*, reset: bool = False) -> int:
+    """Peak resident memory of this process, since its start or the last reset.
+
+    On Linux from /proc: the figure of getrusage begins with what the parent held when it forked,
+    and cannot be reset. It is all there is elsewhere.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")  # 5: the peak becomes what is held now
+    lines = status.read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def timed(row: Row, case: Case, n_samples: int, threads: int) -> Figures | str:
     """Figures of one row from a fresh process, or why there are none."""
     command = [sys.executable, __file__, "--row", row.name, "--case", case.name]
     command += ["--n-samples", str(n_samples), "--threads", str(threads)]
@@ -303,38 +332,42 @@ def timed(row: Row, case: Case, n_samples: int, threads: int) -> dict[str, Any] 
     done = subprocess.run(
         command, env=os.environ | limit, capture_output=True, text=True, check=False
     )
+    if done.returncode < 0:
+        return f"killed by signal {-done.returncode}"
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         return lines[-1][:110] if lines else f"ended with {done.returncode}"
-    return json.loads(done.stdout.splitlines()[-1])
+    return Figures(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def report(case: Case, n_samples: int, threads: int, rows: tuple[Row, ...]) -> None:
     """Print one case as a Markdown table, then the ratios."""
     print(f"\n### {case.title}, N = {n_samples}, {threads} thread{'s' * (threads > 1)}\n")
-    print("| way | seconds | memory, MiB | rank eps32 / eps64 | trace |")
-    print("|---|---|---|---|---|")
+    print("| way | seconds | CPU s | memory, MiB | rank eps32 / eps64 | trace |")
+    print("|---|---|---|---|---|---|", flush=True)
     found = {}
     for row in rows:
         figures = timed(row, case, n_samples, threads)
         if isinstance(figures, str):
-            print(f"| {row.name} | fails: {figures.replace('|', '/')} | | | |", flush=True)
+            print(f"| {row.name} | {figures.replace('|', '/')} | | | | |", flush=True)
             continue
         found[row.name] = figures
-        ranks = " / ".join(map(str, figures["ranks"]))
+        ranks = " / ".join(map(str, figures.ranks))
         print(
-            f"| {row.name} | {figures['s']:.2f} | {figures['mib']:.0f} | {ranks} "
-            f"| {figures['trace']:.6g} |",
+            f"| {row.name} | {figures.seconds:.2f} | {figures.cpu_seconds:.2f} "
+            f"| {figures.mib:.0f} | {ranks} | {figures.trace:.6g} |",
             flush=True,
         )
-    own = found.pop("trajscope", None)
-    found.pop("trajscope in 800 MiB", None)
-    if own and found:
-        best = min(found, key=lambda name: found[name]["s"])
-        leanest = min(figures["mib"] for figures in found.values())
+    own = {name: found.pop(name) for name in OWN if name in found}
+    if not found:
+        return
+    fastest = min(found, key=lambda name: found[name].seconds)
+    leanest = min(found, key=lambda name: found[name].mib)
+    print()
+    for name, figures in own.items():
         print(
-            f"\n{found[best]['s'] / own['s']:.2f} × as fast as the best peer ({best}), with "
-            f"1/{leanest / max(own['mib'], 1):.1f} of the least memory of a peer."
+            f"- {name}: {found[fastest].seconds / figures.seconds:.1f} × as fast as {fastest}, "
+            f"with 1/{found[leanest].mib / max(figures.mib, 1):.1f} of the memory of {leanest}"
         )
 
 
