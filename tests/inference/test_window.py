@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from trajscope.inference.verdict import Question, judge
 from trajscope.inference.window import Window, longest_even_part
 
 
@@ -13,11 +14,33 @@ def test_evenly_spaced_increments_are_exchangeable_themselves(increments):
     assert Window(increments).exchangeable is increments
 
 
-def test_unevenly_spaced_increments_lose_their_drift_and_their_length(increments):
-    lengths = np.linspace(0.5, 1.5, 40)
-    drift = increments.sum(axis=0) / lengths.sum()
-    expected = [(y - drift * dt) / dt**0.5 for y, dt in zip(increments, lengths, strict=True)]
-    np.testing.assert_allclose(Window(increments, lengths=lengths).exchangeable, expected)
+def test_unevenly_spaced_increments_become_uncorrelated_with_one_variance_and_no_drift():
+    lengths = np.geomspace(1, 1000, 30)
+    # Every weight is the one interval that moves: the columns are the linear map itself.
+    matrix = Window(np.eye(30), lengths=lengths).exchangeable
+    assert matrix.shape == (29, 30)
+    np.testing.assert_allclose(matrix @ np.diag(lengths) @ matrix.T, np.eye(29), atol=1e-12)
+    np.testing.assert_allclose(matrix @ lengths, 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("test", ["noise_scale", "omnibus", "confined", "relaxation"])
+def test_a_walk_seen_at_logarithmic_steps_is_rejected_as_often_as_the_level_says(test, seen_rarely):
+    rejected = np.array([judgement.evidence[test] <= 0.05 for judgement in seen_rarely])
+    # Of 100 at 5%, the binomial probability of more than 13 is below one in a thousand.
+    assert rejected.sum() <= 13
+
+
+@pytest.fixture(scope="module")
+def seen_rarely():
+    """Verdicts on 100 walks whose last interval is a tenth of their time."""
+    steps = np.unique(np.geomspace(1, 1e5, 80).astype(int))
+    lengths = np.diff(steps).astype(float)
+    found = []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        walk = rng.standard_normal((len(lengths), 8)) * lengths[:, np.newaxis] ** 0.5
+        found.append(judge(Window(walk, lengths=lengths / lengths.mean()), Question(199, 0.01)))
+    return found
 
 
 def test_the_path_is_the_principal_components_of_the_sums(increments):

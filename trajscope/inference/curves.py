@@ -5,12 +5,12 @@ from typing import Final
 import numpy as np
 
 from trajscope.inference.increments import (
-    IncrementDraws,
     n_frequencies,
     pooled_autocovariance,
     relative_periodogram,
     scales,
 )
+from trajscope.inference.nulls import IncrementDraws
 from trajscope.inference.window import Window
 from trajscope.kernels.gram import Floats
 from trajscope.schema import FREQUENCY, GROUP, SCALE
@@ -45,7 +45,7 @@ def curves(window: Window, draws: IncrementDraws, alpha: float) -> dict[str, Flo
     mean, spread = null.mean(axis=0), np.maximum(null.std(axis=0), 1e-12)
     reach = np.quantile(np.abs((null - mean) / spread).max(axis=-1), 1 - alpha) * spread
     exponents = diffusion_exponents(
-        draws.variance_ratio, scales(len(window.increments)).astype(float)
+        draws.variance_ratio, scales(window.n_exchangeable).astype(float)
     )
     low, middle, high = np.quantile(exponents[1:], [alpha / 2, 0.5, 1 - alpha / 2])
     found = {

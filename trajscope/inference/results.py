@@ -101,7 +101,7 @@ def _current(window: Window, found: Judgement, question: Question) -> Current | 
 def _detail(window: Window, found: Judgement, question: Question) -> Detail:
     if found.draws is None:
         return Detail()
-    alpha, n = question.alpha, len(window.increments)
+    alpha, n = question.alpha, window.n_exchangeable
     least = None
     if "circulation" in found.asked:
         time = found.evidence["correlation_time"]
@@ -138,7 +138,7 @@ def _proposal(run: Run, window: Window, found: Judgement, question: Question) ->
 
 def tests_dataset(judged: Judged) -> xr.Dataset:
     """p-values, statistics on a common scale, and curves with their bands, by group."""
-    n = len(judged.windows[0].increments)
+    n = judged.windows[0].n_exchangeable
     alpha = judged.question.alpha
     groups = [
         absent(n) if each.draws is None else curves(window, each.draws, alpha)

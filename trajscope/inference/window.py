@@ -38,18 +38,32 @@ class Window:
         """Checkpoints."""
         return len(self.increments) + 1
 
+    @property
+    def n_exchangeable(self) -> int:
+        """Rows of `exchangeable`."""
+        return len(self.increments) - (self.lengths is not None)
+
     @cached_property
     def exchangeable(self) -> Floats:
         """Increments that are exchangeable in time if the path is Brownian, (interval, component).
 
-        Those themselves where intervals are equally long; else
-        ``(y[k] - m dt[k]) / sqrt(dt[k])``, ``m = (x[T] - x[0]) / (t[T] - t[0])``.
+        Those themselves where intervals are equally long; else each against the mean velocity of
+        all that come later, over what both vary by:
+        ``(y[k] - m[k] dt[k]) / sqrt(dt[k] (1 + dt[k] / S[k]))``, ``S[k]`` the time after interval
+        k, ``m[k]`` the displacement after it over ``S[k]``; the last interval has none and is left
+        out. These are recursive residuals, backwards in time: independent and alike for Gaussian
+        noise whatever the intervals (Brown, Durbin & Evans 1975,
+        doi:10.1111/j.2517-6161.1975.tb01532.x). Differences from one mean velocity are not: under
+        logarithmic spacing the last intervals all but determine it.
         """
         if self.lengths is None:
             return self.increments
-        lengths = self.lengths[:, np.newaxis]
-        drift = self.increments.sum(axis=0) / lengths.sum()
-        return np.asarray((self.increments - drift * lengths) / np.sqrt(lengths))
+        # Sums from the end, of what comes after each interval but the last.
+        later = self.increments[:0:-1].cumsum(axis=0)[::-1]
+        time = self.lengths[:0:-1].cumsum()[::-1, np.newaxis]
+        own, lengths = self.increments[:-1], self.lengths[:-1, np.newaxis]
+        spread = np.sqrt(lengths * (1 + lengths / time))
+        return np.asarray((own - later / time * lengths) / spread)
 
     @cached_property
     def path(self) -> Floats:
