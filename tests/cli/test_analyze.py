@@ -115,7 +115,7 @@ def test_a_terminal_gets_the_screen_in_its_width_and_styled(run, out, columns):
     lines = shown(sent)
     assert max(len(line) for line in lines if str(out) not in line) <= columns
     assert "one pass over the weights" not in "".join(lines)
-    assert "\x1b[1;7m NO VERDICT " in sent
+    assert "\x1b[1;7m TOO SHORT " in sent
     assert lines[1] == "Found     12 checkpoints, safetensors"
 
 
@@ -125,7 +125,7 @@ def test_no_color_leaves_bold_and_reverse_alone(run, out):
     (run / "step-50.safetensors").unlink()
     for extra, colours in (({}, True), (environment, False)):
         sent = on_terminal("analyze", run, "-o", out, environment=extra)
-        screen = sent[sent.index("NO VERDICT") :]
+        screen = sent[sent.index("TOO SHORT") :]
         assert ("\x1b[33m" in screen) is colours
 
 
@@ -154,7 +154,8 @@ def test_a_result_tells_the_options_that_made_it(run, out):
         "memory": 512 << 20, "seed": 7, "n_surrogates": 199, "alpha": 0.05, "momentum": 0.9,
     }  # fmt: skip
     assert attributes["command"] == (
-        f"trajscope analyze {run} -o {out} --burn-in 1 --exclude 'fc1*' --memory 512MiB --seed 7"
+        f"trajscope analyze {run} -o {out} --burn-in 1 --exclude 'fc1*' --memory 512MiB --seed 7 "
+        "--surrogates 199 --alpha 0.05 --momentum 0.9"
     )
     assert "options" in (out / "report.html").read_text()
     assert summary(out)["trajectory"]["tensors"] == ["fc2.weight"]
