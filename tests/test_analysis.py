@@ -195,7 +195,9 @@ def test_magnitudes_of_1e30_are_not_taken_for_infinity():
     assert found["path_length"][0] == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("x", [1e200 * brownian(20, 10), np.full((4, 1), 3e38, np.float32)])
+@pytest.mark.parametrize(
+    "x", [1e200 * brownian(20, 10), 1e200 * brownian(100, 3), np.full((4, 1), 3e38, np.float32)]
+)
 def test_finite_weights_whose_squares_are_not_are_said_to_be_too_large(x):
     x[::2] *= -1
     with pytest.raises(TrajectoryError, match="All weights are finite, but squares of their"):

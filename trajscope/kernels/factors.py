@@ -134,4 +134,4 @@ def leading_columns(factor: Floats, width: int) -> Floats:
 def _is_safe(largest: np.floating, n: int) -> bool:
     """Whether n squares of numbers up to `largest` neither overflow nor vanish in float32."""
     low, high = SAFE_SQUARES
-    return bool(low < float(largest) ** 2 and n * float(largest) ** 2 < high)
+    return bool(low**0.5 < float(largest) < (high / n) ** 0.5)
