@@ -16,7 +16,6 @@ from pathlib import Path
 
 import torch
 from mnist_tiny_fc import read_idx
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import trajscope
@@ -70,8 +69,11 @@ def main(experiment: Experiment, arguments: list[str] | None = None) -> None:
     os.environ["MNIST_DIR"] = str(options.data)
     checkpoints, report = options.out / "checkpoints", options.out / "report"
     if not checkpoints.exists():
-        checkpoints.mkdir(parents=True)
-        train(experiment, checkpoints, options)
+        unfinished = options.out / "unfinished"
+        if unfinished.exists():
+            sys.exit(f"{unfinished} holds a training that did not end. Remove it, or name --out.")
+        train(experiment, unfinished, options)
+        unfinished.rename(checkpoints)
     words = ["analyze", checkpoints, "-o", report]
     words += ["--problem", f"{experiment.script}:{experiment.function}", "--at", AT]
     words += ["--samples", options.samples, "--lr", LAST_RATE, "--batch-size", BATCH]
@@ -118,7 +120,8 @@ def train(experiment: Experiment, folder: Path, options: argparse.Namespace) -> 
     model = experiment.model()
     optimizer = torch.optim.SGD(model.parameters(), lr=FIRST_RATE, momentum=0.9, nesterov=True)
     total, step = options.epochs * -(-len(labels) // BATCH), 0
-    save(model, folder, step)
+    analyzed = {round(share * total) for share in (0.2, 0.4, 1.0)}
+    trajscope.save_checkpoint(folder, model, step=step)
     for epoch in range(options.epochs):
         model.train()
         for batch in torch.randperm(len(labels)).split(BATCH):
@@ -128,18 +131,10 @@ def train(experiment: Experiment, folder: Path, options: argparse.Namespace) -> 
             cross_entropy(model, (images[batch], labels[batch])).backward()
             optimizer.step()
             step += 1
-            if step % options.every == 0 or step == total:
-                save(model, folder, step)
+            if step % options.every == 0 or step in analyzed:
+                trajscope.save_checkpoint(folder, model, step=step)
         error = test_error(model, *load_images(options.data, "t10k", experiment))
         print(f"epoch {epoch + 1}/{options.epochs}  test error {error:.2%}", flush=True)
-
-
-def save(model: nn.Module, folder: Path, step: int) -> None:
-    """Write one checkpoint beside its place, then rename: a reader never meets half a file."""
-    path = folder / f"step-{step:06d}.safetensors"
-    unfinished = path.with_suffix(".tmp")
-    save_file(model.state_dict(), unfinished, metadata={"step": str(step)})
-    unfinished.replace(path)
 
 
 @torch.no_grad()
