@@ -4,14 +4,15 @@ import gzip
 import importlib.util
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "mnist_tiny_fc.py"
+from tests.examples.idx import EXAMPLES, write_folder
+
+SCRIPT = EXAMPLES / "mnist_tiny_fc.py"
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 
 
@@ -28,20 +29,6 @@ def digits():
     """Random images with the labels 0, 1, ..., 9, 0, 1, ...: half of them below five."""
     images = np.random.default_rng(0).integers(0, 256, (1200, 28, 28), dtype=np.uint8)
     return images, (np.arange(1200) % 10).astype(np.uint8)
-
-
-def idx(array):
-    shape = np.array(array.shape, ">u4").tobytes()
-    return bytes((0, 0, 8, array.ndim)) + shape + array.tobytes()
-
-
-def write_folder(folder, images, labels, *, packed=False):
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, array in ((IMAGES, images), (LABELS, labels)):
-        if packed:
-            (folder / f"{name}.gz").write_bytes(gzip.compress(idx(array)))
-        else:
-            (folder / name).write_bytes(idx(array))
 
 
 def test_the_script_trains_and_leaves_one_checkpoint_per_epoch(tmp_path, digits):
