@@ -23,6 +23,15 @@ TRAINERS = (
     "moto[server]",
     ".[remote]",
 )
+# Without their dependencies, which would bring another torch.
+PEERS = (
+    "backpack-for-pytorch==1.7.1",
+    "vivit-for-pytorch==1.0.0",
+    "opacus==1.6.0",
+    "unfoldNd==0.2.3",
+    "einops==0.8.2",
+    "opt_einsum==3.4.0",
+)
 CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s#]+)[^)]*\)|(?:src|href)=\"([^\"#]+)")
 
@@ -100,6 +109,14 @@ def benchmarks(session: nox.Session) -> None:
     install_project(session, "tests")
     for script in sorted(Path("benchmarks").glob("*.py")):
         session.run("python", str(script), *(session.posargs or ["--scale", "0.01"]))
+
+
+@nox.session
+def peers(session: nox.Session) -> None:
+    """Time the diffusion matrix beside other tools; arguments replace --scale 0.01."""
+    install_project(session, "tests")
+    session.install("--no-deps", *PEERS)
+    session.run("python", "benchmarks/diffusion.py", *(session.posargs or ["--scale", "0.01"]))
 
 
 def run_tests(session: nox.Session, *chosen: str) -> None:
