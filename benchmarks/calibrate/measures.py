@@ -13,11 +13,12 @@ from trajscope.inference.circulation import (
     spectra_of,
 )
 from trajscope.inference.drift import draw_drift
-from trajscope.inference.increments import draw_increments
+from trajscope.inference.nulls import draw_increments
 from trajscope.inference.oscillation import draw_memoryless, draw_ringing, line
 from trajscope.inference.stationarity import correlation_time, draw_early_excess
 from trajscope.inference.verdict import (
     FEWEST_CORRELATION_TIMES,
+    FEWEST_FOR_A_BEGINNING,
     Question,
     judge,
     leading_path,
@@ -36,6 +37,7 @@ OF_INCREMENTS: Final = (
 )
 OF_POSITIONS: Final = (
     "noise scale",
+    "relaxation",
     "early excess",
     "phases",
     "AR modes",
@@ -56,7 +58,7 @@ def window_of(path: Floats) -> Window:
 
 
 def increment_tests(window: Window, n_surrogates: int, seed: int) -> Measured:
-    """p-values of the tests of increments; what is NaN was not asked."""
+    """p-values of the tests of increments."""
     draws = draw_increments(window.increments, n_surrogates, seed)
     omnibus = brownian.p_value(brownian.omnibus(draws))
     confined = brownian.p_value(brownian.confinement(draws))
@@ -73,11 +75,13 @@ def increment_tests(window: Window, n_surrogates: int, seed: int) -> Measured:
 
 
 def position_tests(window: Window, n_surrogates: int, seed: int, damping: float | None) -> Measured:
-    """p-values of the tests of positions; what is NaN was not asked, for a guard refused."""
+    """p-values of the tests of positions that their guards let be asked."""
     n_steps, positions = window.n_steps, leading_path(window)
-    early = brownian.standardised(draw_early_excess(positions, n_surrogates, seed)).max(axis=-1)
-    found = dict.fromkeys(OF_POSITIONS[2:], np.nan) | {"early excess": brownian.p_value(early)}
-    found["guard"] = n_steps >= FEWEST_CORRELATION_TIMES * correlation_time(positions)
+    time = correlation_time(positions)
+    found: Measured = {"guard": float(n_steps >= FEWEST_CORRELATION_TIMES * time)}
+    if n_steps >= FEWEST_FOR_A_BEGINNING * time:
+        early = brownian.standardised(draw_early_excess(positions, n_surrogates, seed))
+        found["early excess"] = brownian.p_value(early.max(axis=-1))
     if not found["guard"] or positions.shape[1] < 2:
         return found
     spectra = spectra_of(positions)

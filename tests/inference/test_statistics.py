@@ -9,6 +9,7 @@ from trajscope.inference.autoregression import Autoregression, fit, simulate
 from trajscope.inference.brownian import p_value, standardised
 from trajscope.inference.circulation import series_of, signed_areas, slow_modes, spectra_of
 from trajscope.inference.drift import draw_drift, draw_slow_drift
+from trajscope.inference.nulls import draw_increments
 from trajscope.inference.oscillation import draw_ringing, line
 from trajscope.inference.stationarity import correlation_time, draw_early_excess, early_excess
 
@@ -47,21 +48,21 @@ def test_variance_ratio_follows_its_definition():
 def test_draws_are_the_same_in_any_basis_of_weight_space():
     y = centred(50, 4)
     rotation = np.linalg.qr(rng(1).standard_normal((4, 4))).Q
-    one = inc.draw_increments(y, 20, seed=3)
-    other = inc.draw_increments(y @ rotation, 20, seed=3)
+    one = draw_increments(y, 20, seed=3)
+    other = draw_increments(y @ rotation, 20, seed=3)
     np.testing.assert_allclose(one.variance_ratio, other.variance_ratio, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(one.noise_scale, other.noise_scale, rtol=1e-4)
 
 
 def test_more_draws_leave_the_first_ones_as_they_were():
     y = centred(50, 4)
-    few, many = (inc.draw_increments(y, n, seed=3).kolmogorov for n in (5, 40))
+    few, many = (draw_increments(y, n, seed=3).kolmogorov for n in (5, 40))
     np.testing.assert_array_equal(few, many[:6])
 
 
 def test_a_constant_drift_changes_no_draw():
     y = centred(50, 4)
-    still, moving = (inc.draw_increments(z, 9, seed=3).fisher for z in (y, y + 1e3))
+    still, moving = (draw_increments(z, 9, seed=3).fisher for z in (y, y + 1e3))
     np.testing.assert_allclose(still, moving, rtol=1e-5)
 
 

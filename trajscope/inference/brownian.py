@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trajscope.inference.increments import IncrementDraws
+from trajscope.inference.nulls import IncrementDraws
 from trajscope.kernels.gram import Floats
 
 
@@ -50,8 +50,13 @@ def omnibus(draws: IncrementDraws) -> Floats:
 
 
 def confinement(draws: IncrementDraws) -> Floats:
-    """How far the variance ratio over the longest scale lies below its null, (draw,)."""
-    return standardised(-draws.variance_ratio[:, -1])
+    """How clearly displacements are taken back, (draw,).
+
+    The larger of two departures, each standardised: how far the variance ratio over the longest
+    scale lies below its null, and `increments.pull_back`.
+    """
+    parts = np.stack([-draws.variance_ratio[:, -1], draws.pull_back], axis=1)
+    return np.asarray(standardised(parts).max(axis=-1))
 
 
 def persistence(draws: IncrementDraws) -> Floats:

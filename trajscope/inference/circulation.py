@@ -33,10 +33,15 @@ class Modes:
 
 
 def spectra_of(positions: Floats) -> Spectra:
-    """Fourier coefficients without zero and Nyquist, (component, frequency)."""
-    n_steps = len(positions)
-    coefficients = scipy.fft.rfft(positions - positions.mean(axis=0), axis=0)
-    return np.asarray(coefficients[1 : (n_steps - 1) // 2 + 1].T)
+    """Fourier coefficients without zero and Nyquist, (..., component, frequency).
+
+    Parameters
+    ----------
+    positions : (..., step, component)
+    """
+    n_steps = positions.shape[-2]
+    coefficients = scipy.fft.rfft(positions - positions.mean(axis=-2, keepdims=True), axis=-2)
+    return np.asarray(np.swapaxes(coefficients[..., 1 : (n_steps - 1) // 2 + 1, :], -1, -2))
 
 
 def slow_modes(spectra: Spectra, n_steps: int) -> Modes:
@@ -134,9 +139,9 @@ def draw_independent_modes(
 
 
 def series_of(spectra: Spectra, n_steps: int) -> Floats:
-    """The path of each mode, (mode, step), back from its Fourier coefficients."""
-    padded = np.zeros((len(spectra), n_steps // 2 + 1), dtype=spectra.dtype)
-    padded[:, 1 : spectra.shape[-1] + 1] = spectra
+    """The path of each mode, (..., mode, step), back from its Fourier coefficients."""
+    padded = np.zeros((*spectra.shape[:-1], n_steps // 2 + 1), dtype=spectra.dtype)
+    padded[..., 1 : spectra.shape[-1] + 1] = spectra
     return np.asarray(scipy.fft.irfft(padded, n_steps, axis=-1))
 
 

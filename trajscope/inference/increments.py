@@ -4,55 +4,17 @@ Notation: y[t] are the increments of T checkpoints, n = T - 1 of them, centred i
 ``c[h] = sum_t <y[t], y[t+h]>`` and ``rho[h] = c[h]/c[0]``, pooled over weights.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
 import scipy.fft
-import scipy.linalg
 from numpy.typing import NDArray
 
-from trajscope.inference.draws import over_batches, permutations, signs
 from trajscope.kernels.gram import Floats
 
 RELAXATION_TIMES: Final = (1 / 3, 1 / 6, 1 / 12, 1 / 24)
 """Of the decays that are looked for, as shares of the window."""
-_MEMORY: Final = 2
-"""Order of the autoregression that is taken off before the noise scale is judged."""
-_CACHED: Final = 1 << 18
-"""Numbers of single precision that are transformed at a time."""
-
-
-@dataclass(frozen=True)
-class IncrementDraws:
-    """Statistics of the data (draw 0) and of every draw of the null.
-
-    Attributes
-    ----------
-    kolmogorov, fisher, ljung_box, low_power : (draw,)
-        See `brownian.OMNIBUS`.
-    least_power : (draw,)
-        Smallest relative power of any frequency; `fisher` is the largest.
-    lowest_power : (draw,)
-        Mean relative power of the two lowest frequencies.
-    variance_ratio : (draw, scale)
-    relaxation : (draw, decay)
-        Movement along the net displacement that comes early.
-    noise_scale : (draw,)
-        Studentised CUSUM of the squared second differences of the innovations.
-    """
-
-    kolmogorov: Floats
-    fisher: Floats
-    ljung_box: Floats
-    low_power: Floats
-    least_power: Floats
-    lowest_power: Floats
-    variance_ratio: Floats
-    relaxation: Floats
-    noise_scale: Floats
 
 
 def scales(n: int) -> NDArray[np.int64]:
@@ -135,113 +97,41 @@ def _bartlett_weights(n: int) -> Floats:
     return np.asarray(weights)
 
 
-def draw_increments(
-    increments: Floats, n_draws: int, seed: int, *, flip: bool = False
-) -> IncrementDraws:
-    """Statistics of centred increments, and of `n_draws` draws of their null.
+def pull_back(products: Floats, progress: Floats, net: float) -> Floats:
+    """How strongly increments point back to the middle of the path: a Dickey-Fuller t, reversed.
 
-    Under the null the increments are exchangeable in time, whatever their covariance between
-    weights: every order of them is as likely. Where their scale changes they are not, but their
-    signs can be flipped; the mean is then taken off again.
+    Of the regression ``y[t] + m = -a (x[t] - mean x) + e[t]`` of increments, with their mean m,
+    on where they begin, ``x[t] = sum_{s<t} (y[s] + m)``: ``U / sqrt(V c[0]/n)``,
+    ``U = -sum_t <y[t] + m, x[t] - mean x>``, ``V = sum_t |x[t] - mean x|^2``, one rate a for all
+    weights. Large in a well, and for a path that began away from where it then stayed. Without
+    its drift the path is a bridge b, periodic, so with p[t] the part of y[t] along the net
+    displacement of length N = n |m|
 
-    Parameters
-    ----------
-    increments : (interval, component)
-        Centred or not; any basis of weight space.
-    flip :
-        Flip signs instead of permuting.
-    """
-    n = len(increments)
-    net = increments.sum(axis=0)
-    centred = (increments - increments.mean(axis=0)).T
-    scale = np.abs(centred).max()
-    centred = (centred / (scale or 1)).astype(np.float32)
-    length = float(np.linalg.norm(net))
-    along = (net / (length or 1)).astype(np.float32)
-    news = innovations(centred)
+    ``U = c[0]/2 + N/n sum_s (n-1-s) p[s]``
+    ``V = -sum_h h (n-h)/n c[h] + N/n sum_s (s+1) (n-1-s) p[s] + N^2 (n^2-1)/(12 n)``
 
-    def flipped(coins: NDArray[np.float32]) -> tuple[Floats, ...]:
-        drawn = centred * coins[:, np.newaxis]
-        drawn -= drawn.mean(axis=-1, keepdims=True)
-        return _statistics(drawn, news * coins[:, np.newaxis, : news.shape[1]], along)
-
-    def permuted(orders: NDArray[np.int32]) -> tuple[Floats, ...]:
-        # What is left of a random order without some numbers is a random order of the others.
-        fewer = orders[orders < news.shape[1]].reshape(len(orders), -1)
-        return _statistics(_reordered(centred, orders), _reordered(news, fewer), along)
-
-    def draw(batch: int, count: int) -> tuple[Floats, ...]:
-        # A few at a time, so that what is transformed stays in the cache.
-        at_once = max(1, _CACHED // centred.size)
-        parts = [slice(start, min(start + at_once, count)) for start in range(0, count, at_once)]
-        if flip:
-            coins = signs(seed, batch, n)
-            return _joined([flipped(coins[part]) for part in parts])
-        orders = permutations(seed, batch, n)
-        return _joined([permuted(orders[part]) for part in parts])
-
-    data = _statistics(centred[np.newaxis], news[np.newaxis], along)
-    return IncrementDraws(*_joined([data, *over_batches(draw, n_draws, centred.size)]))
-
-
-def innovations(increments: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What one autoregression of order two, the same for all components, leaves of increments.
-
-    Of white increments nearly all; of those of a path that rings as heavy-ball momentum makes it,
-    whose squares are alike for long, what is exchangeable in time (Yule-Walker).
+    Dickey & Fuller 1979, doi:10.2307/2286348; one rate for a panel: Levin, Lin & Chu 2002,
+    doi:10.1016/S0304-4076(01)00098-7. Its null here is that of the permutations.
 
     Parameters
     ----------
-    increments : (component, interval)
-        Centred.
+    products : (draw, lag)
+    progress : (draw, interval)
+        p.
+    net :
+        N.
 
     Returns
     -------
-    (component, interval - 2)
+    (draw,)
     """
-    products = pooled_autocovariance(increments[np.newaxis])[0, : _MEMORY + 1]
-    if products[0] <= 0:
-        return increments[:, _MEMORY:]
-    # Pooled products of a finite series are positive definite: the equations have a solution.
-    coefficients = scipy.linalg.solve_toeplitz(products[:-1], products[1:]).astype(np.float32)
-    n = increments.shape[1]
-    predicted = sum(
-        coefficient * increments[:, _MEMORY - lag : n - lag]
-        for lag, coefficient in enumerate(coefficients, start=1)
-    )
-    return np.asarray(increments[:, _MEMORY:] - predicted)
-
-
-def _reordered(rows: NDArray[np.float32], orders: NDArray[np.int32]) -> NDArray[np.float32]:
-    drawn: NDArray[np.float32] = np.take(rows, orders, axis=1)
-    return np.moveaxis(drawn, 1, 0)
-
-
-def _joined(parts: Sequence[tuple[Floats, ...]]) -> tuple[Floats, ...]:
-    return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
-
-
-def _statistics(
-    increments: NDArray[np.float32], news: NDArray[np.float32], along: NDArray[np.float32]
-) -> tuple[Floats, ...]:
-    products = pooled_autocovariance(increments)
     n = products.shape[-1]
-    power = relative_periodogram(products)
-    m = power.shape[-1]
-    shares = power.cumsum(axis=-1) / m
-    n_lags = min(20, n // 5)
-    rho = products[:, 1 : n_lags + 1] / np.maximum(products[:, :1], 1e-300)
-    return (
-        np.abs(shares - np.arange(1, m + 1) / m).max(axis=-1) * m**0.5,
-        power.max(axis=-1),
-        n * (n + 2) * (rho**2 / (n - np.arange(1, n_lags + 1))).sum(axis=-1),
-        power[:, : max(1, m // 10)].mean(axis=-1),
-        power.min(axis=-1),
-        power[:, :2].mean(axis=-1),
-        variance_ratio(products),
-        np.einsum("dcn,c->dn", increments, along) @ decays(n),
-        noise_scale_statistic(news),
-    )
+    s = np.arange(n)
+    back = products[:, 0] / 2 + net / n * (progress @ (n - 1.0 - s))
+    bridge = products @ (-s * (n - s) / n) + net / n * (progress @ ((s + 1) * (n - 1.0 - s)))
+    spread = bridge + net**2 * (n**2 - 1) / (12 * n)
+    scale = np.maximum(spread, 0) * products[:, 0] / n
+    return np.asarray(back / np.sqrt(np.maximum(scale, 1e-300)))
 
 
 @lru_cache(maxsize=8)
@@ -251,57 +141,3 @@ def decays(n: int) -> Floats:
     decays = np.exp(-times)
     decays -= decays.mean(axis=0)
     return np.asarray(decays / np.linalg.norm(decays, axis=0))
-
-
-def squared_differences(increments: NDArray[np.floating]) -> Floats:
-    """``v[t] = |y[t+1] - y[t]|^2 / 2``: the noise of two intervals, free of any slow drift.
-
-    Parameters
-    ----------
-    increments : (draw, component, interval)
-
-    Returns
-    -------
-    (draw, turn)
-    """
-    return np.asarray((np.diff(increments, axis=-1) ** 2).sum(axis=1, dtype=np.float64) / 2)
-
-
-def noise_scale_statistic(increments: NDArray[np.floating]) -> Floats:
-    """Largest CUSUM of the squared second differences over its long-run standard deviation.
-
-    ``max_k |sum_{t<k} (v[t] - mean v)| / sqrt(m L)``, m values. The long-run variance L is that
-    of the means of about twelve batches, about the means before and after the best k, so that a
-    step does not hide itself; slow fluctuations of a cycle's amplitude do not look like one.
-
-    Parameters
-    ----------
-    increments : (draw, component, interval)
-
-    Returns
-    -------
-    (draw,)
-    """
-    values = squared_differences(increments)
-    m = values.shape[-1]
-    cusum, change = cumulative_excess(values)
-    before = np.arange(m) < change[:, np.newaxis]
-    residual = values - np.where(before, *_side_means(values, before))
-    size = max(3, m // 12)
-    batches = residual[:, : m // size * size].reshape(len(values), -1, size).sum(axis=-1)
-    variance = (batches**2).mean(axis=-1) / size
-    floor = 1e-9 * np.maximum((values**2).mean(axis=-1), 1e-300)
-    return np.asarray(np.abs(cusum).max(axis=-1) / np.sqrt(m * np.maximum(variance, floor)))
-
-
-def cumulative_excess(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    """``sum_{t<k} (v[t] - mean v)``, k = 1..m-1, and the k of its largest size, per draw."""
-    cusum = (values - values.mean(axis=-1, keepdims=True)).cumsum(axis=-1)[:, :-1]
-    return cusum, np.abs(cusum).argmax(axis=-1) + 1
-
-
-def _side_means(values: Floats, before: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    n_before = before.sum(axis=-1, keepdims=True)
-    head = (values * before).sum(axis=-1, keepdims=True)
-    total = values.sum(axis=-1, keepdims=True)
-    return head / n_before, (total - head) / (values.shape[-1] - n_before)

@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 import scipy.fft
+from numpy.typing import NDArray
 
 from trajscope.inference.autoregression import Autoregression, fit, simulate
 from trajscope.inference.circulation import series_of, slow_modes, spectra_of
@@ -48,13 +49,8 @@ def line(series: Floats) -> Line:
     ----------
     series : (mode, step)
     """
-    power = _windowed_power(series)
-    shares = power / np.maximum(power.sum(axis=-1, keepdims=True), 1e-300)
-    summed = np.cumsum(np.pad(shares, ((0, 0), (_HALF_WIDTH + 1, _HALF_WIDTH))), axis=-1)
-    around = summed[:, 2 * _HALF_WIDTH + 1 :] - summed[:, : -2 * _HALF_WIDTH - 1]
-    peak = int(np.sort(shares, axis=0)[-2:].sum(axis=0).argmax())
-    second = np.sort(around[:, peak])[-2] if len(around) > 1 else 0.0
-    return Line(peak + 1, float(second))
+    peaks, concentrations = _lines(series[np.newaxis])
+    return Line(int(peaks[0]) + 1, float(concentrations[0]))
 
 
 def draw_memoryless(series: Floats, n_draws: int, seed: int) -> Floats:
@@ -67,10 +63,9 @@ def draw_memoryless(series: Floats, n_draws: int, seed: int) -> Floats:
     series : (mode, step)
     """
     models = [fit(mode, 1) for mode in series]
-    found = [line(series).concentration]
-    for drawn in _draw(models, series.shape[-1], n_draws, seed):
-        found.append(line(drawn).concentration)
-    return np.array(found)
+    drawn = _draw(models, series.shape[-1], n_draws, seed)
+    found = [np.array([line(series).concentration])]
+    return np.concatenate(found + [_lines(paths)[1] for paths in drawn])
 
 
 def draw_ringing(series: Floats, damping: float, n_draws: int, seed: int) -> Floats:
@@ -95,12 +90,12 @@ def draw_ringing(series: Floats, damping: float, n_draws: int, seed: int) -> Flo
     n_series, n_steps = series.shape
     peaks = _windowed_power(series).argmax(axis=-1) + 1
     models = [_ringing(damping, peak / n_steps) for peak in peaks] * _RINGING_MODES
-    found = [line(series).concentration]
+    found = [np.array([line(series).concentration])]
     for drawn in _draw(models, n_steps, n_draws, seed):
         leading = _principal_components(drawn, n_series)
-        modes = slow_modes(spectra_of(leading.T), n_steps).spectra
-        found.append(line(series_of(modes, n_steps)).concentration)
-    return np.array(found)
+        modes = slow_modes(spectra_of(np.swapaxes(leading, -1, -2)), n_steps).spectra
+        found.append(_lines(series_of(modes, n_steps))[1])
+    return np.concatenate(found)
 
 
 def _ringing(damping: float, frequency: float) -> Autoregression:
@@ -111,22 +106,36 @@ def _ringing(damping: float, frequency: float) -> Autoregression:
 
 
 def _principal_components(paths: Floats, count: int) -> Floats:
-    """The leading ones of (mode, step)."""
+    """The leading ones of (..., mode, step)."""
     centred = paths - paths.mean(axis=-1, keepdims=True)
-    _, vectors = np.linalg.eigh(centred @ centred.T)
-    return np.asarray(vectors[:, -count:].T @ centred)
+    _, vectors = np.linalg.eigh(centred @ np.swapaxes(centred, -1, -2))
+    return np.asarray(np.swapaxes(vectors[..., -count:], -1, -2) @ centred)
 
 
 def _draw(models: list[Autoregression], n_steps: int, n_draws: int, seed: int) -> Iterator[Floats]:
-    """Independent modes, each as (mode, step)."""
+    """Independent modes, batch by batch as (draw, mode, step)."""
     for batch in range(n_batches(n_draws)):
         count = min(DRAWS_AT_ONCE, n_draws - batch * DRAWS_AT_ONCE)
         noise = normals(seed, batch, (len(models), 2 * n_steps))[:count]
-        yield from np.stack([simulate(m, noise[:, i]) for i, m in enumerate(models)], axis=1)
+        yield np.stack([simulate(m, noise[:, i]) for i, m in enumerate(models)], axis=1)
+
+
+def _lines(series: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """Peaks and concentrations of `Line`, (draw,), of series (draw, mode, step)."""
+    power = _windowed_power(series)
+    shares = power / np.maximum(power.sum(axis=-1, keepdims=True), 1e-300)
+    padding = ((0, 0), (0, 0), (_HALF_WIDTH + 1, _HALF_WIDTH))
+    summed = np.cumsum(np.pad(shares, padding), axis=-1)
+    around = summed[..., 2 * _HALF_WIDTH + 1 :] - summed[..., : -2 * _HALF_WIDTH - 1]
+    peaks = np.sort(shares, axis=1)[:, -2:].sum(axis=1).argmax(axis=-1)
+    if series.shape[1] < 2:
+        return peaks, np.zeros(len(series))
+    at_peak = np.take_along_axis(around, peaks[:, np.newaxis, np.newaxis], axis=-1)[..., 0]
+    return peaks, np.sort(at_peak, axis=1)[:, -2]
 
 
 def _windowed_power(series: Floats) -> Floats:
-    """Hann-windowed periodogram without its mean, (mode, frequency)."""
+    """Hann-windowed periodogram without its mean, (..., mode, frequency)."""
     window = np.hanning(series.shape[-1] + 1)[:-1]
     centred = series - series.mean(axis=-1, keepdims=True)
     return np.asarray(np.abs(scipy.fft.rfft(centred * window, axis=-1))[..., 1:] ** 2)

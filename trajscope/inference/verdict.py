@@ -20,13 +20,9 @@ from trajscope.inference.circulation import (
     spectra_of,
 )
 from trajscope.inference.drift import draw_drift, draw_slow_drift
-from trajscope.inference.increments import (
-    IncrementDraws,
-    cumulative_excess,
-    decays,
-    draw_increments,
-    squared_differences,
-)
+from trajscope.inference.increments import decays
+from trajscope.inference.noise import cumulative_excess, squared_differences
+from trajscope.inference.nulls import IncrementDraws, draw_increments
 from trajscope.inference.oscillation import draw_memoryless, draw_ringing, line
 from trajscope.inference.stationarity import correlation_time, draw_early_excess
 from trajscope.inference.window import Window
@@ -59,6 +55,8 @@ FEWEST_CHECKPOINTS: Final = 32
 FEWEST_BLOCKS: Final = 16
 """Of a coarser grid that is still tested."""
 FEWEST_CORRELATION_TIMES: Final = 7
+FEWEST_FOR_A_BEGINNING: Final = 9
+"""Correlation times: paths five of them long that look seven are those that began far out."""
 MOST_MODES: Final = 6
 MOST_SLOW: Final = 12
 """Slow cosines that the mean of coloured increments is compared with."""
@@ -170,8 +168,9 @@ def judge(window: Window, question: Question) -> Judgement:
     changes (by half or less of its variance, signs are flipped from there on, and the rest is
     asked all the same); whether the increments are exchangeable in time (Brownian motion, with any
     drift); if so, whether they drift. If not: increments that persist are asked again in blocks; a
-    path that is taken back is confined, and asked whether it began elsewhere, whether it is seven
-    correlation times long, and whether it circulates or oscillates.
+    path that is taken back is asked whether it drifts and whether it is seven correlation times
+    long. Then it is confined, and asked whether it began elsewhere (if it is nine of these times
+    long), and whether it circulates or oscillates.
     """
     return judge_together([window], question)[0]
 
@@ -337,14 +336,19 @@ def _confined(window: Window, found: Judgement, question: Question) -> Inquiry:
     if n_steps < FEWEST_CHECKPOINTS:
         found.reason = "uneven"
         return
-    early = brownian.standardised(draw_early_excess(path, n, seed)).max(axis=-1)
-    if (yield Asked("early_excess", early)) <= alpha:
-        found.code = "drifting"
-        return
     time = found.evidence["correlation_time"] = correlation_time(path)
     if n_steps < FEWEST_CORRELATION_TIMES * time:
-        found.reason = "correlation_time"
+        # Longer windows ask for an early excess: the null of this one does not fit ringing.
+        if found.evidence["relaxation"] <= alpha / 2:
+            found.code = "drifting"
+        else:
+            found.reason = "correlation_time"
         return
+    if n_steps >= FEWEST_FOR_A_BEGINNING * time:
+        early = brownian.standardised(draw_early_excess(path, n, seed)).max(axis=-1)
+        if (yield Asked("early_excess", early)) <= alpha:
+            found.code = "drifting"
+            return
     found.code = "confined"
     if path.shape[1] > 1:
         yield from _loops(path, found, question)

@@ -1,0 +1,64 @@
+"""Draws of the permutation null, by either way, and the statistics that were added to them."""
+
+import numpy as np
+import pytest
+
+from trajscope.inference import nulls
+from trajscope.inference.brownian import confinement, p_value
+from trajscope.inference.draws import permutations
+from trajscope.inference.nulls import IncrementDraws, diagonal_sums, draw_increments
+from trajscope.simulate import brownian, ornstein_uhlenbeck
+
+
+def increments(n=61, d=20, seed=0):
+    return np.random.default_rng(seed).standard_normal((n, d)) + 0.2
+
+
+def dickey_fuller(y):
+    """Minus the t-value of the rate, with the variance of white increments, as on paper."""
+    x = np.concatenate([np.zeros((1, y.shape[1])), y.cumsum(axis=0)])[:-1]
+    x = x - x.mean(axis=0)
+    variance = ((y - y.mean(axis=0)) ** 2).sum() / len(y)
+    return -(y * x).sum() / np.sqrt((x**2).sum() * variance)
+
+
+def test_the_pull_back_is_a_regression_of_increments_on_positions():
+    y = increments()
+    draws = draw_increments(y, 5, seed=3).pull_back
+    orders = permutations(3, 0, len(y))[:5]
+    expected = [dickey_fuller(y), *(dickey_fuller(y[order]) for order in orders)]
+    np.testing.assert_allclose(draws, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_inner_products_and_transforms_give_the_same_draws(monkeypatch, flip):
+    by_gram = draw_increments(increments(), 40, seed=3, flip=flip)
+    monkeypatch.setattr(nulls, "_LONGEST_GRAM", 0)
+    by_transforms = draw_increments(increments(), 40, seed=3, flip=flip)
+    for name in IncrementDraws.__dataclass_fields__:
+        one, other = getattr(by_gram, name), getattr(by_transforms, name)
+        # Single precision, over sums of some sixty terms.
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_diagonal_sums_are_those_of_the_diagonals():
+    grams = np.random.default_rng(1).standard_normal((3, 7, 7)).astype(np.float32)
+    expected = [[np.trace(gram, lag) for lag in range(7)] for gram in grams]
+    np.testing.assert_allclose(diagonal_sums(grams, (7, 7)), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("drift", [0, 3])
+def test_a_walk_is_not_taken_back_however_it_drifts(drift):
+    # 99% of a binomial of 60 at 10%.
+    paths = (brownian(60, 5, seed=seed, drift=drift) for seed in range(60))
+    draws = (draw_increments(np.diff(path, axis=0), 99, seed=1) for path in paths)
+    assert sum(p_value(confinement(each)) <= 0.1 for each in draws) <= 12
+
+
+def test_a_path_that_falls_into_a_well_is_taken_back():
+    # The variance ratio alone, which the fall raises, does not see it.
+    start = [8.0] * 3 + [0.0] * 7
+    path = ornstein_uhlenbeck(200, taus=[40] * 10, start=start, seed=2)
+    draws = draw_increments(np.diff(path, axis=0), 199, seed=0)
+    assert p_value(confinement(draws)) <= 0.01
+    assert p_value(-draws.variance_ratio[:, -1]) > 0.05
