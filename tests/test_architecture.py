@@ -18,7 +18,7 @@ LAYERS = (
     ("analysis", "report"),
     ("inference",),
     ("diffusion", "dynamics"),
-    ("measure", "packing", "callbacks"),
+    ("measure", "packing", "history", "callbacks"),
     ("trajectory", "simulate", "saving"),
     ("checkpoints",),
     ("readers",),

@@ -5,8 +5,8 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Final
@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from trajscope.errors import OptionError, TrajectoryError, TrajscopeWarning, printable
+from trajscope.history.kept import remembered
 from trajscope.inference.run import damping, judge_trajectory
 from trajscope.inference.verdict import Question
 from trajscope.measure.doubts import doubts
@@ -47,6 +48,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     by: str | None = None,
     order: str | None = None,
     weights: str | None = None,
+    history: str | os.PathLike[str] | None = None,
     memory: int | str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -69,6 +71,9 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     run, burn_in, steps, include, exclude, by, order, weights, strict :
         As in `open_trajectory`. With `strict`, a checkpoint with a NaN or infinite weight is an
         error too; else it is left out with a warning.
+    history :
+        Folder in which the weights that are read from a directory are kept: a later analysis that
+        names it reads only checkpoints that are new or changed, and finds the same as without it.
     memory :
         Most that this process (or each of a cluster's) may hold, in bytes or as "2GiB"; by
         default a quarter of what is free.
@@ -106,7 +111,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     selection |= {"order": order, "weights": weights}
     selection |= {"include": tuple(include) or None, "exclude": tuple(exclude) or None}
     if isinstance(source, xr.Dataset | xr.DataArray):
-        _refuse_selection(selection)
+        _refuse_selection(selection | {"history": history})
         trajectory = _from_array(source) if isinstance(source, xr.DataArray) else source
     else:
         trajectory = open_trajectory(
@@ -126,9 +131,9 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     question = Question(n_surrogates, alpha, seed, damping(momentum, trajectory[STEP].values, unit))
     limit = parse_bytes(memory) if isinstance(memory, str) else memory or default_memory()
     started = time.perf_counter()
-    with executor(workers, scheduler) as running:
+    with executor(workers, scheduler) as running, _from_history(trajectory, history) as read:
         trajectory, measurement = _measured(
-            trajectory, running, limit, seed=seed, strict=strict, progress=progress or _silence
+            read, running, limit, seed=seed, strict=strict, progress=progress or _silence
         )
     timings = {"pass_s": time.perf_counter() - started}
     judged = judge_trajectory(trajectory, measurement, question)
@@ -141,6 +146,20 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     if diffusion is not None:
         result["diffusion"] = xr.DataTree(diffusion)
     return result
+
+
+@contextmanager
+def _from_history(
+    trajectory: xr.Dataset, history: str | os.PathLike[str] | None
+) -> Iterator[xr.Dataset]:
+    """The trajectory, read from the history in a folder where one is named."""
+    if history is None:
+        yield trajectory
+        return
+    with remembered(trajectory, history) as found:
+        if not found.is_kept:
+            warnings.warn(found.line, TrajscopeWarning, stacklevel=4)
+        yield found.trajectory
 
 
 def _measured(

@@ -7,7 +7,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -206,6 +206,14 @@ OUTPUT = click.option(
     show_default=True,
     help="Folder for report.html, summary.json and results.zarr.",
 )
+HISTORY = click.option(
+    "--history",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Keep the weights in OUT/history, so that the next time only new checkpoints are read; "
+    "auto: up to 1 GiB.",
+)
 QUIET = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 
 
@@ -265,7 +273,7 @@ def inspect(checkpoints: Path | str, as_json: bool, **selection: Any) -> None:
 
 @main.command()
 @CHECKPOINTS
-@with_options(OUTPUT, *SELECTION, *ENGINE, *INFERENCE, *PROBLEM, QUIET)
+@with_options(OUTPUT, *SELECTION, *ENGINE, *INFERENCE, *PROBLEM, HISTORY, QUIET)
 def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) -> None:
     """Measure the trajectory of the checkpoints in DIR and write a report.
 
@@ -289,13 +297,11 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
         found = _diffusion(trajectory, options, quiet)
         if found is not None and not quiet:
             click.echo("\n".join(diffusion_lines(found)) + "\n")
-        with _progress("one pass over the weights", quiet) as advance:
+        with ExitStack() as held:
+            read = held.enter_context(_from_history(trajectory, output, options, quiet))
+            advance = held.enter_context(_progress("one pass over the weights", quiet))
             results = analysis.analyze(
-                trajectory,
-                **engine,
-                diffusion=found,
-                strict=options["strict"],
-                progress=advance,
+                read, **engine, diffusion=found, strict=options["strict"], progress=advance
             )
     results.attrs["config"] |= {
         name: list(value) if isinstance(value, tuple) else value
@@ -437,6 +443,28 @@ def _diffusion(
     common = {name: options[name] for name in ("memory", "seed")}
     with _progress("gradients of single samples", quiet) as advance:
         return measure(trajectory, options["problem"], progress=advance, **common, **given)
+
+
+@contextmanager
+def _from_history(
+    trajectory: "xr.Dataset", output: Path, options: Mapping[str, Any], quiet: bool
+) -> "Iterator[xr.Dataset]":
+    """The trajectory, read from the history in OUT as far as that goes; says what was read."""
+    choice = options["history"]
+    if choice == "never" or (choice == "auto" and options["scheduler"]):  # may not see OUT
+        yield trajectory
+        return
+    from trajscope.history.kept import remembered
+
+    with ExitStack() as held:
+        with _progress("reading new checkpoints", quiet) as advance:
+            folder, always = output / "history", choice == "always"
+            found = held.enter_context(
+                remembered(trajectory, folder, always=always, progress=advance)
+            )
+        if found.line and not quiet:
+            click.echo(f"{found.line}\n")
+        yield found.trajectory
 
 
 def _leave_at_once() -> NoReturn:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from xarray.backends import BackendEntrypoint
 
 from trajscope.checkpoints.base import Series
-from trajscope.checkpoints.fingerprint import fingerprint, format_of
+from trajscope.checkpoints.fingerprint import checkpoint_fingerprints, fingerprint, format_of
 from trajscope.checkpoints.lazy import lazy_weights, shaped
 from trajscope.checkpoints.manifest import FileManifest, make_manifest
 from trajscope.checkpoints.remote import Mirror, is_remote, mirrored, remote_manifest
@@ -23,7 +23,7 @@ from trajscope.checkpoints.selection import selected
 from trajscope.checkpoints.series import find_series
 from trajscope.checkpoints.weights import Weights, WeightTensor, choose_weights
 from trajscope.errors import OptionError, TrajectoryError, TrajscopeWarning, printable
-from trajscope.schema import ALL_WEIGHTS, STEP, TENSOR, WEIGHT
+from trajscope.schema import ALL_WEIGHTS, FINGERPRINT, STEP, TENSOR, WEIGHT
 
 _LONGEST_PATH = 4096
 
@@ -79,11 +79,11 @@ def open_trajectory(  # noqa: PLR0913
     -------
     Dataset
         ``weights(step, weight)`` in the narrowest of float32 and float64 that holds every stored
-        value. Coordinates: ``step``, ``path(step)``; ``tensor``, and along it ``row_size``
-        (weights), ``group``, ``shape`` (JSON) and ``stored_dtype``. The tensors lie behind one
-        another along ``weight``, a contiguous ragged array (CF conventions 9.3.3). Attributes:
-        source, run, step_unit, step_source, format, fingerprint, left_out, skipped, warnings,
-        decisions.
+        value. Coordinates: ``step``, and along it ``path`` and ``fingerprint``, which changes
+        with the checkpoint's files; ``tensor``, and along it ``row_size`` (weights), ``group``,
+        ``shape`` (JSON) and ``stored_dtype``. The tensors lie behind one another along ``weight``,
+        a contiguous ragged array (CF conventions 9.3.3). Attributes: source, run, step_unit,
+        step_source, format, fingerprint, left_out, skipped, warnings, decisions.
         To copy it, ``chunk({"weight": ...}).to_zarr(...)``; NetCDF cannot hold the lists among
         the attributes.
 
@@ -244,6 +244,7 @@ def _dataset(series: Series, weights: Weights, by: str, mirror: Mirror | None) -
         coords={
             STEP: np.array(numbers, np.int64 if whole else np.float64),
             "path": (STEP, _texts(told(checkpoint.path) for checkpoint in checkpoints)),
+            FINGERPRINT: (STEP, _texts(checkpoint_fingerprints(weights, local=mirror is None))),
             TENSOR: _texts(each.name for each in tensors),
             "row_size": (TENSOR, np.array([each.size for each in tensors], np.int64)),
             "group": (TENSOR, _texts(_group(each, by) for each in tensors)),

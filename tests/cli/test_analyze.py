@@ -16,7 +16,7 @@ def summary(folder):
 
 
 def test_it_writes_the_page_the_summary_and_the_store_and_nothing_else(trajscope, run, out):
-    done = trajscope("analyze", run, "-o", out)
+    done = trajscope("analyze", run, "-o", out, "--history", "never")
     assert (done.code, done.err) == (0, "")
     assert {path.name for path in out.iterdir()} == {"report.html", "summary.json", "results.zarr"}
     assert (out / "report.html").read_text().startswith("<!doctype html>")

@@ -1,8 +1,10 @@
 """What tells one state of a run's files from another, without reading their weights."""
 
 import hashlib
+from collections.abc import Sequence
 
 from trajscope.checkpoints.base import Checkpoint, Series
+from trajscope.checkpoints.sections import Stored
 from trajscope.checkpoints.weights import Weights
 
 
@@ -23,23 +25,52 @@ def fingerprint(series: Series, weights: Weights) -> str:
     digest = series.store.header.digest if series.store is not None else ""
     steps = [each.step for each in weights.checkpoints]
     names = [(each.name, each.shape, each.stored_dtype) for each in weights.tensors]
-    files = [checkpoint_fingerprint(each) for each in weights.checkpoints]
+    files = [_files(each) for each in weights.checkpoints]
     return _digest(series.run, digest, files, steps, names)
 
 
-def checkpoint_fingerprint(checkpoint: Checkpoint) -> str:
-    """A digest of the step and the files of one checkpoint: name, size, time of the last change.
+def checkpoint_fingerprints(weights: Weights, *, local: bool) -> list[str]:
+    """For each checkpoint, what stays the same as long as the weights that are read from it do.
 
-    While it stays, the weights read from the checkpoint stay. One step of a store has none of its
-    own and gives ``""``.
+    The time of the last change of its newest file in nanoseconds, a hyphen, and a digest over its
+    files (relative name, size, time, inode) and over which arrays of them are taken. ``""`` where
+    nothing tells: one step of a store has no files of its own, and some servers name no time.
+
+    Parameters
+    ----------
+    local :
+        Whether the files are here; a copy of a remote folder's headers has new inodes every time.
     """
-    if not checkpoint.parts:
+    taken: dict[tuple[int, ...], str] = {}
+    return [
+        _fingerprint(checkpoint, stored, taken, local=local)
+        for checkpoint, stored in zip(weights.checkpoints, weights.stored, strict=True)
+    ]
+
+
+def _fingerprint(
+    checkpoint: Checkpoint,
+    stored: Sequence[Stored],
+    taken: dict[tuple[int, ...], str],
+    *,
+    local: bool,
+) -> str:
+    times = [part.file.mtime_ns for part in checkpoint.parts]
+    if min(times, default=0) <= 0:
         return ""
-    files = [
+    # Checkpoints with one table of tensors, shared by the reader, take the same of it.
+    tables = tuple(id(part.header.tensors) for part in checkpoint.parts)
+    if tables not in taken:
+        taken[tables] = _digest([(entry.part, entry.name, entry.spec.dtype) for entry in stored])
+    inodes = [part.file.identity[1] for part in checkpoint.parts] if local else []
+    return f"{max(times)}-{_digest(_files(checkpoint), inodes, taken[tables])[:32]}"
+
+
+def _files(checkpoint: Checkpoint) -> list[tuple[str, int, int, str]]:
+    return [
         (part.file.relative, part.file.size, part.file.mtime_ns, part.header.digest)
         for part in checkpoint.parts
     ]
-    return _digest(checkpoint.step, files)
 
 
 def _digest(*content: object) -> str:

@@ -1,0 +1,50 @@
+"""Analysing a run again from the command line, after more checkpoints came."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from tests.cli.running import write_run
+from tests.history.conftest import Run
+
+
+@pytest.fixture
+def grows(tmp_path):
+    return Run(tmp_path / "grows", 40, np.float32).write(*range(12))
+
+
+def summary(folder):
+    told = json.loads((folder / "summary.json").read_text())
+    return {part: told[part] for part in ("observables", "tests", "verdict", "trajectory")}
+
+
+def test_a_second_analysis_reads_only_what_is_new(trajscope, grows, out, tmp_path):
+    first = trajscope("analyze", grows.folder, "-o", out)
+    assert f"Read 12 checkpoints; 12 are kept in the history in {out}/history." in first.out
+    grows.write(*range(12, 15))
+    trajscope("analyze", grows.folder, "-o", tmp_path / "scratch", "--history", "never")
+    assert not (tmp_path / "scratch/history").exists()
+    grows.spoil(*range(12))
+    second = trajscope("analyze", grows.folder, "-o", out)
+    assert f"\nRead 3 new checkpoints; 12 from the history in {out}/history.\n" in second.out
+    assert summary(out) == summary(tmp_path / "scratch")
+    third = trajscope("analyze", grows.folder, "-o", out, "--quiet")
+    assert (third.code, third.out, third.err) == (0, "", "")
+    assert summary(out) == summary(tmp_path / "scratch")
+
+
+def test_a_history_in_the_way_does_not_stop_an_analysis(trajscope, grows, out):
+    out.mkdir()
+    os.mkfifo(out / "history")
+    done = trajscope("analyze", grows.folder, "-o", out)
+    assert done.code == 0
+    assert f"No history is kept in {out}/history: " in done.out
+
+
+def test_a_report_and_its_history_beside_the_checkpoints_are_not_taken_for_any(trajscope, tmp_path):
+    write_run(tmp_path / "run")
+    trajscope("analyze", tmp_path / "run", "-o", tmp_path / "run/report")
+    done = trajscope("analyze", tmp_path / "run", "-o", tmp_path / "run/report")
+    assert "Found     12 checkpoints" in done.out
