@@ -74,3 +74,13 @@ def drawn_batches(samples: Samples, n_batches: int, batch_size: int, seed: int) 
     rng = np.random.default_rng(seed)
     rows = [rng.choice(len(samples), batch_size, replace=False) for _ in range(n_batches)]
     return Batches(samples, np.stack(rows))
+
+
+def variance_scale(n_samples: int, batch_size: int, n_batches: int) -> float:
+    """What the covariance of drawn batches' gradients is multiplied by to give D.
+
+    ``b (N - 1)/(N - b) k/(k - 1)``: batches without repetition vary less than D/b, and k of them
+    around their own mean less than all there are.
+    """
+    n, b = n_samples, batch_size
+    return b * (n - 1) / (n - b) * n_batches / (n_batches - 1)

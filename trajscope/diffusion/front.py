@@ -26,6 +26,9 @@ def diffusion(  # noqa: PLR0913 - the one front door: its options are the comman
     every: int | None = None,
     lr: float | None = None,
     batch_size: int | None = None,
+    momentum: float | None = None,
+    sampling: str | None = None,
+    sketch: int | None = None,
     seed: int = 0,
     work_dir: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -67,6 +70,15 @@ def diffusion(  # noqa: PLR0913 - the one front door: its options are the comman
         Loss and gradient norm at every n-th checkpoint; 0 for none, by default at up to 200.
     lr, batch_size :
         For the temperature, and for train mode.
+    momentum :
+        Of plain SGD (0) or heavy ball. With it, `lr` and `batch_size` there is a noise budget: the
+        increments of the trajectory against those that the gradients' noise would make.
+    sampling :
+        "with" replacement, or "without": every epoch deals all samples out. Without an answer the
+        budget has both predictions.
+    sketch :
+        Project the gradients onto so many random directions first: not exact, but one pass and
+        little memory whatever d and N. The error is measured, and stated.
     seed :
         Same seed, same samples and batches.
     work_dir :
@@ -86,8 +98,14 @@ def diffusion(  # noqa: PLR0913 - the one front door: its options are the comman
         ``spectrum_distance(step, step_other)`` and ``eigenspace_overlap(step, step_other)``. With
         a curve ``checkpoint_loss(checkpoint)``, ``checkpoint_gradient_norm(checkpoint)`` and
         ``loss_trend_...``, ``gradient_norm_trend_...``. With `lr` and `batch_size`
-        ``temperature``, ``temperature_without_replacement``, ``noise_scale(step)``. Units: those
-        of the loss and of the weights.
+        ``temperature``, ``temperature_without_replacement``, ``noise_scale(step)``. With the
+        momentum too ``budget_ratio(sampling)`` and its interval ``budget_ratio_low``,
+        ``budget_ratio_high``, ``budget_measured_trace``, ``budget_predicted_trace(sampling)``,
+        ``budget_angle(direction)``, ``budget_cosine``, both with ``_expected``; what the budget
+        lacks is in the attributes ``budget_guard`` (codes) and ``budget_words``, and whose noise
+        it is in ``budget_mode``. With `sketch` ``sketch_trace_error(step)``,
+        ``sketch_lambda_max_error`` and ``sketch_frobenius_error``, relative. Units: those of the
+        loss and of the weights.
 
     Raises
     ------
@@ -111,6 +129,9 @@ def diffusion(  # noqa: PLR0913 - the one front door: its options are the comman
         every=every,
         lr=lr,
         batch_size=batch_size,
+        momentum=momentum,
+        sampling=sampling,
+        sketch=sketch,
         seed=seed,
         work_dir=work_dir,
     )

@@ -1,7 +1,7 @@
 """What is computed at a checkpoint, what it needs, and the gradients chunk by chunk."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Final
 
@@ -30,11 +30,14 @@ class Covariance:
     directions :
         Eigenvectors of the largest eigenvalues: combinations of samples, (component, sample), or of
         weights, (component, weight), as `Plan.by_weight` says.
+    sketch_errors : (error,)
+        Relative errors of a sketch, as `SKETCH_ERRORS` names them; empty where D is exact.
     """
 
     spectra: dict[str, Spectrum]
     losses: Floats
     directions: Floats
+    sketch_errors: Floats = field(default_factory=lambda: np.zeros(0))
 
     def checked(self) -> "Covariance":
         """The same, or without any number where a loss is none: its gradient means nothing."""
@@ -49,12 +52,19 @@ class Covariance:
     def to_arrays(self) -> dict[str, Floats]:
         """Everything as named arrays, for a `Ledger`."""
         spectra = {f"spectrum:{group}": each.to_array() for group, each in self.spectra.items()}
-        return {**spectra, "losses": self.losses, "directions": self.directions}
+        return {
+            **spectra,
+            "losses": self.losses,
+            "directions": self.directions,
+            "sketch_errors": self.sketch_errors,
+        }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Floats]) -> "Covariance":
         """What `to_arrays` made arrays of."""
-        return cls(saved_spectra(arrays), arrays["losses"], arrays["directions"])
+        return cls(
+            saved_spectra(arrays), arrays["losses"], arrays["directions"], arrays["sketch_errors"]
+        )
 
 
 @dataclass(frozen=True)

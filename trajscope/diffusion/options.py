@@ -35,6 +35,9 @@ class Options:
     every: int | None
     lr: float | None
     batch_size: int | None
+    momentum: float | None
+    sampling: str | None
+    sketch: int | None
     seed: int
     work_dir: str | os.PathLike[str] | None
 
@@ -58,6 +61,12 @@ class Options:
             raise OptionError(f"--lr {self.lr}: a positive number was expected.")
         if self.batch_size is not None and self.batch_size < 1:
             raise OptionError(f"--batch-size {self.batch_size}: at least 1 was expected.")
+        if self.momentum is not None and not 0 <= self.momentum < 1:
+            raise OptionError(f"--momentum {self.momentum}: from 0 to below 1 was expected.")
+        if self.sampling is not None:
+            _one_of("--sampling", self.sampling, ("with", "without"))
+        if self.sketch is not None and self.sketch < 2:
+            raise OptionError(f"--sketch {self.sketch}: at least 2 numbers were expected.")
 
     @property
     def torch_dtype(self) -> "torch.dtype":

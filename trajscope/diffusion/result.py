@@ -10,6 +10,7 @@ import xarray as xr
 from trajscope.diffusion.job import Covariance
 from trajscope.diffusion.numbers import EPS32, EPS64, NUMBERS, Spectrum
 from trajscope.diffusion.overlap import spectrum_distance, subspace_overlap
+from trajscope.diffusion.sketch import SKETCH_ERRORS
 from trajscope.diffusion.trend import trend
 from trajscope.kernels.gram import Floats
 from trajscope.schema import ALL_WEIGHTS, COMPONENT, GROUP, STEP
@@ -107,6 +108,28 @@ def comparison_variables(found: Sequence[Covariance], directions: "Sequence[Tens
             },
         )
     return variables
+
+
+def sketch_variables(variables: Variables, found: Sequence[Covariance]) -> Variables:
+    """What is different where D is that of a sketch: its errors, and no rank.
+
+    Parameters
+    ----------
+    variables :
+        As `spectra_variables` makes them. A sketch of K numbers has at most the rank K.
+    """
+    changed: Variables = {}
+    for name in ("rank_eps32", "rank_eps64", "score"):
+        for key in (name, f"group_{name}"):
+            dims, values, attributes = variables[key]
+            changed[key] = (dims, values * np.nan, attributes)
+    for key in ("eigenvalue", "group_eigenvalue"):
+        dims, values, attributes = variables[key]
+        changed[key] = (dims, values, {**attributes, "long_name": "eigenvalues of a sketch of D"})
+    for position, (name, words) in enumerate(SKETCH_ERRORS.items()):
+        errors = np.array([each.sketch_errors[position] for each in found])
+        changed[name] = (STEP, errors, {"units": "1", "long_name": words})
+    return changed
 
 
 def curve_variables(curve: Curve) -> Variables:

@@ -57,6 +57,29 @@ class Checkpoints:
             arrays = {**_arrays(self.everything, step), **arrays}
         return arrays
 
+    def part(
+        self, tensor: str, steps: tuple[int, int], weights: tuple[int, int]
+    ) -> NDArray[np.floating]:
+        """Some weights of a tensor at neighbouring checkpoints, as (step, weight).
+
+        Parameters
+        ----------
+        steps, weights :
+            First, and the one behind the last, of the checkpoints and of the tensor's weights.
+        """
+        holder = self.trajectory if tensor in self.groups else self.everything
+        place = [str(name) for name in holder[TENSOR].to_numpy()].index(tensor)
+        offset = int(holder["row_size"].to_numpy()[:place].sum())
+        first, last = (self._row_in(holder, row) for row in (steps[0], steps[1] - 1))
+        found: NDArray[np.floating] = holder["weights"][
+            first : last + 1, offset + weights[0] : offset + weights[1]
+        ].to_numpy()
+        return found
+
+    def _row_in(self, holder: xr.Dataset, row: int) -> int:
+        """The position in `holder` of the trajectory's checkpoint `row`."""
+        return int(np.flatnonzero(holder[STEP].to_numpy() == self.steps[row])[0])
+
 
 def open_checkpoints(source: Source, model: "nn.Module", *, by: str) -> Checkpoints:
     """The checkpoints in a directory, of an open trajectory, or of an array.
@@ -82,7 +105,9 @@ def open_checkpoints(source: Source, model: "nn.Module", *, by: str) -> Checkpoi
     check_trajectory(trajectory)
     if "shape" not in trajectory.coords:
         # What analyze makes of an array: one tensor without a shape.
-        return open_checkpoints(trajectory["weights"], model, by=by)
+        named = _named(trajectory["weights"], model)
+        named.attrs["step_unit"] = trajectory.attrs.get("step_unit", "index")
+        return Checkpoints(named, named)
     return Checkpoints(trajectory, _with_buffers(trajectory))
 
 
@@ -175,4 +200,5 @@ def _named(array: xr.DataArray, model: "nn.Module") -> xr.Dataset:
             "group": (TENSOR, [ALL_WEIGHTS] * len(sizes)),
             "shape": (TENSOR, [json.dumps(list(p.shape)) for p in parameters.values()]),
         },
+        {"step_unit": "step" if STEP in array.coords else "index"},
     )

@@ -1,0 +1,71 @@
+"""How the noise of single batches adds up between two checkpoints, under momentum and shuffling."""
+
+from typing import Final
+
+import numpy as np
+
+from trajscope.kernels.gram import Floats
+
+_FORGOTTEN: Final = 1e-6
+"""Weight of a batch, relative to a new one, below which momentum has forgotten it."""
+
+
+def overlap(updates: int, momentum: float) -> Floats:
+    """How strongly batches h updates apart enter the same increment, ``A_h = sum_s w_s w_(s+h)``.
+
+    With ``v <- mu v + g``, ``x <- x - eta v`` an increment over m updates is
+    ``-eta sum_s w_s g_s``: each batch counts once per update that follows it, mu times less each,
+    so ``w`` is a box of m ones convolved with the powers of mu. Independent batches of noise C give
+    the increment the covariance ``eta^2 A_0 C``,
+    ``A_0 = m / (1 - mu)^2 (1 - 2 mu (1 - mu^m) / (m (1 - mu^2)))``, and two increments whose starts
+    are h updates apart ``eta^2 A_h C``. The weights are taken not to pull back: exact on a flat
+    loss, and near it while m updates relax little.
+
+    Returns
+    -------
+    (update,)
+        From h = 0 on.
+    """
+    from scipy.signal import fftconvolve
+
+    length = 1 if momentum == 0 else int(np.ceil(np.log(_FORGOTTEN) / np.log(momentum))) + 1
+    weights = fftconvolve(np.ones(updates), momentum ** np.arange(length))
+    found: Floats = fftconvolve(weights, weights[::-1])[len(weights) - 1 :]
+    return found
+
+
+def gain_with_replacement(overlaps: Floats) -> float:
+    """A_0: the trace of an increment's covariance in units of ``eta^2 tr(D) / b``."""
+    return float(overlaps[0])
+
+
+def gain_without_replacement(overlaps: Floats, n_samples: int, batch_size: int) -> float:
+    """The same where every epoch deals all N samples out in n = N/b batches.
+
+    ``(N - b)/(N - 1) (A_0 - 2/(n - 1) sum_h (1 - h/n)_+ A_h)``: a batch varies by (N - b)/(N - 1)
+    of D/b, two of the same epoch have -1/(n - 1) of that in common, and batches h apart are of the
+    same epoch with probability 1 - h/n. Exact if the phases of the checkpoints within the epoch are
+    spread evenly.
+    """
+    n = n_samples / batch_size
+    apart = np.arange(1, min(len(overlaps), int(np.ceil(n))))
+    shared = 2 * float(((1 - apart / n) * overlaps[apart]).sum()) / (n - 1)
+    return (n_samples - batch_size) / (n_samples - 1) * (float(overlaps[0]) - shared)
+
+
+def correlations(starts: Floats, overlaps: Floats) -> Floats:
+    """Correlation between increments that start at these updates, ``A_|s-t| / A_0``.
+
+    Parameters
+    ----------
+    starts : (interval,)
+        In updates.
+
+    Returns
+    -------
+    (interval, interval)
+    """
+    apart = np.abs(starts[:, None] - starts).astype(np.int64)
+    near = apart < len(overlaps)
+    found: Floats = np.where(near, overlaps[np.where(near, apart, 0)], 0.0) / overlaps[0]
+    return found
