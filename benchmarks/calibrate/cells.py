@@ -97,15 +97,20 @@ def _increment_cells() -> list[Cell]:
     for n_steps in (32, 50, 200, 1000):
         for d in (10, 1000):
             for process in ("isotropic", "rank 1%", "t3", "drift .1"):
-                n_runs = 1000 if process in ("isotropic", "rank 1%") else 400
-                if n_steps == 1000 and process in ("t3", "drift .1"):
-                    n_runs = 200 if d == 10 else 100 if "drift" in process else 50
-                if n_steps == d == 1000 and process == "isotropic":
-                    n_runs = 400
+                n_runs = _n_runs_of_increments(process, n_steps, d)
                 silent = ("constant drift",) if "drift" in process else ()
                 name = f"Brownian, {process}"
                 cells.append(Cell("increments", name, n_runs, n_steps, d, silent))
     return cells
+
+
+def _n_runs_of_increments(process: str, n_steps: int, d: int) -> int:
+    is_headline = process in ("isotropic", "rank 1%")
+    if n_steps == d == 1000 and process != "rank 1%":
+        return 400 if is_headline else 50
+    if n_steps == 1000:
+        return 400 if is_headline else 100
+    return 1000 if is_headline else 200
 
 
 def _position_cells() -> list[Cell]:
@@ -121,13 +126,13 @@ def _position_cells() -> list[Cell]:
     return [
         *(cell(process, 1000) for process in headline),
         cell("100 equal OU modes, tau = T/40", 1000, d=100),
-        cell("100 equal OU modes, tau = T/20", 400, d=100),
+        cell("100 equal OU modes, tau = T/20", 200, d=100),
         cell("Brownian, rank 10", 400),
         cell("OU, every weight a mode, tau = T/20", 100, d=1000),
         cell("OU, every weight a mode, tau = T/20", 400, 50, 1000),
         cell("OU, tau = 1", 400, 32),
         *(cell(process, 400, 50) for process in short),
-        *(cell(process, 1000 if "200" in process else 200, 1000) for process in long),
+        *(cell(process, 400 if "200" in process else 100, 1000) for process in long),
     ]
 
 

@@ -13,16 +13,16 @@ from trajscope.inference.circulation import (
     spectra_of,
 )
 from trajscope.inference.drift import draw_drift
-from trajscope.inference.nulls import draw_increments
-from trajscope.inference.oscillation import draw_memoryless, draw_ringing, line
-from trajscope.inference.stationarity import correlation_time, draw_early_excess
-from trajscope.inference.verdict import (
+from trajscope.inference.inquiry import (
     FEWEST_CORRELATION_TIMES,
     FEWEST_FOR_A_BEGINNING,
-    Question,
-    judge,
     leading_path,
 )
+from trajscope.inference.nulls import draw_increments
+from trajscope.inference.oscillation import draw_memoryless, draw_ringing, line
+from trajscope.inference.question import Question
+from trajscope.inference.stationarity import correlation_time, draw_early_excess
+from trajscope.inference.verdict import judge
 from trajscope.inference.window import Window
 from trajscope.kernels.factors import factor_of_gram
 from trajscope.kernels.gram import Floats

@@ -7,7 +7,8 @@ import xarray as xr
 from tests.trajectories import brownian as walk
 from trajscope import analyze
 from trajscope.errors import OptionError, TrajscopeWarning
-from trajscope.inference.verdict import Question, judge, judge_together
+from trajscope.inference.question import Question
+from trajscope.inference.verdict import judge, judge_together
 from trajscope.inference.window import Window
 from trajscope.simulate import brownian, ornstein_uhlenbeck, rotating_ornstein_uhlenbeck
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from trajscope.inference.verdict import CODES, Judgement, Question, judge
+from trajscope.inference.question import CODES, Judgement, Question
+from trajscope.inference.verdict import judge
 from trajscope.inference.window import Window
 from trajscope.simulate import brownian, double_well, ornstein_uhlenbeck
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from trajscope.inference.verdict import Question, judge
+from trajscope.inference.question import Question
+from trajscope.inference.verdict import judge
 from trajscope.inference.window import Window, longest_even_part
 
 

@@ -8,14 +8,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from trajscope.errors import OptionError
-from trajscope.inference.results import (
-    Judged,
-    judge_run,
-    tests_dataset,
-    tests_summary,
-    verdict_dataset,
-)
-from trajscope.inference.verdict import FEWEST_CHECKPOINTS, Question
+from trajscope.inference.inquiry import FEWEST_CHECKPOINTS
+from trajscope.inference.judged import Judged, judge_run
+from trajscope.inference.question import Question
+from trajscope.inference.results import tests_dataset, tests_summary, verdict_dataset
 from trajscope.inference.window import Window, longest_even_part
 from trajscope.inference.words import Run
 from trajscope.measure.blas import one_blas_thread

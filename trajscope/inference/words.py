@@ -8,23 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajscope.errors import printable
-from trajscope.inference.verdict import (
+from trajscope.inference.inquiry import (
     FEWEST_BLOCKS,
     FEWEST_CHECKPOINTS,
     FEWEST_CORRELATION_TIMES,
-    Judgement,
 )
-
-QUESTIONS: Final = {
-    "noise_scale": "noise steady?",
-    "brownian": "Brownian?",
-    "drift": "drifting?",
-    "early_excess": "began elsewhere?",
-    "circulation": "circulating?",
-    "line": "oscillating?",
-}
-_YES_WHEN_KEPT: Final = ("noise_scale", "brownian")
-"""Tests whose null is the answer yes."""
+from trajscope.inference.question import Judgement
 
 
 @dataclass(frozen=True)
@@ -47,15 +36,15 @@ class Run:
     def length(self, checkpoints: float) -> str:
         """A time of so many checkpoints, in steps or epochs where these are evenly spaced."""
         if self.spacing is None or self.unit == "index":
-            time, unit = _number(checkpoints), "checkpoint"
+            time, unit = number(checkpoints), "checkpoint"
         else:
-            time, unit = _number(checkpoints * self.spacing), self.unit
+            time, unit = number(checkpoints * self.spacing), self.unit
         return f"{time} {unit}" if time == "1" else f"{time} {unit}s"
 
     def place(self, checkpoint: int) -> str:
         """The name of a checkpoint."""
         word = "checkpoint" if self.unit == "index" else self.unit
-        return f"{word} {_number(float(self.steps[checkpoint]), 9)}"
+        return f"{word} {number(float(self.steps[checkpoint]), 9)}"
 
 
 @dataclass(frozen=True)
@@ -91,7 +80,7 @@ def sentence(found: Judgement, detail: Detail, run: Run) -> str:
     p = found.evidence
     return (
         f"{said} The noise changed a little at {run.place(round(p['change']))}, its variance to "
-        f"{_number(p['noise_ratio'])} times what it was: signs were flipped instead of permuting."
+        f"{number(p['noise_ratio'])} times what it was: signs were flipped instead of permuting."
     )
 
 
@@ -109,7 +98,7 @@ def _too_short(found: Judgement, detail: Detail, run: Run) -> str:  # noqa: ARG0
         missing = int(np.ceil(FEWEST_CORRELATION_TIMES * time - n))
         return (
             "Too short to be judged: displacements are taken back, over a correlation time of "
-            f"{run.length(time)}, and the window holds {_number(n / time, 2)} of these; "
+            f"{run.length(time)}, and the window holds {number(n / time, 2)} of these; "
             f"{FEWEST_CORRELATION_TIMES} are needed, about {missing} more checkpoints."
         )
     if found.reason == "uneven":
@@ -133,7 +122,7 @@ def _noise_scale_changes(found: Judgement, detail: Detail, run: Run) -> str:  # 
     p = found.evidence
     return (
         f"The noise changes its scale at {run.place(round(p['change']))}: its variance is "
-        f"{_number(p['noise_ratio'])} times as large afterwards (p = {_p(p['noise_scale'])}). "
+        f"{number(p['noise_ratio'])} times as large afterwards (p = {p_text(p['noise_scale'])}). "
         "One verdict does not fit both parts."
     )
 
@@ -142,19 +131,19 @@ def _drifting(found: Judgement, detail: Detail, run: Run) -> str:  # noqa: ARG00
     p = found.evidence
     where = f", most clearly in {_listed(detail.drifting_layers)}" if detail.drifting_layers else ""
     strength = (
-        f" The squared displacement is {_number(detail.drift_strength)} times that of a random "
+        f" The squared displacement is {number(detail.drift_strength)} times that of a random "
         "walk of the same increments."
         if detail.drift_strength
         else ""
     )
     if p.get("slow_drift", 1.0) <= p.get("constant_drift", 1.0) and "slow_drift" in p:
-        return f"Drifts (p = {_p(p['slow_drift'])}){where}.{strength}"
+        return f"Drifts (p = {p_text(p['slow_drift'])}){where}.{strength}"
     if p["constant_drift"] <= min(p["relaxation"], p.get("early_excess", 1.0)):
-        return f"Drifts in one direction (p = {_p(p['constant_drift'])}){where}.{strength}"
+        return f"Drifts in one direction (p = {p_text(p['constant_drift'])}){where}.{strength}"
     p_value = min(p["relaxation"], p.get("early_excess", 1.0))
     return (
-        f"Still relaxing: the run began away from where it then stayed (p = {_p(p_value)}){where}. "
-        "It is not one steady state yet."
+        "Still relaxing: the run began away from where it then stayed "
+        f"(p = {p_text(p_value)}){where}. It is not one steady state yet."
     )
 
 
@@ -172,7 +161,8 @@ def _brownian(found: Judgement, detail: Detail, run: Run) -> str:
             "neighbours over shorter times, as momentum makes them, and are independent over "
             f"longer ones.{well}"
         )
-    return f"Indistinguishable from Brownian motion on this window (p = {_p(p['brownian'])}).{well}"
+    p_value = p_text(p["brownian"])
+    return f"Indistinguishable from Brownian motion on this window (p = {p_value}).{well}"
 
 
 def _confined(found: Judgement, detail: Detail, run: Run) -> str:
@@ -183,24 +173,24 @@ def _confined(found: Judgement, detail: Detail, run: Run) -> str:
         looked = (
             "Reversible as far as this window can tell: no circulation was found, and the slowest "
             "that would have been turns by "
-            f"{_number(detail.least_circulation)} radians per relaxation time."
+            f"{number(detail.least_circulation)} radians per relaxation time."
         )
     else:
         looked = "No circulation was found, and hardly any could have been."
     return (
-        f"Confined: displacements are taken back (p = {_p(p['brownian'])}), with a correlation "
+        f"Confined: displacements are taken back (p = {p_text(p['brownian'])}), with a correlation "
         f"time of {run.length(p['correlation_time'])}. {looked}"
     )
 
 
 def _circulating(found: Judgement, detail: Detail, run: Run) -> str:
-    p_value = _p(found.evidence["circulation"])
+    p_value = p_text(found.evidence["circulation"])
     if detail.period is None or detail.entropy_production is None:
         return f"Circulates: the path turns one way more often than the other (p = {p_value})."
     per = "checkpoint" if run.spacing is None or run.unit == "index" else run.unit
     return (
         f"Circulates with a period of {run.length(detail.period)}, producing "
-        f"{_number(detail.entropy_production / (run.spacing or 1))} nats of entropy per {per} "
+        f"{number(detail.entropy_production / (run.spacing or 1))} nats of entropy per {per} "
         f"(p = {p_value}): the path is confined, and turns one way more often than the other."
     )
 
@@ -215,7 +205,7 @@ def _oscillating(found: Judgement, detail: Detail, run: Run) -> str:
     period = run.length(len(run.steps) / p["cycles"])
     return (
         f"Oscillates with a period of about {period}: two modes share one narrow line "
-        f"(p = {_p(p['line'])}). {ringing}"
+        f"(p = {p_text(p['line'])}). {ringing}"
     )
 
 
@@ -230,74 +220,6 @@ _SENTENCES: Final = {
 }
 
 
-def unseen(found: Judgement, detail: Detail, run: Run) -> list[str]:
-    """What the window could not have shown, each to follow "could not have been seen:"."""
-    n = len(run.steps)
-    phrases = []
-    if found.draws is None:
-        return [f"anything: {n} checkpoints were not tested"]
-    if detail.slowest_well is None:
-        phrases.append("a well of any depth: too few independent increments")
-    else:
-        phrases.append(
-            f"a well slower than {run.length(detail.slowest_well)}: on this window it looks like "
-            "Brownian motion"
-        )
-    if "circulation" not in found.evidence:
-        phrases.append("a circulation: it is looked for only in a path that is confined")
-    elif detail.least_circulation is None:
-        phrases.append("a circulation of any speed: too few correlation times")
-    else:
-        phrases.append(
-            f"a circulation slower than {_number(detail.least_circulation)} radians per relaxation "
-            "time: areas of reversible paths are as large by chance"
-        )
-    return phrases
-
-
-def gates(found: Judgement, alpha: float) -> list[dict[str, object]]:
-    """The questions in the order they are asked, with their answers."""
-    long_enough = found.reason not in ("few", "still")
-    passed: list[dict[str, object]] = [
-        {
-            "test": "length",
-            "question": "long enough?",
-            "answer": "yes" if long_enough else "no",
-            "p_value": None,
-            "finding": "" if long_enough else found.reason,
-        }
-    ]
-    for test, question in QUESTIONS.items():
-        p_value = found.evidence.get(test)
-        kept = p_value is not None and p_value > alpha
-        answer = "yes" if kept == (test in _YES_WHEN_KEPT) else "no"
-        passed.append(
-            {
-                "test": test,
-                "question": question,
-                "answer": "not asked" if p_value is None else answer,
-                "p_value": p_value,
-                "finding": "" if p_value is None else f"p = {_p(p_value)}",
-            }
-        )
-    return passed
-
-
-def guard(found: Judgement) -> str:
-    """Which guard let the test for a circulation speak, or did not."""
-    if "circulation" in found.evidence:
-        return (
-            f"held: the window is at least {FEWEST_CORRELATION_TIMES} correlation times of "
-            f"{_number(found.evidence['correlation_time'])} checkpoints long"
-        )
-    if found.reason == "correlation_time":
-        return (
-            f"refused: fewer than {FEWEST_CORRELATION_TIMES} correlation times of "
-            f"{_number(found.evidence['correlation_time'])} checkpoints"
-        )
-    return f"not asked: the verdict is {found.code}"
-
-
 def strongest(p_values: Mapping[str, float], alpha: float) -> tuple[str, ...]:
     """Up to three names with the smallest p-values at or below alpha."""
     named = sorted((p, name) for name, p in p_values.items() if p <= alpha)
@@ -308,11 +230,12 @@ def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(f"'{printable(name, limit=40)}'" for name in names)
 
 
-def _p(value: float) -> str:
+def p_text(value: float) -> str:
+    """A p-value, two significant digits."""
     return f"{value:.2g}"
 
 
-def _number(value: float | None, digits: int = 3) -> str:
+def number(value: float | None, digits: int = 3) -> str:
     """A few significant digits, without an exponent where that can be read."""
     if value is None:
         return "unknown"
