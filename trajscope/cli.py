@@ -116,6 +116,12 @@ SELECTION_NAMES = (
     "weights",
     "strict",
 )
+MOMENTUM = click.option(
+    "--momentum",
+    type=float,
+    metavar="MU",
+    help="Momentum of the optimizer: for ringing, and for the budget of gradient noise.",
+)
 INFERENCE = (
     click.option(
         "--surrogates",
@@ -134,12 +140,7 @@ INFERENCE = (
         show_default=True,
         help="How often a test may speak falsely.",
     ),
-    click.option(
-        "--momentum",
-        type=float,
-        metavar="MU",
-        help="Momentum of the optimizer: tells an oscillation from its ringing.",
-    ),
+    MOMENTUM,
 )
 PROBLEM = (
     click.option(
@@ -177,6 +178,17 @@ PROBLEM = (
     click.option("--lr", type=float, metavar="ETA", help="Learning rate: gives the temperature."),
     click.option("--batch-size", type=int, metavar="B", help="Of training."),
     click.option(
+        "--sampling",
+        type=click.Choice(["with", "without"]),
+        help="Whether training drew batches with replacement, or each epoch without.",
+    ),
+    click.option(
+        "--sketch",
+        type=int,
+        metavar="K",
+        help="Not exact: project gradients onto K random directions; its error is measured.",
+    ),
+    click.option(
         "--work-dir",
         metavar="FOLDER",
         type=click.Path(path_type=Path, file_okay=False),
@@ -193,6 +205,8 @@ PROBLEM_NAMES = (
     "mode",
     "lr",
     "batch_size",
+    "sampling",
+    "sketch",
     "work_dir",
 )
 ENGINE_NAMES = ("memory", "workers", "scheduler", "seed")
@@ -316,7 +330,7 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
 
 @main.command()
 @CHECKPOINTS
-@with_options(OUTPUT, *SELECTION, *PROBLEM, MEMORY, SEED, QUIET)
+@with_options(OUTPUT, *SELECTION, *PROBLEM, MOMENTUM, MEMORY, SEED, QUIET)
 def diffusion(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) -> None:
     """Measure the covariance of per-sample gradients at chosen checkpoints in DIR.
 
@@ -440,7 +454,7 @@ def _diffusion(
 
     chunk = given.get("chunk", "auto")
     given["chunk"] = int(chunk) if chunk.isdecimal() else chunk
-    common = {name: options[name] for name in ("memory", "seed")}
+    common = {name: options[name] for name in ("memory", "seed", "momentum")}
     with _progress("gradients of single samples", quiet) as advance:
         return measure(trajectory, options["problem"], progress=advance, **common, **given)
 

@@ -145,3 +145,96 @@ def test_a_result_of_gradient_noise_alone_is_a_page_of_its_own(results, tmp_path
     assert "<h1>Gradient noise</h1>" in text
     assert "http" not in re.sub(r"http-equiv|http://www.w3.org", "", text)
     assert summary(alone)["observables"]["path_length"] is None
+
+
+def with_budget(found, **changes):
+    """The result with a noise budget of batches with and without replacement."""
+    data = {
+        "budget_ratio": ("sampling", [1.04, np.nan]),
+        "budget_ratio_low": ("sampling", [0.97, np.nan]),
+        "budget_ratio_high": ("sampling", [1.12, np.nan]),
+        "budget_predicted_trace": ("sampling", [2e-5, 1e-5]),
+        "budget_measured_trace": 2.08e-5,
+        "budget_drift": 0.25,
+        "budget_angle": ("direction", [3.2, 8.0, 30.0]),
+        "budget_angle_expected": ("direction", [2.9, 7.0, 20.0]),
+        "budget_cosine": 0.93,
+        "budget_cosine_expected": 0.96,
+    }
+    attributes = {
+        "budget_mode": "train", "budget_updates": 10, "budget_momentum": 0.9,
+        "budget_steps": [10, 20, 30, 40, 50], "budget_guard": ["shuffled", "sampling_unknown"],
+        "budget_words": ["No noise budget for batches without replacement: why.", "Two of them."],
+    }  # fmt: skip
+    result = found.assign(data | changes).assign_coords(sampling=["with", "without"])
+    return result.assign_attrs(attributes)
+
+
+def test_the_budget_is_told_on_the_screen_and_the_page_in_the_same_words():
+    found = with_budget(noise())
+    lines = diffusion_lines(found, width=80, unicode=True)
+    assert all(len(line) <= 80 for line in lines)
+    html = section(found)
+    screen = " ".join(" ".join(lines).split())
+    page = " ".join(re.sub(r"<[^>]+>", " ", html).split())
+    for words in (
+        "Between checkpoints 10 updates apart the weights scatter 1.04 times as much (95%: 0.970 "
+        "to 1.12) as the noise of the gradients, network in train mode, makes them with batches "
+        "with replacement: 1 if all of their movement is that noise.",
+        "A drift, 25% of the increments",
+        "have the cosine 0.93 (so many increments of that very noise: 0.96), their leading "
+        "directions the angles 3, 8, 30 degrees (3, 7, 20).",
+        "No noise budget for batches without replacement: why.",
+    ):
+        assert words in screen
+        assert words.replace("'", "&#39;") in page
+    assert "batches without replacement: 1 if" not in screen
+    caption = re.search(r"<figcaption>(Trace of .*?)</figcaption>", html)[1]
+    assert "at 5 checkpoints" in caption
+    assert "<b>Compare with:</b> 1, where the movement is the noise" in caption
+    row = re.search(r"with replacement</th>(.*?)</tr>", html)[1]
+    assert re.findall(r"<td>(.*?)</td>", row)[:2] == ["1.04", "0.970 to 1.12"]
+
+
+def test_where_settings_are_missing_one_line_says_which():
+    words = "No noise budget: ... Give --lr and --batch-size."
+    found = noise().assign_attrs(budget_guard=["settings_missing"], budget_words=[words])
+    assert words in section(found)
+    assert "noise-budget-table" not in section(found)
+    assert any(words in line for line in diffusion_lines(found, width=80, unicode=True))
+
+
+def test_the_summary_holds_the_budget_by_way_of_sampling(results):
+    told = summary(with_noise(results, with_budget(noise())))["diffusion"]
+    json.dumps(told, allow_nan=False)
+    budget = told["budget"]
+    assert budget["ratio"] == {"with": 1.04, "without": None}
+    assert budget["predicted_trace"] == {"with": 2e-5, "without": 1e-5}
+    assert budget["measured_trace"] == 2.08e-5
+    assert budget["angle"] == [3.2, 8.0, 30.0]
+    assert budget["guard"] == ["shuffled", "sampling_unknown"]
+    assert (budget["mode"], budget["updates"]) == ("train", 10)
+    assert "budget_ratio" not in told
+    assert summary(with_noise(results, noise()))["diffusion"]["budget"] == {}
+
+
+def test_a_result_with_a_budget_is_the_same_from_the_store(results, tmp_path):
+    text = write_report(with_noise(results, with_budget(noise())), tmp_path).read_text()
+    again = open_results(tmp_path / "results.zarr")
+    assert render(again.load()) == text
+
+
+def test_a_sketch_is_never_taken_for_an_exact_result():
+    errors = {"trace": 0.005, "lambda_max": -0.03, "frobenius": np.nan}
+    found = noise().assign_attrs(sketch=512)
+    found = found.assign(
+        {f"sketch_{name}_error": ("step", [each, 0.0, 0.0]) for name, each in errors.items()}
+    )
+    words = (
+        "Not exact: a sketch of the gradients onto 512 random directions. Measured here, it is off "
+        "by 0.5% in the trace, and on some of the samples by 3.0% in the largest eigenvalue"
+    )
+    lines = " ".join(" ".join(diffusion_lines(found, width=80, unicode=True)).split())
+    assert words in lines
+    assert words in section(found)
+    assert "Not exact" not in section(noise())

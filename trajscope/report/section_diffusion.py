@@ -15,6 +15,11 @@ from trajscope.errors import printable
 from trajscope.report.plots_canvas import drawing
 from trajscope.report.plots_diffusion import FIGURES, NoisePlot
 from trajscope.report.reading_diffusion import comparison, heading, in_words, temperature, trends
+from trajscope.report.reading_diffusion_budget import (
+    budget_rows,
+    budget_sentences,
+    sketch_sentence,
+)
 from trajscope.report.summary_diffusion import is_computed
 from trajscope.report.words import exact, number, percent
 from trajscope.schema import ALL_WEIGHTS, GROUP, STEP
@@ -97,7 +102,15 @@ def diffusion_section(results: xr.DataTree) -> Markup:
             panels=list(_panels(found)),
             steps=[exact(float(found[STEP].values[row])) for row in shown],
             numbers=list(_numbers(found, shown)),
-            sentences=[*comparison(found), *trends(found), *temperature(found)],
+            sentences=[
+                *sketch_sentence(found),
+                *comparison(found),
+                *trends(found),
+                *temperature(found),
+            ],
+            budget=budget_rows(found),
+            budget_sentences=budget_sentences(found),
+            budget_steps=len(found.attrs.get("budget_steps", [])),
             warnings=[printable(text, limit=400) for text in found.attrs.get("warnings", [])],
             layers=rows,
             hidden=n_groups - len(rows),

@@ -8,7 +8,7 @@ from trajscope.schema import GROUP, STEP
 
 _SETTINGS = (
     "mode", "dtype", "device", "deterministic", "seed", "n_weights", "n_samples", "n_data",
-    "batch_size",
+    "batch_size", "sketch",
 )  # fmt: skip
 _SERIES = ("loss", "gradient_norm")
 
@@ -48,8 +48,9 @@ def diffusion_summary(
     told |= {
         name: plain(found[name].item())
         for name in scalars
-        if not name.startswith(tuple(f"{series}_trend_" for series in _SERIES))
+        if not name.startswith(("budget_", *(f"{series}_trend_" for series in _SERIES)))
     }
+    told["budget"] = _budget(found, plain)
     told["trends"] = {
         series: trend
         for series in _SERIES
@@ -61,6 +62,29 @@ def diffusion_summary(
         if name in found
     }
     return told | {"warnings": plain(found.attrs.get("warnings", []))}
+
+
+def _budget(found: xr.Dataset, plain: Callable[[object], object]) -> dict[str, object]:
+    """The noise budget: a number for each way of sampling, angles, and what its guards say."""
+    names = [str(name) for name in (*found.data_vars, *found.attrs)]
+    told: dict[str, object] = {}
+    for name in names:
+        if not name.startswith("budget_"):
+            continue
+        value: object = found.attrs.get(name)
+        if name in found:
+            array = found[name]
+            value = array.values
+            if array.dims == ("sampling",):
+                told[name.removeprefix("budget_")] = {
+                    str(way): plain(each)
+                    for way, each in zip(found["sampling"].values, array.values, strict=True)
+                }
+                continue
+            if not array.dims:
+                value = array.item()
+        told[name.removeprefix("budget_")] = plain(value)
+    return told
 
 
 def is_computed(found: xr.Dataset) -> bool:

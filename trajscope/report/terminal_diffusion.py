@@ -7,6 +7,7 @@ import xarray as xr
 
 from trajscope.report.lines import columns_within, console, in_ascii, labelled, shows_unicode
 from trajscope.report.reading_diffusion import comparison, heading, in_words, temperature, trends
+from trajscope.report.reading_diffusion_budget import budget_sentences, sketch_sentence
 from trajscope.report.words import exact
 from trajscope.schema import STEP
 
@@ -76,6 +77,8 @@ def diffusion_lines(
     notes += [("Alike?", text) for text in comparison(found)]
     notes += [("Trend", text) for text in trends(found)]
     notes += [("Noise", text) for text in temperature(found)]
+    notes += [("Budget", text) for text in budget_sentences(found)]
+    notes += [("Sketch", text) for text in sketch_sentence(found)]
     notes += [("Warning", str(text)) for text in found.attrs.get("warnings", [])]
     lines += labelled(notes, columns)
     if shows_unicode(output) if unicode is None else unicode:
