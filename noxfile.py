@@ -114,7 +114,7 @@ def benchmarks(session: nox.Session) -> None:
 @nox.session
 def peers(session: nox.Session) -> None:
     """Time the diffusion matrix beside other tools; arguments replace --scale 0.01."""
-    install_project(session, "tests")
+    install_project(session)
     session.install("--no-deps", *PEERS)
     session.run("python", "benchmarks/diffusion.py", *(session.posargs or ["--scale", "0.01"]))
 
