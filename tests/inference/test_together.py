@@ -7,6 +7,7 @@ import xarray as xr
 from tests.trajectories import brownian as walk
 from trajscope import analyze
 from trajscope.errors import OptionError, TrajscopeWarning
+from trajscope.inference import inquiry
 from trajscope.inference.question import Question
 from trajscope.inference.verdict import judge, judge_together
 from trajscope.inference.window import Window
@@ -23,6 +24,17 @@ def windows(n_layers, seed, n_steps=60):
 def test_one_window_among_one_is_judged_as_alone():
     (window,) = windows(1, 0)
     assert judge_together([window], QUESTION)[0].evidence == judge(window, QUESTION).evidence
+
+
+def test_layers_with_fewer_draws_of_a_null_are_compared_by_those_they_share(monkeypatch):
+    monkeypatch.setattr(inquiry, "_LONG", 100)
+    still = [ornstein_uhlenbeck(200, 4, taus=[3.0] * 4, seed=seed) for seed in range(3)]
+    paths = [*still, rotating_ornstein_uhlenbeck(200, rate=0.3, angular_velocity=0.9, seed=1)]
+    layers = [Window(np.diff(path.to_numpy(), axis=0)) for path in paths]
+    found = judge_together(layers, Question(n_surrogates=399))
+    asked = [len(each.asked["circulation"]) for each in found if "circulation" in each.asked]
+    assert {200, 400} == set(asked)
+    assert all(each.evidence["circulation"] > 0 for each in found if "circulation" in each.asked)
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ MOST_SLOW: Final = 12
 """Slow cosines that the mean of coloured increments is compared with."""
 _WORTH_CONFIRMING: Final = 0.2
 _LONG: Final = 20_000
-"""Checkpoints beyond which that which confirms a circulation is drawn no oftener than needed."""
+"""Checkpoints beyond which nulls of the path are drawn no oftener than needed."""
 _PERSISTS: Final = 0.1
 """p-value below which memory, not a drift, is taken to be what drew increments together."""
 _NEGLIGIBLE: Final = 1e-6
@@ -157,7 +157,7 @@ def _without_drift(increments: Floats) -> Floats:
 
 def _confined(window: Window, found: Judgement, question: Question) -> Inquiry:
     assert found.draws is not None
-    alpha, n, seed = question.alpha, question.n_surrogates, question.seed
+    alpha = question.alpha
     if found.evidence["constant_drift"] <= alpha:
         found.code = "drifting"
         return
@@ -180,7 +180,8 @@ def _confined(window: Window, found: Judgement, question: Question) -> Inquiry:
             found.reason = "correlation_time"
         return
     if n_steps >= FEWEST_FOR_A_BEGINNING * time:
-        early = brownian.standardised(draw_early_excess(path, n, seed)).max(axis=-1)
+        excess = draw_early_excess(path, _n_confirming(n_steps, question), question.seed)
+        early = brownian.standardised(excess).max(axis=-1)
         if (yield Asked("early_excess", early)) <= alpha:
             found.code = "drifting"
             return
@@ -225,8 +226,12 @@ def _circulation(spectra: Spectra, n_steps: int, question: Question) -> Floats:
     phases = draw_circulation(spectra, n_steps, n, seed)
     if brownian.p_value(phases) > _WORTH_CONFIRMING:
         return phases
-    longest = min(20, n_steps // 10)
-    if n_steps > _LONG:
-        n = min(n, math.ceil(2 / question.alpha) - 1)
-    modes = draw_independent_modes(spectra, n_steps, n, seed, longest=longest)
+    longest, fewer = min(20, n_steps // 10), _n_confirming(n_steps, question)
+    modes = draw_independent_modes(spectra, n_steps, fewer, seed, longest=longest)
     return max(phases, modes, key=brownian.p_value)
+
+
+def _n_confirming(n_steps: int, question: Question) -> int:
+    """Draws of a null that takes long: in long windows, as many as the level needs."""
+    enough = math.ceil(2 / question.alpha) - 1
+    return min(question.n_surrogates, enough) if n_steps > _LONG else question.n_surrogates

@@ -66,6 +66,8 @@ def _answer(inquiry: Inquiry, p_value: float) -> Asked | None:
 
 def _together(statistics: Sequence[Floats]) -> list[float]:
     """The p-value of each among the largest of all, on a common scale."""
-    comparable = [brownian.standardised(statistic) for statistic in statistics]
+    # The first draws are the same ones, where a long window has fewer of some null.
+    n = min(len(statistic) for statistic in statistics)
+    comparable = [brownian.standardised(statistic[:n]) for statistic in statistics]
     largest = np.max(comparable, axis=0)
     return [brownian.p_value(np.append(own[0], largest[1:])) for own in comparable]
