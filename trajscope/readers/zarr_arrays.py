@@ -41,8 +41,13 @@ def _open(folder: Path, zarr_format: Literal[2, 3], changed: int) -> "zarr.Array
             f"{printable(folder)} is not opened, since {problem}. Write the store again with the "
             "usual settings, or leave it out with --exclude."
         )
+    from trajscope.readers.zarr_bounded import BOUNDED, bounded_store
+
     try:
-        return zarr.open_array(folder, mode="r", zarr_format=zarr_format)
+        if metadata is not None and zarr_format == 2:
+            return zarr.open_array(bounded_store(folder, metadata), mode="r", zarr_format=2)
+        with zarr.config.set(BOUNDED):
+            return zarr.open_array(folder, mode="r", zarr_format=zarr_format)
     except Exception as error:
         raise CheckpointError(
             f"{printable(folder)} cannot be opened as a zarr array: {printable(error)}. "

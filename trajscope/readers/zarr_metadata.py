@@ -37,6 +37,9 @@ _SAFE_CODECS = frozenset(
 )
 """Codecs that turn bytes into numbers and do nothing else; not ``pickle``, nor one unheard of."""
 
+_PACKING = frozenset({"blosc", "gzip", "zlib", "zstd", "lz4", "bz2", "lzma"})
+"""Those whose output is larger than their input; `zarr_bounded` says by how much it may be."""
+
 _NUMBERS = re.compile(r"[<>|](?P<code>b1|[iu][1248]|f[248])")
 _NAMES = {"b": "bool", "i": "int", "u": "uint", "f": "float"}
 _V3_DTYPES = frozenset(
@@ -51,7 +54,8 @@ class ArrayMetadata:
 
     `dtype` is empty where the elements are not numbers, `dimensions` where they have no names;
     `problem` says why the array must not be read, empty where it may; `chunks` are the lengths of
-    what is one file; `original` is the dtype, narrower or equal, that the values had before.
+    what is one file; `original` is the dtype, narrower or equal, that the values had before;
+    `compressor` is the name of that of format 2.
     """
 
     shape: tuple[int, ...]
@@ -60,6 +64,7 @@ class ArrayMetadata:
     problem: str
     chunks: tuple[int, ...]
     original: str = ""
+    compressor: str = ""
 
 
 def is_store(path: Path) -> bool:
@@ -208,8 +213,12 @@ def _version_2(metadata: dict[str, object], attributes: dict[str, object]) -> Ar
         *(filters if isinstance(filters, list) else []),
     ]
     problem = _unsafe_codecs(codecs) or _packed(attributes) or _too_large(shape, chunks, name)
+    packing = [str(_object(codec).get("id")) for codec in codecs]
+    if any(each in _PACKING for each in packing[1 if compressor else 0 :]):
+        problem = problem or "its filters pack it once more"
     dimensions = _names(attributes.get("_ARRAY_DIMENSIONS"), shape)
-    return ArrayMetadata(shape, name, dimensions, problem, chunks)
+    packed_by = packing[0] if compressor else ""
+    return ArrayMetadata(shape, name, dimensions, problem, chunks, "", packed_by)
 
 
 def _object(value: object) -> dict[str, object]:
@@ -240,7 +249,8 @@ def _unsafe_codecs(codecs: object) -> str:
     for codec in codecs:
         details = {"name": codec} if isinstance(codec, str) else _object(codec)
         name = details.get("name", details.get("id"))
-        if not isinstance(name, str) or name.removeprefix("numcodecs.") not in _SAFE_CODECS:
+        plain = name.removeprefix("numcodecs.") if isinstance(name, str) else ""
+        if plain not in _SAFE_CODECS or (plain != name and plain in _PACKING):
             return f"it uses the codec '{printable(name, limit=40)}', which is not known to be safe"
         configuration = _object(details.get("configuration") or {})
         for nested in ("codecs", "index_codecs"):
