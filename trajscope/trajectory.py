@@ -1,10 +1,11 @@
 """A folder of checkpoints as one lazy, labelled array: ``weights(step, weight)``."""
 
+import gc
 import json
 import os
 import warnings as python_warnings
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -111,7 +112,7 @@ def open_trajectory(  # noqa: PLR0913
     include = (include,) if isinstance(include, str) else tuple(include)
     exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
     average = weights == "ema"
-    with mirrored(path) if is_remote(path) else nullcontext() as mirror:
+    with _uncollected(), mirrored(path) if is_remote(path) else nullcontext() as mirror:
         found = find_series(
             mirror.folder if mirror else Path(path),
             run=run,
@@ -133,6 +134,22 @@ def open_trajectory(  # noqa: PLR0913
     for message in dataset.attrs["warnings"]:
         python_warnings.warn(message, TrajscopeWarning, stacklevel=2)
     return dataset
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage is looked for meanwhile.
+
+    What is made of every file stays; with 20,000 files the collector walked it again and again,
+    for two fifths of the time.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _check_choice(option: str, value: str, known: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ from trajscope.checkpoints.base import Candidate, CheckpointPart, FoundFile
 from trajscope.checkpoints.names import read_name
 from trajscope.checkpoints.scan import INDEX_SUFFIX, Scan, known_suffix
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers import reader_for
+from trajscope.readers import read_file
 from trajscope.readers.base import open_regular
 
 # The index of a model with 100,000 tensors has 10 MB.
@@ -56,23 +56,23 @@ def _single(file: FoundFile, suffix: str) -> Candidate | None:
     """The candidate of one file; `None` where its ending says little and its content is another."""
     name = read_name(file.relative, suffix)
     try:
-        reader = reader_for(file.path)
-        if reader is None:
+        read = read_file(file.path)
+        if read is None:
             return None
-        part = CheckpointPart(file, reader, reader.read_header(file.path))
+        part = CheckpointPart(file, *read)
     except CheckpointError as error:
         return Candidate(file.path, file.relative, name, damage=str(error))
     return Candidate(file.path, file.relative, name, (part,))
 
 
 def _shard(file: FoundFile) -> CheckpointPart:
-    reader = reader_for(file.path)
-    if reader is None:
+    read = read_file(file.path)
+    if read is None:
         raise CheckpointError(
             f"{printable(file.path)} should be a shard of a checkpoint, but its content is none. "
             "Leave it out with --exclude."
         )
-    return CheckpointPart(file, reader, reader.read_header(file.path))
+    return CheckpointPart(file, *read)
 
 
 def _by_index(index: FoundFile, by_path: Mapping[str, FoundFile]) -> tuple[Candidate, list[str]]:

@@ -192,7 +192,7 @@ def _take(found: Scan, entry: "os.DirEntry[str]", relative: str) -> None:
 
 def _finished(name: str) -> str:
     """`name` as it would be once the file is written."""
-    return re.sub(r"[-_.](tmp(-\d+)?|part)$", "", name)
+    return re.sub(r"[-_.](tmp(-\d+)?|part)$", "", name) if "tmp" in name or "part" in name else name
 
 
 def _left_by_name(name: str, *, is_index: bool) -> str:

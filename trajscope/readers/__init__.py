@@ -2,6 +2,7 @@
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from trajscope.errors import CheckpointError, printable
@@ -16,7 +17,7 @@ from trajscope.readers import (
     zarr_group,
     zarr_store,
 )
-from trajscope.readers.base import FolderReader, Reader, StoreReader, open_regular
+from trajscope.readers.base import FolderReader, Header, Reader, StoreReader, open_regular
 
 READERS: tuple[Reader, ...] = (
     safetensors.READER,
@@ -43,6 +44,22 @@ _FOREIGN = (
     (b"PK", "a zip archive"),
     (b"version https://", "a git-lfs pointer whose file was not fetched"),
 )
+
+
+def read_file(path: Path) -> tuple[Reader, Header] | None:
+    """The format and the header of a file; `None` and errors as `reader_for`.
+
+    Raises
+    ------
+    CheckpointError
+        As `reader_for`, or the header cannot be read.
+    """
+    if path.name.lower().endswith(safetensors.READER.suffixes):
+        # Its header is like nothing else, and a run may have 20,000: one opening instead of two.
+        with suppress(CheckpointError):
+            return safetensors.READER, safetensors.READER.read_header(path)
+    reader = reader_for(path)
+    return None if reader is None else (reader, reader.read_header(path))
 
 
 def reader_for(path: Path) -> Reader | None:

@@ -204,7 +204,7 @@ def _metadata(value: object) -> dict[str, str]:
 def _parsed(raw: bytes) -> dict[str, object]:
     """A JSON object without duplicate keys."""
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_duplicates)
+        value = _DECODER.decode(raw.decode("utf-8"))
     except RecursionError as error:
         raise _HeaderError("it is nested too deeply") from error
     except ValueError as error:
@@ -219,6 +219,9 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(unique) != len(pairs):
         raise _HeaderError("a name stands in it twice")
     return unique
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_duplicates)
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
