@@ -194,7 +194,7 @@ def test_a_pipe_among_the_checkpoints_is_not_waited_for(trajscope, run, out):
     ("options", "message"),
     [
         (["--memory", "plenty"], r"--memory plenty is no size; .* such as 2GiB"),
-        (["--memory", "1KiB"], r"--memory .* is too little .* Raise --memory"),
+        (["--memory", "1KiB"], r"--memory 1024B is too little .* Raise --memory"),
         (["--workers", "0"], r"--workers is 0; a positive number is expected"),
         (["--workers", "some"], r"'some' is not a valid integer"),
         (["--workers", "1", "--scheduler", "tcp://a:1"], r"were both given; one is expected"),

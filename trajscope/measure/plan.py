@@ -75,8 +75,9 @@ def make_plan(size: Size, segments: Sequence[Segment]) -> Plan:
     ]
     if not affordable:
         needed = min(least_memory(size, *choice) for choice in choices)
+        given = f"{size.memory // MIB}MiB" if size.memory >= MIB else f"{size.memory}B"
         raise OptionError(
-            f"--memory {size.memory / MIB:.0f}MiB is too little for {size.n_steps} checkpoints "
+            f"--memory {given} is too little for {size.n_steps} checkpoints "
             f"in {size.n_groups} group{'s' if size.n_groups > 1 else ''}: at least "
             f"{math.ceil(needed / MIB)}MiB are needed. Raise --memory, take fewer groups with "
             "--by none, or fewer checkpoints with --steps."
