@@ -26,6 +26,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import warnings
 from collections.abc import Callable
@@ -336,7 +337,7 @@ def timed(row: Row, case: Case, n_samples: int, threads: int) -> Figures | str:
         return f"killed by signal {-done.returncode}"
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        return lines[-1][:110] if lines else f"ended with {done.returncode}"
+        return textwrap.shorten(lines[-1], 110, placeholder=" ...") if lines else f"ended with {done.returncode}"
     return Figures(**json.loads(done.stdout.splitlines()[-1]))
 
 
