@@ -337,7 +337,8 @@ def timed(row: Row, case: Case, n_samples: int, threads: int) -> Figures | str:
         return f"killed by signal {-done.returncode}"
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        return textwrap.shorten(lines[-1], 110, placeholder=" ...") if lines else f"ended with {done.returncode}"
+        reason = lines[-1] if lines else f"ended with {done.returncode}"
+        return textwrap.shorten(reason, 110, placeholder=" ...")
     return Figures(**json.loads(done.stdout.splitlines()[-1]))
 
 
