@@ -86,9 +86,8 @@ def _measure_run(cell: Cell, seed: int) -> dict[str, Any]:
     if cell.table == "increments":
         return found
     found |= position_tests(window, n_surrogates, seed, cell.damping)
-    # Which of two questions about the beginning the verdict goes by.
-    is_confined = found["Brownian"] <= LEVEL and found["taken back"] and found["guard"]
-    found.pop("relaxation" if is_confined else "early excess", None)
+    if found["Brownian"] > LEVEL or not found["taken back"]:
+        found.pop("early excess", None)
     return found
 
 
@@ -174,6 +173,8 @@ def _verdict_cells() -> list[Cell]:
         row("OU, tau = T/20", "confined"),
         row("OU, tau = T/10", "confined|too_short",
             "brownian .44, too_short .29, confined .26"),
+        row("OU, tau = 40", "brownian|too_short|confined"),
+        row("OU, every weight a mode, tau = T/20", "too_short|confined", d=1000),
         row("100 equal OU modes, tau = T/40", "confined|too_short",
             "confined .57, too_short .34, oscillating .05", d=100),
         row("relaxing OU (5 sd), tau = T/5", "drifting|too_short", "brownian .80"),

@@ -37,7 +37,6 @@ OF_INCREMENTS: Final = (
 )
 OF_POSITIONS: Final = (
     "noise scale",
-    "relaxation",
     "early excess",
     "phases",
     "AR modes",

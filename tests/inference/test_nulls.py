@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from trajscope.inference import nulls
-from trajscope.inference.brownian import confinement, p_value
+from trajscope.inference.brownian import (
+    asymmetry,
+    confinement,
+    has_memory,
+    p_value,
+    relaxation,
+)
 from trajscope.inference.draws import permutations
 from trajscope.inference.nulls import IncrementDraws, diagonal_sums, draw_increments
 from trajscope.simulate import brownian, ornstein_uhlenbeck
@@ -62,3 +68,27 @@ def test_a_path_that_falls_into_a_well_is_taken_back():
     draws = draw_increments(np.diff(path, axis=0), 199, seed=0)
     assert p_value(confinement(draws)) <= 0.01
     assert p_value(-draws.variance_ratio[:, -1]) > 0.05
+
+
+def remembering(phi, seed, n_steps=200):
+    noise = np.random.default_rng(seed).standard_normal((n_steps + 200, 10))
+    y = np.zeros_like(noise)
+    for t in range(1, len(y)):
+        y[t] = phi * y[t - 1] + noise[t]
+    return y[200:]
+
+
+def test_momentum_is_memory_and_a_fall_into_a_well_is_none():
+    for seed in range(5):
+        assert has_memory(draw_increments(remembering(0.9, seed), 199, seed=0), 0.01)
+        start = [5.0] * 3 + [0.0] * 7
+        path = ornstein_uhlenbeck(200, taus=[40] * 10, start=start, seed=seed)
+        assert not has_memory(draw_increments(np.diff(path, axis=0), 199, seed=0), 0.01)
+
+
+def test_movement_of_many_slow_modes_is_no_earlier_than_it_is_late():
+    # All leave their first place, so most of what follows the net displacement comes early.
+    path = ornstein_uhlenbeck(100, taus=[5] * 300, seed=4)
+    draws = draw_increments(np.diff(path, axis=0), 199, seed=0)
+    assert p_value(relaxation(draws)) == 0.005
+    assert p_value(asymmetry(draws)) > 0.05

@@ -67,3 +67,18 @@ def persistence(draws: IncrementDraws) -> Floats:
 def relaxation(draws: IncrementDraws) -> Floats:
     """Largest standardised decay of the movement along the net displacement, (draw,)."""
     return np.asarray(standardised(draws.relaxation).max(axis=-1))
+
+
+def asymmetry(draws: IncrementDraws) -> Floats:
+    """The same for movement that comes early rather than late, (draw,)."""
+    return np.asarray(standardised(draws.asymmetry).max(axis=-1))
+
+
+def has_memory(draws: IncrementDraws, alpha: float) -> bool:
+    """Whether neighbouring increments are alike, and displacements over long times no smaller.
+
+    The regression of `increments.pull_back` is not to be believed then: its t grows with the
+    long-run variance of the increments, to either side.
+    """
+    short, long = draws.variance_ratio[:, 0], draws.variance_ratio[:, -1]
+    return p_value(short) <= alpha < p_value(-long) and draws.lowest_power[0] > 1

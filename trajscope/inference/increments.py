@@ -141,3 +141,14 @@ def decays(n: int) -> Floats:
     decays = np.exp(-times)
     decays -= decays.mean(axis=0)
     return np.asarray(decays / np.linalg.norm(decays, axis=0))
+
+
+@lru_cache(maxsize=8)
+def asymmetries(n: int) -> Floats:
+    """`decays` less the same backwards, of unit norm; (interval, decay).
+
+    Movement along the net displacement comes early in a stationary path too, which leaves its
+    first place, and late as much, when it comes to its last: only a relaxation tells them apart.
+    """
+    difference = decays(n) - decays(n)[::-1]
+    return np.asarray(difference / np.linalg.norm(difference, axis=0))

@@ -72,7 +72,9 @@ def inquire(window: Window, found: Judgement, question: Question) -> Inquiry:
         found.code = "noise_scale_changes"
     elif is_brownian:
         found.code = "brownian" if steady else "drifting"
-    elif found.evidence["confined"] > alpha and found.draws.lowest_power[0] > 1:
+    elif brownian.has_memory(found.draws, alpha) or (
+        found.evidence["confined"] > alpha and found.draws.lowest_power[0] > 1
+    ):
         yield from _persistent(window, found, question)
     else:
         yield from _confined(window, found, question)
@@ -173,8 +175,9 @@ def _confined(window: Window, found: Judgement, question: Question) -> Inquiry:
         return
     time = found.evidence["correlation_time"] = correlation_time(path)
     if n_steps < FEWEST_CORRELATION_TIMES * time:
-        # Longer windows ask for an early excess: the null of this one does not fit ringing.
-        if found.evidence["relaxation"] <= alpha / 2:
+        # Longer windows ask for an early excess: they can draw a null that fits them.
+        is_early = brownian.p_value(brownian.asymmetry(found.draws)) <= alpha / 2
+        if found.evidence["relaxation"] <= alpha / 2 and is_early:
             found.code = "drifting"
         else:
             found.reason = "correlation_time"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from trajscope.inference.draws import over_batches, permutations, signs
 from trajscope.inference.increments import (
+    asymmetries,
     decays,
     pooled_autocovariance,
     pull_back,
@@ -47,6 +48,8 @@ class IncrementDraws:
     pull_back : (draw,)
     relaxation : (draw, decay)
         Movement along the net displacement that comes early.
+    asymmetry : (draw, decay)
+        That which comes early rather than late.
     noise_scale : (draw,)
         Studentised CUSUM of the squared second differences of the innovations.
     """
@@ -60,6 +63,7 @@ class IncrementDraws:
     variance_ratio: Floats
     pull_back: Floats
     relaxation: Floats
+    asymmetry: Floats
     noise_scale: Floats
 
 
@@ -237,5 +241,6 @@ def _statistics(
         variance_ratio(products),
         pull_back(products, progress, net),
         progress @ decays(n),
+        progress @ asymmetries(n),
         noise_scale_statistic(differences),
     )
