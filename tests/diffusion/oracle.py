@@ -4,6 +4,7 @@ import copy
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -33,10 +34,23 @@ class Truth:
         values = np.linalg.svd(centred, compute_uv=False) ** 2 / len(centred)
         return np.pad(np.sort(values)[::-1], (0, max(centred.shape[1] - len(values), 0)))
 
+    @property
+    def gram(self):
+        """H K H / N, whose eigenvalues other than zero are those of D."""
+        centred = self.gradients - self.mean
+        return centred @ centred.T / len(centred)
+
     def of(self, wanted):
         """Only the weights of parameters whose names are wanted."""
         kept = np.array([wanted(name) for name in self.names])
         return Truth(self.gradients[:, kept], self.losses, [n for n in self.names if wanted(n)])
+
+
+def inertia(matrix, threshold):
+    """How many eigenvalues exceed a threshold: the signs of an LDL' decomposition (Sylvester)."""
+    _, blocks, _ = scipy.linalg.ldl(matrix - threshold * np.eye(len(matrix)))
+    # Of one or two rows each: the signs of all are those of the whole.
+    return int((np.linalg.eigvalsh(blocks) > 0).sum())
 
 
 def truth(problem, samples=None):

@@ -19,6 +19,7 @@ from trajscope.diffusion.budget_noise import (
     gain_without_replacement,
     overlap,
 )
+from trajscope.diffusion.budget_plan import n_places
 from trajscope.simulate import (
     Optimizer,
     QuadraticLoss,
@@ -26,8 +27,6 @@ from trajscope.simulate import (
     quadratic_loss,
     stochastic_gradient_descent,
 )
-
-PLACES = 8
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9, 0.99])
@@ -82,19 +81,17 @@ def simulated(momentum, updates, sampling, seed, *, n_steps=260, rate=0.01):
         start=None if sampling == "with" else np.zeros(8),
     )
     increments = np.diff(run.values, axis=0)
-    rows = np.concatenate([part[:60] for part in np.array_split(np.arange(n_steps - 1), PLACES)])
-    at = np.concatenate(
-        [np.full(min(len(part), 60), place)
-         for place, part in enumerate(np.array_split(np.arange(n_steps - 1), PLACES))]
-    )  # fmt: skip
+    parts = np.array_split(np.arange(n_steps - 1), n_places(n_steps - 1, updates, momentum))
+    rows = np.concatenate([part[:60] for part in parts])
+    at = np.concatenate([np.full(len(part[:60]), place) for place, part in enumerate(parts)])
     root = np.linalg.cholesky(diffusion_matrix(loss)).T
-    gradients = np.tile(root, (PLACES, 1))
+    gradients = np.tile(root, (len(parts), 1))
     chosen = increments[rows]
     grams = Grams(
         gradients @ gradients.T,
         chosen @ chosen.T,
         gradients @ chosen.T,
-        np.repeat(np.arange(PLACES), 8),
+        np.repeat(np.arange(len(parts)), 8),
         at,
         updates * rows.astype(float),
     )
@@ -137,8 +134,8 @@ def test_the_interval_covers_as_often_as_it_says(momentum, updates, sampling):
         found.low < 1 < found.high
         for found, _ in (budget_of(momentum, updates, sampling, seed) for seed in range(n))
     )
-    # 95% of 150 is 142.5; the binomial's 0.1% points are 133 and 149.
-    assert 133 <= covered <= 150
+    # 95% of 150 is 142.5; a binomial count below 133 happens once in six hundred times.
+    assert covered >= 133
 
 
 def test_a_drift_is_taken_off_and_said():
@@ -159,7 +156,7 @@ def test_a_drift_is_taken_off_and_said():
     assert 0.45 < share < 0.55
     np.testing.assert_allclose(traces.mean(), plain.mean(), rtol=0.05)
     rest = without_means(drifting).increments
-    for place in range(PLACES):
+    for place in range(grams.n_places):
         rows = grams.increments_at == place
         np.testing.assert_allclose(rest[rows].sum(axis=0), 0, atol=1e-12)
 

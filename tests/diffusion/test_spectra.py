@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from tests.diffusion.networks import NETWORKS, classification, language
-from tests.diffusion.oracle import classify, found, regress, truth, write_run
+from tests.diffusion.oracle import classify, found, inertia, regress, truth, write_run
 from trajscope.diffusion import Problem, diffusion
+from trajscope.simulate import quadratic_loss
 
 EPS32, EPS64 = 2.0**-23, 2.0**-52
 
@@ -103,6 +104,44 @@ def test_float32_gradients_give_the_rank_of_float64_ones_at_the_threshold_of_flo
     # float32 gradients are right to 1e-6 of the largest.
     np.testing.assert_allclose(result["eigenvalue"], values, atol=1e-5 * values[0])
     assert result["rank_eps64"] <= 111
+
+
+@pytest.mark.parametrize("n_samples", [40, 300])
+@pytest.mark.parametrize("name", ["batch norm", "convolution", "few positions"])
+def test_rank_mean_and_deviation_agree_with_what_needs_no_eigenvalues(name, n_samples, tmp_path):
+    problem = classification(name, n_samples)
+    result = found(write_run(tmp_path, problem.model), problem)
+    gram, d = truth(problem).gram, result.attrs["n_weights"]
+    for rank in ("rank_eps32", "rank_eps64"):
+        threshold = float(result["lambda_max"] * result[f"{rank}_threshold"])
+        # At float64's threshold eigenvalues of the Gram matrix that are zero lie closely below.
+        slack = 0 if rank == "rank_eps32" else 2
+        assert abs(inertia(gram, threshold) - int(result[rank])) <= slack
+    mean, square = np.trace(gram) / d, np.linalg.norm(gram) ** 2 / d
+    np.testing.assert_allclose(result["trace"], np.trace(gram), rtol=1e-10)
+    np.testing.assert_allclose(result["eigenvalue_mean"], mean, rtol=1e-10)
+    np.testing.assert_allclose(result["eigenvalue_std"], np.sqrt(square - mean**2), rtol=1e-9)
+
+
+def test_the_quadratic_has_exactly_the_diffusion_matrix_it_was_made_with(tmp_path):
+    noise = np.diag([4.0, 1.0, 0.25, 0.0])  # of rank three
+    loss = quadratic_loss(np.diag([1.0, 2.0, 3.0, 4.0]), noise, n_samples=30, seed=0)
+    hessian = torch.as_tensor(loss.hessian)
+
+    class Position(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.x = nn.Parameter(torch.tensor([1.0, -1.0, 0.5, 2.0], dtype=torch.float64))
+
+    def of_batch(model, batch):
+        return model.x @ hessian @ model.x / 2 + batch[0] @ model.x
+
+    problem = Problem(Position(), (torch.as_tensor(loss.gradients_at_minimum),), of_batch)
+    result = found(write_run(tmp_path, problem.model), problem)
+    np.testing.assert_allclose(result["eigenvalue"], [4, 1, 0.25, 0], atol=1e-12)
+    assert result["rank_eps32"] == result["rank_eps64"] == 3
+    gradient = loss.hessian @ problem.model.x.detach().numpy()
+    np.testing.assert_allclose(result["gradient_norm"], np.linalg.norm(gradient) / 2, rtol=1e-12)
 
 
 def test_a_deficient_rank_is_found_from_both_sides(tmp_path):
