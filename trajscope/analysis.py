@@ -6,7 +6,7 @@ import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Final
@@ -22,6 +22,7 @@ from trajscope.measure.doubts import doubts
 from trajscope.measure.executor import Executor, executor
 from trajscope.measure.measurement import (
     Measurement,
+    check_memory,
     even_spacing,
     measure,
     nonfinite_weights,
@@ -32,6 +33,7 @@ from trajscope.schema import ALL_WEIGHTS, STEP, WEIGHT, check_trajectory, check_
 from trajscope.trajectory import open_trajectory
 
 Source = str | os.PathLike[str] | xr.Dataset | xr.DataArray
+History = str | os.PathLike[str] | Callable[[xr.Dataset], AbstractContextManager[xr.Dataset]]
 
 _FINGERPRINTED: Final = 1 << 16
 """Weights whose first and last values tell one array from another: all may not fit in memory."""
@@ -48,7 +50,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     by: str | None = None,
     order: str | None = None,
     weights: str | None = None,
-    history: str | os.PathLike[str] | None = None,
+    history: History | None = None,
     memory: int | str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -74,6 +76,8 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     history :
         Folder in which the weights that are read from a directory are kept: a later analysis that
         names it reads only checkpoints that are new or changed, and finds the same as without it.
+        Or a function of a trajectory that returns a context manager of the same trajectory, read
+        from elsewhere; that is taken with a Dataset too.
     memory :
         Most that this process (or each of a cluster's) may hold, in bytes or as "2GiB"; by
         default a quarter of what is free.
@@ -111,7 +115,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     selection |= {"order": order, "weights": weights}
     selection |= {"include": tuple(include) or None, "exclude": tuple(exclude) or None}
     if isinstance(source, xr.Dataset | xr.DataArray):
-        _refuse_selection(selection | {"history": history})
+        _refuse_selection(selection | {"history": None if callable(history) else history})
         trajectory = _from_array(source) if isinstance(source, xr.DataArray) else source
     else:
         trajectory = open_trajectory(
@@ -131,10 +135,12 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     question = Question(n_surrogates, alpha, seed, damping(momentum, trajectory[STEP].values, unit))
     limit = parse_bytes(memory) if isinstance(memory, str) else memory or default_memory()
     started = time.perf_counter()
-    with executor(workers, scheduler) as running, _from_history(trajectory, history) as read:
-        trajectory, measurement = _measured(
-            read, running, limit, seed=seed, strict=strict, progress=progress or _silence
-        )
+    with executor(workers, scheduler) as running:
+        check_memory(trajectory, running, memory=limit)  # before anything is kept
+        with _from_history(trajectory, history) as read:
+            trajectory, measurement = _measured(
+                read, running, limit, seed=seed, strict=strict, progress=progress or _silence
+            )
     timings = {"pass_s": time.perf_counter() - started}
     judged = judge_trajectory(trajectory, measurement, question)
     timings["tests_s"] = time.perf_counter() - started - timings["pass_s"]
@@ -149,12 +155,14 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
 
 
 @contextmanager
-def _from_history(
-    trajectory: xr.Dataset, history: str | os.PathLike[str] | None
-) -> Iterator[xr.Dataset]:
+def _from_history(trajectory: xr.Dataset, history: History | None) -> Iterator[xr.Dataset]:
     """The trajectory, read from the history in a folder where one is named."""
     if history is None:
         yield trajectory
+        return
+    if callable(history):
+        with history(trajectory) as elsewhere:
+            yield elsewhere
         return
     with remembered(trajectory, history) as found:
         if not found.is_kept:

@@ -7,7 +7,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -311,11 +311,15 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
         found = _diffusion(trajectory, options, quiet)
         if found is not None and not quiet:
             click.echo("\n".join(diffusion_lines(found)) + "\n")
-        with ExitStack() as held:
-            read = held.enter_context(_from_history(trajectory, output, options, quiet))
-            advance = held.enter_context(_progress("one pass over the weights", quiet))
+        told: list[str] = []
+        with _progress("one pass over the weights", quiet) as advance:
             results = analysis.analyze(
-                read, **engine, diffusion=found, strict=options["strict"], progress=advance
+                trajectory,
+                **engine,
+                history=_history(output, options, advance, told),
+                diffusion=found,
+                strict=options["strict"],
+                progress=advance,
             )
     results.attrs["config"] |= {
         name: list(value) if isinstance(value, tuple) else value
@@ -325,6 +329,7 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
     results.attrs["command"] = shlex.join(["trajscope", *sys.argv[1:]])
     page = write_report(results, output)
     if not quiet:
+        click.echo("".join(f"{line}\n\n" for line in told), nl=False)
         click.echo(screen(results, page=page, told=trajectory))
 
 
@@ -459,26 +464,23 @@ def _diffusion(
         return measure(trajectory, options["problem"], progress=advance, **common, **given)
 
 
-@contextmanager
-def _from_history(
-    trajectory: "xr.Dataset", output: Path, options: Mapping[str, Any], quiet: bool
-) -> "Iterator[xr.Dataset]":
-    """The trajectory, read from the history in OUT as far as that goes; says what was read."""
+def _history(
+    output: Path, options: Mapping[str, Any], advance: Callable[[int, int], None], told: list[str]
+) -> "Callable[[xr.Dataset], AbstractContextManager[xr.Dataset]] | None":
+    """How the weights are read from the history in OUT; what was read is added to `told`."""
     choice = options["history"]
     if choice == "never" or (choice == "auto" and options["scheduler"]):  # may not see OUT
-        yield trajectory
-        return
+        return None
     from trajscope.history.kept import remembered
 
-    with ExitStack() as held:
-        with _progress("reading new checkpoints", quiet) as advance:
-            folder, always = output / "history", choice == "always"
-            found = held.enter_context(
-                remembered(trajectory, folder, always=always, progress=advance)
-            )
-        if found.line and not quiet:
-            click.echo(f"{found.line}\n")
-        yield found.trajectory
+    @contextmanager
+    def from_history(trajectory: "xr.Dataset") -> "Iterator[xr.Dataset]":
+        folder, always = output / "history", choice == "always"
+        with remembered(trajectory, folder, always=always, progress=advance) as found:
+            told.extend([found.line] if found.line else [])
+            yield found.trajectory
+
+    return from_history
 
 
 def _leave_at_once() -> NoReturn:

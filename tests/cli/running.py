@@ -121,6 +121,12 @@ def write_large_run(folder, n_steps, n_weights):
         os.truncate(path, 8 + len(header) + 4 * n_weights)
 
 
+def report_in(folder):
+    """Every file below `folder` and its bytes, but those of the history of weights."""
+    found = contents(folder) if folder.exists() else {}
+    return {name: read for name, read in found.items() if not name.startswith("history/")}
+
+
 def contents(folder):
     """Every file below `folder` and its bytes."""
     return {

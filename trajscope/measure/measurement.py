@@ -134,6 +134,17 @@ def measure(
     )
 
 
+def check_memory(trajectory: xr.Dataset, executor: Executor, *, memory: int) -> None:
+    """Refuse a memory limit that is too small for the pass; reads nothing.
+
+    Raises
+    ------
+    OptionError
+    """
+    _, segments = _groups(trajectory)
+    make_plan(_size(trajectory, segments, executor, memory), segments)
+
+
 def nonfinite_weights(
     trajectory: xr.Dataset, executor: Executor, *, memory: int, progress: Progress
 ) -> dict[int, tuple[int, str]]:
