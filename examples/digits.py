@@ -3,7 +3,7 @@
     trajscope demo
     trajscope diffusion trajscope-demo/checkpoints --problem examples/digits.py:make_problem
 
-Half a minute. A file like this is all that trajscope needs beside the checkpoints.
+Less than a minute each. A file like this is all that trajscope needs beside the checkpoints.
 """
 
 from collections import OrderedDict

@@ -3,7 +3,7 @@
     python examples/gpt2.py --out gpt2
     trajscope diffusion gpt2 --problem examples/gpt2.py:make_problem --samples 100
 
-The weights start at random and the text is made here: nothing is fetched. A minute or two in all.
+The weights start at random and the text is made here: nothing is fetched. Two minutes each.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     python examples/regression.py --out wave
     trajscope diffusion wave --problem examples/regression.py:make_problem
 
-A few seconds.
+Less than half a minute.
 """
 
 import argparse
