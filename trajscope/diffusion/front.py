@@ -77,8 +77,8 @@ def diffusion(  # noqa: PLR0913 - the one front door: its options are the comman
         "with" replacement, or "without": every epoch deals all samples out. Without an answer the
         budget has both predictions.
     sketch :
-        Project the gradients onto so many random directions first: not exact, but one pass and
-        little memory whatever d and N. The error is measured, and stated.
+        Project the gradients onto so many random directions first: not exact, but with
+        little memory whatever d and N. The errors are measured, and stated.
     seed :
         Same seed, same samples and batches.
     work_dir :
@@ -103,8 +103,8 @@ def diffusion(  # noqa: PLR0913 - the one front door: its options are the comman
         ``budget_ratio_high``, ``budget_measured_trace``, ``budget_predicted_trace(sampling)``,
         ``budget_angle(direction)``, ``budget_cosine``, both with ``_expected``; what the budget
         lacks is in the attributes ``budget_guard`` (codes) and ``budget_words``, and whose noise
-        it is in ``budget_mode``. With `sketch` ``sketch_trace_error(step)``,
-        ``sketch_lambda_max_error`` and ``sketch_frobenius_error``, relative. Units: those of the
+        it is in ``budget_mode``. With `sketch` the relative errors
+        ``sketch_trace_error(step)`` and ``sketch_lambda_max_error(step)``. Units: those of the
         loss and of the weights.
 
     Raises

@@ -17,7 +17,7 @@ from trajscope.diffusion.options import TRAIN_BATCHES, Options
 from trajscope.diffusion.plan import Room, make_plan
 from trajscope.diffusion.problem import Problem
 from trajscope.diffusion.samples import Samples, chosen_samples, n_samples_of
-from trajscope.diffusion.sketch import sketch_plan
+from trajscope.diffusion.sketch import SKETCH_PASSES, sketch_plan
 from trajscope.diffusion.source import Checkpoints, chosen_steps
 
 _DIRECTIONS: Final = 10
@@ -36,8 +36,6 @@ class Work:
     ----------
     samples :
         For the curve, and what batches are drawn from.
-    room :
-        That the job was cut to.
     steps, rows :
         The chosen checkpoints, and positions of those of the curve.
     budget :
@@ -52,7 +50,6 @@ class Work:
     fit: Fit
     samples: Samples
     job: Job
-    room: Room
     steps: list[int | float]
     rows: list[int]
     budget: BudgetPlan | None
@@ -88,12 +85,13 @@ def prepared(
     if budget is not None and options.mode == "eval":
         differs = difference_of_modes(job, arrays, budget.batch_size)
         spoken |= {"wrong_mode": differs} if differs else {}
-    total = len(job.samples) * len(job.plan.blocks) * len(steps) + len(samples) * len(rows)
+    passes = len(job.plan.blocks) if options.sketch is None else SKETCH_PASSES
+    total = len(job.samples) * passes * len(steps) + len(samples) * len(rows)
     total += budget.n_passes if budget is not None else 0
     advance = _counter(progress, total)
     job = replace(job, advance=advance)
     budget = budget.reporting(advance) if budget is not None else None
-    return Work(problem, checkpoints, options, fit, samples, job, room, steps, rows, budget, spoken)
+    return Work(problem, checkpoints, options, fit, samples, job, steps, rows, budget, spoken)
 
 
 def _of_batches(

@@ -34,7 +34,7 @@ from trajscope.diffusion.result import (
     temperature_variables,
 )
 from trajscope.diffusion.samples import n_samples_of
-from trajscope.diffusion.sketch import covariance_of_sketch
+from trajscope.diffusion.sketch import SKETCH_PASSES, covariance_of_sketch
 from trajscope.diffusion.source import Checkpoints
 from trajscope.errors import TrajscopeWarning
 
@@ -108,10 +108,11 @@ def _covariance(work: Work, state: State, finished: Ledger, unfinished: Path | N
     job, size = work.job, work.options.sketch
     saved = finished.load()
     if saved:
-        job.advance(len(job.samples) * len(job.plan.blocks))
+        passes = len(job.plan.blocks) if size is None else SKETCH_PASSES
+        job.advance(len(job.samples) * passes)
         return Covariance.from_arrays(saved)
     if size is not None:
-        found = covariance_of_sketch(job, state, size, work.options.seed, work.room).checked()
+        found = covariance_of_sketch(job, state, size, work.options.seed).checked()
     else:
         way = covariance_by_weight if job.plan.by_weight else covariance_by_sample
         found = way(job, state, Ledger(unfinished)).checked()

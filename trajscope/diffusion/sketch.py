@@ -5,17 +5,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from trajscope.diffusion.batches import Batches
-from trajscope.diffusion.by_sample import covariance_by_sample
 from trajscope.diffusion.eigen import Matrix
 from trajscope.diffusion.fit import Fit
 from trajscope.diffusion.gradients import State
 from trajscope.diffusion.gram import add_products, symmetrise
 from trajscope.diffusion.job import Covariance, Job
-from trajscope.diffusion.ledger import Ledger
-from trajscope.diffusion.numbers import Spectrum
 from trajscope.diffusion.plan import Columns, Plan, Room, make_plan
-from trajscope.diffusion.samples import Samples
 from trajscope.errors import OptionError
 from trajscope.kernels.gram import Floats
 from trajscope.schema import ALL_WEIGHTS
@@ -24,13 +19,14 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-_COMPARED: Final = 256
-"""Samples whose exact spectrum the sketch's is held against."""
+_BLOCK: Final = 8
+"""Leading directions of a sketch that are followed, to find the largest eigenvalue exactly."""
+SKETCH_PASSES: Final = 3
+"""Over the samples, at each checkpoint."""
 
 SKETCH_ERRORS: Final = {
     "sketch_trace_error": "trace of the sketch over the exact one, less 1",
-    "sketch_lambda_max_error": "lambda_max of a part of the samples by the sketch and exactly",
-    "sketch_frobenius_error": "|D|_F of the same samples by the sketch and exactly",
+    "sketch_lambda_max_error": "lambda_max of the sketch over that of matrix-free products, less 1",
 }
 """Variables of the result: relative errors, in the order of `Covariance.sketch_errors`."""
 
@@ -87,25 +83,21 @@ def sketch_plan(fit: Fit, size: int, room: Room) -> Plan:
             f"--sketch {size}: with {n} samples and {d} weights the exact matrix is no larger. "
             f"Give at most {min(n, d) - 1}, or leave --sketch out."
         )
-    # Places, signs and the sum of all gradients.
-    projection = d * (4 + room.itemsize + 8)
+    # Places, signs, sums of gradients, and combinations of them.
+    projection = d * (4 + 8 + (2 * _BLOCK + 4) * room.itemsize)
     small = replace(room, n_samples=size, memory=room.memory - projection)
     chunk = make_plan(fit.parameters, {}, small).chunk_of_all
     whole = tuple(Columns(parameter, 0, parameter.size) for parameter in fit.parameters)
     return Plan(True, (whole,), chunk, chunk)
 
 
-def covariance_of_sketch(job: Job, state: State, size: int, seed: int, room: Room) -> Covariance:
+def covariance_of_sketch(job: Job, state: State, size: int, seed: int) -> Covariance:
     """The spectrum of ``S D S'``, S a random projection onto `size` numbers, and its errors.
 
-    One pass over the samples, which also sums ``|g|^2`` and g: the trace is compared with the exact
-    one. The largest eigenvalue and the Frobenius norm are compared on some of the samples, whose
-    exact spectrum is computed as without a sketch.
-
-    Parameters
-    ----------
-    room :
-        For the exact spectrum of these few.
+    One pass over the samples gives it, and the sums of ``|g|^2`` and g: the trace is compared with
+    the exact one. Two more give directions ``V = C G``, C from the sketch's leading eigenvectors,
+    and ``D V``: the largest eigenvalue is compared with the largest x of ``V'D^2 V = x V'D V``,
+    which is at most the exact one, and differs from it by the square of what V misses.
     """
     projection = Projection.drawn(size, job, seed)
     sums = _Sums(size, job.samples.device)
@@ -115,12 +107,68 @@ def covariance_of_sketch(job: Job, state: State, size: int, seed: int, room: Roo
         losses[start:stop] = piece.losses.double().cpu().numpy()
         sums.add(projection.of(piece.rows), piece.rows)
     matrix, mean_square, trace = sums.finished(len(job.samples))
+    leading = matrix.leading_vectors(_BLOCK)
     d = job.gradients.fit.n_weights
     spectrum = job.spectrum(matrix.eigenvalues(), d, mean_square, 0.0)
-    exact = trace * job.scale
-    of_trace = spectrum.trace / exact - 1 if exact > 0 else float("nan")
-    errors = np.array([of_trace, *_errors_of_some(job, state, projection, room)])
+    largest = _largest_of_products(job, state, projection, leading) if len(leading) else np.nan
+    exact = np.array([trace, largest]) * job.scale
+    found = np.array([spectrum.trace, spectrum.largest])
+    errors = np.where(exact > 0, found / np.where(exact > 0, exact, 1.0) - 1, np.nan)
     return Covariance({ALL_WEIGHTS: spectrum}, losses, np.zeros((0, size)), errors)
+
+
+def _largest_of_products(job: Job, state: State, projection: Projection, leading: Floats) -> float:
+    """The largest x of ``V'D^2 V = x V'D V``, V the directions the sketch finds, in two passes."""
+    import scipy.linalg
+    import torch
+
+    names, n = list(projection.places), len(job.samples)
+    directions = torch.as_tensor(leading.copy(), device=job.samples.device)
+    first, second = _Combinations(), _Combinations()
+    for _, _, piece in job.pieces(state, names, ()):
+        first.add(piece.rows, directions @ projection.of(piece.rows).T)
+    v = first.centred(n)
+    for _, _, piece in job.pieces(state, names, ()):
+        parts = [(v[name] @ rows.T).double() for name, rows in piece.rows.items()]
+        second.add(piece.rows, torch.stack(parts).sum(0))
+    products = second.centred(n)
+    inner, square = (
+        np.asarray(sum((left[name] @ products[name].T).double().cpu().numpy() for name in names))
+        for left in (v, products)
+    )
+    square = square / n
+    try:
+        values: Floats = scipy.linalg.eigh(square, (inner + inner.T) / 2, eigvals_only=True)
+    except np.linalg.LinAlgError:  # directions that rounding makes dependent
+        return float(square[0, 0] / inner[0, 0])
+    return float(values[-1])
+
+
+class _Combinations:
+    """``sum_k (c_k - cbar) g_k`` for several c as they grow, by parameter."""
+
+    def __init__(self) -> None:
+        self.weighted: dict[str, Tensor] = {}
+        self.plain: dict[str, Tensor] = {}
+        self.totals: list[Tensor] = []
+
+    def add(self, rows: "dict[str, Tensor]", coefficients: "Tensor") -> None:
+        """Add some samples with their coefficients, (combination, sample)."""
+        self.totals.append(coefficients.sum(1))
+        for name, values in rows.items():
+            for sums, part in (
+                (self.weighted, coefficients.to(values.dtype) @ values),
+                (self.plain, values.sum(0)),
+            ):
+                sums[name] = sums[name] + part if name in sums else part
+
+    def centred(self, n: int) -> "dict[str, Tensor]":
+        """The combinations after the mean of each one's coefficients is taken off."""
+        means = sum(self.totals[1:], self.totals[0])[:, None] / n
+        return {
+            name: each - means.to(each.dtype) * self.plain[name]
+            for name, each in self.weighted.items()
+        }
 
 
 class _Sums:
@@ -155,54 +203,3 @@ class _Sums:
         self.matrix.values.addr_(mean, mean, alpha=-1)
         square = sum(float((each / n).square().sum()) for each in self.gradients.values())
         return self.matrix, square, self.squares / n - square
-
-
-def _errors_of_some(
-    job: Job, state: State, projection: Projection, room: Room
-) -> tuple[float, float]:
-    """Relative errors of the largest eigenvalue and of the Frobenius norm, on some samples."""
-    import torch
-
-    some = _some(job)
-    projected = torch.cat(
-        [
-            projection.of(piece.rows)
-            for _, _, piece in some.pieces(state, list(projection.places), ())
-        ]
-    )
-    projected -= projected.mean(0)
-    values = Matrix(projected @ projected.T / len(projected)).eigenvalues() * job.scale
-    parameters = job.gradients.fit.parameters
-    # As many samples as there are: fewer weights than samples go by samples here as well.
-    fewer = replace(room, n_samples=min(len(some.samples), job.gradients.fit.n_weights))
-    grouped = tuple(replace(parameter, group=ALL_WEIGHTS) for parameter in parameters)
-    plan = replace(make_plan(grouped, {}, fewer), chunk=job.plan.chunk)
-    found = covariance_by_sample(replace(some, plan=plan), state, Ledger(None))
-    exact = found.spectra[ALL_WEIGHTS]
-    frobenius = float(np.sqrt(values @ values))
-    return _error(float(values.max()), exact.largest), _error(frobenius, _frobenius(exact))
-
-
-def _some(job: Job) -> Job:
-    """The same job with a few of its samples, evenly spread."""
-    n = len(job.samples)
-    rows = np.unique(np.linspace(0, n - 1, min(n, _COMPARED)).round().astype(int))
-    samples: Samples | Batches = (
-        replace(job.samples, indices=job.samples.indices[rows])
-        if isinstance(job.samples, Samples)
-        else replace(job.samples, rows=job.samples.rows[rows])
-    )
-    return replace(job, samples=samples, advance=_ignore, n_directions=0)
-
-
-def _error(found: float, exact: float) -> float:
-    return float(found / exact - 1) if exact > 0 else float("nan")
-
-
-def _frobenius(spectrum: Spectrum) -> float:
-    values: Floats = spectrum.eigenvalues
-    return float(np.sqrt(values @ values))
-
-
-def _ignore(count: int) -> None:
-    """Count nothing: these few are no part of the progress."""
