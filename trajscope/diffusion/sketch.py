@@ -132,16 +132,18 @@ def _largest_of_products(job: Job, state: State, projection: Projection, leading
         parts = [(v[name] @ rows.T).double() for name, rows in piece.rows.items()]
         second.add(piece.rows, torch.stack(parts).sum(0))
     products = second.centred(n)
-    inner, square = (
-        np.asarray(sum((left[name] @ products[name].T).double().cpu().numpy() for name in names))
-        for left in (v, products)
-    )
-    square = square / n
+    inner, square = _inner(v, products), _inner(products, products) / n
     try:
         values: Floats = scipy.linalg.eigh(square, (inner + inner.T) / 2, eigvals_only=True)
     except np.linalg.LinAlgError:  # directions that rounding makes dependent
         return float(square[0, 0] / inner[0, 0])
     return float(values[-1])
+
+
+def _inner(left: "dict[str, Tensor]", right: "dict[str, Tensor]") -> Floats:
+    """Inner products over all parameters, (left, right)."""
+    parts = [(left[name] @ right[name].T).double().cpu().numpy() for name in left]
+    return np.sum(parts, axis=0, dtype=np.float64)
 
 
 class _Combinations:
