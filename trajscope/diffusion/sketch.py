@@ -143,7 +143,8 @@ def _largest_of_products(job: Job, state: State, projection: Projection, leading
 def _inner(left: "dict[str, Tensor]", right: "dict[str, Tensor]") -> Floats:
     """Inner products over all parameters, (left, right)."""
     parts = [(left[name] @ right[name].T).double().cpu().numpy() for name in left]
-    return np.sum(parts, axis=0, dtype=np.float64)
+    total: Floats = np.sum(parts, axis=0, dtype=np.float64)
+    return total
 
 
 class _Combinations:
