@@ -7,7 +7,7 @@ import xarray as xr
 from tests.trajectories import brownian as walk
 from trajscope import analyze
 from trajscope.errors import OptionError, TrajscopeWarning
-from trajscope.inference import inquiry
+from trajscope.inference import question
 from trajscope.inference.question import Question
 from trajscope.inference.verdict import judge, judge_together
 from trajscope.inference.window import Window
@@ -27,7 +27,7 @@ def test_one_window_among_one_is_judged_as_alone():
 
 
 def test_layers_with_fewer_draws_of_a_null_are_compared_by_those_they_share(monkeypatch):
-    monkeypatch.setattr(inquiry, "_LONG", 100)
+    monkeypatch.setattr(question, "_LONG", 100)
     still = [ornstein_uhlenbeck(200, 4, taus=[3.0] * 4, seed=seed) for seed in range(3)]
     paths = [*still, rotating_ornstein_uhlenbeck(200, rate=0.3, angular_velocity=0.9, seed=1)]
     layers = [Window(np.diff(path.to_numpy(), axis=0)) for path in paths]
@@ -203,3 +203,10 @@ def test_the_momentum_needs_steps_that_count_updates():
 def test_options_that_cannot_be_meant_are_refused(options, message):
     with pytest.raises(OptionError, match=message):
         analyze(of(walk(40, 3)), **options)
+
+
+def test_a_very_long_run_draws_as_often_as_its_level_needs_and_says_so(monkeypatch):
+    monkeypatch.setattr(question, "_LONG", 50)
+    result = analyze(xr.DataArray(walk(60, 4), dims=("step", "weight")), alpha=0.05)
+    assert result["tests"].attrs["n_surrogates"] == 39
+    assert result["verdict"].attrs["code"] == "brownian"

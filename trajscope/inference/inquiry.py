@@ -1,6 +1,5 @@
 """The order of the questions that lead to a verdict."""
 
-import math
 from typing import Final
 
 import numpy as np
@@ -34,8 +33,6 @@ MOST_MODES: Final = 6
 MOST_SLOW: Final = 12
 """Slow cosines that the mean of coloured increments is compared with."""
 _WORTH_CONFIRMING: Final = 0.2
-_LONG: Final = 20_000
-"""Checkpoints beyond which nulls of the path are drawn no oftener than needed."""
 _PERSISTS: Final = 0.1
 """p-value below which memory, not a drift, is taken to be what drew increments together."""
 _NEGLIGIBLE: Final = 1e-6
@@ -183,7 +180,7 @@ def _confined(window: Window, found: Judgement, question: Question) -> Inquiry:
             found.reason = "correlation_time"
         return
     if n_steps >= FEWEST_FOR_A_BEGINNING * time:
-        excess = draw_early_excess(path, _n_confirming(n_steps, question), question.seed)
+        excess = draw_early_excess(path, question.n_draws(n_steps), question.seed)
         early = brownian.standardised(excess).max(axis=-1)
         if (yield Asked("early_excess", early)) <= alpha:
             found.code = "drifting"
@@ -229,12 +226,6 @@ def _circulation(spectra: Spectra, n_steps: int, question: Question) -> Floats:
     phases = draw_circulation(spectra, n_steps, n, seed)
     if brownian.p_value(phases) > _WORTH_CONFIRMING:
         return phases
-    longest, fewer = min(20, n_steps // 10), _n_confirming(n_steps, question)
+    longest, fewer = min(20, n_steps // 10), question.n_draws(n_steps)
     modes = draw_independent_modes(spectra, n_steps, fewer, seed, longest=longest)
     return max(phases, modes, key=brownian.p_value)
-
-
-def _n_confirming(n_steps: int, question: Question) -> int:
-    """Draws of a null that takes long: in long windows, as many as the level needs."""
-    enough = math.ceil(2 / question.alpha) - 1
-    return min(question.n_surrogates, enough) if n_steps > _LONG else question.n_surrogates

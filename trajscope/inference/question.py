@@ -9,6 +9,7 @@ from trajscope.errors import OptionError
 from trajscope.inference.nulls import IncrementDraws
 from trajscope.kernels.gram import Floats
 
+_LONG: Final = 20_000
 CODES: Final = (
     "too_short",
     "noise_scale_changes",
@@ -62,13 +63,20 @@ class Question:
             raise OptionError(f"--alpha is {self.alpha:g}; a level between 0 and 1 is expected.")
         if self.seed < 0:
             raise OptionError(f"--seed is {self.seed}; a number from 0 is expected.")
-        # The smallest p-value is 1 / (n + 1), and twice that of the smaller of two.
-        needed = math.ceil(2 / self.alpha - 1e-9) - 1
-        if self.n_surrogates < needed:
+        if self.n_surrogates < self._needed:
             raise OptionError(
-                f"--surrogates is {self.n_surrogates}; at least {needed} are needed to reject at "
-                f"--alpha {self.alpha:g}."
+                f"--surrogates is {self.n_surrogates}; at least {self._needed} are needed to "
+                f"reject at --alpha {self.alpha:g}."
             )
+
+    @property
+    def _needed(self) -> int:
+        """Draws whose smallest p-value, 1 / (n + 1), is at the level even when doubled."""
+        return math.ceil(2 / self.alpha - 1e-9) - 1
+
+    def n_draws(self, n_steps: int) -> int:
+        """Draws of each null: beyond 20,000 checkpoints, where they are long, those needed."""
+        return self.n_surrogates if n_steps <= _LONG else min(self.n_surrogates, self._needed)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """From a measured trajectory to the tests and the verdict of all its groups."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -44,6 +45,7 @@ def judge_trajectory(
         _window(factor, observables.isel({GROUP: group}), steps, even, stride)
         for group, factor in enumerate(measurement.factors)
     ]
+    question = replace(question, n_surrogates=question.n_draws(len(kept)))
     run = Run(kept, unit, even_spacing(kept))
     names = [str(name) for name in observables[GROUP].values]
     with one_blas_thread():
