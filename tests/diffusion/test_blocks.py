@@ -154,7 +154,7 @@ import numpy as np, torch, xarray as xr
 from torch import nn
 import trajscope.diffusion as package
 
-folder, limit = sys.argv[1], int(sys.argv[2])
+limit = int(sys.argv[1])
 torch.manual_seed(0)
 torch.set_num_threads(1)
 model = nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 3))
@@ -162,33 +162,36 @@ data = torch.randn(40, 6), torch.randint(3, (40,))
 weights = np.random.default_rng(0).normal(size=(3, 93))
 run = xr.DataArray(weights, dims=("step", "weight"))
 loss = lambda model, batch: nn.functional.cross_entropy(model(batch[0]), batch[1])
-passed = []
 
-def progress(done, total):
-    passed.append(done)
-    if limit and done >= limit:
-        os.kill(os.getpid(), signal.SIGKILL)
+for folder in sys.argv[2:]:
+    passed = []
 
-found = package.diffusion(run, package.Problem(model, data, loss), at=[0, 1, 2], every=0, chunk=7,
-                          dtype="float64", work_dir=folder, progress=progress)
-print(passed[0], found["eigenvalue"].values.tobytes().hex())
+    def progress(done, total):
+        passed.append(done)
+        if limit and done >= limit:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    found = package.diffusion(run, package.Problem(model, data, loss), at=[0, 1, 2], every=0,
+                              chunk=7, dtype="float64", work_dir=folder, progress=progress)
+    print(passed[0], found["eigenvalue"].values.tobytes().hex())
 """
 
 
 def test_a_process_that_was_killed_leaves_work_that_the_next_one_takes_up(tmp_path):
-    def run(folder, limit):
-        command = [sys.executable, "-c", KILLED, str(folder), str(limit)]
+    def run(limit, *folders):
+        command = [sys.executable, "-c", KILLED, str(limit), *folders]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    killed = run(tmp_path / "killed", 90)  # of 120 samples: in the third checkpoint
+    folder, other = tmp_path / "killed", tmp_path / "fresh"
+    killed = run(90, folder)  # of 120 samples: in the third checkpoint
     assert killed.returncode == -signal.SIGKILL
-    left = sorted(path.name for path in (tmp_path / "killed").iterdir())
+    left = sorted(path.name for path in folder.iterdir())
     assert sum(name.endswith("-done.npz") for name in left) == 2
-    again, fresh = run(tmp_path / "killed", 0), run(tmp_path / "fresh", 0)
-    first, eigenvalues = again.stdout.split()
-    assert int(first) == 40  # a finished checkpoint at once; a fresh run starts with a chunk
-    assert fresh.stdout.split() == ["7", eigenvalues]
-    assert list((tmp_path / "killed").iterdir()) == []
+    again, fresh = (line.split() for line in run(0, folder, other).stdout.splitlines())
+    assert int(again[0]) == 40  # a finished checkpoint at once; a fresh run starts with a chunk
+    assert int(fresh[0]) == 7
+    assert again[1] == fresh[1]
+    assert list(folder.iterdir()) == []
 
 
 def test_damaged_unfinished_work_is_named(tmp_path):
