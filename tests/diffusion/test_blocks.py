@@ -177,6 +177,7 @@ for folder in sys.argv[2:]:
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_was_killed_leaves_work_that_the_next_one_takes_up(tmp_path):
     def run(limit, *folders):
         command = [sys.executable, "-c", KILLED, str(limit), *folders]
