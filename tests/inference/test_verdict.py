@@ -112,3 +112,8 @@ def test_no_number_is_missing_where_it_is_given():
     for n_steps in (32, 33, 50):
         judged = verdict(brownian(n_steps, 3, seed=n_steps))
         assert all(np.isfinite(value) for value in judged.evidence.values())
+
+
+def test_a_path_that_jumps_to_and_fro_without_noise_is_taken_back_and_not_arriving():
+    jump = np.ones((1, 6)) * (np.arange(100) % 2)[:, np.newaxis]
+    assert judge(Window(np.diff(jump, axis=0)), Question(199)).code in ("confined", "oscillating")

@@ -1,9 +1,14 @@
 """The test against Brownian motion: whether increments are exchangeable in time."""
 
+from typing import Final
+
 import numpy as np
 
 from trajscope.inference.nulls import IncrementDraws
 from trajscope.kernels.gram import Floats
+
+_SAME: Final = 1e-6
+"""Relative difference between statistics that rounding makes."""
 
 
 def p_value(statistic: Floats) -> float:
@@ -27,7 +32,10 @@ def standardised(statistics: Floats) -> Floats:
     """
     median = np.median(statistics, axis=0)
     reach = np.quantile(statistics, 0.95, axis=0) - median
-    return np.asarray((statistics - median) / np.where(reach > 0, reach, 1))
+    distance = statistics - median
+    # Draws are made in float32: what differs in its last digits only is the same.
+    distance[np.abs(distance) <= _SAME * np.abs(median)] = 0
+    return np.asarray(distance / np.where(reach > _SAME * np.abs(median), reach, 1))
 
 
 def omnibus(draws: IncrementDraws) -> Floats:
