@@ -114,6 +114,9 @@ def test_no_number_is_missing_where_it_is_given():
         assert all(np.isfinite(value) for value in judged.evidence.values())
 
 
-def test_a_path_that_jumps_to_and_fro_without_noise_is_taken_back_and_not_arriving():
-    jump = np.ones((1, 6)) * (np.arange(100) % 2)[:, np.newaxis]
-    assert judge(Window(np.diff(jump, axis=0)), Question(199)).code in ("confined", "oscillating")
+def test_a_path_that_jumps_to_and_fro_without_noise_is_confined_whatever_its_direction():
+    # Every stretch of it is alike but for the last digits, in which half of these differ.
+    for seed in range(8):
+        direction = np.random.default_rng(seed).standard_normal((1, 6))
+        path = direction * (np.arange(100) % 2)[:, np.newaxis]
+        assert judge(Window(np.diff(path, axis=0)), Question(199)).code == "confined"

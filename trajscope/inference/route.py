@@ -14,6 +14,8 @@ QUESTIONS: Final = {
     "circulation": "circulating?",
     "line": "oscillating?",
 }
+_DRIFT_COUNTS: Final = ("drifting", "noise_scale_changes")
+"""Verdicts of windows whose drift was told from what pulls back or persists."""
 _YES_WHEN_KEPT: Final = ("noise_scale", "brownian")
 """Tests whose null is the answer yes."""
 
@@ -59,6 +61,9 @@ def gates(found: Judgement, alpha: float) -> list[dict[str, object]]:
         p_value = found.evidence.get(test)
         kept = p_value is not None and p_value > alpha
         answer = "yes" if kept == (test in _YES_WHEN_KEPT) else "no"
+        if test == "drift" and answer == "yes" and found.code not in _DRIFT_COUNTS:
+            # Its null is a walk, and this path is none: what it found has other reasons.
+            p_value = None
         passed.append(
             {
                 "test": test,
