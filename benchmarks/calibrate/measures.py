@@ -19,7 +19,7 @@ from trajscope.inference.inquiry import (
     leading_path,
 )
 from trajscope.inference.nulls import draw_increments
-from trajscope.inference.oscillation import draw_memoryless, draw_ringing, line
+from trajscope.inference.oscillation import FEWEST_RINGING_TIMES, draw_line, line, ringing_time
 from trajscope.inference.question import Question
 from trajscope.inference.stationarity import correlation_time, draw_early_excess
 from trajscope.inference.verdict import judge
@@ -89,20 +89,13 @@ def position_tests(window: Window, n_surrogates: int, seed: int, damping: float 
     modes = brownian.p_value(
         draw_independent_modes(spectra, n_steps, n_surrogates, seed, longest=longest)
     )
-    series = series_of(slow_modes(spectra, n_steps).spectra, n_steps)
-    p_line = 1.0
-    if line(series).is_narrow:
-        if damping is None:
-            null = draw_memoryless(series, n_surrogates, seed)
-        else:
-            null = draw_ringing(series, damping, n_surrogates, seed)
-        p_line = brownian.p_value(null)
-    return found | {
-        "phases": phases,
-        "AR modes": modes,
-        "circulation": max(phases, modes),
-        "line": p_line,
-    }
+    found |= {"phases": phases, "AR modes": modes, "circulation": max(phases, modes)}
+    if damping is None or n_steps >= FEWEST_RINGING_TIMES * ringing_time(damping):
+        series = series_of(slow_modes(spectra, n_steps).spectra, n_steps)
+        is_narrow = line(series).is_narrow
+        drawn = draw_line(series, damping, n_surrogates, seed) if is_narrow else np.zeros(1)
+        found["line"] = brownian.p_value(drawn)
+    return found
 
 
 def verdict(

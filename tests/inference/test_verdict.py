@@ -120,3 +120,13 @@ def test_a_path_that_jumps_to_and_fro_without_noise_is_confined_whatever_its_dir
         direction = np.random.default_rng(seed).standard_normal((1, 6))
         path = direction * (np.arange(100) % 2)[:, np.newaxis]
         assert judge(Window(np.diff(path, axis=0)), Question(199)).code == "confined"
+
+
+@pytest.mark.parametrize(("damping", "code"), [(0.95, "confined"), (0.3, "oscillating")])
+def test_a_line_is_compared_with_ringing_that_the_window_resolves(damping, code):
+    # Ringing of radius .95 lasts 19.5 checkpoints: 60 hold three of these, and seven are needed.
+    turn = 2 * np.pi * np.arange(60) / 6
+    noise = 0.3 * np.random.default_rng(0).standard_normal((60, 2))
+    found = verdict(np.stack([np.cos(turn), np.sin(turn)], axis=1) + noise, damping=damping)
+    assert found.code == code
+    assert ("ringing_time" in found.evidence) == (code == "confined")

@@ -17,7 +17,7 @@ from trajscope.inference.drift import draw_drift, draw_slow_drift
 from trajscope.inference.increments import decays
 from trajscope.inference.noise import cumulative_excess, squared_differences
 from trajscope.inference.nulls import IncrementDraws, draw_increments
-from trajscope.inference.oscillation import draw_memoryless, draw_ringing, line
+from trajscope.inference.oscillation import FEWEST_RINGING_TIMES, draw_line, line, ringing_time
 from trajscope.inference.question import Answer, Asked, Inquiry, Judgement, Question
 from trajscope.inference.stationarity import correlation_time, draw_early_excess
 from trajscope.inference.window import Window
@@ -208,13 +208,15 @@ def _loops(path: Floats, found: Judgement, question: Question) -> Inquiry:
     series = series_of(slow_modes(spectra, n_steps).spectra, n_steps)
     shared = line(series)
     found.evidence["cycles"], found.evidence["concentration"] = shared.cycles, shared.concentration
-    if shared.is_narrow:
-        if question.damping is None:
-            null = draw_memoryless(series, n, seed)
-        else:
-            null = draw_ringing(series, question.damping, n, seed)
-        if (yield Asked("line", null)) <= question.alpha:
-            found.code = "oscillating"
+    if not shared.is_narrow:
+        return
+    if question.damping is not None:
+        time = ringing_time(question.damping)
+        if n_steps < FEWEST_RINGING_TIMES * time:
+            found.evidence["ringing_time"] = time
+            return
+    if (yield Asked("line", draw_line(series, question.damping, n, seed))) <= question.alpha:
+        found.code = "oscillating"
 
 
 def _circulation(spectra: Spectra, n_steps: int, question: Question) -> Floats:

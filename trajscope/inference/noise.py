@@ -9,15 +9,16 @@ from numpy.typing import NDArray
 from trajscope.inference.increments import pooled_autocovariance
 from trajscope.kernels.gram import Floats
 
-_MEMORY: Final = 2
+_MEMORY: Final = 3
 """Order of the autoregression that is taken off before the noise scale is judged."""
 
 
 def innovations(increments: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What one autoregression of order two, the same for all components, leaves of increments.
+    """What one autoregression of order three, the same for all components, leaves of increments.
 
     Of white increments nearly all; of those of a path that rings as heavy-ball momentum makes it,
-    whose squares are alike for long, what is exchangeable in time (Yule-Walker).
+    whose squares are alike for long, what is exchangeable in time (Yule-Walker). Order two, that
+    of the path, is not enough for its increments.
 
     Parameters
     ----------
@@ -26,7 +27,7 @@ def innovations(increments: NDArray[np.float32]) -> NDArray[np.float32]:
 
     Returns
     -------
-    (component, interval - 2)
+    (component, interval - 3)
     """
     products = pooled_autocovariance(increments[np.newaxis])[0, : _MEMORY + 1]
     if products[0] <= 0:

@@ -16,6 +16,8 @@ from trajscope.kernels.gram import Floats
 LEAST_CONCENTRATION: Final = 0.6
 """Share of its power that a mode must have within two bins of the peak."""
 FEWEST_CYCLES: Final = 4
+FEWEST_RINGING_TIMES: Final = 7
+"""Windows of fewer do not resolve the line of ringing: two bins hold most of it."""
 _HALF_WIDTH: Final = 2
 _RINGING_MODES: Final = 4
 """Modes of a draw for every one of the data's."""
@@ -51,6 +53,18 @@ def line(series: Floats) -> Line:
     """
     peaks, concentrations = _lines(series[np.newaxis])
     return Line(int(peaks[0]) + 1, float(concentrations[0]))
+
+
+def ringing_time(damping: float) -> float:
+    """Checkpoints in which ringing falls by e, ``-1 / log(r)``."""
+    return float(-1 / np.log(damping))
+
+
+def draw_line(series: Floats, damping: float | None, n_draws: int, seed: int) -> Floats:
+    """`draw_ringing`, or `draw_memoryless` where the damping is not known."""
+    if damping is None:
+        return draw_memoryless(series, n_draws, seed)
+    return draw_ringing(series, damping, n_draws, seed)
 
 
 def draw_memoryless(series: Floats, n_draws: int, seed: int) -> Floats:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from trajscope.inference.inquiry import FEWEST_CORRELATION_TIMES
+from trajscope.inference.oscillation import FEWEST_RINGING_TIMES
 from trajscope.inference.question import Judgement
 from trajscope.inference.words import Detail, Run, number, p_text
 
@@ -41,6 +42,12 @@ def unseen(found: Judgement, detail: Detail, run: Run) -> list[str]:
         phrases.append(
             f"a circulation slower than {number(detail.least_circulation)} radians per relaxation "
             "time: areas of reversible paths are as large by chance"
+        )
+    if "ringing_time" in found.evidence:
+        phrases.append(
+            "an oscillation narrower than ringing: ringing with the momentum given lasts "
+            f"{run.length(found.evidence['ringing_time'])}, and the window holds fewer than "
+            f"{FEWEST_RINGING_TIMES} of these"
         )
     return phrases
 
