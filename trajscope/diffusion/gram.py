@@ -1,5 +1,6 @@
 """Inner products of per-sample gradients, in float64 whatever the gradients are."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -7,6 +8,8 @@ if TYPE_CHECKING:
 
 _PANEL_BYTES: Final = 32 << 20
 """Room for a float64 copy of some columns, or for the products of some rows."""
+_CPU_PANEL_BYTES: Final = 8 << 20
+"""The same for columns in main memory, whose allocator hands out more than 32 MiB page by page."""
 _SMALLEST: Final = 192
 """Rows of a square on the diagonal that is no longer halved."""
 
@@ -22,9 +25,14 @@ def add_products(gram: "Tensor", rows: "Tensor") -> None:
         G.
     """
     n = len(rows)
-    width = max(_PANEL_BYTES // (8 * n), 16)
-    for start in range(0, rows.shape[1], width):
-        _add_lower(gram, rows[:, start : start + width].double())
+    panel_bytes = _PANEL_BYTES if rows.is_cuda else _CPU_PANEL_BYTES
+    width = max(panel_bytes // (8 * n), 16)
+    panels = (rows[:, start : start + width] for start in range(0, rows.shape[1], width))
+    if rows.is_cuda:
+        for panel in panels:
+            _add_lower(gram, panel.double())
+    else:
+        _add_on_cpu(gram, panels)
 
 
 def add_factored_products(gram: "Tensor", entered: "Tensor", returned: "Tensor") -> None:
@@ -73,6 +81,22 @@ def centre(gram: "Tensor") -> float:
     gram -= means
     gram -= (means - means.mean())[:, None]
     return max(square, 0.0)
+
+
+def _add_on_cpu(gram: "Tensor", panels: "Iterable[Tensor]") -> None:
+    """The same by SciPy's BLAS, which has a product for symmetric results, and half the work."""
+    import torch
+    from scipy.linalg.blas import dsyrk
+    from threadpoolctl import threadpool_limits
+
+    # The lower triangle of rows one behind another is the upper one of columns.
+    upper = gram.numpy().T
+    with threadpool_limits(torch.get_num_threads(), "blas"):
+        for panel in panels:
+            values = panel.double().numpy()
+            across = values.flags.c_contiguous
+            operand = values.T if across else values
+            dsyrk(1.0, operand, beta=1.0, c=upper, trans=int(across), lower=0, overwrite_c=1)
 
 
 def _add_lower(gram: "Tensor", rows: "Tensor") -> None:

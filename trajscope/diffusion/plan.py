@@ -13,6 +13,8 @@ _PANELS_BYTES: Final = 160 << 20
 _CHUNK_BYTES: Final = (4 << 20, 256 << 20)
 """A chunk larger than that is no faster, a smaller one is much slower."""
 _LONGEST_CHUNK: Final = 1024
+_COPIES: Final = 3
+"""Of a chunk's gradients: a weight that is used twice has two parts beside their sum."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def make_plan(
     blocks = _blocks(columns, max(widest, 1))
     per_block = max(sum(_gradient(part) for part in block) for block in blocks)
     chunk, chunk_of_all = (
-        _chunk(chunk_bytes, room.sample + 2 * room.itemsize * numbers, room)
+        _chunk(chunk_bytes, room.sample + _COPIES * room.itemsize * numbers, room)
         for numbers in (per_block, sum(_gradient(part) for part in columns))
     )
     return Plan(False, blocks, chunk, chunk_of_all)

@@ -177,11 +177,12 @@ def _told(split: Split, folder: Path, reason: str, n_again: int) -> str:
     where, n_new = printable(folder), len(split.new)
     n_old = len(split.places) - n_new
     if reason:
-        return f"Read all {n_new} checkpoints for a new history in {where}: of the old, {reason}."
+        return f"Read all {n_new:,} checkpoints for a new history in {where}: of the old, {reason}."
     if not n_old:
-        return f"Read {n_new} checkpoints; {len(split.settled)} are kept in the history in {where}."
+        kept = len(split.settled)
+        return f"Read {n_new:,} checkpoints; {kept:,} are kept in the history in {where}."
     if not n_new:
-        return f"Read no checkpoint again: all {n_old} are in the history in {where}."
-    again = f", {n_again} of them written again" if n_again else ""
+        return f"Read no checkpoint again: all {n_old:,} are in the history in {where}."
+    again = f", {n_again:,} of them written again" if n_again else ""
     plural = "" if n_new == 1 else "s"
-    return f"Read {n_new} new checkpoint{plural}{again}; {n_old} from the history in {where}."
+    return f"Read {n_new:,} new checkpoint{plural}{again}; {n_old:,} from the history in {where}."

@@ -1,6 +1,7 @@
 """The verdicts on a run: of all its weights and of every layer, and what goes with them."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -54,8 +55,10 @@ def judge_run(
     names, windows :
         Of all weights, then of every layer.
     """
-    whole = judge(windows[0], question)
-    layers = judge_together(windows[1:], question) if len(windows) > 1 else []
+    with ThreadPoolExecutor(1) as beside:
+        waited = beside.submit(judge, windows[0], question)
+        layers = judge_together(windows[1:], question) if len(windows) > 1 else []
+        whole = waited.result()
     found = [whole, *layers]
     current = _current(windows[0], whole, question)
     drifts = {

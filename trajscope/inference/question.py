@@ -9,7 +9,7 @@ from trajscope.errors import OptionError
 from trajscope.inference.nulls import IncrementDraws
 from trajscope.kernels.gram import Floats
 
-_LONG: Final = 20_000
+_LONG: Final = 10_000
 CODES: Final = (
     "too_short",
     "noise_scale_changes",
@@ -75,7 +75,7 @@ class Question:
         return math.ceil(2 / self.alpha - 1e-9) - 1
 
     def n_draws(self, n_steps: int) -> int:
-        """Draws of each null: beyond 20,000 checkpoints, where they are long, those needed."""
+        """Draws of each null: beyond 10,000 checkpoints, where they are long, those needed."""
         return self.n_surrogates if n_steps <= _LONG else min(self.n_surrogates, self._needed)
 
 

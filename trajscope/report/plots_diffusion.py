@@ -58,6 +58,9 @@ def draw_spectra(figure: "Figure", found: xr.Dataset) -> None:
     spectra = np.asarray(found["eigenvalue"].values, dtype=np.float64)
     largest = float(np.nanmax(spectra))
     low = max(float(np.nanmin(spectra[spectra > 0])), largest * 10.0**-_DECADES)
+    mean = float(found["eigenvalue_mean"].values[-1])
+    # With fewer samples than weights most eigenvalues are zero, and the mean may lie below all.
+    low = min(low, mean) if mean > 0 else low
     order = np.arange(1, found.sizes[COMPONENT] + 1, dtype=np.float64)
     for row, (colour, _) in enumerate(_colours(len(spectra))):
         kept = _drawn(order) & (spectra[row] >= low)
@@ -65,7 +68,6 @@ def draw_spectra(figure: "Figure", found: xr.Dataset) -> None:
     axes.set_xlim(1, max(float(order[-1]), 2))
     axes.set_ylim(low / 3, largest * 6)
     _thresholds(axes, found, low)
-    mean = float(found["eigenvalue_mean"].values[-1])
     canvas.theory(axes, order[[0, -1]], np.array([mean, mean]))
     canvas.log_ticks(axes.xaxis, 1, float(order[-1]))
     _decade_ticks(axes, low / 3, largest * 6)
