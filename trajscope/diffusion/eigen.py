@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from trajscope.kernels.gram import Floats
+from trajscope.measure.blas import blas_threads
 
 if TYPE_CHECKING:
     import torch
@@ -41,15 +42,13 @@ class Matrix:
         """All eigenvalues, ascending; the matrix is used up. NaN where it is not finite."""
         import scipy.linalg
         import torch
-        from threadpoolctl import threadpool_limits
 
         if not np.isfinite(float(self.values.sum())):
             return np.full(len(self.values), np.nan)
         if self.values.is_cuda:
             on_device: Floats = torch.linalg.eigvalsh(self.values).cpu().numpy()
             return on_device
-        # As many threads as torch may use: on shared machines the library's own guess is slow.
-        with threadpool_limits(torch.get_num_threads(), "blas"):
+        with blas_threads(torch.get_num_threads()):
             values: Floats = scipy.linalg.eigh(
                 self.values.numpy().T,
                 eigvals_only=True,

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
+from trajscope.measure.blas import blas_threads
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -47,6 +49,12 @@ def add_factored_products(gram: "Tensor", entered: "Tensor", returned: "Tensor")
         a and delta: (sample, position, n_in), (sample, position, n_out).
     """
     n, positions = entered.shape[:2]
+    if positions == 1 and 16 * n**2 <= _PANEL_BYTES:
+        inner, other = gram.new_zeros((2, n, n))
+        add_products(inner, entered[:, 0])
+        add_products(other, returned[:, 0])
+        gram += inner.mul_(other)
+        return
     # Several steps even where one would fit: the upper triangle is then nearly left out.
     step = max(min(_PANEL_BYTES // (16 * n * positions**2), max(n // 8, _SMALLEST)), 1)
     for top in range(0, n, step):
@@ -87,11 +95,10 @@ def _add_on_cpu(gram: "Tensor", panels: "Iterable[Tensor]") -> None:
     """The same by SciPy's BLAS, which has a product for symmetric results, and half the work."""
     import torch
     from scipy.linalg.blas import dsyrk
-    from threadpoolctl import threadpool_limits
 
     # The lower triangle of rows one behind another is the upper one of columns.
     upper = gram.numpy().T
-    with threadpool_limits(torch.get_num_threads(), "blas"):
+    with blas_threads(torch.get_num_threads()):
         for panel in panels:
             values = panel.double().numpy()
             across = values.flags.c_contiguous

@@ -1,8 +1,10 @@
-"""One BLAS thread per task: more of them cost time, and give other bits."""
+"""How many threads BLAS takes: one per task, since more cost time and give other bits."""
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from typing import Any
 
 
 class _Limit(threading.Thread):
@@ -22,6 +24,20 @@ class _Limit(threading.Thread):
         with threadpool_limits(1, "blas"):
             self.begun.set()
             self.over.wait()
+
+
+def blas_threads(count: int) -> AbstractContextManager[Any]:
+    """Keep BLAS at `count` threads: on shared machines the library's own guess is slow."""
+    return _controller().limit(limits=count, user_api="blas")
+
+
+@cache
+def _controller() -> Any:  # threadpoolctl is untyped
+    """The libraries of this process, looked for once: that takes some milliseconds."""
+    import scipy.linalg  # noqa: F401 - brings the library that is meant
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 class _Shared:
