@@ -210,3 +210,13 @@ def test_a_very_long_run_draws_as_often_as_its_level_needs_and_says_so(monkeypat
     result = analyze(xr.DataArray(walk(60, 4), dims=("step", "weight")), alpha=0.05)
     assert result["tests"].attrs["n_surrogates"] == 39
     assert result["verdict"].attrs["code"] == "brownian"
+
+
+def test_what_ringing_hides_is_named_among_what_could_not_have_been_seen():
+    turn = 2 * np.pi * np.arange(60) / 6
+    noise = 0.3 * np.random.default_rng(0).standard_normal((60, 2))
+    path = np.stack([np.cos(turn), np.sin(turn)], axis=1) + noise
+    run = xr.DataArray(path, dims=("step", "weight"), coords={"step": np.arange(60)})
+    found = analyze(run, n_surrogates=199, momentum=0.9)["verdict"].attrs["unseen"]
+    assert any("ringing with the momentum given lasts 19 steps" in phrase for phrase in found)
+    assert len(found) == 3

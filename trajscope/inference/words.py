@@ -99,7 +99,7 @@ def _too_short(found: Judgement, detail: Detail, run: Run) -> str:  # noqa: ARG0
         return (
             "Too short to be judged: displacements are taken back, over a correlation time of "
             f"{run.length(time)}, and the window holds {number(n / time, 2)} of these; "
-            f"{FEWEST_CORRELATION_TIMES} are needed, about {missing} more checkpoints."
+            f"{FEWEST_CORRELATION_TIMES} are needed, about {missing:,} more checkpoints."
         )
     if found.reason == "uneven":
         return (

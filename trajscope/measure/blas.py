@@ -28,7 +28,8 @@ class _Limit(threading.Thread):
 
 def blas_threads(count: int) -> AbstractContextManager[Any]:
     """Keep BLAS at `count` threads: on shared machines the library's own guess is slow."""
-    return _controller().limit(limits=count, user_api="blas")
+    limit: AbstractContextManager[Any] = _controller().limit(limits=count, user_api="blas")
+    return limit
 
 
 @cache

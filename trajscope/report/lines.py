@@ -63,6 +63,14 @@ def shortened(lines: list[str], most: int) -> list[str]:
     return [*lines[: most - 1], f"{lines[most - 1][:-1].rstrip()}…"]
 
 
+def sentences(text: str, columns: int, most: int) -> list[str]:
+    """Lines of as many whole sentences as fit; of the first, where it is too long, a part."""
+    kept = text
+    while len(wrapped(kept, columns)) > most and ". " in kept:
+        kept = kept[: kept.rindex(". ") + 1]
+    return shortened(wrapped(kept, columns), most)
+
+
 def wrapped(text: str, columns: int, *, first: str = "", rest: str = "") -> list[str]:
     """`text` in lines of so many columns, with what the first and the others start with."""
     return textwrap.wrap(

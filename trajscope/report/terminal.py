@@ -16,6 +16,7 @@ from trajscope.report.lines import (
     fitted,
     in_ascii,
     labelled,
+    sentences,
     shortened,
     shows_unicode,
     wrapped,
@@ -148,7 +149,7 @@ def _headline(results: xr.DataTree, columns: int, most_detail: int) -> list[Line
     return [
         ((badge, "bold reverse"), (first[len(badge) :], "bold")),
         *_styled(shortened(rest, 2), "bold"),
-        *_styled(shortened(wrapped(found.detail, columns), most_detail) if found.tested else []),
+        *_styled(sentences(found.detail, columns, most_detail) if found.tested else []),
         *_styled(shortened(wrapped(found.caution, columns), 2)),
         _BLANK,
     ]
