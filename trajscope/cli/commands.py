@@ -2,258 +2,38 @@
 
 import io
 import json
-import os
 import shlex
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from trajscope.errors import OptionError, TrajscopeError, TrajscopeWarning, printable
+from trajscope.cli.options import (
+    CHECKPOINTS,
+    ENGINE,
+    ENGINE_NAMES,
+    HISTORY,
+    INFERENCE,
+    INFERENCE_NAMES,
+    MEMORY,
+    MOMENTUM,
+    OUTPUT,
+    PROBLEM,
+    PROBLEM_NAMES,
+    QUIET,
+    SEED,
+    SELECTION,
+    SELECTION_NAMES,
+    with_options,
+)
+from trajscope.cli.process import Commands, progress, silence_dask, warnings_kept_for_the_page
+from trajscope.errors import OptionError, printable
 
 if TYPE_CHECKING:
     import xarray as xr
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class Refusal(click.ClickException):
-    """A deliberate failure, shown as one message."""
-
-    exit_code = 2
-
-
-class Commands(click.Group):
-    """Show deliberate failures as one message; let bugs keep their traceback."""
-
-    def invoke(self, ctx: click.Context) -> Any:  # click leaves a command's result open
-        """Run the command that was asked for."""
-        try:
-            return super().invoke(ctx)
-        except TrajscopeError as error:
-            raise Refusal(str(error)) from error
-        except KeyboardInterrupt:
-            _leave_at_once()
-
-
-SELECTION = (
-    click.option("--run", metavar="NAME", help="Which run, where the folder holds several."),
-    click.option(
-        "--burn-in",
-        metavar="N|P%",
-        help="Leave out the first N checkpoints, or the first P percent.",
-    ),
-    click.option(
-        "--steps",
-        metavar="START:STOP:STRIDE",
-        help="Steps from START up to, not including, STOP; of those, every STRIDE-th checkpoint.",
-    ),
-    click.option(
-        "--include",
-        multiple=True,
-        metavar="GLOB",
-        help="Take only tensors whose names match, buffers too. May be repeated.",
-    ),
-    click.option(
-        "--exclude",
-        multiple=True,
-        metavar="GLOB",
-        help="Leave out tensors, or files, whose names match. May be repeated.",
-    ),
-    click.option(
-        "--by",
-        type=click.Choice(["none", "layer", "tensor"]),
-        default="layer",
-        show_default=True,
-        help="Measure this beside all weights together.",
-    ),
-    click.option(
-        "--order",
-        type=click.Choice(["step", "mtime", "name"]),
-        default="step",
-        show_default=True,
-        help="Put checkpoints in this order; step where files say which.",
-    ),
-    click.option(
-        "--weights",
-        type=click.Choice(["live", "ema"]),
-        default="live",
-        show_default=True,
-        help="Of checkpoints that hold an average too, take these.",
-    ),
-    click.option(
-        "--strict", is_flag=True, help="Fail where a checkpoint would be left out with a warning."
-    ),
-)
-MEMORY = click.option(
-    "--memory",
-    metavar="SIZE",
-    help="Most memory to hold, such as 2GiB.  [default: a quarter of what is free]",
-)
-SEED = click.option(
-    "--seed", default=0, show_default=True, help="Makes every drawn number repeatable."
-)
-ENGINE = (
-    MEMORY,
-    click.option(
-        "--workers", type=int, metavar="N", help="Use N local processes instead of threads."
-    ),
-    click.option("--scheduler", metavar="ADDRESS", help="Use the dask cluster at this address."),
-    SEED,
-)
-SELECTION_NAMES = (
-    "run",
-    "burn_in",
-    "steps",
-    "include",
-    "exclude",
-    "by",
-    "order",
-    "weights",
-    "strict",
-)
-MOMENTUM = click.option(
-    "--momentum",
-    type=float,
-    metavar="MU",
-    help="Momentum of the optimizer: for ringing, and for the budget of gradient noise.",
-)
-INFERENCE = (
-    click.option(
-        "--surrogates",
-        "n_surrogates",
-        type=int,
-        metavar="N",
-        default=999,
-        show_default=True,
-        help="Draw every null N times.",
-    ),
-    click.option(
-        "--alpha",
-        type=float,
-        metavar="LEVEL",
-        default=0.01,
-        show_default=True,
-        help="How often a test may speak falsely.",
-    ),
-    MOMENTUM,
-)
-PROBLEM = (
-    click.option(
-        "--problem",
-        metavar="FILE.py:FUNCTION",
-        help="Function that returns trajscope.Problem(model, data, loss); its code is run.",
-    ),
-    click.option(
-        "--at",
-        metavar="STEPS",
-        help="Checkpoints whose gradient noise is measured.  [default: 20%,40%,100%]",
-    ),
-    click.option(
-        "--samples", type=int, metavar="N", help="Of the data, drawn once.  [default: all]"
-    ),
-    click.option(
-        "--every",
-        type=int,
-        metavar="N",
-        help="Loss and gradient norm at every N-th checkpoint, 0: none.  [default: up to 200]",
-    ),
-    click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.  [default: auto]"),
-    click.option(
-        "--dtype",
-        type=click.Choice(["float32", "float64"]),
-        help="Of the network; products are in float64.  [default: float32]",
-    ),
-    click.option("--chunk", metavar="N", help="Samples at once.  [default: auto, by memory]"),
-    click.option(
-        "--mode",
-        type=click.Choice(["eval", "train"]),
-        help="eval: sample by sample, as in the paper; train: batches as training saw them."
-        "  [default: eval]",
-    ),
-    click.option("--lr", type=float, metavar="ETA", help="Learning rate: gives the temperature."),
-    click.option("--batch-size", type=int, metavar="B", help="Of training."),
-    click.option(
-        "--sampling",
-        type=click.Choice(["with", "without"]),
-        help="Whether training drew batches with replacement, or each epoch without.",
-    ),
-    click.option(
-        "--sketch",
-        type=int,
-        metavar="K",
-        help="Not exact: project gradients onto K random directions; its error is measured.",
-    ),
-    click.option(
-        "--work-dir",
-        metavar="FOLDER",
-        type=click.Path(path_type=Path, file_okay=False),
-        help="Keep unfinished work here: after a kill, the same command goes on.",
-    ),
-)
-PROBLEM_NAMES = (
-    "at",
-    "samples",
-    "every",
-    "device",
-    "dtype",
-    "chunk",
-    "mode",
-    "lr",
-    "batch_size",
-    "sampling",
-    "sketch",
-    "work_dir",
-)
-ENGINE_NAMES = ("memory", "workers", "scheduler", "seed")
-INFERENCE_NAMES = ("n_surrogates", "alpha", "momentum")
-OUTPUT = click.option(
-    "-o",
-    "--output",
-    metavar="OUT",
-    type=click.Path(path_type=Path, file_okay=False),
-    default="trajscope-report",
-    show_default=True,
-    help="Folder for report.html, summary.json and results.zarr.",
-)
-HISTORY = click.option(
-    "--history",
-    type=click.Choice(["auto", "always", "never"]),
-    default="auto",
-    show_default=True,
-    help="Keep the weights in OUT/history, so that the next time only new checkpoints are read; "
-    "auto: up to 1 GiB.",
-)
-QUIET = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
-
-
-class Checkpoints(click.Path):
-    """A folder that exists, or an address such as s3://bucket/run, which is seen when it opens."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path, or the address as it is."""
-        is_address = isinstance(value, str) and "://" in value
-        return value if is_address else super().convert(value, param, ctx)
-
-
-CHECKPOINTS = click.argument(
-    "checkpoints", metavar="DIR", type=Checkpoints(exists=True, path_type=Path)
-)
-
-
-def with_options(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
-    """Add several options to a command, in the order they are listed."""
-
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -277,7 +57,7 @@ def inspect(checkpoints: Path | str, as_json: bool, **selection: Any) -> None:
     from trajscope.report import reading_lines, trajectory_summary
     from trajscope.trajectory import open_trajectory
 
-    with _warnings_kept_for_the_page():
+    with warnings_kept_for_the_page():
         trajectory = open_trajectory(checkpoints, **selection)
     if as_json:
         click.echo(json.dumps(trajectory_summary(trajectory), indent=2, allow_nan=False))
@@ -295,7 +75,7 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
 
     Example: trajscope analyze runs/resnet18/checkpoints --burn-in 20%
     """
-    _silence_dask()
+    silence_dask()
     from trajscope import analysis
     from trajscope.report import check_output, reading_lines, screen, write_report
     from trajscope.report.terminal_diffusion import diffusion_lines
@@ -304,7 +84,7 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
     check_output(output)
     selection = {name: options[name] for name in SELECTION_NAMES}
     engine = {name: options[name] for name in (*ENGINE_NAMES, *INFERENCE_NAMES)}
-    with _warnings_kept_for_the_page():
+    with warnings_kept_for_the_page():
         trajectory = open_trajectory(checkpoints, **selection)
         if not quiet:
             click.echo("\n".join(reading_lines(trajectory)) + "\n")
@@ -312,7 +92,7 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
         if found is not None and not quiet:
             click.echo("\n".join(diffusion_lines(found)) + "\n")
         told: list[str] = []
-        with _progress("one pass over the weights", quiet) as advance:
+        with progress("one pass over the weights", quiet) as advance:
             results = analysis.analyze(
                 trajectory,
                 **engine,
@@ -345,13 +125,13 @@ def diffusion(checkpoints: Path | str, output: Path, quiet: bool, **options: Any
 
     Example: trajscope diffusion runs/resnet18/checkpoints --problem problem.py:make_problem
     """
-    _silence_dask()
+    silence_dask()
     from trajscope.report import reading_lines
     from trajscope.report.terminal_diffusion import diffusion_lines
     from trajscope.report.write_diffusion import check_diffusion_output, write_diffusion
     from trajscope.trajectory import open_trajectory
 
-    with _warnings_kept_for_the_page():
+    with warnings_kept_for_the_page():
         selection = {name: options[name] for name in SELECTION_NAMES}
         trajectory = open_trajectory(checkpoints, **selection)
         check_diffusion_output(trajectory, output)
@@ -380,7 +160,7 @@ def pack(checkpoints: Path | str, store: Path, quiet: bool, **selection: Any) ->
     """
     from trajscope import packing
 
-    with _warnings_kept_for_the_page(), _progress("packing weights", quiet) as advance:
+    with warnings_kept_for_the_page(), progress("packing weights", quiet) as advance:
         written = packing.pack(checkpoints, store, progress=advance, **selection)
     if not quiet:
         click.echo(f"Packed and verified: {printable(str(written))}")
@@ -434,7 +214,7 @@ def demo(context: click.Context, directory: Path, seed: int, quiet: bool) -> Non
     """
     from trajscope.demo.training import train_demo
 
-    with _progress("training on 8x8 digits", quiet) as advance:
+    with progress("training on 8x8 digits", quiet) as advance:
         checkpoints = train_demo(directory, seed=seed, progress=advance)
     output = directory / "report"
     if not quiet:
@@ -460,7 +240,7 @@ def _diffusion(
     chunk = given.get("chunk", "auto")
     given["chunk"] = int(chunk) if chunk.isdecimal() else chunk
     common = {name: options[name] for name in ("memory", "seed", "momentum")}
-    with _progress("gradients of single samples", quiet) as advance:
+    with progress("gradients of single samples", quiet) as advance:
         return measure(trajectory, options["problem"], progress=advance, **common, **given)
 
 
@@ -481,56 +261,3 @@ def _history(
             yield found.trajectory
 
     return from_history
-
-
-def _leave_at_once() -> NoReturn:
-    """End the process now: a task that is running cannot be stopped, and Python would await it."""
-    click.echo("Aborted!", err=True)
-    sys.stdout.flush()
-    os._exit(130)
-
-
-def _silence_dask() -> None:
-    """Let no log line of dask onto the screen: what matters in them is raised here as well.
-
-    To be called before dask is imported; worker processes inherit it.
-    """
-    loggers = ("distributed", "distributed.client", "asyncio")
-    os.environ.setdefault("DASK_LOGGING", repr(dict.fromkeys(loggers, "critical")))
-
-
-@contextmanager
-def _warnings_kept_for_the_page() -> Iterator[None]:
-    """Leave trajscope's own warnings to the screen and the report, which show each in its place."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TrajscopeWarning)
-        yield
-
-
-@contextmanager
-def _progress(title: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error with the time left, gone when done; nothing where nobody looks."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda *_: None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    with bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

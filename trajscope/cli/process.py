@@ -1,0 +1,84 @@
+"""What every command does to its process: how it fails, ends, warns and shows progress."""
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import click
+
+from trajscope.errors import TrajscopeError, TrajscopeWarning
+
+
+class Refusal(click.ClickException):
+    """A deliberate failure, shown as one message."""
+
+    exit_code = 2
+
+
+class Commands(click.Group):
+    """Show deliberate failures as one message; let bugs keep their traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # click leaves a command's result open
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except TrajscopeError as error:
+            raise Refusal(str(error)) from error
+        except KeyboardInterrupt:
+            leave_at_once()
+
+
+def leave_at_once() -> NoReturn:
+    """End the process now: a task that is running cannot be stopped, and Python would await it."""
+    click.echo("Aborted!", err=True)
+    sys.stdout.flush()
+    os._exit(130)
+
+
+def silence_dask() -> None:
+    """Let no log line of dask onto the screen: what matters in them is raised here as well.
+
+    To be called before dask is imported; worker processes inherit it.
+    """
+    loggers = ("distributed", "distributed.client", "asyncio")
+    os.environ.setdefault("DASK_LOGGING", repr(dict.fromkeys(loggers, "critical")))
+
+
+@contextmanager
+def warnings_kept_for_the_page() -> Iterator[None]:
+    """Leave trajscope's own warnings to the screen and the report, which show each in its place."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TrajscopeWarning)
+        yield
+
+
+@contextmanager
+def progress(title: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error with the time left, gone when done; nothing where nobody looks."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
