@@ -9,7 +9,7 @@ import torch
 
 from tests.cli.problem_files import SHAPES, write_fitting_run, write_problem
 from tests.cli.running import in_process, on_terminal, shown
-from trajscope import open_results
+from trajscope import open_results, save_checkpoint
 from trajscope.diffusion import diffusion, load_problem
 
 
@@ -174,3 +174,41 @@ def test_unfinished_work_is_taken_up_and_cleared(trajscope, fitting, problem, ou
     done = trajscope("diffusion", fitting, "--problem", problem, "--work-dir", work, "-o", out)
     assert done.code == 0
     assert list(work.iterdir()) == []
+
+
+def test_a_packed_run_gives_the_same_numbers(trajscope, fitting, problem, tmp_path):
+    store = tmp_path / "run.zarr"
+    assert trajscope("pack", fitting, store).code == 0
+    for source, out in ((fitting, "files"), (store, "packed")):
+        done = trajscope("diffusion", source, "--problem", problem, "-o", tmp_path / out)
+        assert (done.code, done.err) == (0, "")
+    files, packed = (open_results(tmp_path / out / "results.zarr") for out in ("files", "packed"))
+    for name in ("eigenvalue", "loss", "gradient_norm"):
+        one, other = (each["diffusion"][name].to_numpy() for each in (files, packed))
+        np.testing.assert_array_equal(one, other)
+
+
+NORMALISED = """
+from torch import nn, randn, randint
+import trajscope
+
+
+def make_problem():
+    network = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
+    loss = lambda model, batch: nn.functional.cross_entropy(model(batch[0]), batch[1])
+    return trajscope.Problem(network, (randn(9, 4), randint(3, (9,))), loss)
+"""
+
+
+def test_a_packed_run_without_statistics_says_how_to_pack_them(trajscope, tmp_path):
+    (tmp_path / "normalised.py").write_text(NORMALISED)
+    problem = f"{tmp_path / 'normalised.py'}:make_problem"
+    network = load_problem(problem).model
+    for step in (0, 1):
+        save_checkpoint(tmp_path / "run" / f"step-{step}.safetensors", network, step=step)
+    for name, options in (("bare", []), ("whole", ["--include", "*"])):
+        store = tmp_path / f"{name}.zarr"
+        assert trajscope("pack", tmp_path / "run", store, *options).code == 0
+        done = trajscope("diffusion", store, "--problem", problem, "-o", tmp_path / name)
+        assert done.code == (2 if name == "bare" else 0)
+        assert ("holds statistics only with --include '*'" in done.err) == (name == "bare")

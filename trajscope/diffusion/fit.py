@@ -191,6 +191,9 @@ def _misfit(
     hint = "Does make_problem build the network that was trained?"
     if nothing_fits and prefix and prefix != _common_prefix(missing):
         hint = f"All those in the checkpoint begin with {printable(prefix)!r}: which part is it?"
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    if missing and all(name.endswith(statistics) for name in missing):
+        hint += " A store made by 'trajscope pack' holds statistics only with --include '*'."
     return f"The checkpoint does not fit the problem's model: {'; '.join(parts)}. {hint}"
 
 
