@@ -1,6 +1,6 @@
 """Measure how often the tests speak falsely, how often they see what is there, and the verdicts.
 
-    python benchmarks/calibration.py                 # full size: about two hours of one core
+    python benchmarks/calibration.py                 # full size: some 5,000 s of one core
     python benchmarks/calibration.py --scale 0.01    # the same, with a hundredth of the runs
 
 Every cell is one process with a known answer on one window, simulated many times with seeds that
@@ -18,10 +18,11 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-from calibrate.cells import CELLS, Cell, measure
+from calibrate.cells import CELLS, FIRST_SEED, Cell, measure
 from calibrate.page import page
 
 PAGE = Path(__file__).parents[1] / "docs" / "calibration.md"
+WORK_DIR = Path("build/calibration") / str(FIRST_SEED)
 
 
 def n_runs(cell: Cell, scale: float) -> int:
@@ -71,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scale", type=float, default=1.0, help="share of the runs")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
-    parser.add_argument("--work-dir", type=Path, default=Path("build/calibration"))
+    parser.add_argument("--work-dir", type=Path, default=WORK_DIR)
     parser.add_argument("--tables", help="only these, such as verdict,power")
     parser.add_argument("--page-only", action="store_true", help="measure nothing more")
     options = parser.parse_args()

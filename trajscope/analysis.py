@@ -86,14 +86,15 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     scheduler :
         Address of a running dask scheduler.
     n_surrogates :
-        Random draws of every null; the smallest p-value is 1 / (n_surrogates + 1). Beyond 20,000
+        Random draws of every null; the smallest p-value is 1 / (n_surrogates + 1). Beyond 10,000
         checkpoints no more than `alpha` needs: 199 at 0.01.
     alpha :
         Level of every test: how often it may speak falsely.
     seed :
         Same seed, same numbers, whatever the workers; a tight memory limit changes last digits.
     momentum :
-        Of the optimizer, where it is known: an oscillation is then told from its ringing.
+        Of the optimizer, where it is known: an oscillation is then told from its ringing, and not
+        looked for in windows of fewer than seven ringing times.
     diffusion :
         What `trajscope.diffusion` found of the same checkpoints, to be kept with the rest.
     progress :

@@ -220,3 +220,17 @@ def test_what_ringing_hides_is_named_among_what_could_not_have_been_seen():
     found = analyze(run, n_surrogates=199, momentum=0.9)["verdict"].attrs["unseen"]
     assert any("ringing with the momentum given lasts 19 steps" in phrase for phrase in found)
     assert len(found) == 3
+
+
+def test_ringing_is_counted_in_the_checkpoints_that_are_compared():
+    # Rounded to whole numbers, every second checkpoint is: they hold 240 / 19 ringing times still.
+    turn = 2 * np.pi * np.arange(240) / 12
+    noise = 0.3 * np.random.default_rng(0).standard_normal((240, 2))
+    path = 2 * (np.stack([np.cos(turn), np.sin(turn)], axis=1) + noise) + 1024
+    run = xr.DataArray(
+        path.astype(np.float16), dims=("step", "weight"), coords={"step": np.arange(240)}
+    )
+    with pytest.warns(TrajscopeWarning, match="Rounding"):
+        found = analyze(run, n_surrogates=199, momentum=0.9)
+    assert found["tests"].attrs["stride"] == 2
+    assert found["verdict"].attrs["code"] == "oscillating"

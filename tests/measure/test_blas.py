@@ -3,7 +3,7 @@ from threading import Barrier
 
 from threadpoolctl import threadpool_info
 
-from trajscope.measure.blas import one_blas_thread
+from trajscope.measure.blas import blas_threads, one_blas_thread
 
 
 def threads():
@@ -30,3 +30,11 @@ def test_the_limit_lasts_until_the_last_task_is_done_and_is_then_lifted():
         assert set(last.result()) == {1}
         first.result()
     assert threads() == before
+
+
+def test_the_number_of_threads_is_taken_back():
+    with blas_threads(2):
+        before = threads()
+        with blas_threads(1):
+            assert set(threads()) == {1}
+        assert threads() == before

@@ -6,12 +6,13 @@ import re
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.figure import Figure
 from noise_results import noise, with_noise
 
 from trajscope.report import open_results, summary, write_report
 from trajscope.report.html import render
 from trajscope.report.page_diffusion import is_alone
-from trajscope.report.plots_diffusion import FIGURES
+from trajscope.report.plots_diffusion import FIGURES, draw_spectra
 from trajscope.report.section_diffusion import diffusion_section
 from trajscope.report.terminal_diffusion import diffusion_lines
 
@@ -238,3 +239,11 @@ def test_a_sketch_is_never_taken_for_an_exact_result():
     assert words in lines
     assert words in section(found)
     assert "Not exact" not in section(noise())
+
+
+def test_the_mean_level_is_on_the_axis_where_it_lies_below_all_eigenvalues():
+    found, figure = noise(), Figure()
+    found["eigenvalue_mean"][:] = float(found["eigenvalue"].min()) / 1000
+    draw_spectra(figure, found)
+    low, high = figure.axes[0].get_ylim()
+    assert low < float(found["eigenvalue_mean"][-1]) < high

@@ -9,6 +9,7 @@ from rich.console import Console
 from simulated_results import brownian, make_results, ornstein_uhlenbeck
 
 from trajscope.report import reading_lines, screen
+from trajscope.report.lines import sentences
 from trajscope.report.terminal import screen_text
 
 HOSTILE = "</script>\x1b[31m\u202e\n[red]{{7*7}}$x$" + "y" * 10_000
@@ -250,3 +251,11 @@ def test_a_crowded_verdict_keeps_to_the_screen_and_counts_its_warnings(width):
     assert len(lines) <= 30
     assert max(map(len, lines)) <= width
     assert "Warnings  41 warnings, in the report" in lines
+
+
+def test_a_long_text_is_cut_between_sentences_and_a_long_sentence_within():
+    text = "One is 1.5 long. Two is longer than that. Three."
+    assert sentences(text, 60, 1) == [text]
+    assert sentences(text, 45, 1) == ["One is 1.5 long. Two is longer than that."]
+    assert sentences(text, 20, 1) == ["One is 1.5 long."]
+    assert sentences("No end of it here", 10, 1) == ["No end o…"]

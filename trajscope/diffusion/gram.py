@@ -92,7 +92,7 @@ def centre(gram: "Tensor") -> float:
 
 
 def _add_on_cpu(gram: "Tensor", panels: "Iterable[Tensor]") -> None:
-    """The same by SciPy's BLAS, which has a product for symmetric results, and half the work."""
+    """Add ``P P'`` of each panel by SciPy's BLAS, which has a product of half the work for it."""
     import torch
     from scipy.linalg.blas import dsyrk
 
@@ -103,7 +103,11 @@ def _add_on_cpu(gram: "Tensor", panels: "Iterable[Tensor]") -> None:
             values = panel.double().numpy()
             across = values.flags.c_contiguous
             operand = values.T if across else values
-            dsyrk(1.0, operand, beta=1.0, c=upper, trans=int(across), lower=0, overwrite_c=1)
+            added = dsyrk(
+                1.0, operand, beta=1.0, c=upper, trans=int(across), lower=0, overwrite_c=1
+            )
+            if added is not upper:  # of a matrix that is not in one piece SciPy makes a copy
+                upper[...] = added
 
 
 def _add_lower(gram: "Tensor", rows: "Tensor") -> None:

@@ -55,10 +55,13 @@ def judge_run(
     names, windows :
         Of all weights, then of every layer.
     """
-    with ThreadPoolExecutor(1) as beside:
+    beside = ThreadPoolExecutor(1)
+    try:
         waited = beside.submit(judge, windows[0], question)
         layers = judge_together(windows[1:], question) if len(windows) > 1 else []
         whole = waited.result()
+    finally:
+        beside.shutdown(wait=False)  # an interruption need not see the end of it
     found = [whole, *layers]
     current = _current(windows[0], whole, question)
     drifts = {

@@ -45,7 +45,11 @@ def judge_trajectory(
         _window(factor, observables.isel({GROUP: group}), steps, even, stride)
         for group, factor in enumerate(measurement.factors)
     ]
-    question = replace(question, n_surrogates=question.n_draws(len(kept)))
+    question = replace(
+        question,
+        n_surrogates=question.n_draws(len(kept)),
+        damping=_left(question.damping, stride),
+    )
     run = Run(kept, unit, even_spacing(kept))
     names = [str(name) for name in observables[GROUP].values]
     with one_blas_thread():
@@ -75,7 +79,12 @@ def damping(momentum: float | None, steps: NDArray[np.floating], unit: str) -> f
             f"--momentum needs checkpoints that count updates evenly, and these are at {found}: "
             "how far ringing dies out between them is not known. Leave it out."
         )
-    left = float(momentum ** (spacing / 2))
+    return _left(momentum**0.5, spacing)
+
+
+def _left(damping: float | None, times: float) -> float | None:
+    """Of ringing after as many times as it takes to leave `damping`; None where that is little."""
+    left = 0.0 if damping is None else float(damping**times)
     return left if left >= _LEAST_DAMPING else None
 
 

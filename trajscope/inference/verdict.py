@@ -24,7 +24,8 @@ def judge(window: Window, question: Question) -> Judgement:
     drift); if so, whether they drift. If not: increments that persist are asked again in blocks; a
     path that is taken back is asked whether it drifts and whether it is seven correlation times
     long. Then it is confined, and asked whether it began elsewhere (if it is nine of these times
-    long), and whether it circulates or oscillates.
+    long), and whether it circulates or oscillates. Where the momentum is known, windows of fewer
+    than seven ringing times are not asked whether they oscillate.
     """
     return judge_together([window], question)[0]
 
