@@ -118,8 +118,9 @@ def make_plan(
         per_sample = room.sample + (3 * room.itemsize + _FLOAT64) * n_weights
         chunk = _chunk(left, per_sample, room)
         return Plan(True, (whole,), chunk, chunk)
-    chunk_bytes = min(max(left // 4, _CHUNK_BYTES[0]), _CHUNK_BYTES[1])
-    widest = (left - chunk_bytes) // (room.itemsize * room.n_samples)
+    chunk_bytes = min(max(left // 8, _CHUNK_BYTES[0]), _CHUNK_BYTES[1])
+    # Twice: the allocator keeps some of what chunks have given back.
+    widest = (left - 2 * chunk_bytes) // (room.itemsize * room.n_samples)
     blocks = _blocks(columns, max(widest, 1))
     per_block = max(sum(_gradient(part) for part in block) for block in blocks)
     chunk, chunk_of_all = (
