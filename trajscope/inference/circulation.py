@@ -73,7 +73,8 @@ def signed_areas(modes: Spectra, n_steps: int) -> Floats:
     ``A_ij = -(4/T) sum_f sin(w_f) |X_i||X_j| sin(phi_j - phi_i)``: the area that modes i and j
     sweep, ``sum_t x_i[t] x_j[t+1] - x_j[t] x_i[t+1]``; and
     ``t_ij = A_ij / sqrt(8/T^2 sum_f sin^2(w_f) |X_i|^2 |X_j|^2)``, over its standard deviation
-    when all phases are independent.
+    when all phases are independent. Areas as a measure of circulation: Strang,
+    arXiv:2411.07613.
     """
     sines = np.sin(_angular(modes.shape[-1], n_steps)).astype(modes.real.dtype)
     areas = -4 / n_steps * (modes * sines @ np.swapaxes(modes.conj(), -1, -2)).imag
