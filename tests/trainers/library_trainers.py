@@ -1,7 +1,10 @@
 """Trainers from packages of their own; each function imports its own."""
 
 import os
+import subprocess
+import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -300,6 +303,23 @@ warnings.filterwarnings("ignore", module="keras")
 
 HF, LIGHTNING, ORBAX = ("transformers", "accelerate"), ("lightning",), ("orbax", "jax")
 
+
+def deepspeed(stage: int) -> Callable[[Path], Saved]:
+    """In a process of its own, for it starts torch.distributed for good."""
+
+    def train(folder: Path) -> Saved:
+        command = [sys.executable, "-m", "tests.trainers.deepspeed_run", str(folder), str(stage)]
+        subprocess.run(command, check=True, capture_output=True)
+        saved: Saved = {}
+        with np.load(folder / "live.npz") as live:
+            for key in live.files:
+                step, name = key.split("/")
+                saved.setdefault(int(step), {})[name] = live[key]
+        return saved
+
+    return train
+
+
 TRAINERS = (
     Trainer("transformers Trainer", "checkpoint-5/model.safetensors", HF, hf),
     Trainer("transformers Trainer, resumed, save_total_limit", "as above, uneven", HF, hf_limited),
@@ -320,6 +340,14 @@ TRAINERS = (
             ("accelerate",), accelerate_counted),
     Trainer("accelerate, two models", "step_10/{model,model_1}.safetensors", ("accelerate",),
             accelerate_two, {"run": "step_*/model_1.safetensors"}),
+    Trainer("DeepSpeed", "global_step2/mp_rank_00_model_states.pt", ("deepspeed",), deepspeed(0),
+            below="run"),
+    Trainer("DeepSpeed, ZeRO stage 2", "as above, zero_pp_rank_0_..._optim_states.pt",
+            ("deepspeed",), deepspeed(2), below="run"),
+    Trainer("DeepSpeed, ZeRO stage 3", "global_step2/zero_pp_rank_0_..._model_states.pt",
+            ("deepspeed",), deepspeed(3), below="run", refusal="run its zero_to_fp32.py"),
+    Trainer("DeepSpeed, ZeRO stage 3, after zero_to_fp32.py", "step-2/model.safetensors",
+            ("deepspeed",), deepspeed(3), below="whole"),
     Trainer("Keras, weights", "ckpt.01-0.77.weights.h5", ("keras", "h5py"), keras_weights),
     Trainer("Keras, whole model", "model_1.keras", ("keras", "h5py"), keras_whole),
     Trainer("sentence-transformers", "checkpoint-3/{model,2_Dense/model}.safetensors",

@@ -264,6 +264,13 @@ def _nothing_found(found: Scan, skipped: Sequence[Skipped]) -> str:
     seen = [*found.skipped, *skipped]
     if not seen:
         return message + "there are none. Point at the folder that your training writes to."
-    shown = "".join(f"\n  {each.path}: {each.reason}" for each in seen[:5])
-    more = f"\n  and {len(seen) - 5} more" if len(seen) > 5 else ""
+    by_reason: dict[str, list[str]] = {}
+    for each in seen:
+        by_reason.setdefault(each.reason, []).append(each.path)
+    shown = "".join(
+        f"\n  {paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}: {reason}"
+        for reason, paths in list(by_reason.items())[:5]
+    )
+    left = sum(len(paths) for paths in list(by_reason.values())[5:])
+    more = f"\n  and {left} more" if left else ""
     return f"{message}none can be read. What is there:{shown}{more}"
