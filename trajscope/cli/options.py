@@ -98,7 +98,7 @@ INFERENCE = (
         metavar="N",
         default=999,
         show_default=True,
-        help="Draw every null N times.",
+        help="Draw every null N times; beyond 10,000 checkpoints as often as --alpha needs.",
     ),
     click.option(
         "--alpha",
