@@ -161,12 +161,12 @@ def trajscope_diffusion(
     """Run trajscope.diffusion on the checkpoints."""
     from torch.nn.functional import cross_entropy
 
-    import trajscope.diffusion
+    import trajscope
 
-    problem = trajscope.diffusion.Problem(
+    problem = trajscope.Problem(
         model, (inputs, targets), lambda model, batch: cross_entropy(model(batch[0]), batch[1])
     )
-    found = trajscope.diffusion.diffusion(
+    found = trajscope.diffusion(
         folder, problem, at=[1], by="none", every=0, device="cpu", **options
     )
     return found["eigenvalue"].to_numpy()[0]

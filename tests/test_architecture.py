@@ -17,7 +17,8 @@ LAYERS = (
     ("demo",),
     ("analysis", "report"),
     ("inference",),
-    ("diffusion", "dynamics"),
+    ("gradient_noise", "dynamics"),
+    ("model",),
     ("measure", "packing", "history", "callbacks"),
     ("trajectory", "simulate", "saving"),
     ("checkpoints",),
@@ -96,11 +97,12 @@ def test_kernels_know_numpy_and_scipy_only():
     assert known - sys.stdlib_module_names <= {"numpy", "scipy", "trajscope"}
 
 
-def test_torch_is_imported_in_functions_of_the_demo_of_diffusion_and_of_saving_only():
+def test_torch_is_imported_in_functions_of_the_rooms_that_compute_with_it_only():
     users = {
         (part_of(path), now) for path in FILES for name, now in imports(path) if "torch" in name
     }
-    assert users <= {("demo", False), ("diffusion", False), ("saving", False)}
+    rooms = ("demo", "gradient_noise", "model", "saving")
+    assert users <= {(room, False) for room in rooms}
 
 
 def test_matplotlib_is_imported_in_functions_of_the_plots_only():

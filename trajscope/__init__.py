@@ -20,7 +20,8 @@ from trajscope.errors import (
 
 if TYPE_CHECKING:
     from trajscope.analysis import analyze
-    from trajscope.diffusion import Problem, diffusion
+    from trajscope.gradient_noise.api import diffusion
+    from trajscope.model.problem import Problem
     from trajscope.packing import pack
     from trajscope.report import open_results, write_report
     from trajscope.saving import save_checkpoint
@@ -49,9 +50,9 @@ __version__ = version("trajscope")
 
 # Imported on first use: xarray and dask take seconds, and `trajscope --help` needs neither.
 _HOMES = {
-    "Problem": "trajscope.diffusion",
+    "Problem": "trajscope.model.problem",
     "analyze": "trajscope.analysis",
-    "diffusion": "trajscope.diffusion",
+    "diffusion": "trajscope.gradient_noise.api",
     "open_results": "trajscope.report",
     "open_trajectory": "trajscope.trajectory",
     "pack": "trajscope.packing",

@@ -9,8 +9,8 @@ import torch
 
 from tests.cli.problem_files import SHAPES, write_fitting_run, write_problem
 from tests.cli.running import in_process, on_terminal, shown
-from trajscope import open_results, save_checkpoint
-from trajscope.diffusion import diffusion, load_problem
+from trajscope import diffusion, open_results, save_checkpoint
+from trajscope.model.problem import load_problem
 
 
 @pytest.fixture

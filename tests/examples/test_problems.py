@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from trajscope import diffusion
 from trajscope.demo.training import train_demo
-from trajscope.diffusion import diffusion
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -235,7 +235,7 @@ def _diffusion(
                 "model, data and a loss. Give them with --problem FILE.py:FUNCTION."
             )
         return None
-    from trajscope.diffusion import diffusion as measure
+    from trajscope.gradient_noise.api import diffusion as measure
 
     chunk = given.get("chunk", "auto")
     given["chunk"] = int(chunk) if chunk.isdecimal() else chunk

@@ -1,0 +1,144 @@
+"""The front door: `trajscope.diffusion`."""
+
+import os
+from collections.abc import Callable, Sequence
+
+import xarray as xr
+
+from trajscope.gradient_noise.options import Options
+from trajscope.gradient_noise.run import run
+from trajscope.model.checkpoints import Source, open_checkpoints
+from trajscope.model.problem import Problem, load_problem
+
+
+def diffusion(  # noqa: PLR0913 - the one front door: its options are the command line's
+    source: Source,
+    problem: Problem | str,
+    *,
+    at: str | Sequence[int | float | str] = ("20%", "40%", "100%"),
+    samples: int | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+    memory: int | str | None = None,
+    chunk: int | str = "auto",
+    mode: str = "eval",
+    by: str = "layer",
+    every: int | None = None,
+    lr: float | None = None,
+    batch_size: int | None = None,
+    momentum: float | None = None,
+    sampling: str | None = None,
+    sketch: int | None = None,
+    seed: int = 0,
+    work_dir: str | os.PathLike[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> xr.Dataset:
+    """The covariance of per-sample gradients at chosen checkpoints: its spectrum and its numbers.
+
+    ``D = (1/N) sum_k g_k g_k' - gbar gbar'``, g_k the gradient of sample k's loss by all d weights
+    that are trained (arXiv:1710.11029). Exact: gradients in `dtype`, everything after in float64.
+
+    Parameters
+    ----------
+    source :
+        A directory of checkpoints; a Dataset from `open_trajectory`; or an array ("step",
+        "weight"), whose weights are the model's parameters in their order.
+    problem :
+        A `Problem`, or where a function is that returns one: ``"module:function"``,
+        ``"file.py:function"``.
+    at :
+        Steps, and shares of the last step ("20%": the nearest checkpoint).
+    samples :
+        N, drawn without replacement; all by default. In train mode the number of batches, 500 by
+        default.
+    device :
+        "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1".
+    dtype :
+        The network's: "float32" or "float64". Near a loss of zero float32 gradients are the limit.
+    memory :
+        Most that this process (or on a GPU, its tensors) may hold, in bytes or as "2GiB"; by
+        default a quarter of what is free, on a GPU half.
+    chunk :
+        Samples at once; "auto" by memory.
+    mode :
+        "eval": every sample for itself, the network in eval mode, as in the paper. "train": batches
+        of `batch_size` with the network in train mode (batch norm and dropout at work), D from how
+        their gradients differ: the noise that training saw.
+    by :
+        The groups of a directory's tensors, as in `open_trajectory`.
+    every :
+        Loss and gradient norm at every n-th checkpoint; 0 for none, by default at up to 200.
+    lr, batch_size :
+        For the temperature, and for train mode.
+    momentum :
+        Of plain SGD (0) or heavy ball. With it, `lr` and `batch_size` there is a noise budget: the
+        increments of the trajectory against those that the gradients' noise would make.
+    sampling :
+        "with" replacement, or "without": every epoch deals all samples out. Without an answer the
+        budget has both predictions.
+    sketch :
+        Project the gradients onto so many random directions first: not exact, but with
+        little memory whatever d and N. The errors are measured, and stated.
+    seed :
+        Same seed, same samples and batches.
+    work_dir :
+        Folder for unfinished work: after a kill, the same call goes on where it was.
+    progress :
+        Called with (samples done, samples in all), each as often as it is passed backward.
+
+    Returns
+    -------
+    Dataset
+        ``eigenvalue(step, component)``, descending, without the d - min(N-1, d) certain zeros; and
+        of every step ``eigenvalue_mean``, ``eigenvalue_std`` (over all d), ``trace``,
+        ``lambda_max``, ``rank_eps32``, ``rank_eps64``, ``participation_ratio``, ``stable_rank``,
+        ``directions_90``, ``directions_99``, ``gradient_norm`` (over sqrt(d)),
+        ``signal_to_noise``, ``gradient_diversity``, ``score``, ``loss``. The same with ``group_``
+        before the name and a dimension ``group``, "all" first. With several steps
+        ``spectrum_distance(step, step_other)`` and ``eigenspace_overlap(step, step_other)``. With
+        a curve ``checkpoint_loss(checkpoint)``, ``checkpoint_gradient_norm(checkpoint)`` and
+        ``loss_trend_...``, ``gradient_norm_trend_...``. With `lr` and `batch_size`
+        ``temperature``, ``temperature_without_replacement``, ``noise_scale(step)``. With the
+        momentum too ``budget_ratio(sampling)`` and its interval ``budget_ratio_low``,
+        ``budget_ratio_high``, ``budget_measured_trace``, ``budget_predicted_trace(sampling)``,
+        ``budget_angle(direction)``, ``budget_cosine``, both with ``_expected``; what the budget
+        lacks is in the attributes ``budget_guard`` (codes) and ``budget_words``, and whose noise
+        it is in ``budget_mode``. With `sketch` the relative errors
+        ``sketch_trace_error(step)`` and ``sketch_lambda_max_error(step)``. Units: those of the
+        loss and of the weights.
+
+    Raises
+    ------
+    TrajscopeError
+        The checkpoints do not fit the model, the engine fails its check against plain backward
+        passes, or the memory does not suffice; the message says what to try.
+
+    Warns
+    -----
+    TrajscopeWarning
+        A number is right and says little; also kept in the attribute ``warnings``.
+    """
+    options = Options(
+        at=at,
+        samples=samples,
+        device=device,
+        dtype=dtype,
+        memory=memory,
+        chunk=chunk,
+        mode=mode,
+        every=every,
+        lr=lr,
+        batch_size=batch_size,
+        momentum=momentum,
+        sampling=sampling,
+        sketch=sketch,
+        seed=seed,
+        work_dir=work_dir,
+    )
+    problem = load_problem(problem) if isinstance(problem, str) else problem
+    checkpoints = open_checkpoints(source, problem.model, by=by)
+    return run(problem, checkpoints, options, progress or _silence)
+
+
+def _silence(done: int, total: int) -> None:
+    """Show nothing."""

@@ -1,0 +1,1 @@
+"""Measured increments against those that the gradients' noise would make."""

@@ -1,0 +1,41 @@
+"""Whether a network computes something else in training than in eval mode."""
+
+from typing import Final
+
+from trajscope.gradient_noise.spectrum.job import Job
+from trajscope.model.gradients import batch_loss, in_mode
+from trajscope.model.mapping import Arrays, filled
+from trajscope.model.samples import Samples, n_samples_of
+
+_SAME: Final = 1e-4
+"""Relative: float32 sums in another order."""
+
+
+def difference_of_modes(job: Job, arrays: Arrays, batch_size: int) -> str:
+    """The loss of one batch in both modes in words, or nothing where it is the same.
+
+    Batch norm and dropout make it another one; so does anything else that asks for the mode.
+
+    Parameters
+    ----------
+    arrays :
+        A checkpoint.
+    """
+    import numpy as np
+    import torch
+
+    problem, fit = job.gradients.problem, job.gradients.fit
+    indices = np.arange(min(batch_size, n_samples_of(problem.data)))
+    device, dtype = job.samples.device, job.samples.dtype
+    batch = Samples(problem.data, indices, device, dtype).batch(0, len(indices))
+    losses = []
+    for mode in ("eval", "train"):
+        state = filled(problem.model, fit, arrays, device, dtype)
+        with torch.no_grad(), torch.random.fork_rng(), in_mode(problem.model, mode):
+            try:
+                losses.append(float(batch_loss(problem, state, batch)))
+            except ValueError:
+                return "in train mode one sample alone has no loss"  # batch norm says so
+    if abs(losses[0] - losses[1]) <= _SAME * max(abs(loss) for loss in losses):
+        return ""
+    return f"one batch has the loss {losses[0]:.3g}, in training {losses[1]:.3g}"

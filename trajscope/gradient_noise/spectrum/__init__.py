@@ -1,0 +1,1 @@
+"""The spectrum of the diffusion matrix, exactly or from a sketch."""

@@ -1,0 +1,204 @@
+"""Checkpoints of a trajectory one by one, with the buffers that the trajectory leaves out."""
+
+import json
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from trajscope.errors import OptionError, TrajscopeError, TrajscopeWarning, printable
+from trajscope.model.mapping import Arrays
+from trajscope.schema import ALL_WEIGHTS, STEP, TENSOR, WEIGHT, check_trajectory, check_weights
+from trajscope.trajectory import open_trajectory
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Source = str | os.PathLike[str] | xr.Dataset | xr.DataArray
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Checkpoints in the order of their steps.
+
+    Attributes
+    ----------
+    trajectory :
+        As `open_trajectory` returns it.
+    everything :
+        The same run with its buffers, where there are files; else `trajectory`.
+    """
+
+    trajectory: xr.Dataset
+    everything: xr.Dataset
+
+    @property
+    def steps(self) -> NDArray[np.generic]:
+        """(step,)."""
+        steps: NDArray[np.generic] = self.trajectory[STEP].to_numpy()
+        return steps
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """For each tensor of weights its group."""
+        names, groups = (self.trajectory[key].to_numpy() for key in (TENSOR, "group"))
+        return dict(zip(map(str, names), map(str, groups), strict=True))
+
+    def read(self, step: float) -> Arrays:
+        """Weights and buffers at one step, by name, in their shapes."""
+        arrays = _arrays(self.trajectory, step)
+        if self.everything is not self.trajectory:
+            arrays = {**_arrays(self.everything, step), **arrays}
+        return arrays
+
+    def part(
+        self, tensor: str, steps: tuple[int, int], weights: tuple[int, int]
+    ) -> NDArray[np.floating]:
+        """Some weights of a tensor at neighbouring checkpoints, as (step, weight).
+
+        Parameters
+        ----------
+        steps, weights :
+            First, and the one behind the last, of the checkpoints and of the tensor's weights.
+        """
+        holder = self.trajectory if tensor in self.groups else self.everything
+        place = [str(name) for name in holder[TENSOR].to_numpy()].index(tensor)
+        offset = int(holder["row_size"].to_numpy()[:place].sum())
+        first, last = (self._row_in(holder, row) for row in (steps[0], steps[1] - 1))
+        found: NDArray[np.floating] = holder["weights"][
+            first : last + 1, offset + weights[0] : offset + weights[1]
+        ].to_numpy()
+        return found
+
+    def _row_in(self, holder: xr.Dataset, row: int) -> int:
+        """The position in `holder` of the trajectory's checkpoint `row`."""
+        return int(np.flatnonzero(holder[STEP].to_numpy() == self.steps[row])[0])
+
+
+def open_checkpoints(source: Source, model: "nn.Module", *, by: str) -> Checkpoints:
+    """The checkpoints in a directory, of an open trajectory, or of an array.
+
+    Parameters
+    ----------
+    source :
+        As in `analyze`. The weights of an array are the module's parameters in their order.
+    model :
+        Consulted for the names and shapes that an array does not have.
+    by :
+        How a directory's tensors are grouped, as in `open_trajectory`.
+
+    Raises
+    ------
+    TrajscopeError
+        The source is no trajectory, or an array has not as many weights as the module.
+    """
+    if isinstance(source, xr.DataArray):
+        trajectory = _named(source, model)
+        return Checkpoints(trajectory, trajectory)
+    trajectory = source if isinstance(source, xr.Dataset) else open_trajectory(source, by=by)
+    check_trajectory(trajectory)
+    if "shape" not in trajectory.coords:
+        # What analyze makes of an array: one tensor without a shape.
+        named = _named(trajectory["weights"], model)
+        named.attrs["step_unit"] = trajectory.attrs.get("step_unit", "index")
+        return Checkpoints(named, named)
+    return Checkpoints(trajectory, _with_buffers(trajectory))
+
+
+def chosen_steps(
+    steps: NDArray[np.generic], at: str | Sequence[int | float | str]
+) -> list[int | float]:
+    """The steps that `at` names, ascending.
+
+    Parameters
+    ----------
+    steps : (step,)
+    at :
+        Steps, and shares of the last step as "20%": of these the nearest checkpoint. Or one text
+        with commas between them.
+
+    Raises
+    ------
+    OptionError
+        A step has no checkpoint, or an entry cannot be understood.
+    """
+    entries = at.split(",") if isinstance(at, str) else list(at)
+    if not entries:
+        raise OptionError("--at is empty; steps or shares such as 20%,40%,100% were expected.")
+    numbers = steps.astype(np.float64)
+    rows = {_row(numbers, str(entry).strip()) for entry in entries}
+    return [steps[row].item() for row in sorted(rows)]
+
+
+def _row(numbers: NDArray[np.float64], entry: str) -> int:
+    try:
+        is_share = entry.endswith("%")
+        value = float(Fraction(entry[:-1]) / 100 if is_share else Fraction(entry))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise OptionError(
+            f"--at {printable(entry)}: a step (5000) or a share of the last one (20%) was expected."
+        ) from None
+    target = value * numbers[-1] if is_share else value
+    nearest = int(np.abs(numbers - target).argmin())
+    if is_share and not 0 <= value <= 1:
+        raise OptionError(f"--at {printable(entry)}: from 0% to 100% was expected.")
+    if not is_share and numbers[nearest] != target:
+        raise OptionError(
+            f"--at {printable(entry)}: there is no checkpoint at this step; the nearest is "
+            f"{numbers[nearest]:g}. Shares of the last step work too, such as 20%."
+        )
+    return nearest
+
+
+def _with_buffers(trajectory: xr.Dataset) -> xr.Dataset:
+    """The run again with every floating-point array of the model; as it is if that fails."""
+    place = trajectory.attrs.get("source", "")
+    if not os.path.isdir(place):  # noqa: PTH112 - a Path of "" is the working directory
+        return trajectory
+    with warnings.catch_warnings():
+        # What was left out has been said when the trajectory was opened.
+        warnings.simplefilter("ignore", TrajscopeWarning)
+        try:
+            found = open_trajectory(place, run=trajectory.attrs.get("run"), include="*")
+        except TrajscopeError:
+            return trajectory
+    return found if np.isin(trajectory[STEP], found[STEP]).all() else trajectory
+
+
+def _arrays(dataset: xr.Dataset, step: float) -> dict[str, NDArray[np.floating]]:
+    flat = dataset["weights"].sel({STEP: step}).to_numpy()
+    ends = dataset["row_size"].to_numpy().cumsum()
+    names, shapes = (dataset[key].to_numpy() for key in (TENSOR, "shape"))
+    return {
+        str(name): values.reshape(json.loads(str(shape)))
+        for name, shape, values in zip(names, shapes, np.split(flat, ends[:-1]), strict=True)
+    }
+
+
+def _named(array: xr.DataArray, model: "nn.Module") -> xr.Dataset:
+    """An array as a trajectory whose tensors are the module's parameters in their order."""
+    check_weights(array.dims, array.dtype.kind, array.sizes.get(STEP, 0))
+    parameters = dict(model.named_parameters())
+    sizes = [parameter.numel() for parameter in parameters.values()]
+    if sum(sizes) != array.sizes[WEIGHT]:
+        raise OptionError(
+            f"The array has {array.sizes[WEIGHT]} weights, the problem's model {sum(sizes)}; the "
+            "same number was expected, since an array's weights are the model's in their order."
+        )
+    return xr.Dataset(
+        {"weights": array.variable},
+        {
+            STEP: array[STEP].to_numpy(),
+            TENSOR: list(parameters),
+            "row_size": (TENSOR, sizes),
+            "group": (TENSOR, [ALL_WEIGHTS] * len(sizes)),
+            "shape": (TENSOR, [json.dumps(list(p.shape)) for p in parameters.values()]),
+        },
+        {"step_unit": "step" if STEP in array.coords else "index"},
+    )
