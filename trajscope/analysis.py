@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
 
+from trajscope.checkpoints.selection import Selection
 from trajscope.errors import OptionError, TrajectoryError, TrajscopeWarning, printable
 from trajscope.history.kept import remembered
 from trajscope.inference.run import damping, judge_trajectory
@@ -30,7 +31,7 @@ from trajscope.measure.measurement import (
 from trajscope.measure.resources import default_memory, parse_bytes
 from trajscope.measure.span import NonFiniteError
 from trajscope.schema import ALL_WEIGHTS, STEP, WEIGHT, check_trajectory, check_weights
-from trajscope.trajectory import open_trajectory
+from trajscope.trajectory import open_selection
 
 Source = str | os.PathLike[str] | xr.Dataset | xr.DataArray
 History = str | os.PathLike[str] | Callable[[xr.Dataset], AbstractContextManager[xr.Dataset]]
@@ -113,25 +114,22 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     TrajscopeError
         Nothing there can be analysed; the message says why and what to try.
     """
-    selection: dict[str, object] = {"run": run, "burn_in": burn_in, "steps": steps, "by": by}
-    selection |= {"order": order, "weights": weights}
-    selection |= {"include": tuple(include) or None, "exclude": tuple(exclude) or None}
+    given: dict[str, Any] = {
+        "run": run,
+        "burn_in": burn_in,
+        "steps": steps,
+        "by": by,
+        "order": order,
+    }
+    given |= {"weights": weights, "include": include or None, "exclude": exclude or None}
+    given |= {"strict": strict or None}
+    given = {name: value for name, value in given.items() if value is not None}
     if isinstance(source, xr.Dataset | xr.DataArray):
-        _refuse_selection(selection | {"history": None if callable(history) else history})
+        kept = None if callable(history) else history
+        _refuse_selection({**given, "history": kept, "strict": None})
         trajectory = _from_array(source) if isinstance(source, xr.DataArray) else source
     else:
-        trajectory = open_trajectory(
-            source,
-            run=run,
-            burn_in=burn_in,
-            steps=steps,
-            include=include,
-            exclude=exclude,
-            by=by or "layer",
-            order=order or "step",
-            weights=weights or "live",
-            strict=strict,
-        )
+        trajectory = open_selection(source, Selection.of(given))
     check_trajectory(trajectory)
     unit = str(trajectory.attrs.get("step_unit", "index"))
     question = Question(n_surrogates, alpha, seed, damping(momentum, trajectory[STEP].values, unit))
@@ -146,8 +144,13 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     timings = {"pass_s": time.perf_counter() - started}
     judged = judge_trajectory(trajectory, measurement, question)
     timings["tests_s"] = time.perf_counter() - started - timings["pass_s"]
-    config = {name: value for name, value in selection.items() if value is not None}
-    config |= {"memory": limit, "seed": seed, "n_surrogates": n_surrogates, "alpha": alpha}
+    config = {
+        **trajectory.attrs.get("selection", {}),
+        "memory": limit,
+        "seed": seed,
+        "alpha": alpha,
+    }
+    config |= {"n_surrogates": n_surrogates}
     if momentum is not None:
         config["momentum"] = momentum
     result = _result(trajectory, measurement, judged, config, timings)
@@ -295,7 +298,7 @@ def _result(
         attrs={
             "trajscope": version("trajscope"),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "config": {name: _plain(value) for name, value in config.items()},
+            "config": dict(config),
             "seed": config["seed"],
             "fingerprint": trajectory.attrs.get("fingerprint", ""),
             "path": measurement.path,
@@ -318,15 +321,6 @@ def _result(
             "/verdict": judged[1],
         }
     )
-
-
-def _plain(value: object) -> object:
-    """An option as JSON can hold it."""
-    if isinstance(value, slice):
-        return ":".join(
-            "" if part is None else str(part) for part in (value.start, value.stop, value.step)
-        )
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _silence(done: int, total: int) -> None:

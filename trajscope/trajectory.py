@@ -20,10 +20,10 @@ from trajscope.checkpoints.lazy import lazy_weights, shaped
 from trajscope.checkpoints.manifest import FileManifest, make_manifest
 from trajscope.checkpoints.remote import Mirror, is_remote, mirrored, remote_manifest
 from trajscope.checkpoints.scan import known_suffix, store_reader
-from trajscope.checkpoints.selection import selected
+from trajscope.checkpoints.selection import Selection, selected
 from trajscope.checkpoints.series import find_series
 from trajscope.checkpoints.weights import Weights, WeightTensor, choose_weights
-from trajscope.errors import OptionError, TrajectoryError, TrajscopeWarning, printable
+from trajscope.errors import TrajectoryError, TrajscopeWarning, printable
 from trajscope.schema import ALL_WEIGHTS, FINGERPRINT, STEP, TENSOR, WEIGHT
 
 _LONGEST_PATH = 4096
@@ -84,7 +84,7 @@ def open_trajectory(  # noqa: PLR0913
         with the checkpoint's files; ``tensor``, and along it ``row_size`` (weights), ``group``,
         ``shape`` (JSON) and ``stored_dtype``. The tensors lie behind one another along ``weight``,
         a contiguous ragged array (CF conventions 9.3.3). Attributes: source, run, step_unit,
-        step_source, format, fingerprint, left_out, skipped, warnings, decisions.
+        step_source, selection, format, fingerprint, left_out, skipped, warnings, decisions.
         To copy it, ``chunk({"weight": ...}).to_zarr(...)``; NetCDF cannot hold the lists among
         the attributes.
 
@@ -102,38 +102,93 @@ def open_trajectory(  # noqa: PLR0913
     TrajscopeWarning
         Something was left out, or names and contents disagree; also kept in the attributes.
     """
-    if by not in ("none", "layer", "tensor"):
-        raise OptionError(
-            f"by={printable(by)!r}: one of 'none', 'layer' and 'tensor' was expected."
+    return open_selection(
+        path, Selection(run, burn_in, steps, include, exclude, by, order, weights, strict)
+    )
+
+
+def open_selection(path: str | os.PathLike[str], selection: Selection) -> xr.Dataset:
+    """The trajectory that `open_trajectory` opens, its options in one record.
+
+    The record is kept in the Dataset's attribute ``selection``, as far as it says something.
+    """
+    (dataset,) = _opened(path, selection)
+    for message in dataset.attrs["warnings"]:
+        python_warnings.warn(message, TrajscopeWarning, stacklevel=3)
+    return dataset
+
+
+def with_buffers(trajectory: xr.Dataset) -> xr.Dataset | None:
+    """Every floating-point array at the same checkpoints, buffers among them, as a trajectory.
+
+    The files are opened again as they were the first time, and have to be the same still.
+
+    Returns
+    -------
+    Dataset or None
+        `None` where the Dataset does not say which files it was opened from.
+
+    Raises
+    ------
+    TrajscopeError
+        The files are gone, or have changed since the trajectory was opened.
+    """
+    if "selection" not in trajectory.attrs:
+        return None
+    place, selection = trajectory.attrs["source"], Selection.of(trajectory.attrs["selection"])
+    again, everything = _opened(place, selection, buffers=True)
+    steps = trajectory[STEP].to_numpy()
+    there = np.isin(steps, again[STEP]) & np.isin(steps, everything[STEP])
+    changed = [*steps[~there], *(s for s in steps[there] if _is_other(trajectory, again, s))]
+    if changed:
+        raise TrajectoryError(
+            f"{printable(place)}: the checkpoint at step {changed[0]} is not what it was when the "
+            "trajectory was opened. Is the run being written again? Open it anew when it is done."
         )
-    # A string is a sequence too: the "*" of "fc*" alone would leave out everything.
-    _check_choice("order", order, ("step", "mtime", "name"))
-    _check_choice("weights", weights, ("live", "ema"))
-    include = (include,) if isinstance(include, str) else tuple(include)
-    exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
-    average = weights == "ema"
+    return everything.sel({STEP: steps})
+
+
+def _is_other(trajectory: xr.Dataset, again: xr.Dataset, step: float) -> bool:
+    """Whether the files of a checkpoint have changed; of a store, anything of it."""
+    before, now = (
+        str(each[FINGERPRINT].sel({STEP: step}).item()) or each.attrs["fingerprint"]
+        for each in (trajectory, again)
+    )
+    return bool(before != now)
+
+
+def _opened(
+    path: str | os.PathLike[str], selection: Selection, *, buffers: bool = False
+) -> tuple[xr.Dataset, ...]:
+    """The trajectory, and with `buffers` behind it all arrays of the same checkpoints."""
+    average, strict = selection.weights == "ema", selection.strict
     with _uncollected(), mirrored(path) if is_remote(path) else nullcontext() as mirror:
         found = find_series(
             mirror.folder if mirror else Path(path),
-            run=run,
-            exclude=exclude,
-            order=order,
+            run=selection.run,
+            exclude=selection.exclude,
+            order=selection.order,
             average=average,
             strict=strict,
         )
-        series = selected(found, steps, burn_in)
+        series = selected(found, selection.steps, selection.burn_in)
         chosen = choose_weights(
-            series, include=include, exclude=exclude, average=average, strict=strict
+            series,
+            include=selection.include,
+            exclude=selection.exclude,
+            average=average,
+            strict=strict,
         )
         if len(chosen.checkpoints) < 2:
             raise TrajectoryError(
                 f"{printable(series.root)}: one checkpoint is left, at least 2 are needed to see a "
                 f"movement. {chosen.warnings[0]}"
             )
-        dataset = _dataset(series, chosen, by, mirror)
-    for message in dataset.attrs["warnings"]:
-        python_warnings.warn(message, TrajscopeWarning, stacklevel=2)
-    return dataset
+        opened = [_dataset(series, chosen, selection, mirror)]
+        if buffers:
+            everything = choose_weights(series, include="*", average=average)
+            opened.append(_dataset(series, everything, selection, mirror))
+        return tuple(opened)
 
 
 @contextmanager
@@ -150,13 +205,6 @@ def _uncollected() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def _check_choice(option: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise OptionError(
-            f"{option}={printable(value)!r}: one of {', '.join(map(repr, known))} was expected."
-        )
 
 
 def tensor(trajectory: xr.Dataset, name: str) -> xr.DataArray:
@@ -219,17 +267,9 @@ class TrajscopeBackend(BackendEntrypoint):
         strict: bool = False,
     ) -> xr.Dataset:
         """The Dataset of `open_trajectory`, which explains the options."""
-        dataset = open_trajectory(
+        dataset = open_selection(
             filename_or_obj,
-            run=run,
-            burn_in=burn_in,
-            steps=steps,
-            include=include,
-            exclude=exclude,
-            by=by,
-            order=order,
-            weights=weights,
-            strict=strict,
+            Selection(run, burn_in, steps, include, exclude, by, order, weights, strict),
         )
         return dataset.drop_vars(drop_variables or [], errors="ignore")
 
@@ -248,7 +288,9 @@ class TrajscopeBackend(BackendEntrypoint):
             return False
 
 
-def _dataset(series: Series, weights: Weights, by: str, mirror: Mirror | None) -> xr.Dataset:
+def _dataset(
+    series: Series, weights: Weights, selection: Selection, mirror: Mirror | None
+) -> xr.Dataset:
     manifest = make_manifest(series.root, weights, series.store)
     told: Callable[[object], str] = mirror.told if mirror else str
     if mirror and isinstance(manifest, FileManifest):
@@ -264,7 +306,7 @@ def _dataset(series: Series, weights: Weights, by: str, mirror: Mirror | None) -
             FINGERPRINT: (STEP, _texts(checkpoint_fingerprints(weights, local=mirror is None))),
             TENSOR: _texts(each.name for each in tensors),
             "row_size": (TENSOR, np.array([each.size for each in tensors], np.int64)),
-            "group": (TENSOR, _texts(_group(each, by) for each in tensors)),
+            "group": (TENSOR, _texts(_group(each, selection.by) for each in tensors)),
             "shape": (TENSOR, _texts(json.dumps(each.shape) for each in tensors)),
             "stored_dtype": (TENSOR, _texts(each.stored_dtype for each in tensors)),
         },
@@ -272,6 +314,7 @@ def _dataset(series: Series, weights: Weights, by: str, mirror: Mirror | None) -
             # xarray prints attributes as they are.
             "source": printable(told(series.root), limit=_LONGEST_PATH),
             "run": printable(series.run, limit=_LONGEST_PATH),
+            "selection": selection.given(),
             "step_unit": series.step_unit,
             "step_source": series.step_source,
             "format": format_of(series),

@@ -1,12 +1,70 @@
-"""The part of a series that is analysed: a range of steps, without the first checkpoints."""
+"""Which part of a folder is taken: one record of every option, and the steps it leaves."""
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Self
 
 from trajscope.checkpoints.base import Checkpoint, Series
 from trajscope.errors import OptionError, TrajectoryError, printable
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How a folder of checkpoints is opened; `trajscope.open_trajectory` explains the options.
+
+    Made once and carried by the trajectory (``attrs["selection"]``), so that whatever else is
+    read from the same files later, such as buffers, is that of the same checkpoints.
+
+    Raises
+    ------
+    OptionError
+        One of them cannot be understood.
+    """
+
+    run: str | None = None
+    burn_in: int | str | None = None
+    steps: str | slice | None = None
+    include: str | Sequence[str] = ()
+    exclude: str | Sequence[str] = ()
+    by: str = "layer"
+    order: str = "step"
+    weights: str = "live"
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        for name, known in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in known:
+                expected = f"{', '.join(map(repr, known[:-1]))} and {known[-1]!r}"
+                raise OptionError(f"{name}={printable(value)!r}: one of {expected} was expected.")
+        for name in ("include", "exclude"):
+            # A string is a sequence too: the "*" of "fc*" alone would leave out everything.
+            value = getattr(self, name)
+            globs = (value,) if isinstance(value, str) else tuple(value)
+            object.__setattr__(self, name, globs)
+        _bounds(self.steps)
+        _dropped(self.burn_in, 0)
+
+    def given(self) -> dict[str, Any]:
+        """The options that are not as by default, as JSON can hold them."""
+        values = {name: value for name, value in asdict(self).items() if value != _DEFAULTS[name]}
+        return {name: _plain(value) for name, value in values.items()}
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """The selection that `given` came from."""
+        return cls(**given)
+
+
+_CHOICES: Mapping[str, Sequence[str]] = {
+    "by": ("none", "layer", "tensor"),
+    "order": ("step", "mtime", "name"),
+    "weights": ("live", "ema"),
+}
+_DEFAULTS: Mapping[str, Any] = {field.name: field.default for field in fields(Selection)}
+SELECTION_NAMES = tuple(_DEFAULTS)
 
 
 def selected(series: Series, steps: str | slice | None, burn_in: int | str | None) -> Series:
@@ -42,6 +100,13 @@ def selected(series: Series, steps: str | slice | None, burn_in: int | str | Non
             "movement. Widen --steps or lower --burn-in."
         )
     return replace(series, checkpoints=tuple(kept))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, slice):
+        parts = (value.start, value.stop, value.step)
+        return ":".join("" if part is None else str(part) for part in parts)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _range(checkpoints: Sequence[Checkpoint]) -> str:

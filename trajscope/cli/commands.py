@@ -26,7 +26,7 @@ from trajscope.cli.options import (
     QUIET,
     SEED,
     SELECTION,
-    SELECTION_NAMES,
+    opened,
     with_options,
 )
 from trajscope.cli.process import Commands, progress, silence_dask, warnings_kept_for_the_page
@@ -55,10 +55,9 @@ def inspect(checkpoints: Path | str, as_json: bool, **selection: Any) -> None:
     Example: trajscope inspect runs/resnet18/checkpoints
     """
     from trajscope.report import reading_lines, trajectory_summary
-    from trajscope.trajectory import open_trajectory
 
     with warnings_kept_for_the_page():
-        trajectory = open_trajectory(checkpoints, **selection)
+        trajectory = opened(checkpoints, selection)
     if as_json:
         click.echo(json.dumps(trajectory_summary(trajectory), indent=2, allow_nan=False))
     else:
@@ -79,13 +78,11 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
     from trajscope import analysis
     from trajscope.report import check_output, reading_lines, screen, write_report
     from trajscope.report.terminal_diffusion import diffusion_lines
-    from trajscope.trajectory import open_trajectory
 
     check_output(output)
-    selection = {name: options[name] for name in SELECTION_NAMES}
     engine = {name: options[name] for name in (*ENGINE_NAMES, *INFERENCE_NAMES)}
     with warnings_kept_for_the_page():
-        trajectory = open_trajectory(checkpoints, **selection)
+        trajectory = opened(checkpoints, options)
         if not quiet:
             click.echo("\n".join(reading_lines(trajectory)) + "\n")
         found = _diffusion(trajectory, options, quiet)
@@ -101,11 +98,6 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
                 strict=options["strict"],
                 progress=advance,
             )
-    results.attrs["config"] |= {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in selection.items()
-        if value
-    }
     results.attrs["command"] = shlex.join(["trajscope", *sys.argv[1:]])
     page = write_report(results, output)
     if not quiet:
@@ -129,11 +121,9 @@ def diffusion(checkpoints: Path | str, output: Path, quiet: bool, **options: Any
     from trajscope.report import reading_lines
     from trajscope.report.terminal_diffusion import diffusion_lines
     from trajscope.report.write_diffusion import check_diffusion_output, write_diffusion
-    from trajscope.trajectory import open_trajectory
 
     with warnings_kept_for_the_page():
-        selection = {name: options[name] for name in SELECTION_NAMES}
-        trajectory = open_trajectory(checkpoints, **selection)
+        trajectory = opened(checkpoints, options)
         check_diffusion_output(trajectory, output)
         if not quiet:
             click.echo("\n".join(reading_lines(trajectory)) + "\n")

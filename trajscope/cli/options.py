@@ -1,10 +1,13 @@
 """The options of the commands: each is written once, and listed by what it is about."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -72,17 +75,6 @@ ENGINE = (
     ),
     click.option("--scheduler", metavar="ADDRESS", help="Use the dask cluster at this address."),
     SEED,
-)
-SELECTION_NAMES = (
-    "run",
-    "burn_in",
-    "steps",
-    "include",
-    "exclude",
-    "by",
-    "order",
-    "weights",
-    "strict",
 )
 MOMENTUM = click.option(
     "--momentum",
@@ -211,6 +203,16 @@ class Checkpoints(click.Path):
 CHECKPOINTS = click.argument(
     "checkpoints", metavar="DIR", type=Checkpoints(exists=True, path_type=Path)
 )
+
+
+def opened(checkpoints: Path | str, options: Mapping[str, Any]) -> "xr.Dataset":
+    """The trajectory in a folder, selected by the options of `SELECTION`."""
+    from trajscope.checkpoints.selection import SELECTION_NAMES, Selection
+    from trajscope.trajectory import open_selection
+
+    return open_selection(
+        checkpoints, Selection.of({name: options[name] for name in SELECTION_NAMES})
+    )
 
 
 def with_options(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:

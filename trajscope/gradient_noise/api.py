@@ -22,7 +22,7 @@ def diffusion(  # noqa: PLR0913 - the one front door: its options are the comman
     memory: int | str | None = None,
     chunk: int | str = "auto",
     mode: str = "eval",
-    by: str = "layer",
+    by: str | None = None,
     every: int | None = None,
     lr: float | None = None,
     batch_size: int | None = None,
@@ -65,7 +65,7 @@ def diffusion(  # noqa: PLR0913 - the one front door: its options are the comman
         of `batch_size` with the network in train mode (batch norm and dropout at work), D from how
         their gradients differ: the noise that training saw.
     by :
-        The groups of a directory's tensors, as in `open_trajectory`.
+        The groups of a directory's tensors, as in `open_trajectory`: by layer unless told.
     every :
         Loss and gradient norm at every n-th checkpoint; 0 for none, by default at up to 200.
     lr, batch_size :

@@ -2,20 +2,20 @@
 
 import json
 import os
-import warnings
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from trajscope.errors import OptionError, TrajscopeError, TrajscopeWarning, printable
+from trajscope.errors import OptionError, printable
 from trajscope.model.mapping import Arrays
 from trajscope.schema import ALL_WEIGHTS, STEP, TENSOR, WEIGHT, check_trajectory, check_weights
-from trajscope.trajectory import open_trajectory
+from trajscope.trajectory import open_trajectory, with_buffers
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,7 +32,7 @@ class Checkpoints:
     trajectory :
         As `open_trajectory` returns it.
     everything :
-        The same run with its buffers, where there are files; else `trajectory`.
+        All arrays at the same steps, buffers among them, where there are files; else `trajectory`.
     """
 
     trajectory: xr.Dataset
@@ -54,7 +54,7 @@ class Checkpoints:
         """Weights and buffers at one step, by name, in their shapes."""
         arrays = _arrays(self.trajectory, step)
         if self.everything is not self.trajectory:
-            arrays = {**_arrays(self.everything, step), **arrays}
+            arrays |= _arrays(self.everything, step, without=arrays)
         return arrays
 
     def part(
@@ -70,18 +70,13 @@ class Checkpoints:
         holder = self.trajectory if tensor in self.groups else self.everything
         place = [str(name) for name in holder[TENSOR].to_numpy()].index(tensor)
         offset = int(holder["row_size"].to_numpy()[:place].sum())
-        first, last = (self._row_in(holder, row) for row in (steps[0], steps[1] - 1))
         found: NDArray[np.floating] = holder["weights"][
-            first : last + 1, offset + weights[0] : offset + weights[1]
+            slice(*steps), offset + weights[0] : offset + weights[1]
         ].to_numpy()
         return found
 
-    def _row_in(self, holder: xr.Dataset, row: int) -> int:
-        """The position in `holder` of the trajectory's checkpoint `row`."""
-        return int(np.flatnonzero(holder[STEP].to_numpy() == self.steps[row])[0])
 
-
-def open_checkpoints(source: Source, model: "nn.Module", *, by: str) -> Checkpoints:
+def open_checkpoints(source: Source, model: "nn.Module", *, by: str | None) -> Checkpoints:
     """The checkpoints in a directory, of an open trajectory, or of an array.
 
     Parameters
@@ -98,17 +93,25 @@ def open_checkpoints(source: Source, model: "nn.Module", *, by: str) -> Checkpoi
     TrajscopeError
         The source is no trajectory, or an array has not as many weights as the module.
     """
+    if by is not None and isinstance(source, xr.DataArray | xr.Dataset):
+        raise OptionError(
+            f"by={printable(by)!r} says how to open a directory, and the source is an array or a "
+            "Dataset, which has its groups. Leave it out, or give it to open_trajectory."
+        )
     if isinstance(source, xr.DataArray):
         trajectory = _named(source, model)
         return Checkpoints(trajectory, trajectory)
-    trajectory = source if isinstance(source, xr.Dataset) else open_trajectory(source, by=by)
+    trajectory = (
+        source if isinstance(source, xr.Dataset) else open_trajectory(source, by=by or "layer")
+    )
     check_trajectory(trajectory)
     if "shape" not in trajectory.coords:
         # What analyze makes of an array: one tensor without a shape.
         named = _named(trajectory["weights"], model)
         named.attrs["step_unit"] = trajectory.attrs.get("step_unit", "index")
         return Checkpoints(named, named)
-    return Checkpoints(trajectory, _with_buffers(trajectory))
+    everything = with_buffers(trajectory)
+    return Checkpoints(trajectory, trajectory if everything is None else everything)
 
 
 def chosen_steps(
@@ -156,29 +159,24 @@ def _row(numbers: NDArray[np.float64], entry: str) -> int:
     return nearest
 
 
-def _with_buffers(trajectory: xr.Dataset) -> xr.Dataset:
-    """The run again with every floating-point array of the model; as it is if that fails."""
-    place = trajectory.attrs.get("source", "")
-    if not os.path.isdir(place):  # noqa: PTH112 - a Path of "" is the working directory
-        return trajectory
-    with warnings.catch_warnings():
-        # What was left out has been said when the trajectory was opened.
-        warnings.simplefilter("ignore", TrajscopeWarning)
-        try:
-            found = open_trajectory(place, run=trajectory.attrs.get("run"), include="*")
-        except TrajscopeError:
-            return trajectory
-    return found if np.isin(trajectory[STEP], found[STEP]).all() else trajectory
-
-
-def _arrays(dataset: xr.Dataset, step: float) -> dict[str, NDArray[np.floating]]:
-    flat = dataset["weights"].sel({STEP: step}).to_numpy()
-    ends = dataset["row_size"].to_numpy().cumsum()
-    names, shapes = (dataset[key].to_numpy() for key in (TENSOR, "shape"))
-    return {
-        str(name): values.reshape(json.loads(str(shape)))
-        for name, shape, values in zip(names, shapes, np.split(flat, ends[:-1]), strict=True)
-    }
+def _arrays(
+    dataset: xr.Dataset, step: float, without: Container[str] = ()
+) -> dict[str, NDArray[np.floating]]:
+    """The tensors at one step, but those that are named in `without`."""
+    flat = dataset["weights"].sel({STEP: step})
+    names, shapes, sizes = (dataset[key].to_numpy() for key in (TENSOR, "shape", "row_size"))
+    ends = sizes.cumsum()
+    arrays = {}
+    is_wanted = [str(name) not in without for name in names]
+    for wanted, places in groupby(range(len(names)), key=is_wanted.__getitem__):
+        if not wanted:
+            continue
+        some = list(places)
+        start = int(ends[some[0]] - sizes[some[0]])
+        values = flat[start : int(ends[some[-1]])].to_numpy()
+        for place, part in zip(some, np.split(values, ends[some[:-1]] - start), strict=True):
+            arrays[str(names[place])] = part.reshape(json.loads(str(shapes[place])))
+    return arrays
 
 
 def _named(array: xr.DataArray, model: "nn.Module") -> xr.Dataset:
