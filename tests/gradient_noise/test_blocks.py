@@ -130,7 +130,7 @@ def test_finished_checkpoints_are_not_gone_through_again(tmp_path):
 
     options = {"at": [0, 1], "every": 0, "dtype": "float64", "work_dir": tmp_path / "work"}
     counted = Problem(problem.model, problem.data, loss)
-    expected = diffusion(folder, counted, **options | {"work_dir": None})
+    expected = diffusion(folder, counted, **options | {"work_dir": tmp_path / "other"})
     n_calls = len(calls)
     calls.clear()
 
@@ -145,7 +145,9 @@ def test_finished_checkpoints_are_not_gone_through_again(tmp_path):
     result = diffusion(folder, counted, **options)
     assert len(calls) < n_calls
     np.testing.assert_array_equal(result["eigenvalue"], expected["eigenvalue"])
-    assert list((tmp_path / "work").iterdir()) == []
+    # Nothing is written elsewhere yet: what is finished stays, and nothing else.
+    assert len(list((tmp_path / "work").glob("*-done.npz"))) == 2
+    assert len(list((tmp_path / "work").iterdir())) == 2
 
 
 KILLED = """
@@ -192,7 +194,8 @@ def test_a_process_that_was_killed_leaves_work_that_the_next_one_takes_up(tmp_pa
     assert int(again[0]) == 40  # a finished checkpoint at once; a fresh run starts with a chunk
     assert int(fresh[0]) == 7
     assert again[1] == fresh[1]
-    assert list(folder.iterdir()) == []
+    assert {path.name for path in folder.iterdir()} == {path.name for path in other.iterdir()}
+    assert all(path.name.endswith("-done.npz") for path in folder.iterdir())
 
 
 def test_damaged_unfinished_work_is_named(tmp_path):

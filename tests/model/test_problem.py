@@ -62,9 +62,10 @@ def test_problems_that_cannot_be_had_are_refused(file, monkeypatch):
             load_problem(place)
 
 
-def test_what_the_users_code_does_not_find_keeps_its_own_error(file):
+def test_what_the_users_code_does_not_find_is_named_with_its_line(file):
     (file.parent / "beside.py").unlink()
-    with pytest.raises(ModuleNotFoundError, match="beside"):
+    message = r"raised ModuleNotFoundError: No module named 'beside' \(.*my_problem.py, line 5\)"
+    with pytest.raises(OptionError, match=message):
         load_problem(f"{file}:make_problem")
 
 
@@ -131,7 +132,7 @@ def test_data_that_cannot_be_stacked_is_refused(data, message, tmp_path):
 def test_a_loss_of_another_shape_is_refused(tmp_path):
     problem = classification("linear", 3)
     folder = write_run(tmp_path, problem.model)
-    with pytest.raises(OptionError, match=r"returned Tensor of shape \(1, 3\) for a batch of 1"):
+    with pytest.raises(OptionError, match=r"returned a Tensor of shape \(1, 3\) for a batch of 1"):
         found(folder, Problem(problem.model, problem.data, lambda model, batch: model(batch[0])))
 
 

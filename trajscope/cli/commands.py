@@ -30,10 +30,13 @@ from trajscope.cli.options import (
     with_options,
 )
 from trajscope.cli.process import Commands, progress, silence_dask, warnings_kept_for_the_page
-from trajscope.errors import OptionError, printable
+from trajscope.errors import OptionError, TrajscopeError, printable
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from trajscope.gradient_noise.api import Prepared
+    from trajscope.gradient_noise.options import Options
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -75,34 +78,46 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
     Example: trajscope analyze runs/resnet18/checkpoints --burn-in 20%
     """
     silence_dask()
+    import xarray as xr
+
     from trajscope import analysis
+    from trajscope.gradient_noise.api import prepare
     from trajscope.report import check_output, reading_lines, screen, write_report
     from trajscope.report.terminal_diffusion import diffusion_lines
 
     check_output(output)
+    noise = _noise_options(options)
     engine = {name: options[name] for name in (*ENGINE_NAMES, *INFERENCE_NAMES)}
     with warnings_kept_for_the_page():
         trajectory = opened(checkpoints, options)
         if not quiet:
             click.echo("\n".join(reading_lines(trajectory)) + "\n")
-        found = _diffusion(trajectory, options, quiet)
-        if found is not None and not quiet:
-            click.echo("\n".join(diffusion_lines(found)) + "\n")
+        prepared = None if noise is None else prepare(trajectory, options["problem"], noise)
         told: list[str] = []
         with progress("one pass over the weights", quiet) as advance:
             results = analysis.analyze(
                 trajectory,
                 **engine,
                 history=_history(output, options, advance, told),
-                diffusion=found,
                 strict=options["strict"],
                 progress=advance,
             )
     results.attrs["command"] = shlex.join(["trajscope", *sys.argv[1:]])
+    # Before the gradients, which may take hours and run the user's code.
     page = write_report(results, output)
     if not quiet:
         click.echo("".join(f"{line}\n\n" for line in told), nl=False)
         click.echo(screen(results, page=page, told=trajectory))
+    if prepared is not None:
+        try:
+            results["diffusion"] = xr.DataTree(_measured(prepared.again(), quiet))
+            write_report(results, output)
+        except TrajscopeError as error:
+            done = f"The analysis without it is finished: {printable(str(page), limit=4096)}"
+            raise type(error)(f"{error} {done}") from error
+        prepared.clear()
+        if not quiet:
+            click.echo("\n" + "\n".join(diffusion_lines(results["diffusion"].to_dataset())))
 
 
 @main.command()
@@ -118,20 +133,24 @@ def diffusion(checkpoints: Path | str, output: Path, quiet: bool, **options: Any
     Example: trajscope diffusion runs/resnet18/checkpoints --problem problem.py:make_problem
     """
     silence_dask()
+    from trajscope.gradient_noise.api import prepare
     from trajscope.report import reading_lines
     from trajscope.report.terminal_diffusion import diffusion_lines
     from trajscope.report.write_diffusion import check_diffusion_output, write_diffusion
 
+    noise = _noise_options(options)
+    if noise is None:
+        raise click.UsageError("--problem is missing: FILE.py:FUNCTION or MODULE:FUNCTION.")
     with warnings_kept_for_the_page():
         trajectory = opened(checkpoints, options)
         check_diffusion_output(trajectory, output)
         if not quiet:
             click.echo("\n".join(reading_lines(trajectory)) + "\n")
-        found = _diffusion(trajectory, options, quiet)
-    if found is None:
-        raise click.UsageError("--problem is missing: FILE.py:FUNCTION or MODULE:FUNCTION.")
+        prepared = prepare(trajectory, options["problem"], noise)
+        found = _measured(prepared, quiet)
     command = shlex.join(["trajscope", *sys.argv[1:]])
     page = write_diffusion(trajectory, found, output, command=command)
+    prepared.clear()
     if not quiet:
         click.echo("\n".join(diffusion_lines(found)))
         click.echo(f"\nReport    {printable(str(page), limit=4096)}")
@@ -213,10 +232,8 @@ def demo(context: click.Context, directory: Path, seed: int, quiet: bool) -> Non
     context.invoke(analyze, checkpoints=checkpoints, output=output, seed=seed, quiet=quiet)
 
 
-def _diffusion(
-    trajectory: "xr.Dataset", options: Mapping[str, Any], quiet: bool
-) -> "xr.Dataset | None":
-    """What `trajscope.diffusion` finds with the options that were given; none without --problem."""
+def _noise_options(options: Mapping[str, Any]) -> "Options | None":
+    """The options of `trajscope.diffusion` that were given, checked; none without --problem."""
     given = {name: options[name] for name in PROBLEM_NAMES if options[name] is not None}
     if options["problem"] is None:
         if given:
@@ -225,13 +242,20 @@ def _diffusion(
                 "model, data and a loss. Give them with --problem FILE.py:FUNCTION."
             )
         return None
-    from trajscope.gradient_noise.api import diffusion as measure
+    from trajscope.gradient_noise.options import Options
 
     chunk = given.get("chunk", "auto")
     given["chunk"] = int(chunk) if chunk.isdecimal() else chunk
-    common = {name: options[name] for name in ("memory", "seed", "momentum")}
-    with progress("gradients of single samples", quiet) as advance:
-        return measure(trajectory, options["problem"], progress=advance, **common, **given)
+    return Options(**given, **{name: options[name] for name in ("memory", "seed", "momentum")})
+
+
+def _measured(prepared: "Prepared", quiet: bool) -> "xr.Dataset":
+    """The diffusion matrix, with a bar that says how far it is."""
+    with (
+        warnings_kept_for_the_page(),
+        progress("gradients of single samples", quiet) as advance,
+    ):
+        return prepared.measure(advance)
 
 
 def _history(

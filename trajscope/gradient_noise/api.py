@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import xarray as xr
 
 from trajscope.gradient_noise.options import Options
+from trajscope.gradient_noise.prepare import Work, check, computing, planned
 from trajscope.gradient_noise.run import run
+from trajscope.gradient_noise.spectrum.resume import Ledger
 from trajscope.model.checkpoints import Source, open_checkpoints
 from trajscope.model.problem import Problem, load_problem
 
@@ -82,7 +85,9 @@ def diffusion(  # noqa: PLR0913 - the one front door: its options are the comman
     seed :
         Same seed, same samples and batches.
     work_dir :
-        Folder for unfinished work: after a kill, the same call goes on where it was.
+        Folder for unfinished work: after a kill, the same call goes on where it was. What is
+        finished stays there, since nothing is written elsewhere: remove the folder when you have
+        kept the result.
     progress :
         Called with (samples done, samples in all), each as often as it is passed backward.
 
@@ -135,9 +140,48 @@ def diffusion(  # noqa: PLR0913 - the one front door: its options are the comman
         seed=seed,
         work_dir=work_dir,
     )
+    return prepare(source, problem, options, by=by).measure(progress)
+
+
+def prepare(
+    source: Source, problem: Problem | str, options: Options, *, by: str | None = None
+) -> "Prepared":
+    """Everything that can be refused is refused here, before anything is measured.
+
+    Parameters
+    ----------
+    source, problem, by :
+        As in `diffusion`.
+
+    Raises
+    ------
+    TrajscopeError
+        As `diffusion`.
+    """
     problem = load_problem(problem) if isinstance(problem, str) else problem
-    checkpoints = open_checkpoints(source, problem.model, by=by)
-    return run(problem, checkpoints, options, progress or _silence)
+    return Prepared(check(problem, open_checkpoints(source, problem.model, by=by), options))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A measurement that is about to begin."""
+
+    work: Work
+    kept: list[Ledger] = field(default_factory=list)
+
+    def measure(self, progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
+        """The Dataset that `diffusion` describes."""
+        return run(self.work.reporting(progress or _silence), self.kept)
+
+    def again(self) -> "Prepared":
+        """The same, cut to the memory that is left now."""
+        with computing(self.work.subject.problem, self.work.subject.options):
+            return Prepared(planned(self.work.subject))
+
+    def clear(self) -> None:
+        """Remove what was kept of finished work, once the result is kept elsewhere."""
+        for ledger in self.kept:
+            ledger.clear()
 
 
 def _silence(done: int, total: int) -> None:

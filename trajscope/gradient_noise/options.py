@@ -1,9 +1,10 @@
 """What can be asked of `trajscope.diffusion`, checked before anything is computed."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from trajscope.errors import OptionError, printable
 from trajscope.measure.resources import default_memory, parse_bytes, resident_bytes
@@ -16,6 +17,33 @@ TRAIN_BATCHES: Final = 500
 
 
 @dataclass(frozen=True)
+class Rule:
+    """What a value of an option, where it is given, has to be."""
+
+    name: str
+    expected: str
+    holds: Callable[[Any], bool]
+
+
+RULES: Final = (
+    Rule("mode", "eval or train", lambda value: value in ("eval", "train")),
+    Rule("dtype", "float32 or float64", lambda value: value in ("float32", "float64")),
+    Rule("sampling", "with or without", lambda value: value in ("with", "without")),
+    Rule(
+        "chunk", "auto, or a number of samples,",
+        lambda value: value == "auto" or (isinstance(value, int) and value >= 1),
+    ),
+    Rule("every", "a positive number, or 0 for no curve,", lambda value: value >= 0),
+    Rule("samples", "at least 1", lambda value: value >= 1),
+    Rule("lr", "a positive number", lambda value: 0 < value < float("inf")),
+    Rule("batch_size", "at least 1", lambda value: value >= 1),
+    Rule("momentum", "from 0 to below 1", lambda value: 0 <= value < 1),
+    Rule("sketch", "at least 2 numbers", lambda value: value >= 2),
+    Rule("seed", "a number from 0", lambda value: value >= 0),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Options:
     """The options of `trajscope.diffusion`, which explains them.
 
@@ -25,48 +53,36 @@ class Options:
         One of them cannot be had.
     """
 
-    at: str | Sequence[int | float | str]
-    samples: int | None
-    device: str
-    dtype: str
-    memory: int | str | None
-    chunk: int | str
-    mode: str
-    every: int | None
-    lr: float | None
-    batch_size: int | None
-    momentum: float | None
-    sampling: str | None
-    sketch: int | None
-    seed: int
-    work_dir: str | os.PathLike[str] | None
+    at: str | Sequence[int | float | str] = ("20%", "40%", "100%")
+    samples: int | None = None
+    device: str = "auto"
+    dtype: str = "float32"
+    memory: int | str | None = None
+    chunk: int | str = "auto"
+    mode: str = "eval"
+    every: int | None = None
+    lr: float | None = None
+    batch_size: int | None = None
+    momentum: float | None = None
+    sampling: str | None = None
+    sketch: int | None = None
+    seed: int = 0
+    work_dir: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
-        _one_of("--mode", self.mode, ("eval", "train"))
-        _one_of("--dtype", self.dtype, ("float32", "float64"))
-        is_count = isinstance(self.chunk, int) and self.chunk >= 1
-        if not (is_count or self.chunk == "auto"):
-            raise OptionError(
-                f"--chunk {printable(self.chunk)}: auto, or a number of samples, was expected."
-            )
-        if self.every is not None and self.every < 0:
-            raise OptionError(
-                f"--every {self.every}: a positive number, or 0 for no curve, was expected."
-            )
+        for rule in RULES:
+            value = getattr(self, rule.name)
+            if value is not None and not rule.holds(value):
+                option = f"--{rule.name.replace('_', '-')} {printable(value)}"
+                raise OptionError(f"{option}: {rule.expected} was expected.")
         if self.mode == "train" and self.batch_size is None:
             raise OptionError(
                 "--mode train: the size of training's batches is needed. Give it with --batch-size."
             )
-        if self.lr is not None and not 0 < self.lr < float("inf"):
-            raise OptionError(f"--lr {self.lr}: a positive number was expected.")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise OptionError(f"--batch-size {self.batch_size}: at least 1 was expected.")
-        if self.momentum is not None and not 0 <= self.momentum < 1:
-            raise OptionError(f"--momentum {self.momentum}: from 0 to below 1 was expected.")
-        if self.sampling is not None:
-            _one_of("--sampling", self.sampling, ("with", "without"))
-        if self.sketch is not None and self.sketch < 2:
-            raise OptionError(f"--sketch {self.sketch}: at least 2 numbers were expected.")
+        if isinstance(self.memory, str):
+            parse_bytes(self.memory)
+        if self.work_dir is not None:
+            _check_folder(Path(self.work_dir))
 
     @property
     def torch_dtype(self) -> "torch.dtype":
@@ -122,6 +138,14 @@ class Options:
         return default_memory() if limit is None else limit - resident_bytes()
 
 
-def _one_of(option: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise OptionError(f"{option} {printable(value)}: {' or '.join(known)} was expected.")
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that could not be made or written to; nothing is made yet."""
+    above = folder.absolute()
+    while not os.path.lexists(above):
+        above = above.parent
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        what = "may not be written to" if above.is_dir() else "is no folder"
+        raise OptionError(
+            f"--work-dir {printable(folder)}: a folder for unfinished work was expected, but "
+            f"{printable(above)} {what}. Choose another."
+        )

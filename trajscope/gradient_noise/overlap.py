@@ -6,7 +6,7 @@ import numpy as np
 
 from trajscope.gradient_noise.spectrum.job import Covariance, Job
 from trajscope.kernels.gram import Floats
-from trajscope.model.gradients import State
+from trajscope.model.losses import State
 
 if TYPE_CHECKING:
     from torch import Tensor

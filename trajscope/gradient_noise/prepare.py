@@ -1,7 +1,8 @@
 """Everything that is settled before the first checkpoint is gone through."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import Final
 
 from trajscope.gradient_noise.budget.modes import difference_of_modes
@@ -9,12 +10,13 @@ from trajscope.gradient_noise.budget.plan import BudgetPlan, plan_budget
 from trajscope.gradient_noise.curve import curve_rows
 from trajscope.gradient_noise.options import TRAIN_BATCHES, Options
 from trajscope.gradient_noise.spectrum.job import Job
-from trajscope.gradient_noise.spectrum.memory import activation_bytes
+from trajscope.gradient_noise.spectrum.memory import activation_bytes, exact_arithmetic
 from trajscope.gradient_noise.spectrum.memory_plan import Room, make_plan
 from trajscope.gradient_noise.spectrum.sketch import SKETCH_PASSES, sketch_plan
 from trajscope.model.batches import Batches, drawn_batches, variance_scale
 from trajscope.model.checkpoints import Checkpoints, chosen_steps
 from trajscope.model.gradients import Gradients
+from trajscope.model.losses import at_work
 from trajscope.model.mapping import Arrays, Fit, filled, fit_module
 from trajscope.model.problem import Problem
 from trajscope.model.samples import Samples, chosen_samples, n_samples_of
@@ -29,37 +31,65 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Work:
-    """Everything that is settled before the first checkpoint is gone through.
+class Subject:
+    """What is measured, checked: nothing of it is refused any more, but for want of memory.
 
     Attributes
     ----------
+    gradients :
+        The way to gradients that gave those of a few samples rightly.
+    drawn :
+        What D is of: samples, or in train mode batches of them.
     samples :
         For the curve, and what batches are drawn from.
     steps, rows :
         The chosen checkpoints, and positions of those of the curve.
-    budget :
-        Of the noise; `None` where a guard refused it.
-    spoken :
-        Guards of the budget that have spoken, with their details.
     """
 
     problem: Problem
     checkpoints: Checkpoints
     options: Options
-    fit: Fit
+    gradients: Gradients
+    drawn: Samples | Batches
     samples: Samples
-    job: Job
     steps: list[int | float]
     rows: list[int]
+
+    @property
+    def fit(self) -> Fit:
+        """How a checkpoint fills the module."""
+        return self.gradients.fit
+
+
+@dataclass(frozen=True)
+class Work:
+    """A subject, and how the work is cut to the memory there is.
+
+    Attributes
+    ----------
+    budget :
+        Of the noise; `None` where a guard refused it.
+    spoken :
+        Guards of the budget that have spoken, with their details.
+    n_passes :
+        Samples that will be passed backward, each as often as it is.
+    """
+
+    subject: Subject
+    job: Job
     budget: BudgetPlan | None
-    spoken: dict[str, str] = field(default_factory=dict)
+    spoken: dict[str, str]
+    n_passes: int
+
+    def reporting(self, progress: Progress) -> "Work":
+        """The same, which calls `progress` with (samples done, samples in all)."""
+        advance = _counter(progress, self.n_passes)
+        budget = self.budget.reporting(advance) if self.budget is not None else None
+        return replace(self, job=replace(self.job, advance=advance), budget=budget)
 
 
-def prepared(
-    problem: Problem, checkpoints: Checkpoints, options: Options, progress: Progress
-) -> Work:
-    """The work, planned.
+def check(problem: Problem, checkpoints: Checkpoints, options: Options) -> Work:
+    """The work, planned: everything that can be refused is refused here.
 
     Raises
     ------
@@ -75,59 +105,75 @@ def prepared(
     # The curve is of the network in eval mode.
     every = options.every if options.mode == "eval" else 0
     rows = curve_rows(len(checkpoints.steps), every, _CURVE)
-    if options.mode == "eval":
-        gradients = checked_gradients(problem, fit, arrays, samples)
-        job, room = _planned(gradients, samples, arrays, options, n_steps=len(steps))
-    else:
-        job, room = _of_batches(problem, fit, samples, arrays, options)
+    drawn = _batches(samples, options) if options.mode == "train" else samples
+    with computing(problem, options):
+        gradients = checked_gradients(problem, fit, arrays, drawn, seed=_seed(options))
+        subject = Subject(problem, checkpoints, options, gradients, drawn, samples, steps, rows)
+        return planned(subject)
+
+
+@contextmanager
+def computing(problem: Problem, options: Options) -> Iterator[None]:
+    """The module in the mode that was asked for, arithmetic exact, torch's random numbers kept."""
+    import torch
+
+    with ExitStack() as stack:
+        stack.enter_context(at_work(problem.model, options.mode))
+        stack.enter_context(exact_arithmetic())
+        if options.mode == "train":
+            stack.enter_context(torch.random.fork_rng())
+        yield
+
+
+def planned(subject: Subject) -> Work:
+    """The work, cut to the memory there is now.
+
+    Raises
+    ------
+    OptionError
+        It is not enough.
+    """
+    options, checkpoints, samples = subject.options, subject.checkpoints, subject.samples
+    arrays = checkpoints.read(subject.steps[-1])
+    n_steps = 1 if options.mode == "train" else len(subject.steps)
+    job, room = _planned(subject, arrays, n_steps=n_steps)
     spoken: dict[str, str] = {}
     budget = plan_budget(checkpoints.trajectory, job, options, room, spoken)
     if budget is not None and options.mode == "eval":
         differs = difference_of_modes(job, arrays, budget.batch_size)
         spoken |= {"wrong_mode": differs} if differs else {}
     passes = len(job.plan.blocks) if options.sketch is None else SKETCH_PASSES
-    total = len(job.samples) * passes * len(steps) + len(samples) * len(rows)
+    total = len(job.samples) * passes * len(subject.steps) + len(samples) * len(subject.rows)
     total += budget.n_passes if budget is not None else 0
-    advance = _counter(progress, total)
-    job = replace(job, advance=advance)
-    budget = budget.reporting(advance) if budget is not None else None
-    return Work(problem, checkpoints, options, fit, samples, job, steps, rows, budget, spoken)
+    return Work(subject, job, budget, spoken, total)
 
 
-def _of_batches(
-    problem: Problem, fit: Fit, samples: Samples, arrays: Arrays, options: Options
-) -> tuple[Job, Room]:
-    """The job of train mode: batches instead of samples."""
+def _seed(options: Options) -> int | None:
+    """Of what the module draws: only in train mode."""
+    return options.seed if options.mode == "train" else None
+
+
+def _batches(samples: Samples, options: Options) -> Batches:
     m = TRAIN_BATCHES if options.samples is None else options.samples
-    n, b = len(samples), options.batch_size or 1
-    batches = drawn_batches(samples, m, b, options.seed)
-    gradients = Gradients(problem, fit, vectorised=False, of_batches=True)
-    job, room = _planned(gradients, batches, arrays, replace(options, chunk=1), n_steps=1)
-    scale = variance_scale(n, b, m)
-    return replace(job, scale=scale, population=n, seed=options.seed), room
+    return drawn_batches(samples, m, options.batch_size or 1, options.seed)
 
 
-def _planned(
-    gradients: Gradients,
-    samples: Samples | Batches,
-    arrays: Arrays,
-    options: Options,
-    *,
-    n_steps: int,
-) -> tuple[Job, Room]:
+def _planned(subject: Subject, arrays: Arrays, *, n_steps: int) -> tuple[Job, Room]:
     """The job cut to the memory there is, and that."""
+    gradients, drawn, options = subject.gradients, subject.drawn, subject.options
     fit = gradients.fit
-    state = filled(gradients.problem.model, fit, arrays, samples.device, samples.dtype)
-    itemsize = samples.dtype.itemsize
+    state = filled(subject.problem.model, fit, arrays, drawn.device, drawn.dtype)
+    itemsize = drawn.dtype.itemsize
     compared = n_steps > 1 and options.sketch is None
-    n_directions = min(_DIRECTIONS, len(samples) - 1, fit.n_weights) if compared else 0
+    n_directions = min(_DIRECTIONS, len(drawn) - 1, fit.n_weights) if compared else 0
     directions = n_steps * n_directions * fit.n_weights * itemsize
+    chunk = 1 if gradients.of_batches else options.chunk
     room = Room(
-        len(samples),
-        options.room(samples.device) - directions,
-        activation_bytes(gradients, state, samples.picked([0])),
+        len(drawn),
+        options.room(drawn.device) - directions,
+        activation_bytes(gradients, state, drawn.picked([0])),
         itemsize,
-        None if options.chunk == "auto" else int(options.chunk),
+        None if chunk == "auto" else int(chunk),
     )
     if options.sketch is not None:
         plan = sketch_plan(fit, options.sketch, room)
@@ -138,7 +184,12 @@ def _planned(
             if site.is_factored
         }
         plan = make_plan(fit.parameters, factors, room)
-    return Job(gradients, samples, plan, n_directions, 1.0, len(samples), _ignore), room
+    scale, population = 1.0, len(drawn)
+    if gradients.of_batches:
+        population = len(subject.samples)
+        scale = variance_scale(population, options.batch_size or 1, len(drawn))
+    job = Job(gradients, drawn, plan, n_directions, scale, population, _ignore, _seed(options))
+    return job, room
 
 
 def _counter(progress: Progress, total: int) -> Callable[[int], None]:

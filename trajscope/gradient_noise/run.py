@@ -3,7 +3,6 @@
 import hashlib
 import time
 import warnings
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,8 @@ from trajscope.errors import TrajscopeWarning
 from trajscope.gradient_noise.budget.run import budget
 from trajscope.gradient_noise.caveats import doubts
 from trajscope.gradient_noise.curve import loss_and_gradient
-from trajscope.gradient_noise.options import Options
 from trajscope.gradient_noise.overlap import leading_directions
-from trajscope.gradient_noise.prepare import Progress, Work, prepared
+from trajscope.gradient_noise.prepare import Work, computing
 from trajscope.gradient_noise.result import (
     Curve,
     as_dataset,
@@ -29,41 +27,38 @@ from trajscope.gradient_noise.result import (
 from trajscope.gradient_noise.spectrum.from_covariance import covariance_by_weight
 from trajscope.gradient_noise.spectrum.from_gram import covariance_by_sample
 from trajscope.gradient_noise.spectrum.job import Covariance
-from trajscope.gradient_noise.spectrum.memory import exact_arithmetic
 from trajscope.gradient_noise.spectrum.resume import Ledger
 from trajscope.gradient_noise.spectrum.sketch import SKETCH_PASSES, covariance_of_sketch
-from trajscope.model.checkpoints import Checkpoints
-from trajscope.model.gradients import State, in_mode
+from trajscope.model.losses import State
 from trajscope.model.mapping import filled
-from trajscope.model.problem import Problem
-from trajscope.model.samples import n_samples_of
+from trajscope.model.samples import mapped, n_samples_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+_SEEN, _LOSSES = 64, 8
+"""Samples whose contents, and whose losses, tell one problem from another."""
 
-def run(
-    problem: Problem, checkpoints: Checkpoints, options: Options, progress: Progress
-) -> xr.Dataset:
+
+def run(work: Work, kept: list[Ledger]) -> xr.Dataset:
     """The Dataset of `trajscope.diffusion`.
+
+    Parameters
+    ----------
+    kept :
+        The files of finished work are added here.
 
     Raises
     ------
     TrajscopeError
         As there.
     """
-    import torch
-
     started = time.perf_counter()
-    with ExitStack() as stack:
-        stack.enter_context(in_mode(problem.model, options.mode))
-        stack.enter_context(exact_arithmetic())
-        if options.mode == "train":
-            stack.enter_context(torch.random.fork_rng())
-        work = prepared(problem, checkpoints, options, progress)
-        found, directions, ledgers = _covariances(work)
+    subject, options = work.subject, work.subject.options
+    with computing(subject.problem, options):
+        found, directions = _covariances(work, kept)
         curve = _curve(work)
-        balance = budget(work.budget, checkpoints, options, work.spoken)
+        balance = budget(work.budget, subject.checkpoints, options, work.spoken)
     variables = spectra_variables(found) | balance.variables
     if options.sketch is not None:
         variables |= sketch_variables(variables, found)
@@ -73,46 +68,44 @@ def run(
         variables |= curve_variables(curve)
     if options.lr is not None and options.batch_size is not None:
         mean = variables["eigenvalue_mean"][1]
-        n_all = n_samples_of(problem.data)
+        n_all = n_samples_of(subject.problem.data)
         variables |= temperature_variables(mean, options.lr, options.batch_size, n_all)
     attributes = _attributes(work, time.perf_counter() - started) | balance.attributes
-    dataset = as_dataset(variables, work.steps, found[0].spectra, attributes)
+    dataset = as_dataset(variables, subject.steps, found[0].spectra, attributes)
     if curve is not None:
         dataset = dataset.assign_coords(checkpoint=curve.steps)
     messages = doubts(dataset)
     for message in messages:
         warnings.warn(message, TrajscopeWarning, stacklevel=3)
-    for ledger in ledgers:
-        ledger.clear()
     return dataset.assign_attrs(warnings=messages)
 
 
-def _covariances(work: Work) -> "tuple[list[Covariance], list[Tensor], list[Ledger]]":
-    """What was found at each step, the leading directions, and where it is kept."""
-    found, directions, ledgers = [], [], []
-    for step in work.steps:
-        arrays = work.checkpoints.read(step)
-        model, device = work.problem.model, work.samples.device
-        state = filled(model, work.fit, arrays, device, work.samples.dtype)
-        name = f"{_digest(work, state)}-{step}"
-        finished = Ledger(_file(work.options, f"{name}-done.npz"), interval=0.0)
-        covariance = _covariance(work, state, finished, _file(work.options, f"{name}.npz"))
+def _covariances(work: Work, kept: list[Ledger]) -> "tuple[list[Covariance], list[Tensor]]":
+    """What was found at each step, and the leading directions."""
+    found, directions = [], []
+    subject = work.subject
+    for step in subject.steps:
+        arrays = subject.checkpoints.read(step)
+        model, samples = subject.problem.model, subject.samples
+        state = filled(model, subject.fit, arrays, samples.device, samples.dtype)
+        finished, unfinished = _files(work, state, step)
+        covariance = _covariance(work, state, finished, unfinished)
         found.append(covariance)
-        ledgers.append(finished)
+        kept.append(finished)
         if work.job.n_directions:
             directions.append(leading_directions(work.job, state, covariance))
-    return found, directions, ledgers
+    return found, directions
 
 
 def _covariance(work: Work, state: State, finished: Ledger, unfinished: Path | None) -> Covariance:
-    job, size = work.job, work.options.sketch
+    job, size = work.job, work.subject.options.sketch
     saved = finished.load()
     if saved:
         passes = len(job.plan.blocks) if size is None else SKETCH_PASSES
         job.advance(len(job.samples) * passes)
         return Covariance.from_arrays(saved)
     if size is not None:
-        found = covariance_of_sketch(job, state, size, work.options.seed).checked()
+        found = covariance_of_sketch(job, state, size, work.subject.options.seed).checked()
     else:
         way = covariance_by_weight if job.plan.by_weight else covariance_by_sample
         found = way(job, state, Ledger(unfinished)).checked()
@@ -121,45 +114,66 @@ def _covariance(work: Work, state: State, finished: Ledger, unfinished: Path | N
 
 
 def _curve(work: Work) -> Curve | None:
-    if not work.rows:
+    subject = work.subject
+    if not subject.rows:
         return None
     losses, norms = loss_and_gradient(
         work.job.gradients,
-        work.checkpoints,
-        work.samples,
-        work.rows,
+        subject.checkpoints,
+        subject.samples,
+        subject.rows,
         work.job.plan.chunk,
         work.job.advance,
     )
-    steps = work.checkpoints.steps[work.rows].astype(np.float64)
+    steps = subject.checkpoints.steps[subject.rows].astype(np.float64)
     return Curve(steps, losses, norms)
 
 
+def _files(work: Work, state: State, step: float) -> tuple[Ledger, Path | None]:
+    """Where finished and unfinished work at one step is kept."""
+    folder = work.subject.options.work_dir
+    if folder is None:
+        return Ledger(None), None
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    name = f"{_digest(work, state)}-{step}"
+    # Unfinished sums are those of some blocks of weights; what is finished is not.
+    plan = hashlib.sha256(repr(work.job.plan).encode()).hexdigest()[:8]
+    finished = Ledger(Path(folder) / f"{name}-done.npz", interval=0.0)
+    return finished, Path(folder) / f"{name}-{plan}.npz"
+
+
 def _digest(work: Work, state: State) -> str:
-    """What unfinished work depends on, as far as it can be known: not the loss's code."""
-    job, options = work.job, work.options
+    """What unfinished work depends on: settings, weights, data, and the loss of some samples.
+
+    Data, loss and model are seen through a few samples, spread over all: their contents, and
+    their losses at these weights.
+    """
+    job, options = work.job, work.subject.options
     content = hashlib.sha256()
     settings: tuple[object, ...] = (options.mode, options.dtype, options.seed, options.batch_size)
     settings += (job.n_directions, options.sketch)
-    content.update(repr((settings, work.fit.parameters, job.plan)).encode())
-    content.update(work.samples.indices.tobytes())
-    for name, tensor in state.items():
-        content.update(repr((name, tuple(tensor.shape))).encode())
+    content.update(repr((settings, work.subject.fit.parameters)).encode())
+    content.update(work.subject.samples.indices.tobytes())
+
+    def add(tensor: "Tensor") -> "Tensor":
+        content.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
         content.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
+        return tensor
+
+    for name, tensor in state.items():
+        content.update(name.encode())
+        add(tensor)
+    positions = np.unique(np.linspace(0, len(job.samples) - 1, _SEEN).astype(int)).tolist()
+    mapped(job.samples.picked(positions), add)
+    losses = job.losses(state, positions[:: max(len(positions) // _LOSSES, 1)])
+    # Sums in another order, on another number of threads, differ in their last digits.
+    content.update(" ".join(f"{loss:.3g}" for loss in losses).encode())
     return content.hexdigest()[:24]
 
 
-def _file(options: Options, name: str) -> Path | None:
-    if options.work_dir is None:
-        return None
-    folder = Path(options.work_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / name
-
-
 def _attributes(work: Work, seconds: float) -> dict[str, Any]:
-    options, job = work.options, work.job
-    samples = work.samples
+    subject, job = work.subject, work.job
+    options, samples = subject.options, subject.samples
     return {
         "mode": options.mode,
         "dtype": options.dtype,
@@ -167,15 +181,16 @@ def _attributes(work: Work, seconds: float) -> dict[str, Any]:
         # Sums on a GPU may be taken in another order each time.
         "deterministic": samples.device.type == "cpu",
         "seed": options.seed,
-        "n_weights": work.fit.n_weights,
+        "n_weights": subject.fit.n_weights,
         "n_samples": len(job.samples),
-        "n_data": n_samples_of(work.problem.data),
+        "n_data": n_samples_of(subject.problem.data),
         "batch_size": options.batch_size or 0,
         "matrix": "weight" if job.plan.by_weight else "sample",
         "sketch": options.sketch or 0,
         "blocks": len(job.plan.blocks),
         "chunk": job.plan.chunk,
         "vectorised": job.gradients.vectorised,
+        "unmapped": list(job.gradients.unmapped),
         "factored": [site.weight for site in job.gradients.sites if site.is_factored],
         "seconds": seconds,
     }

@@ -1,7 +1,7 @@
 """Batches as training draws them, each taken as one sample: for the noise of train mode."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +41,10 @@ class Batches:
     def dtype(self) -> "torch.dtype":
         """What their floating-point tensors become."""
         return self.samples.dtype
+
+    def of_dtype(self, dtype: "torch.dtype") -> "Batches":
+        """The same batches, their floating-point tensors in another dtype."""
+        return replace(self, samples=self.samples.of_dtype(dtype))
 
     def batch(self, start: int, stop: int) -> Any:
         """Batches ``start:stop`` stacked along a new first axis: (batch, sample, ...)."""

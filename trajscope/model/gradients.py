@@ -1,22 +1,18 @@
 """Gradients of single samples, many at a time, at any weights, in eval mode."""
 
 import warnings
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trajscope.errors import OptionError
-from trajscope.model.layers import Site, site_of, tapped, watched
+from trajscope.model.layers import Site, tapped
+from trajscope.model.losses import State, backward_through, batch_loss, each_sample
 from trajscope.model.mapping import Fit
 from trajscope.model.problem import Problem
 from trajscope.model.samples import mapped
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-State = Mapping[str, "Tensor"]
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -52,6 +48,9 @@ class Gradients:
         Whether the module can be mapped over samples; else they go one by one.
     of_batches :
         Whether each "sample" is a batch of samples, whose mean loss counts.
+    unmapped :
+        Where they go one by one although they are single samples: the layer that torch cannot map
+        over samples, and its reason.
     """
 
     problem: Problem
@@ -59,20 +58,20 @@ class Gradients:
     sites: tuple[Site, ...] = ()
     vectorised: bool = True
     of_batches: bool = False
+    unmapped: tuple[str, ...] = ()
 
-    def losses(self, state: State, batch: Any) -> "Tensor":
-        """The loss of each sample, differentiable by the parameters in `state`: (sample,)."""
-        import torch
-
-        if self.vectorised:
-            losses: Tensor = self._mapped(lambda sample: self._loss(state, sample), batch)
-            return losses
-        return torch.stack([self._loss(state, sample) for sample in _samples(batch)])
+    def loss(self, state: State, batch: Any) -> "Tensor":
+        """The mean loss of samples, or of a batch that is the only one in `batch`."""
+        one = mapped(batch, lambda tensor: tensor[0]) if self.of_batches else batch
+        return batch_loss(self.problem, state, one)
 
     def weighted_sums(
         self, state: State, batch: Any, coefficients: "Tensor"
     ) -> "tuple[Tensor, Tensor]":
-        """Sums ``sum_k c_k g_k`` of the samples' gradients, which are never made one by one.
+        """Sums ``sum_k c_k g_k`` of the samples' gradients, and the losses.
+
+        Where the module can be mapped they are weighted losses passed backward: no gradient of a
+        single sample is made.
 
         Parameters
         ----------
@@ -86,8 +85,11 @@ class Gradients:
         import torch
 
         names = [parameter.name for parameter in self.fit.parameters]
+        if not self.vectorised:
+            return self._summed_one_by_one(state, batch, coefficients, names)
         leaves = {name: state[name].detach().requires_grad_() for name in names}
-        losses = self.losses({**state, **leaves}, batch)
+        both = {**state, **leaves}
+        losses: Tensor = self._mapped(lambda sample: self._loss(both, sample), batch)
         sums = []
         for row in coefficients:
             found = torch.autograd.grad(
@@ -146,21 +148,38 @@ class Gradients:
         """The same gradients, (sample, weight), and losses, by one plain backward pass a sample."""
         import torch
 
-        leaves = {name: state[name].detach().requires_grad_() for name in wanted}
         rows: dict[str, list[Tensor]] = {name: [] for name in wanted}
         losses = []
-        for sample in _samples(batch):
-            loss = self._loss({**state, **leaves}, sample)
-            found = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
-            for name, gradient in zip(wanted, found, strict=True):
-                rows[name].append(gradient.flatten())
-            losses.append(loss.detach())
+        for sample in each_sample(batch):
+            # Leaves of their own: the backward pass adds to what is there.
+            leaves = {name: state[name].detach().requires_grad_() for name in wanted}
+            losses.append(
+                backward_through(self.problem, {**state, **leaves}, self._as_batch(sample))
+            )
+            for name, leaf in leaves.items():
+                rows[name].append(dense_gradient(leaf).flatten())
         return {name: torch.stack(each) for name, each in rows.items()}, torch.stack(losses)
+
+    def _summed_one_by_one(
+        self, state: State, batch: Any, coefficients: "Tensor", names: Sequence[str]
+    ) -> "tuple[Tensor, Tensor]":
+        import torch
+
+        sums = coefficients.new_zeros((len(coefficients), self.fit.n_weights))
+        losses = []
+        for sample, weights in zip(each_sample(batch), coefficients.T, strict=True):
+            one = mapped(sample, lambda tensor: tensor[None])
+            rows, loss = self.one_by_one(state, one, names)
+            sums += weights[:, None] * torch.cat([rows[name] for name in names], dim=1)
+            losses.append(loss)
+        return sums, torch.cat(losses)
 
     def _loss(self, state: State, sample: Any) -> "Tensor":
         """The loss of one sample, as a scalar."""
-        batch = sample if self.of_batches else mapped(sample, lambda tensor: tensor[None])
-        return batch_loss(self.problem, state, batch)
+        return batch_loss(self.problem, state, self._as_batch(sample))
+
+    def _as_batch(self, sample: Any) -> Any:
+        return sample if self.of_batches else mapped(sample, lambda tensor: tensor[None])
 
     def _mapped(self, function: Callable[[Any], Any], batch: Any) -> Any:
         """`function` of all samples at once, the results stacked."""
@@ -172,97 +191,14 @@ class Gradients:
             return vmap(function)(batch)
 
 
-def gradients_of(problem: Problem, fit: Fit, state: State, batch: Any) -> Gradients:
-    """The way to the gradients of this problem, found by trying it on a few samples.
-
-    Raises
-    ------
-    OptionError
-        The loss is not one number per sample.
-    """
+def dense_gradient(parameter: "Tensor") -> "Tensor":
+    """What a backward pass has left at a parameter; zeros where the loss does not depend on it."""
     import torch
 
-    calls: Counter[str] = Counter()
-    shapes: dict[str, tuple[Any, Any]] = {}
-    first = mapped(batch, lambda tensor: tensor[:1])
-    with torch.no_grad(), watched(problem.model, calls, shapes):
-        batch_loss(problem, state, first)
-    found = [site_of(problem.model, name, fit, shapes[name]) for name in calls if calls[name] == 1]
-    gradients = Gradients(problem, fit, tuple(site for site in found if site is not None))
-    smallest = min(fit.parameters, key=lambda parameter: parameter.size).name
-    try:
-        gradients.piece(state, batch, [smallest], ())
-    except RuntimeError:
-        # Whatever torch cannot map over samples: recurrent layers, choices made by values.
-        return Gradients(problem, fit, vectorised=False)
-    return gradients
-
-
-def batch_loss(problem: Problem, state: State, batch: Any) -> "Tensor":
-    """The mean loss of a batch at the weights in `state`.
-
-    Raises
-    ------
-    OptionError
-        It is neither one number nor one per sample.
-    """
-    from torch.func import functional_call
-
-    bound = {f"model.{name}": tensor for name, tensor in state.items()}
-    loss: Any = functional_call(_lossy(problem), bound, (batch,))
-    if getattr(loss, "ndim", 2) > 1 or (loss.ndim == 1 and len(loss) != length(batch)):
-        raise OptionError(
-            f"The problem's loss returned {type(loss).__name__} of shape "
-            f"{tuple(getattr(loss, 'shape', ()))} for a batch of {length(batch)}; one number, or "
-            "one per sample, was expected."
-        )
-    mean: Tensor = loss.mean()
-    return mean
-
-
-def length(batch: Any) -> int:
-    """How many samples a batch holds."""
-    found: list[int] = []
-
-    def note(tensor: "Tensor") -> "Tensor":
-        found.append(len(tensor))
-        return tensor
-
-    mapped(batch, note)
-    return found[0]
-
-
-@contextmanager
-def in_mode(model: "nn.Module", mode: str) -> Iterator[None]:
-    """The module in "eval" or "train" mode, and afterwards each part in its own again."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.train(mode == "train")
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def _samples(batch: Any) -> Iterator[Any]:
-    """The samples of a batch one by one."""
-    for position in range(length(batch)):
-        yield mapped(batch, lambda tensor: tensor[position])  # noqa: B023 - used at once
-
-
-def _lossy(problem: Problem) -> "nn.Module":
-    """Model and loss as one module, whose weights can be exchanged for a call."""
-    from torch import nn
-
-    class Loss(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = problem.model
-
-        def forward(self, batch: Any) -> Any:
-            return problem.loss(self.model, batch)
-
-    return Loss()
+    found = parameter.grad
+    if found is None:
+        return torch.zeros_like(parameter)
+    return found.to_dense() if found.is_sparse else found
 
 
 def _add(

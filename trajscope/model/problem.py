@@ -1,14 +1,17 @@
 """What checkpoints alone cannot say: the model, the data and the loss, as the user gives them."""
 
+import contextlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
-from trajscope.errors import OptionError, printable
+from trajscope.errors import OptionError, TrajscopeError, printable
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -84,7 +87,8 @@ def load_problem(place: str) -> Problem:
     Raises
     ------
     OptionError
-        There is no such module, file or function, or it returns no `Problem`.
+        There is no such module, file or function, its code raises something or ends the process,
+        or it returns no `Problem`.
     """
     source, colon, name = place.rpartition(":")
     if not (colon and source and name.isidentifier()):
@@ -92,7 +96,8 @@ def load_problem(place: str) -> Problem:
             f"--problem {printable(place)}: module:function or file.py:function was expected, "
             "such as my_problem.py:make_problem."
         )
-    module = _from_file(Path(source)) if source.endswith(".py") else _from_name(source)
+    with blamed(f"--problem {printable(place)}: {printable(source)}"):
+        module = _from_file(Path(source)) if source.endswith(".py") else _from_name(source)
     function = getattr(module, name, None)
     if not callable(function):
         known = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
@@ -100,13 +105,52 @@ def load_problem(place: str) -> Problem:
             f"--problem {printable(place)}: {printable(source)} has no function {name}. It has "
             f"{', '.join(known[:10]) or 'none'}."
         )
-    problem = function()
+    with blamed(f"--problem {printable(place)}: {name}"):
+        problem = function()
     if not isinstance(problem, Problem):
         raise OptionError(
             f"--problem {printable(place)} returned a {type(problem).__name__}; "
             "trajscope.Problem(model, data, loss) was expected."
         )
     return problem
+
+
+@contextmanager
+def blamed(what: str) -> Iterator[None]:
+    """Whatever the user's code within raises as one message: what it was, and on which line.
+
+    Parameters
+    ----------
+    what :
+        Whose code it is, as the beginning of a sentence.
+
+    Raises
+    ------
+    OptionError
+        In the place of any exception, an end of the process (``sys.exit``) among them.
+    """
+    try:
+        yield
+    except (TrajscopeError, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
+        words = printable(str(error).strip().partition("\n")[0], limit=300)
+        ended = isinstance(error, SystemExit)
+        raised = "ended the process" if ended else f"raised {type(error).__name__}"
+        raise OptionError(
+            f"{what} {raised}{f': {words}' if words else ''}{_line_of(error)}."
+        ) from error
+
+
+def _line_of(error: BaseException) -> str:
+    """The last line of the user's own files that led to it, " (problem.py, line 12)"."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({printable(error.filename)}, line {error.lineno})"
+    foreign = ("<", str(Path(contextlib.__file__).parent), str(Path(__file__).parents[1]))
+    frames = [(f.f_code.co_filename, line) for f, line in walk_tb(error.__traceback__)]
+    own = [each for each in frames if not each[0].startswith(foreign)]
+    own = [each for each in own if "site-packages" not in each[0]]
+    return f" ({printable(own[-1][0])}, line {own[-1][1]})" if own else ""
 
 
 def _from_file(path: Path) -> "ModuleType":

@@ -1,13 +1,14 @@
 """The samples of a problem: chosen, stacked into batches, and moved to where they are needed."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajscope.errors import OptionError, printable
+from trajscope.model.problem import blamed
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +44,10 @@ class Samples:
     def picked(self, positions: Sequence[int]) -> Any:
         """The samples at `positions` of `indices`, stacked along a new first axis."""
         return self._moved(_stacked(self.data, self.indices[np.asarray(positions)].tolist()))
+
+    def of_dtype(self, dtype: "torch.dtype") -> "Samples":
+        """The same samples, their floating-point tensors in another dtype."""
+        return replace(self, dtype=dtype)
 
     def _moved(self, batch: Any) -> Any:
         def move(tensor: "Tensor") -> "Tensor":
@@ -82,7 +87,8 @@ def n_samples_of(data: Any) -> int:
     """
     tensors = _tensors(data)
     if tensors is None:
-        return len(data)
+        with blamed("The length of the problem's data"):
+            return len(data)
     lengths = {len(tensor) for tensor in tensors}
     if len(lengths) > 1:
         raise OptionError(
@@ -90,6 +96,24 @@ def n_samples_of(data: Any) -> int:
             "their first axes; the same number was expected."
         )
     return lengths.pop()
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two batches hold the same numbers."""
+    tensors: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for batch, found in zip((first, second), tensors, strict=True):
+
+        def note(tensor: "Tensor", found: "list[Tensor]" = found) -> "Tensor":
+            found.append(tensor)
+            return tensor
+
+        mapped(batch, note)
+    alike = (
+        # Of numbers that are none, NaN is its own equal here.
+        a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())  # noqa: PLR0124
+        for a, b in zip(*tensors, strict=False)
+    )
+    return len(tensors[0]) == len(tensors[1]) and all(alike)
 
 
 def mapped(tree: Any, function: "Callable[[Tensor], Tensor]") -> Any:
@@ -134,7 +158,10 @@ def _stacked(data: Any, indices: list[int]) -> Any:
     tensors = _tensors(data)
     if tensors is not None:
         return tuple(tensor[indices] for tensor in tensors)
-    rows = [data[index] for index in indices]
+    rows = []
+    for index in indices:
+        with blamed(f"Sample {index} of the problem's data"):
+            rows.append(data[index])
     try:
         return default_collate(rows)
     except (RuntimeError, TypeError) as error:

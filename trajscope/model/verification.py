@@ -1,19 +1,24 @@
-"""The start of every run: a few samples by plain backward passes, and the engine held to them."""
+"""The start of every run: the engine is held to what the module itself gives for a few samples."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from trajscope.errors import OptionError, printable
-from trajscope.model.gradients import Gradients, State, gradients_of
-from trajscope.model.mapping import Arrays, Fit, Parameter, filled
+from trajscope.model.batches import Batches
+from trajscope.model.gradients import Gradients
+from trajscope.model.layers import site_of, watched
+from trajscope.model.losses import batch_loss, length
+from trajscope.model.mapping import Arrays, Fit, Parameter
+from trajscope.model.plain import Few, few_samples
 from trajscope.model.problem import Problem
-from trajscope.model.samples import Samples
+from trajscope.model.samples import Samples, mapped
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
-_SAMPLES: Final = 3
 _AT_ONCE: Final = 10_000_000
 """Weights whose gradients are compared together: all of a large model may not fit in memory."""
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-5
@@ -21,30 +26,44 @@ _RELATIVE, _ABSOLUTE = 1e-3, 1e-5
 are given. What is wrong is wrong by a factor."""
 
 
-def checked_gradients(problem: Problem, fit: Fit, arrays: Arrays, samples: Samples) -> Gradients:
+def checked_gradients(
+    problem: Problem,
+    fit: Fit,
+    arrays: Arrays,
+    samples: Samples | Batches,
+    *,
+    seed: int | None = None,
+) -> Gradients:
     """The way to per-sample gradients, after it gave those of a few samples rightly.
 
-    Samples from the start, the middle and the end are passed backward one by one, in float64 where
-    the model can. A layer whose factors do not give its gradient goes the general way.
+    Samples from the start, the middle and the end are passed backward one by one by the module
+    itself, loaded with the checkpoint's weights, in float64 where it can. The fastest way that
+    gives the same is taken: mapped over samples, with layers by their factors, or one by one.
+
+    Parameters
+    ----------
+    samples :
+        Or batches, each of which counts as one.
+    seed :
+        Of the random numbers that the module draws in train mode.
 
     Raises
     ------
     OptionError
-        A parameter's gradients differ.
+        The data or the loss cannot be used, or no way gives the gradients of the module itself.
     """
     import torch
 
-    last = len(samples) - 1
-    positions = sorted({0, last // 2, last})[:_SAMPLES]
-    state, batch = _precise(problem, fit, arrays, samples, positions)
-    gradients = gradients_of(problem, fit, state, batch)
-    for parameters in _parts(fit.parameters):
-        names = [parameter.name for parameter in parameters]
-        expected, _ = gradients.one_by_one(state, batch, names)
-        wrong = _differing(gradients, state, batch, expected)
-        sites = [site for site in gradients.sites if not {site.weight, site.bias} & set(wrong)]
-        gradients = replace(gradients, sites=tuple(sites))
-        wrong = _differing(gradients, state, batch, expected) if wrong else []
+    few = few_samples(problem, fit, arrays, samples, seed)
+    unmapped: tuple[str, ...] = ()
+    if not few.of_batches:
+        gradients, why = _mapped(problem, fit, few)
+        if gradients is not None:
+            return gradients
+        unmapped = (why,)
+    gradients = Gradients(problem, fit, (), False, few.of_batches, unmapped)
+    for names in _parts(fit.parameters):
+        wrong = _differing(gradients, few, few.expected(names))
         if wrong:
             raise OptionError(
                 f"The gradients of single samples by parameter {printable(wrong[0])!r} are not "
@@ -56,52 +75,118 @@ def checked_gradients(problem: Problem, fit: Fit, arrays: Arrays, samples: Sampl
     return gradients
 
 
-def _precise(
-    problem: Problem, fit: Fit, arrays: Arrays, samples: Samples, positions: Sequence[int]
-) -> tuple[State, Any]:
-    """State and batch in float64, or in the dtype of the run where the model refuses that."""
+def _mapped(problem: Problem, fit: Fit, few: Few) -> tuple[Gradients | None, str]:
+    """The mapped way, or none and the reason.
+
+    Whatever torch cannot map over samples (some recurrent layers, choices made by values,
+    activation checkpointing) says so in many ways, and the layer it happens in is named. The plain
+    way has worked, so that no exception here is a fault of the user's code.
+    """
+    with entered(problem.model) as inside:
+        try:
+            gradients, wrong = _without_wrong_sites(_with_sites(problem, fit, few), few)
+        except Exception as error:
+            where = inside[-1] if inside else "the loss, or its backward pass"
+            words = str(error.__cause__ or error).strip().partition("\n")[0]
+            return None, f"{where}: {printable(words, limit=160)}"
+    if wrong:
+        return None, f"{printable(wrong)}: mapped, its gradient is not that of the module itself"
+    return gradients, ""
+
+
+def _with_sites(problem: Problem, fit: Fit, few: Few) -> Gradients:
+    """The mapped way, every layer that allows it by its factors."""
     import torch
 
-    smallest = min(fit.parameters, key=lambda parameter: parameter.size).name
-    for dtype in (torch.float64, samples.dtype):
-        batch = replace(samples, dtype=dtype).picked(positions)
-        state = filled(problem.model, fit, arrays, samples.device, dtype)
-        try:
-            Gradients(problem, fit).one_by_one(state, batch, [smallest])
-        except RuntimeError:
-            if dtype == samples.dtype:
-                raise
-        else:
-            break
-    return state, batch
+    calls: Counter[str] = Counter()
+    shapes: dict[str, tuple[Any, Any]] = {}
+    first = mapped(few.batch, lambda tensor: tensor[:1])
+    with torch.no_grad(), watched(problem.model, calls, shapes):
+        batch_loss(problem, few.state, first)
+    found = [site_of(problem.model, name, fit, shapes[name]) for name in calls if calls[name] == 1]
+    return Gradients(problem, fit, tuple(site for site in found if site is not None))
 
 
-def _parts(parameters: Sequence[Parameter]) -> Iterator[list[Parameter]]:
-    """The parameters in parts that are small together."""
+def _without_wrong_sites(gradients: Gradients, few: Few) -> tuple[Gradients, str]:
+    """The same without layers whose factors are wrong, and a parameter that is wrong even so."""
+    sums: dict[str, Tensor] = {}
+    for names in _parts(gradients.fit.parameters):
+        expected = few.expected(names)
+        wrong = _differing(gradients, few, expected)
+        if wrong and gradients.sites:
+            sites = [site for site in gradients.sites if not {site.weight, site.bias} & set(wrong)]
+            gradients = replace(gradients, sites=tuple(sites))
+            wrong = _differing(gradients, few, expected)
+        if wrong:
+            return gradients, wrong[0]
+        sums |= {name: rows.sum(0) for name, rows in expected.items()}
+    return gradients, "the sum of losses" if _sums_differ(gradients, few, sums) else ""
+
+
+@contextmanager
+def entered(model: "nn.Module") -> Iterator[list[str]]:
+    """The layers whose call has begun and not ended, innermost last: where an error came from."""
+    import torch
+
+    inside: list[str] = []
+
+    def before(name: str) -> Callable[..., None]:
+        return lambda module, _: inside.append(f"{name or 'the model'} ({type(module).__name__})")
+
+    handles = []
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            continue
+        handles.append(module.register_forward_pre_hook(before(printable(name))))
+        handles.append(module.register_forward_hook(lambda *_: inside.pop() and None))
+    try:
+        yield inside
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _parts(parameters: Sequence[Parameter]) -> Iterator[list[str]]:
+    """The names of the parameters in parts that are small together."""
     part: list[Parameter] = []
     for parameter in parameters:
         if part and sum(each.size for each in part) + parameter.size > _AT_ONCE:
-            yield part
+            yield [each.name for each in part]
             part = []
         part.append(parameter)
-    yield part
+    yield [each.name for each in part]
 
 
-def _differing(
-    gradients: Gradients, state: State, batch: Any, expected: "dict[str, Tensor]"
-) -> list[str]:
+def _differing(gradients: Gradients, few: Few, expected: "dict[str, Tensor]") -> list[str]:
     """Parameters whose gradients are not as expected; those that are not numbers are let pass."""
+    import torch
+
     factored = {site.weight for site in gradients.sites if site.is_factored} & set(expected)
-    piece = gradients.piece(state, batch, list(expected), factored)
-    largest = max(rows.norm(dim=1).max() for rows in expected.values())
+    rows: dict[str, list[Tensor]] = {name: [] for name in expected}
+    for batch in few.batches(one_by_one=not gradients.vectorised):
+        few.set_seed()
+        piece = gradients.piece(few.state, batch, list(expected), factored)
+        for name in expected:
+            if name in piece.factors:
+                entered, returned = piece.factors[name]
+                rows[name].append((returned.mT @ entered).flatten(1))
+            else:
+                rows[name].append(piece.rows[name])
+    largest = max(known.norm(dim=1).max() for known in expected.values())
     wrong = []
-    for name, rows in expected.items():
-        if name in piece.factors:
-            entered, returned = piece.factors[name]
-            found = (returned.mT @ entered).flatten(1)
-        else:
-            found = piece.rows[name]
-        bound = _RELATIVE * rows.norm(dim=1) + _ABSOLUTE * largest
-        if bool(((found - rows).norm(dim=1) > bound).any()):
+    for name, known in expected.items():
+        bound = _RELATIVE * known.norm(dim=1) + _ABSOLUTE * largest
+        if bool(((torch.cat(rows[name]) - known).norm(dim=1) > bound).any()):
             wrong.append(name)
     return wrong
+
+
+def _sums_differ(gradients: Gradients, few: Few, expected: "dict[str, Tensor]") -> bool:
+    """Whether weighted losses passed backward give other sums than the single gradients."""
+    import torch
+
+    like = next(iter(expected.values()))
+    ones = like.new_ones((1, length(few.batch)))
+    found, _ = gradients.weighted_sums(few.state, few.batch, ones)
+    known = torch.cat([expected[parameter.name] for parameter in gradients.fit.parameters])
+    return bool((found[0] - known).norm() > _RELATIVE * known.norm() + _ABSOLUTE)

@@ -75,12 +75,6 @@ def open_results(path: str | os.PathLike[str]) -> xr.DataTree:
     return results
 
 
-def stored_at(results: xr.DataTree, path: str | os.PathLike[str]) -> bool:
-    """Whether `results` was opened from the store at `path`."""
-    source = results.encoding.get("source")
-    return isinstance(source, str) and Path(source).resolve() == Path(path).resolve()
-
-
 def refuse_foreign(target: Path) -> None:
     """Refuse to replace what lies at `target`, unless it is a result of trajscope.
 

@@ -13,7 +13,6 @@ from trajscope.report.storage import (
     refuse_foreign,
     replace_text,
     save_results,
-    stored_at,
 )
 from trajscope.report.summary import write_summary
 
@@ -23,8 +22,8 @@ PAGE, SUMMARY, STORE = "report.html", "summary.json", "results.zarr"
 def write_report(results: xr.DataTree, out: str | os.PathLike[str]) -> Path:
     """Path of report.html in the folder `out`, with summary.json and results.zarr beside it.
 
-    Each is written under a hidden name and renamed when complete. The store is left as it is when
-    `results` was opened from that very place.
+    Each is written under a hidden name and renamed when complete; `results` may have been opened
+    from that very place.
 
     Raises
     ------
@@ -34,8 +33,7 @@ def write_report(results: xr.DataTree, out: str | os.PathLike[str]) -> Path:
     """
     folder = Path(out)
     page = (render_alone if is_alone(results) else render)(loaded(results))
-    if not stored_at(results, folder / STORE):
-        save_results(results, folder / STORE)
+    save_results(results, folder / STORE)
     write_summary(results, folder / SUMMARY)
     return replace_text(folder / PAGE, page)
 

@@ -72,6 +72,13 @@ def _analysis_there(trajectory: xr.Dataset, folder: Path) -> xr.DataTree | None:
             "of another run or of other tensors. Choose another folder with --output, or analyze "
             "again with --problem."
         )
+    if there.attrs.get("fingerprint") != trajectory.attrs.get("fingerprint"):
+        raise ResultsError(
+            f"{printable(folder)} holds an analysis of {printable(seen.attrs.get('source', ''))} "
+            f"as it was on {printable(there.attrs.get('created', 'another day'))}; its checkpoints "
+            "have changed since, or others were selected. Choose another folder with --output, or "
+            "analyze again with --problem."
+        )
     return there
 
 

@@ -2,8 +2,9 @@
 
 from typing import Final
 
+from trajscope.errors import OptionError
 from trajscope.gradient_noise.spectrum.job import Job
-from trajscope.model.gradients import batch_loss, in_mode
+from trajscope.model.losses import at_work, batch_loss
 from trajscope.model.mapping import Arrays, filled
 from trajscope.model.samples import Samples, n_samples_of
 
@@ -31,10 +32,12 @@ def difference_of_modes(job: Job, arrays: Arrays, batch_size: int) -> str:
     losses = []
     for mode in ("eval", "train"):
         state = filled(problem.model, fit, arrays, device, dtype)
-        with torch.no_grad(), torch.random.fork_rng(), in_mode(problem.model, mode):
+        with torch.no_grad(), torch.random.fork_rng(), at_work(problem.model, mode):
             try:
                 losses.append(float(batch_loss(problem, state, batch)))
-            except ValueError:
+            except OptionError as error:
+                if not isinstance(error.__cause__, ValueError):
+                    raise
                 return "in train mode one sample alone has no loss"  # batch norm says so
     if abs(losses[0] - losses[1]) <= _SAME * max(abs(loss) for loss in losses):
         return ""

@@ -13,7 +13,8 @@ from trajscope.gradient_noise.spectrum.job import Job
 from trajscope.gradient_noise.spectrum.memory_plan import Columns
 from trajscope.gradient_noise.spectrum.products import add_factored_products, add_products
 from trajscope.kernels.gram import Floats
-from trajscope.model.gradients import Piece, State
+from trajscope.model.gradients import Piece
+from trajscope.model.losses import State
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,7 +14,7 @@ from trajscope.gradient_noise.spectrum.products import centre, symmetrise
 from trajscope.gradient_noise.spectrum.resume import Ledger
 from trajscope.gradient_noise.spectrum.statistics import Spectrum
 from trajscope.kernels.gram import Floats
-from trajscope.model.gradients import State
+from trajscope.model.losses import State
 from trajscope.schema import ALL_WEIGHTS
 
 if TYPE_CHECKING:

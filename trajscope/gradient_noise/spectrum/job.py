@@ -11,7 +11,8 @@ from trajscope.gradient_noise.spectrum.memory_plan import Plan
 from trajscope.gradient_noise.spectrum.statistics import EPS64, Spectrum, leading
 from trajscope.kernels.gram import Floats
 from trajscope.model.batches import Batches
-from trajscope.model.gradients import Gradients, Piece, State
+from trajscope.model.gradients import Gradients, Piece
+from trajscope.model.losses import State
 from trajscope.model.samples import Samples
 
 ROUNDING: Final = 16 * EPS64
@@ -133,6 +134,19 @@ class Job:
         for start, stop, batch in self.batches(first, chunk or self.plan.chunk):
             yield start, stop, self.gradients.piece(state, batch, wanted, factored)
             self.advance(stop - start)
+
+    def losses(self, state: State, positions: Sequence[int]) -> list[float]:
+        """The losses of some samples, each passed forward alone."""
+        import torch
+
+        found = []
+        for position in positions:
+            batch = self.samples.picked([position])
+            if self.seed is not None:
+                torch.manual_seed(self.seed + position)
+            with torch.no_grad():
+                found.append(float(self.gradients.loss(state, batch)))
+        return found
 
     def batches(self, first: int, chunk: int) -> Iterator[tuple[int, int, Any]]:
         """The samples from `first`, chunk by chunk, with the chunk's bounds."""

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from trajscope.model.gradients import Gradients, State
+from trajscope.model.gradients import Gradients
+from trajscope.model.losses import State
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,7 +11,7 @@ from trajscope.gradient_noise.spectrum.job import Covariance, Job
 from trajscope.gradient_noise.spectrum.memory_plan import Columns, Plan, Room, make_plan
 from trajscope.gradient_noise.spectrum.products import add_products, symmetrise
 from trajscope.kernels.gram import Floats
-from trajscope.model.gradients import State
+from trajscope.model.losses import State
 from trajscope.model.mapping import Fit
 from trajscope.schema import ALL_WEIGHTS
 
