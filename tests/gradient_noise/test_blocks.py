@@ -1,5 +1,6 @@
 """Blocks of weights, chunks of samples, work that goes on after a kill, and the memory limit."""
 
+import copy
 import shutil
 import signal
 import subprocess
@@ -177,6 +178,47 @@ for folder in sys.argv[2:]:
                               chunk=7, dtype="float64", work_dir=folder, progress=progress)
     print(passed[0], found["eigenvalue"].values.tobytes().hex())
 """
+
+
+@pytest.mark.parametrize("other", ["data", "one sample", "loss", "model"])
+def test_work_on_another_problem_is_not_taken_up(tmp_path, other):
+    problem = classification("batch norm", 30)
+    folder = write_run(tmp_path, problem.model)
+    model, (inputs, labels), loss = problem.model, problem.data, problem.loss
+    if other == "data":
+        changed = Problem(model, (inputs * 3, labels), loss)
+    elif other == "one sample":
+        inputs = inputs.clone()
+        inputs[17] *= 100
+        changed = Problem(model, (inputs, labels), loss)
+    elif other == "loss":
+        changed = Problem(model, problem.data, lambda model, batch: 2 * loss(model, batch))
+    else:
+        again = copy.deepcopy(model)
+        again.register_forward_hook(lambda module, inputs, output: output.tanh())
+        changed = Problem(again, problem.data, loss)
+
+    def progress(done, total):
+        if done > total / 2:
+            raise KilledError
+
+    options = {"at": [0, 1], "every": 0, "dtype": "float64"}
+    with pytest.raises(KilledError):
+        diffusion(folder, problem, progress=progress, work_dir=tmp_path / "work", **options)
+    found = diffusion(folder, changed, work_dir=tmp_path / "work", **options)
+    expected = diffusion(folder, changed, **options)
+    np.testing.assert_array_equal(found["eigenvalue"], expected["eigenvalue"])
+
+
+def test_finished_work_is_taken_up_whatever_the_memory(tmp_path):
+    problem = classification("batch norm", 30)
+    folder = write_run(tmp_path, problem.model)
+    options = {"at": [0, 1], "every": 0, "work_dir": tmp_path / "work"}
+    first = diffusion(folder, problem, chunk=30, **options)
+    kept = {path.name for path in (tmp_path / "work").iterdir()}
+    again = diffusion(folder, problem, chunk=4, **options)
+    assert {path.name for path in (tmp_path / "work").iterdir()} == kept
+    np.testing.assert_array_equal(first["eigenvalue"], again["eigenvalue"])
 
 
 @pytest.mark.slow

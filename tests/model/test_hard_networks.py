@@ -13,7 +13,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from tests.gradient_noise.oracle import classify, regress
-from trajscope import OptionError, Problem, diffusion
+from trajscope import OptionError, Problem, TrajscopeWarning, diffusion
+from trajscope.report.terminal_diffusion import diffusion_lines
 
 
 class Checkpointed(nn.Module):
@@ -185,6 +186,7 @@ def oracle(problem, state):
 
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
 @pytest.mark.filterwarnings("ignore:LSTM with projections")
+@pytest.mark.filterwarnings("ignore:Layer '2' keeps no running statistics")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_d_is_that_of_plain_backward_passes_of_the_module_itself(name, tmp_path):
     problem = make(name)
@@ -281,3 +283,21 @@ def test_float32_networks_in_a_float32_run_are_held_to_plain_passes_too(tmp_path
     rows, _ = oracle(problem, write(tmp_path, problem.model))
     found = diffusion(tmp_path, problem, at=[1], every=0).isel(step=0)
     assert found["trace"].item() == pytest.approx(np.trace(np.cov(rows.T, bias=True)), rel=1e-5)
+
+
+def test_what_is_normalised_alone_is_said(tmp_path):
+    problem = make("normalised by sample")
+    write(tmp_path, problem.model)
+    with pytest.warns(
+        TrajscopeWarning, match=r"Layer '2' keeps no running statistics.*--mode train"
+    ):
+        diffusion(tmp_path, problem, at=[1], every=0)
+    assert diffusion(tmp_path, problem, at=[1], mode="train", batch_size=4).attrs["warnings"] == []
+
+
+def test_the_layer_that_cannot_be_mapped_is_said_on_screen_and_page(tmp_path):
+    problem = make("gru")
+    write(tmp_path, problem.model)
+    found = diffusion(tmp_path, problem, at=[1], every=0)
+    lines = " ".join(" ".join(diffusion_lines(found, width=100)).split())
+    assert "torch cannot map cell (GRU) over samples" in lines

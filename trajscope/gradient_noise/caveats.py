@@ -35,6 +35,12 @@ def doubts(found: xr.Dataset) -> list[str]:
             f"The loss is no finite number at step {', '.join(f'{step:g}' for step in steps)}; "
             "nothing can be said of D there."
         )
+    alone = found.attrs.get("normalised_alone", [])
+    if alone:
+        sentences.append(
+            f"Layer {alone[0]!r} keeps no running statistics: here it normalises each sample by "
+            "itself, in training by the batch. --mode train is the noise that training saw."
+        )
     ratio = found["signal_to_noise"].max().item()
     if ratio > _CANCELLING:
         sentences.append(

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from trajscope.errors import TrajscopeWarning
+from trajscope.errors import TrajscopeWarning, printable
 from trajscope.gradient_noise.budget.run import budget
 from trajscope.gradient_noise.caveats import doubts
 from trajscope.gradient_noise.curve import loss_and_gradient
 from trajscope.gradient_noise.overlap import leading_directions
-from trajscope.gradient_noise.prepare import Work, computing
+from trajscope.gradient_noise.prepare import Subject, Work, computing
 from trajscope.gradient_noise.result import (
     Curve,
     as_dataset,
@@ -31,6 +31,7 @@ from trajscope.gradient_noise.spectrum.resume import Ledger
 from trajscope.gradient_noise.spectrum.sketch import SKETCH_PASSES, covariance_of_sketch
 from trajscope.model.losses import State
 from trajscope.model.mapping import filled
+from trajscope.model.plain import normalised_by_batch
 from trajscope.model.samples import mapped, n_samples_of
 
 if TYPE_CHECKING:
@@ -191,6 +192,14 @@ def _attributes(work: Work, seconds: float) -> dict[str, Any]:
         "chunk": job.plan.chunk,
         "vectorised": job.gradients.vectorised,
         "unmapped": list(job.gradients.unmapped),
+        "normalised_alone": _normalised_alone(subject),
         "factored": [site.weight for site in job.gradients.sites if site.is_factored],
         "seconds": seconds,
     }
+
+
+def _normalised_alone(subject: Subject) -> list[str]:
+    """Layers that in eval mode see one sample where training's saw a batch."""
+    is_eval = subject.options.mode == "eval"
+    names = normalised_by_batch(subject.problem.model) if is_eval else []
+    return [printable(name) for name in names]

@@ -1,7 +1,7 @@
 """The diffusion matrix in sentences, the same on the screen and on the page."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -32,8 +32,16 @@ def heading(found: xr.Dataset) -> tuple[str, str]:
     return (
         "Gradient noise: the covariance D of per-sample gradients",
         f"{told['n_weights']:,} weights; {source}; gradients in {printable(told['dtype'])} on "
-        f"{device}{order}, everything after in float64.",
+        f"{device}{order}, everything after in float64.{_one_by_one(told.get('unmapped', ()))}",
     )
+
+
+def _one_by_one(unmapped: Sequence[str]) -> str:
+    """What keeps torch from mapping over samples, where something does."""
+    if not unmapped:
+        return ""
+    layer = printable(str(unmapped[0]).partition(": ")[0])
+    return f" One backward pass a sample, which is slow: torch cannot map {layer} over samples."
 
 
 def in_words(name: str, values: Floats, *, share_of: int = 0) -> list[str]:

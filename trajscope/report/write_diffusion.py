@@ -8,7 +8,7 @@ from pathlib import Path
 import xarray as xr
 
 from trajscope.errors import ResultsError, printable
-from trajscope.report.storage import loaded, open_results
+from trajscope.report.storage import loaded, open_results, refuse_foreign
 from trajscope.report.write import STORE, check_output, write_report
 from trajscope.schema import RESULT_PARTS, STEP
 
@@ -58,6 +58,7 @@ def _analysis_there(trajectory: xr.Dataset, folder: Path) -> xr.DataTree | None:
     """The analysis of the same run in `folder`; none where there is nothing but gradient noise."""
     if not (folder / STORE).exists() or not any((folder / STORE).iterdir()):
         return None
+    refuse_foreign(folder / STORE)
     there = open_results(folder / STORE)
     if not there["observables"].data_vars:
         return None
