@@ -20,7 +20,7 @@ LAYERS = (
     ("gradient_noise", "dynamics"),
     ("model",),
     ("measure", "packing", "history", "callbacks"),
-    ("trajectory", "simulate", "saving"),
+    ("trajectory", "arrays", "simulate", "saving"),
     ("checkpoints",),
     ("readers",),
     ("kernels", "schema"),

@@ -1,6 +1,5 @@
 """The route from top to bottom: a source becomes a trajectory, is measured, becomes a result."""
 
-import hashlib
 import os
 import platform
 import time
@@ -9,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from trajscope.arrays import Source, as_trajectory, is_place
 from trajscope.checkpoints.selection import Selection
 from trajscope.errors import OptionError, TrajectoryError, TrajscopeWarning, printable
 from trajscope.history.kept import remembered
@@ -30,14 +30,10 @@ from trajscope.measure.measurement import (
 )
 from trajscope.measure.resources import default_memory, parse_bytes
 from trajscope.measure.span import NonFiniteError
-from trajscope.schema import ALL_WEIGHTS, STEP, WEIGHT, check_trajectory, check_weights
+from trajscope.schema import STEP, WEIGHT, check_trajectory
 from trajscope.trajectory import open_selection
 
-Source = str | os.PathLike[str] | xr.Dataset | xr.DataArray
 History = str | os.PathLike[str] | Callable[[xr.Dataset], AbstractContextManager[xr.Dataset]]
-
-_FINGERPRINTED: Final = 1 << 16
-"""Weights whose first and last values tell one array from another: all may not fit in memory."""
 
 
 def analyze(  # noqa: PLR0913 - the one front door: its options are the command line's
@@ -69,8 +65,9 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     ----------
     source :
         A directory of checkpoints; a Dataset from `open_trajectory`; or an array with dimensions
-        ("step", "weight"), lazy or not. The options up to `weights` say how to open a directory,
-        and are refused with the other sources: a Dataset has its groups, and xarray selects.
+        ("step", "weight"), lazy or not: of xarray, NumPy, dask or torch, a pandas DataFrame, a list
+        of rows. The options up to `weights` say how to open a directory, and are refused with the
+        other sources: a Dataset has its groups, and xarray selects.
     run, burn_in, steps, include, exclude, by, order, weights, strict :
         As in `open_trajectory`. With `strict`, a checkpoint with a NaN or infinite weight is an
         error too; else it is left out with a warning.
@@ -124,12 +121,12 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     given |= {"weights": weights, "include": include or None, "exclude": exclude or None}
     given |= {"strict": strict or None}
     given = {name: value for name, value in given.items() if value is not None}
-    if isinstance(source, xr.Dataset | xr.DataArray):
+    if is_place(source):
+        trajectory = open_selection(source, Selection.of(given))
+    else:
         kept = None if callable(history) else history
         _refuse_selection({**given, "history": kept, "strict": None})
-        trajectory = _from_array(source) if isinstance(source, xr.DataArray) else source
-    else:
-        trajectory = open_selection(source, Selection.of(given))
+        trajectory = as_trajectory(source)
     check_trajectory(trajectory)
     unit = str(trajectory.attrs.get("step_unit", "index"))
     question = Question(n_surrogates, alpha, seed, damping(momentum, trajectory[STEP].values, unit))
@@ -232,39 +229,6 @@ def _without_rows(
     return remaining.assign_attrs(
         skipped=[*attributes.get("skipped", []), *skipped],
         warnings=[*attributes.get("warnings", []), message],
-    )
-
-
-def _from_array(array: xr.DataArray) -> xr.Dataset:
-    """The trajectory Dataset of one array: a single tensor, named like the array."""
-    check_weights(array.dims, array.dtype.kind, array.sizes.get(STEP, 0))
-    has_steps = STEP in array.coords
-    corner = {STEP: [0, -1], WEIGHT: slice(_FINGERPRINTED)}
-    ends = np.ascontiguousarray(array.isel(corner).to_numpy())
-    steps = array[STEP].values if has_steps else np.arange(array.sizes[STEP])
-    identity = hashlib.sha256(repr((array.shape, str(array.dtype), steps.tolist())).encode())
-    identity.update(ends.tobytes())
-    name = str(array.name or "weights")
-    return xr.Dataset(
-        {"weights": array.variable},
-        {
-            STEP: steps,
-            "tensor": [name],
-            "row_size": ("tensor", [array.sizes[WEIGHT]]),
-            "group": ("tensor", [ALL_WEIGHTS]),
-            "stored_dtype": ("tensor", [str(array.dtype)]),
-        },
-        {
-            "source": "an array in memory",
-            "run": name,
-            "format": "array",
-            "step_unit": "step" if has_steps else "index",
-            "step_source": "the array's step coordinate" if has_steps else "position in the array",
-            "fingerprint": identity.hexdigest(),
-            "left_out": [],
-            "skipped": [],
-            "warnings": [],
-        },
     )
 
 

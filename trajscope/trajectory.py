@@ -23,7 +23,7 @@ from trajscope.checkpoints.scan import known_suffix, store_reader
 from trajscope.checkpoints.selection import Selection, selected
 from trajscope.checkpoints.series import find_series
 from trajscope.checkpoints.weights import Weights, WeightTensor, choose_weights
-from trajscope.errors import TrajectoryError, TrajscopeWarning, printable
+from trajscope.errors import OptionError, TrajectoryError, TrajscopeWarning, printable
 from trajscope.schema import ALL_WEIGHTS, FINGERPRINT, STEP, TENSOR, WEIGHT
 
 _LONGEST_PATH = 4096
@@ -161,6 +161,11 @@ def _opened(
     path: str | os.PathLike[str], selection: Selection, *, buffers: bool = False
 ) -> tuple[xr.Dataset, ...]:
     """The trajectory, and with `buffers` behind it all arrays of the same checkpoints."""
+    if not isinstance(path, str | os.PathLike):
+        raise OptionError(
+            f"The folder of checkpoints is a {type(path).__name__}; a path was expected. What is "
+            "in memory needs no opening: pass it to analyze."
+        )
     average, strict = selection.weights == "ema", selection.strict
     with _uncollected(), mirrored(path) if is_remote(path) else nullcontext() as mirror:
         found = find_series(

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 import xarray as xr
 
+from trajscope.arrays import Source
 from trajscope.gradient_noise.options import Options
 from trajscope.gradient_noise.prepare import Work, check, computing, planned
 from trajscope.gradient_noise.run import run
 from trajscope.gradient_noise.spectrum.resume import Ledger
-from trajscope.model.checkpoints import Source, open_checkpoints
+from trajscope.model.checkpoints import open_checkpoints
 from trajscope.model.problem import Problem, load_problem
 
 
@@ -45,7 +46,7 @@ def diffusion(  # noqa: PLR0913 - the one front door: its options are the comman
     ----------
     source :
         A directory of checkpoints; a Dataset from `open_trajectory`; or an array ("step",
-        "weight"), whose weights are the model's parameters in their order.
+        "weight") as in `analyze`, whose weights are the model's parameters in their order.
     problem :
         A `Problem`, or where a function is that returns one: ``"module:function"``,
         ``"file.py:function"``.

@@ -1,7 +1,6 @@
 """Checkpoints of a trajectory one by one, with the buffers that the trajectory leaves out."""
 
 import json
-import os
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from trajscope.arrays import Source, as_array, is_place
 from trajscope.errors import OptionError, printable
 from trajscope.model.mapping import Arrays
 from trajscope.schema import ALL_WEIGHTS, STEP, TENSOR, WEIGHT, check_trajectory, check_weights
@@ -19,8 +19,6 @@ from trajscope.trajectory import open_trajectory, with_buffers
 
 if TYPE_CHECKING:
     from torch import nn
-
-Source = str | os.PathLike[str] | xr.Dataset | xr.DataArray
 
 
 @dataclass(frozen=True)
@@ -93,17 +91,18 @@ def open_checkpoints(source: Source, model: "nn.Module", *, by: str | None) -> C
     TrajscopeError
         The source is no trajectory, or an array has not as many weights as the module.
     """
-    if by is not None and isinstance(source, xr.DataArray | xr.Dataset):
+    if by is not None and not is_place(source):
         raise OptionError(
             f"by={printable(by)!r} says how to open a directory, and the source is an array or a "
             "Dataset, which has its groups. Leave it out, or give it to open_trajectory."
         )
-    if isinstance(source, xr.DataArray):
-        trajectory = _named(source, model)
-        return Checkpoints(trajectory, trajectory)
-    trajectory = (
-        source if isinstance(source, xr.Dataset) else open_trajectory(source, by=by or "layer")
-    )
+    if is_place(source):
+        trajectory = open_trajectory(source, by=by or "layer")
+    elif isinstance(source, xr.Dataset):
+        trajectory = source
+    else:
+        named = _named(as_array(source), model)
+        return Checkpoints(named, named)
     check_trajectory(trajectory)
     if "shape" not in trajectory.coords:
         # What analyze makes of an array: one tensor without a shape.
