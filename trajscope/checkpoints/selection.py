@@ -48,9 +48,8 @@ class Selection:
         _dropped(self.burn_in, 0)
 
     def given(self) -> dict[str, Any]:
-        """The options that are not as by default, as JSON can hold them."""
-        values = {name: value for name, value in asdict(self).items() if value != _DEFAULTS[name]}
-        return {name: _plain(value) for name, value in values.items()}
+        """The options that say something, as JSON can hold them."""
+        return {name: _plain(value) for name, value in asdict(self).items() if value}
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:
@@ -63,8 +62,7 @@ _CHOICES: Mapping[str, Sequence[str]] = {
     "order": ("step", "mtime", "name"),
     "weights": ("live", "ema"),
 }
-_DEFAULTS: Mapping[str, Any] = {field.name: field.default for field in fields(Selection)}
-SELECTION_NAMES = tuple(_DEFAULTS)
+SELECTION_NAMES = tuple(field.name for field in fields(Selection))
 
 
 def selected(series: Series, steps: str | slice | None, burn_in: int | str | None) -> Series:
