@@ -20,7 +20,7 @@ from trajscope.gradient_noise.spectrum.from_gram import covariance_by_sample
 from trajscope.gradient_noise.spectrum.job import Job
 from trajscope.gradient_noise.spectrum.memory_plan import Columns, Plan, Room, make_plan
 from trajscope.gradient_noise.spectrum.resume import Ledger
-from trajscope.model.mapping import Parameter, filled, fit_module
+from trajscope.model.mapping import Parameter, loaded_state, map_parameters
 from trajscope.model.samples import Samples
 from trajscope.model.verification import checked_gradients
 
@@ -29,19 +29,19 @@ def make_job(problem, plan=None, groups=None):
     """A job and the state at the problem's own weights, in float64."""
     arrays = {name: tensor.numpy() for name, tensor in problem.model.state_dict().items()}
     names = [name for name, _ in problem.model.named_parameters()]
-    fit = fit_module(problem.model, arrays, groups or dict.fromkeys(names, "one"))
+    mapping = map_parameters(problem.model, arrays, groups or dict.fromkeys(names, "one"))
     indices = np.arange(len(problem.data[0]))
     samples = Samples(problem.data, indices, torch.device("cpu"), torch.float64)
-    gradients = checked_gradients(problem, fit, arrays, samples)
-    state = filled(problem.model, fit, arrays, samples.device, torch.float64)
+    gradients = checked_gradients(problem, mapping, arrays, samples)
+    state = loaded_state(problem.model, mapping, arrays, samples.device, torch.float64)
     room = Room(len(samples), 1 << 30, 1000, 8, chunk=7)
-    plan = plan or make_plan(fit.parameters, {}, room)
+    plan = plan or make_plan(mapping.parameters, {}, room)
     return Job(gradients, samples, plan, 3, 1.0, len(samples), lambda count: None), state
 
 
 def cut(job, widest):
     """The same job with blocks of at most `widest` weights, no matter where that cuts."""
-    flat = [(p, i) for p in job.gradients.fit.parameters for i in range(p.size)]
+    flat = [(p, i) for p in job.gradients.mapping.parameters for i in range(p.size)]
     blocks = []
     for start in range(0, len(flat), widest):
         block = []
@@ -104,7 +104,7 @@ def test_a_killed_run_goes_on_where_it_was(way, count, tmp_path, monkeypatch):
         run = covariance_by_sample
     else:
         run = covariance_by_weight
-        whole = tuple(Columns(p, 0, p.size) for p in job.gradients.fit.parameters)
+        whole = tuple(Columns(p, 0, p.size) for p in job.gradients.mapping.parameters)
         job, count = replace(job, plan=Plan(True, (whole,), 7, 7)), count // 4
     path = tmp_path / "work.npz"
     with pytest.raises(KilledError):

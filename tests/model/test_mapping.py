@@ -1,5 +1,7 @@
 """Checkpoint and module have to fit: what is missing, left over or of another shape is listed."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -56,11 +58,99 @@ def test_another_shape_is_named(tmp_path):
         found(write(tmp_path, state), problem)
 
 
-def test_a_prefix_of_the_users_own_is_pointed_out(tmp_path):
+@pytest.mark.parametrize("kind", ["linear", "batch norm", "convolution"])
+@pytest.mark.parametrize(
+    ("old", "new"), [("net.", ""), ("", "net."), ("a.b.", "c."), ("model.0.", "model.")]
+)
+def test_a_beginning_that_all_names_share_is_exchanged_and_that_is_said(old, new, kind, tmp_path):
+    problem = classification(kind, 20)
+    expected = truth(problem)
+    state = {old + name: tensor for name, tensor in problem.model.state_dict().items()}
+    model = problem.model
+    for part in reversed(new.split(".")[:-1]):
+        model = nn.ModuleDict({part: model})
+    problem = Problem(model, problem.data, lambda model, batch: classify(_inner(model), batch))
+    result = found(write(tmp_path, state), problem)
+    np.testing.assert_allclose(result["trace"], np.trace(expected.matrix), rtol=1e-8)
+    (words,) = result.attrs["mapping"]
+    assert words.startswith("All names in the checkpoint are those of the model with ")
+
+
+def _inner(model):
+    return model if isinstance(model, nn.Sequential) else _inner(next(iter(model.values())))
+
+
+def test_two_networks_of_one_shape_are_not_guessed_between(tmp_path):
     problem = classification("linear", 20)
-    state = {f"net.{name}": tensor for name, tensor in problem.model.state_dict().items()}
-    with pytest.raises(OptionError, match=r"All those in the checkpoint begin with 'net\.'"):
-        found(write(tmp_path, state), problem)
+    state = problem.model.state_dict()
+    both = {
+        f"{part}.{name}": t.clone() for part in ("actor", "critic") for name, t in state.items()
+    }
+    message = (
+        r"in the checkpoint but not in the module 4.*Problem\(model, data, loss, rename=\.\.\.\)"
+    )
+    with pytest.raises(OptionError, match=message):
+        found(write(tmp_path, both), problem)
+
+
+@pytest.mark.parametrize("as_function", [False, True])
+def test_renamed_tensors_are_found_as_the_problem_says(as_function, tmp_path):
+    problem = classification("batch norm", 20)
+    state = {f"x{name}": tensor for name, tensor in problem.model.state_dict().items()}
+    names = {name: name[1:] for name in state}
+    rename = (lambda name: name.removeprefix("x")) if as_function else names
+    folder = write(tmp_path, state)
+    with pytest.raises(OptionError, match="rename="):
+        found(folder, problem)
+    given = Problem(problem.model, problem.data, problem.loss, rename)
+    result = diffusion(folder, given, at=[1], every=0, dtype="float64")
+    np.testing.assert_allclose(result["trace"], [np.trace(truth(problem).matrix)], rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("rename", "message"),
+    [
+        (
+            {"0.wieght": "0.kernel", "0.bias": "0.b"},
+            r"1 names that the checkpoint lacks, first '0\.wieght'",
+        ),
+        ({"0.weight": 3}, r"gives '0\.weight' the name '3', a int"),
+        ({"0.weight": "0.bias"}, r"gives 0\.bias and 0\.weight the same name, '0\.bias'"),
+        (lambda name: name.x, r"rename of '0\.bias' raised AttributeError"),
+        ("0.weight", r"rename is a str; a dict"),
+    ],
+)
+def test_a_senseless_rename_is_refused(rename, message, tmp_path):
+    problem = classification("linear", 20)
+    folder = write_run(tmp_path, problem.model)
+    with pytest.raises(OptionError, match=message):
+        diffusion(folder, Problem(problem.model, problem.data, problem.loss, rename))
+
+
+def test_what_is_not_trained_and_in_no_checkpoint_keeps_the_models_own_values(tmp_path):
+    problem = classification("batch norm", 20)
+    for name, parameter in problem.model.named_parameters():
+        parameter.requires_grad_(name.startswith("3."))
+    expected = truth(problem)
+    state = {k: v for k, v in problem.model.state_dict().items() if k.startswith("3.")}
+    result = diffusion(write(tmp_path, state), problem, at=[1], every=0, dtype="float64")
+    np.testing.assert_allclose(result["trace"], [np.trace(expected.matrix)], rtol=1e-8)
+    assert result.attrs["n_weights"] == sum(state[k].numel() for k in state)
+    assert re.match(r"6 tensors \(\d+ numbers\) that are not trained", result.attrs["mapping"][0])
+    # Of a layer that is trained the statistics belong to the checkpoint.
+    problem.model[1].requires_grad_(True)
+    state |= {k: v for k, v in problem.model.state_dict().items() if k in ("1.weight", "1.bias")}
+    with pytest.raises(OptionError, match=r"not in the checkpoint 2: 1\.running_mean"):
+        diffusion(write(tmp_path, state), problem)
+
+
+def test_frozen_weights_that_a_checkpoint_holds_come_from_it(tmp_path):
+    problem = classification("batch norm", 20)
+    problem.model[0].requires_grad_(False)
+    expected = truth(problem)
+    result = found(write_run(tmp_path, problem.model), problem)
+    np.testing.assert_allclose(result["trace"], np.trace(expected.matrix), rtol=1e-8)
+    assert result.attrs["mapping"] == []
 
 
 def test_tied_weights_may_have_either_name_or_both(tmp_path):

@@ -8,7 +8,8 @@ import numpy as np
 from trajscope.kernels.gram import Floats
 from trajscope.model.checkpoints import Checkpoints
 from trajscope.model.gradients import Gradients
-from trajscope.model.mapping import Arrays, filled
+from trajscope.model.mapping import loaded_state
+from trajscope.model.matching import Arrays
 from trajscope.model.samples import Samples
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ def _mean(
     """Mean loss of all samples and its gradient, (weight,), in float64."""
     import torch
 
-    state = filled(gradients.problem.model, gradients.fit, arrays, samples.device, samples.dtype)
+    state = loaded_state(
+        gradients.problem.model, gradients.mapping, arrays, samples.device, samples.dtype
+    )
     n = len(samples)
     total, gradient = 0.0, torch.zeros((), dtype=torch.float64, device=samples.device)
     for start in range(0, n, chunk):

@@ -17,7 +17,8 @@ from trajscope.model.batches import Batches, drawn_batches, variance_scale
 from trajscope.model.checkpoints import Checkpoints, chosen_steps
 from trajscope.model.gradients import Gradients
 from trajscope.model.losses import at_work
-from trajscope.model.mapping import Arrays, Fit, filled, fit_module
+from trajscope.model.mapping import ParameterMapping, loaded_state, map_parameters
+from trajscope.model.matching import Arrays
 from trajscope.model.problem import Problem
 from trajscope.model.samples import Samples, chosen_samples, n_samples_of
 from trajscope.model.verification import checked_gradients
@@ -56,9 +57,9 @@ class Subject:
     rows: list[int]
 
     @property
-    def fit(self) -> Fit:
+    def mapping(self) -> ParameterMapping:
         """How a checkpoint fills the module."""
-        return self.gradients.fit
+        return self.gradients.mapping
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def check(problem: Problem, checkpoints: Checkpoints, options: Options) -> Work:
     """
     steps = chosen_steps(checkpoints.steps, options.at)
     arrays = checkpoints.read(steps[-1])
-    fit = fit_module(problem.model, arrays, checkpoints.groups)
+    mapping = map_parameters(problem.model, arrays, checkpoints.groups, problem.rename)
     wanted = None if options.mode == "train" else options.samples
     chosen = chosen_samples(n_samples_of(problem.data), wanted, options.seed)
     samples = Samples(problem.data, chosen, options.torch_device(), options.torch_dtype)
@@ -107,7 +108,7 @@ def check(problem: Problem, checkpoints: Checkpoints, options: Options) -> Work:
     rows = curve_rows(len(checkpoints.steps), every, _CURVE)
     drawn = _batches(samples, options) if options.mode == "train" else samples
     with computing(problem, options):
-        gradients = checked_gradients(problem, fit, arrays, drawn, seed=_seed(options))
+        gradients = checked_gradients(problem, mapping, arrays, drawn, seed=_seed(options))
         subject = Subject(problem, checkpoints, options, gradients, drawn, samples, steps, rows)
         return planned(subject)
 
@@ -161,12 +162,12 @@ def _batches(samples: Samples, options: Options) -> Batches:
 def _planned(subject: Subject, arrays: Arrays, *, n_steps: int) -> tuple[Job, Room]:
     """The job cut to the memory there is, and that."""
     gradients, drawn, options = subject.gradients, subject.drawn, subject.options
-    fit = gradients.fit
-    state = filled(subject.problem.model, fit, arrays, drawn.device, drawn.dtype)
+    mapping = gradients.mapping
+    state = loaded_state(subject.problem.model, mapping, arrays, drawn.device, drawn.dtype)
     itemsize = drawn.dtype.itemsize
     compared = n_steps > 1 and options.sketch is None
-    n_directions = min(_DIRECTIONS, len(drawn) - 1, fit.n_weights) if compared else 0
-    directions = n_steps * n_directions * fit.n_weights * itemsize
+    n_directions = min(_DIRECTIONS, len(drawn) - 1, mapping.n_weights) if compared else 0
+    directions = n_steps * n_directions * mapping.n_weights * itemsize
     chunk = 1 if gradients.of_batches else options.chunk
     room = Room(
         len(drawn),
@@ -176,14 +177,14 @@ def _planned(subject: Subject, arrays: Arrays, *, n_steps: int) -> tuple[Job, Ro
         None if chunk == "auto" else int(chunk),
     )
     if options.sketch is not None:
-        plan = sketch_plan(fit, options.sketch, room)
+        plan = sketch_plan(mapping, options.sketch, room)
     else:
         factors = {
             site.weight: (site.n_positions, site.n_in, site.n_out)
             for site in gradients.sites
             if site.is_factored
         }
-        plan = make_plan(fit.parameters, factors, room)
+        plan = make_plan(mapping.parameters, factors, room)
     scale, population = 1.0, len(drawn)
     if gradients.of_batches:
         population = len(subject.samples)

@@ -30,7 +30,7 @@ from trajscope.gradient_noise.spectrum.job import Covariance
 from trajscope.gradient_noise.spectrum.resume import Ledger
 from trajscope.gradient_noise.spectrum.sketch import SKETCH_PASSES, covariance_of_sketch
 from trajscope.model.losses import State
-from trajscope.model.mapping import filled
+from trajscope.model.mapping import loaded_state
 from trajscope.model.plain import normalised_by_batch
 from trajscope.model.samples import mapped, n_samples_of
 
@@ -88,7 +88,7 @@ def _covariances(work: Work, kept: list[Ledger]) -> "tuple[list[Covariance], lis
     for step in subject.steps:
         arrays = subject.checkpoints.read(step)
         model, samples = subject.problem.model, subject.samples
-        state = filled(model, subject.fit, arrays, samples.device, samples.dtype)
+        state = loaded_state(model, subject.mapping, arrays, samples.device, samples.dtype)
         finished, unfinished = _files(work, state, step)
         covariance = _covariance(work, state, finished, unfinished)
         found.append(covariance)
@@ -153,7 +153,7 @@ def _digest(work: Work, state: State) -> str:
     content = hashlib.sha256()
     settings: tuple[object, ...] = (options.mode, options.dtype, options.seed, options.batch_size)
     settings += (job.n_directions, options.sketch)
-    content.update(repr((settings, work.subject.fit.parameters)).encode())
+    content.update(repr((settings, work.subject.mapping.parameters)).encode())
     content.update(work.subject.samples.indices.tobytes())
 
     def add(tensor: "Tensor") -> "Tensor":
@@ -182,7 +182,7 @@ def _attributes(work: Work, seconds: float) -> dict[str, Any]:
         # Sums on a GPU may be taken in another order each time.
         "deterministic": samples.device.type == "cpu",
         "seed": options.seed,
-        "n_weights": subject.fit.n_weights,
+        "n_weights": subject.mapping.n_weights,
         "n_samples": len(job.samples),
         "n_data": n_samples_of(subject.problem.data),
         "batch_size": options.batch_size or 0,
@@ -191,6 +191,7 @@ def _attributes(work: Work, seconds: float) -> dict[str, Any]:
         "blocks": len(job.plan.blocks),
         "chunk": job.plan.chunk,
         "vectorised": job.gradients.vectorised,
+        "mapping": list(subject.mapping.words),
         "unmapped": list(job.gradients.unmapped),
         "normalised_alone": _normalised_alone(subject),
         "factored": [site.weight for site in job.gradients.sites if site.is_factored],

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from trajscope.arrays import Source, as_array, is_place
 from trajscope.errors import OptionError, printable
-from trajscope.model.mapping import Arrays
+from trajscope.model.matching import Arrays
+from trajscope.model.matching import Source as MappedSource
 from trajscope.schema import ALL_WEIGHTS, STEP, TENSOR, WEIGHT, check_trajectory, check_weights
 from trajscope.trajectory import open_trajectory, with_buffers
 
@@ -56,20 +57,30 @@ class Checkpoints:
         return arrays
 
     def part(
-        self, tensor: str, steps: tuple[int, int], weights: tuple[int, int]
+        self, source: MappedSource, steps: tuple[int, int], weights: tuple[int, int]
     ) -> NDArray[np.floating]:
-        """Some weights of a tensor at neighbouring checkpoints, as (step, weight).
+        """Some weights of a parameter at neighbouring checkpoints, as (step, weight).
 
         Parameters
         ----------
+        source :
+            Where its elements lie.
         steps, weights :
-            First, and the one behind the last, of the checkpoints and of the tensor's weights.
+            First, and the one behind the last, of the checkpoints and of the parameter's weights.
         """
+        if len(source.names) == 1 and source.index is None:
+            return self._stored(source.names[0], steps, slice(*weights))
+        whole = source.of(lambda name: self._stored(name, steps, slice(None)))
+        return whole[:, slice(*weights)]
+
+    def _stored(self, tensor: str, steps: tuple[int, int], weights: slice) -> NDArray[np.floating]:
+        """Some elements of a stored tensor, (step, weight)."""
         holder = self.trajectory if tensor in self.groups else self.everything
         place = [str(name) for name in holder[TENSOR].to_numpy()].index(tensor)
-        offset = int(holder["row_size"].to_numpy()[:place].sum())
+        ends = holder["row_size"].to_numpy().cumsum()
+        columns = np.arange(ends[place - 1] if place else 0, ends[place])[weights]
         found: NDArray[np.floating] = holder["weights"][
-            slice(*steps), offset + weights[0] : offset + weights[1]
+            slice(*steps), columns[0] : columns[-1] + 1
         ].to_numpy()
         return found
 

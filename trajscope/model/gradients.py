@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trajscope.model.layers import Site, tapped
 from trajscope.model.losses import State, backward_through, batch_loss, each_sample
-from trajscope.model.mapping import Fit
+from trajscope.model.mapping import ParameterMapping
 from trajscope.model.problem import Problem
 from trajscope.model.samples import mapped
 
@@ -40,7 +40,7 @@ class Gradients:
 
     Attributes
     ----------
-    problem, fit :
+    problem, mapping :
         The module and its parameters.
     sites :
         Layers that are taken by their factors, or unfolded.
@@ -54,7 +54,7 @@ class Gradients:
     """
 
     problem: Problem
-    fit: Fit
+    mapping: ParameterMapping
     sites: tuple[Site, ...] = ()
     vectorised: bool = True
     of_batches: bool = False
@@ -84,7 +84,7 @@ class Gradients:
         """
         import torch
 
-        names = [parameter.name for parameter in self.fit.parameters]
+        names = [parameter.name for parameter in self.mapping.parameters]
         if not self.vectorised:
             return self._summed_one_by_one(state, batch, coefficients, names)
         leaves = {name: state[name].detach().requires_grad_() for name in names}
@@ -106,7 +106,7 @@ class Gradients:
         Parameters
         ----------
         state :
-            As `fit.filled` makes it.
+            As `mapping.loaded_state` makes it.
         batch :
             Samples along the first axis.
         factored :
@@ -165,7 +165,7 @@ class Gradients:
     ) -> "tuple[Tensor, Tensor]":
         import torch
 
-        sums = coefficients.new_zeros((len(coefficients), self.fit.n_weights))
+        sums = coefficients.new_zeros((len(coefficients), self.mapping.n_weights))
         losses = []
         for sample, weights in zip(each_sample(batch), coefficients.T, strict=True):
             one = mapped(sample, lambda tensor: tensor[None])

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trajscope.model.mapping import Fit
+from trajscope.model.mapping import ParameterMapping
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -119,7 +119,10 @@ def watched(
 
 
 def site_of(
-    model: "nn.Module", name: str, fit: Fit, shapes: tuple[tuple[int, ...], tuple[int, ...]]
+    model: "nn.Module",
+    name: str,
+    mapping: ParameterMapping,
+    shapes: tuple[tuple[int, ...], tuple[int, ...]],
 ) -> Site | None:
     """The layer called `name` as a site, or `None` where the general way has to take it.
 
@@ -133,7 +136,7 @@ def site_of(
     module = model.get_submodule(name)
     entered, left = shapes
     dot = f"{name}." if name else ""
-    own = {p.name for p in fit.parameters} & {f"{dot}weight", f"{dot}bias"}
+    own = {p.name for p in mapping.parameters} & {f"{dot}weight", f"{dot}bias"}
     parameters = dict(module.named_parameters(recurse=False))
     names = [key for key, _ in model.named_parameters(remove_duplicate=False)]
     tied = len(names) > len(list(model.parameters())) and any(

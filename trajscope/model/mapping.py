@@ -1,26 +1,28 @@
-"""Which array of a checkpoint is which parameter of the user's module, strictly."""
+"""Which elements of a checkpoint are which parameter of the user's module, strictly."""
 
-import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trajscope.errors import OptionError, printable
+from trajscope.model.matching import (
+    Arrays,
+    Checkpoint,
+    Match,
+    Source,
+    match,
+    refusal,
+    without_prefixes,
+)
+from trajscope.model.naming import Named, named_tensors, namings, unwrapped
+from trajscope.model.problem import Rename, blamed
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
-
-Arrays = Mapping[str, NDArray[np.floating]]
-
-_WRAPPERS = re.compile(
-    r"(?:^|(?<=\.))(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
-)
-_LISTED = 8
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class Fit:
+class ParameterMapping:
     """How a checkpoint fills a module.
 
     Attributes
@@ -56,14 +58,17 @@ class Fit:
     parameters :
         Those that are trained, in the module's order but those of a group next to each other.
     sources :
-        For each tensor that a checkpoint fills, by its name in the module, the name there.
+        For each tensor that a checkpoint fills, by its first name in the module.
     shapes :
         Of the same, in the module.
+    words :
+        What was found under other names, and what keeps the module's own values, a sentence each.
     """
 
     parameters: tuple[Parameter, ...]
-    sources: Mapping[str, str]
+    sources: Mapping[str, Source]
     shapes: Mapping[str, tuple[int, ...]]
+    words: tuple[str, ...] = ()
 
     @property
     def n_weights(self) -> int:
@@ -71,76 +76,76 @@ class Fit:
         return sum(parameter.size for parameter in self.parameters)
 
 
-def fit_module(model: "nn.Module", arrays: Arrays, groups: Mapping[str, str]) -> Fit:
+def map_parameters(
+    model: "nn.Module", arrays: Arrays, groups: Mapping[str, str], rename: Rename | None = None
+) -> ParameterMapping:
     """The places in `arrays` of everything that the module must be filled with.
 
-    Parameters that are trained or frozen, and floating-point buffers that belong to the module's
-    state (the running statistics of batch norm) all have to be there. Of tied parameters one name
-    suffices. Names are compared without what wrappers add: ``module.``, ``_orig_mod.``.
+    Parameters, and floating-point buffers that belong to the module's state (the running statistics
+    of batch norm), all have to be there, but for what is not trained and in no checkpoint, such as
+    the base of an adapter: that keeps the module's own values. Of tied parameters one name
+    suffices. Names are compared without what wrappers add (``module.``, ``_orig_mod.``); where
+    they differ, as transformers and peft write them, or without a beginning that all share.
 
     Parameters
     ----------
     arrays :
         By their names in the checkpoint: at least all of its weights.
     groups :
-        For each name of a weight of the checkpoint, its group: these all have to fit.
+        For each name of a weight of the checkpoint, its group: these all have to mapping.
+    rename :
+        As `Problem.rename`.
 
     Raises
     ------
     OptionError
         Something is missing, is left over or has another shape: all of it is listed.
     """
-    stored = _unwrapped(arrays)
-    sources: dict[str, str] = {}
-    missing, wrong = [], []
-    tensors = _tensors(model)
-    for names, tensor in tensors:
-        known = [stored[name] for name in _unwrapped(names) if name in stored]
-        shapes = {arrays[name].shape for name in known}
-        if not known:
-            missing.append(names[0])
-        elif shapes != {tuple(tensor.shape)}:
-            found = " and ".join(str(shape) for shape in sorted(shapes))
-            wrong.append(f"{names[0]} (module {tuple(tensor.shape)}, checkpoint {found})")
-        elif any(not np.array_equal(arrays[known[0]], arrays[name]) for name in known[1:]):
-            wrong.append(f"{' and '.join(names)} (one tensor in the module, two in the checkpoint)")
-        else:
-            sources[names[0]] = known[0]
-    used = {name for names, _ in tensors for name in _unwrapped(names)}
-    unexpected = [raw for name, raw in stored.items() if name not in used and raw in groups]
-    if missing or unexpected or wrong:
-        raise OptionError(_misfit(missing, unexpected, wrong, nothing_fits=not sources))
-    parameters = tuple(
-        Parameter(names[0], tuple(tensor.shape), _group(sources[names[0]], groups))
-        for names, tensor in tensors
-        if tensor.requires_grad
-    )
-    order = list(dict.fromkeys(parameter.group for parameter in parameters))
-    parameters = tuple(sorted(parameters, key=lambda parameter: order.index(parameter.group)))
-    if not parameters:
+    named = named_tensors(model)
+    if not any(each.tensor.requires_grad for each in named):
         raise OptionError(
             "No parameter of the problem's model is trained: requires_grad is false for all. "
             "Leave it true for those that training moved."
         )
-    return Fit(parameters, sources, {names[0]: tuple(t.shape) for names, t in tensors})
+    names = unwrapped(arrays)
+    names = names if rename is None else _renamed(names, rename)
+    checkpoint = Checkpoint(arrays, names, frozenset(groups))
+    ways = []
+    for naming in namings(model, named):
+        ways.append(naming)
+        found = match(naming, checkpoint, named)
+        if found.fits:
+            return _mapping(found, named, groups)
+    tried = [match(naming, checkpoint, named) for naming in ways]
+    if not any(each.sources for each in tried):
+        others = list(without_prefixes(ways[0], checkpoint, named))
+        if len(others) == 1:
+            return _mapping(others[0], named, groups)
+    # The one that lacks least says why.
+    words = refusal(min(tried, key=lambda each: each.n_faults))
+    raise OptionError(f"{words}{_unknown(arrays, rename)}")
 
 
-def filled(
-    model: "nn.Module", fit: Fit, arrays: Arrays, device: "torch.device", dtype: "torch.dtype"
+def loaded_state(
+    model: "nn.Module",
+    mapping: ParameterMapping,
+    arrays: Arrays,
+    device: "torch.device",
+    dtype: "torch.dtype",
 ) -> "dict[str, Tensor]":
     """Every parameter and buffer of the module by name, with the values of a checkpoint.
 
-    What no checkpoint fills (constants, counters) keeps the module's own value. Nothing of the
-    module changes. Tied parameters are there once.
+    What no checkpoint fills (constants, counters, what is not trained) keeps the module's own
+    value. Nothing of the module changes. Tied parameters are there once.
     """
     import torch
 
     state: dict[str, Tensor] = {}
-    everything = [*model.named_parameters(), *model.named_buffers()]
-    for name, own in everything:
-        if name in fit.sources:
-            values = np.ascontiguousarray(arrays[fit.sources[name]]).reshape(fit.shapes[name])
-            tensor = torch.from_numpy(values)
+    for name, own in [*model.named_parameters(), *model.named_buffers()]:
+        if name in mapping.sources:
+            values = mapping.sources[name].of(lambda stored: arrays[stored].reshape(-1))
+            shaped = np.ascontiguousarray(values).reshape(mapping.shapes[name])
+            tensor = torch.from_numpy(shaped)
         else:
             tensor = own.detach()
         kind = dtype if tensor.is_floating_point() else tensor.dtype
@@ -148,60 +153,69 @@ def filled(
     return state
 
 
-def _tensors(model: "nn.Module") -> "list[tuple[list[str], Tensor]]":
-    """Every tensor that a checkpoint has to fill, with all of its names in the module."""
-    names: dict[int, list[str]] = defaultdict(list)
-    tensors: dict[int, Tensor] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        names[id(parameter)].append(name)
-        tensors[id(parameter)] = parameter
-    state = model.state_dict()
-    for name, buffer in model.named_buffers(remove_duplicate=False):
-        if name in state and buffer.is_floating_point() and buffer.numel():
-            names[id(buffer)].append(name)
-            tensors[id(buffer)] = buffer
-    return [(names[key], tensor) for key, tensor in tensors.items()]
-
-
-def _unwrapped(names: Iterable[str]) -> dict[str, str]:
-    """Names without what wrappers add, and the name as it was; as they are if two became one."""
-    raw = list(names)
-    short = [_WRAPPERS.sub("", name) for name in raw]
-    return dict(zip(short if len(set(short)) == len(raw) else raw, raw, strict=True))
-
-
-def _group(stored: str, groups: Mapping[str, str]) -> str:
-    """The group of a stored array; of one the trajectory does not have, its layer."""
-    return groups.get(stored) or stored.rpartition(".")[0] or stored
-
-
-def _misfit(
-    missing: Sequence[str], unexpected: Sequence[str], wrong: Sequence[str], *, nothing_fits: bool
-) -> str:
-    parts = [
-        f"{label} {len(names)}: {_listed(names)}"
-        for label, names in (
-            ("in the module but not in the checkpoint", missing),
-            ("in the checkpoint but not in the module", unexpected),
-            ("of another shape", wrong),
-        )
-        if names
+def _mapping(found: Match, named: "list[Named]", groups: Mapping[str, str]) -> ParameterMapping:
+    trained = [each for each in named if each.tensor.requires_grad]
+    parameters = [
+        Parameter(name, tuple(each.tensor.shape), _group(name, found.sources[name], groups))
+        for each in trained
+        for name in each.names[:1]
     ]
-    prefix = _common_prefix(unexpected)
-    hint = "Does make_problem build the network that was trained?"
-    if nothing_fits and prefix and prefix != _common_prefix(missing):
-        hint = f"All those in the checkpoint begin with {printable(prefix)!r}: which part is it?"
-    statistics = ("running_mean", "running_var", "num_batches_tracked")
-    if missing and all(name.endswith(statistics) for name in missing):
-        hint += " A store made by 'trajscope pack' holds statistics only with --include '*'."
-    return f"The checkpoint does not fit the problem's model: {'; '.join(parts)}. {hint}"
+    order = list(dict.fromkeys(parameter.group for parameter in parameters))
+    parameters.sort(key=lambda parameter: order.index(parameter.group))
+    words = [found.words] if found.words else []
+    if found.kept:
+        size = sum(len(each.numbers) for each in found.kept)
+        words.append(
+            f"{len(found.kept)} tensors ({size:,} numbers) that are not trained and in no "
+            "checkpoint keep the values of the problem's model."
+        )
+    shapes = {each.names[0]: tuple(each.tensor.shape) for each in named}
+    return ParameterMapping(tuple(parameters), found.sources, shapes, tuple(words))
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(printable(name) for name in names[:_LISTED])
-    return shown + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
+def _group(name: str, source: Source, groups: Mapping[str, str]) -> str:
+    """The group that all stored parts have; of several, or unknown ones, the parameter's layer."""
+    found = {groups.get(stored, "") for stored in source.names}
+    only = found.pop() if len(found) == 1 else ""
+    if only:
+        return only
+    name = source.names[0] if len(source.names) == 1 else name
+    return name.rpartition(".")[0] or name
 
 
-def _common_prefix(names: Sequence[str]) -> str:
-    firsts = {name.partition(".")[0] for name in names if "." in name}
-    return f"{firsts.pop()}." if len(firsts) == 1 and all("." in name for name in names) else ""
+def _renamed(names: Mapping[str, str], rename: Rename) -> dict[str, str]:
+    """By the name that `rename` gives, the name in the file."""
+    new = {}
+    for short, raw in names.items():
+        if isinstance(rename, Mapping):
+            new[raw] = rename.get(raw, rename.get(short, short))
+        else:
+            with blamed(f"The problem's rename of {printable(raw)!r}"):
+                new[raw] = rename(raw)
+    for raw, name in new.items():
+        if not isinstance(name, str):
+            raise OptionError(
+                f"The problem's rename gives {printable(raw)!r} the name {printable(name)!r}, a "
+                f"{type(name).__name__}; a string was expected."
+            )
+    twice = [name for name, count in Counter(new.values()).items() if count > 1]
+    if twice:
+        both = [raw for raw, name in new.items() if name == twice[0]]
+        raise OptionError(
+            f"The problem's rename gives {' and '.join(map(printable, both))} the same name, "
+            f"{printable(twice[0])!r}; a name of its own for each was expected."
+        )
+    return {name: raw for raw, name in new.items()}
+
+
+def _unknown(arrays: Arrays, rename: Rename | None) -> str:
+    """A sentence about names in a rename that the checkpoint does not have."""
+    short = unwrapped(arrays)
+    keys = list(rename) if isinstance(rename, Mapping) else []
+    unknown = [name for name in keys if name not in short and name not in arrays]
+    if not unknown:
+        return ""
+    return (
+        f" The problem's rename has {len(unknown)} names that the checkpoint lacks, first "
+        f"{printable(unknown[0])!r}: it goes from names in the checkpoint to names in the model."
+    )

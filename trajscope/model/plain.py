@@ -9,7 +9,8 @@ from trajscope.errors import OptionError, printable
 from trajscope.model.batches import Batches
 from trajscope.model.gradients import dense_gradient
 from trajscope.model.losses import State, each_sample, own_loss
-from trajscope.model.mapping import Arrays, Fit, filled
+from trajscope.model.mapping import ParameterMapping, loaded_state
+from trajscope.model.matching import Arrays
 from trajscope.model.problem import Problem, blamed
 from trajscope.model.samples import Samples, mapped, same
 
@@ -69,7 +70,7 @@ def loaded(model: "nn.Module", state: State) -> "Iterator[dict[str, nn.Parameter
     Parameters
     ----------
     state :
-        By name, as `mapping.filled` makes it.
+        By name, as `mapping.loaded_state` makes it.
 
     Yields
     ------
@@ -108,7 +109,11 @@ def _plain_backward(problem: Problem, batch: Any, parameters: "Iterable[nn.Param
 
 
 def few_samples(
-    problem: Problem, fit: Fit, arrays: Arrays, samples: Samples | Batches, seed: int | None
+    problem: Problem,
+    mapping: ParameterMapping,
+    arrays: Arrays,
+    samples: Samples | Batches,
+    seed: int | None,
 ) -> Few:
     """Samples from the start, the middle and the end, in float64 where the module can.
 
@@ -131,7 +136,7 @@ def few_samples(
     for dtype in dict.fromkeys((torch.float64, samples.dtype)):
         few = Few(
             problem,
-            filled(problem.model, fit, arrays, samples.device, dtype),
+            loaded_state(problem.model, mapping, arrays, samples.device, dtype),
             samples.of_dtype(dtype).picked(positions),
             isinstance(samples, Batches),
             seed,

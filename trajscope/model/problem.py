@@ -4,7 +4,7 @@ import contextlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from torch import Tensor, nn
+
+
+Rename = Mapping[str, str] | Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,10 @@ class Problem:
         it is called with a batch of that sample alone, so weights, masks or padding within a
         sample count as they do there. Terms in the weights alone (an L2 penalty) cancel in the
         diffusion matrix, but not in the gradient.
+    rename :
+        Where the checkpoints call tensors otherwise than the model: a dict from names in a
+        checkpoint to names in the model, or a function of one name that gives the other. Not
+        needed for the prefixes of wrappers, nor for what transformers and peft write.
 
     Examples
     --------
@@ -52,6 +59,7 @@ class Problem:
     model: "nn.Module"
     data: Any
     loss: Callable[["nn.Module", Any], "Tensor"]
+    rename: Rename | None = None
 
     def __post_init__(self) -> None:
         from torch import nn
@@ -71,6 +79,11 @@ class Problem:
                 f"The problem's data is a {type(self.data).__name__}; a dataset with a length and "
                 "numbered samples, or a tuple of tensors, was expected. Turn an iterable one into "
                 "a list."
+            )
+        if not (self.rename is None or isinstance(self.rename, Mapping) or callable(self.rename)):
+            raise OptionError(
+                f"The problem's rename is a {type(self.rename).__name__}; a dict from names in the "
+                "checkpoint to names in the model, or a function of one name, was expected."
             )
 
 

@@ -11,7 +11,8 @@ from trajscope.model.batches import Batches
 from trajscope.model.gradients import Gradients
 from trajscope.model.layers import site_of, watched
 from trajscope.model.losses import batch_loss, length
-from trajscope.model.mapping import Arrays, Fit, Parameter
+from trajscope.model.mapping import Parameter, ParameterMapping
+from trajscope.model.matching import Arrays
 from trajscope.model.plain import Few, few_samples
 from trajscope.model.problem import Problem
 from trajscope.model.samples import Samples, mapped
@@ -28,7 +29,7 @@ are given. What is wrong is wrong by a factor."""
 
 def checked_gradients(
     problem: Problem,
-    fit: Fit,
+    mapping: ParameterMapping,
     arrays: Arrays,
     samples: Samples | Batches,
     *,
@@ -54,15 +55,15 @@ def checked_gradients(
     """
     import torch
 
-    few = few_samples(problem, fit, arrays, samples, seed)
+    few = few_samples(problem, mapping, arrays, samples, seed)
     unmapped: tuple[str, ...] = ()
     if not few.of_batches:
-        gradients, why = _mapped(problem, fit, few)
+        gradients, why = _mapped(problem, mapping, few)
         if gradients is not None:
             return gradients
         unmapped = (why,)
-    gradients = Gradients(problem, fit, (), False, few.of_batches, unmapped)
-    for names in _parts(fit.parameters):
+    gradients = Gradients(problem, mapping, (), False, few.of_batches, unmapped)
+    for names in _parts(mapping.parameters):
         wrong = _differing(gradients, few, few.expected(names))
         if wrong:
             raise OptionError(
@@ -75,7 +76,7 @@ def checked_gradients(
     return gradients
 
 
-def _mapped(problem: Problem, fit: Fit, few: Few) -> tuple[Gradients | None, str]:
+def _mapped(problem: Problem, mapping: ParameterMapping, few: Few) -> tuple[Gradients | None, str]:
     """The mapped way, or none and the reason.
 
     Whatever torch cannot map over samples (some recurrent layers, choices made by values,
@@ -84,7 +85,7 @@ def _mapped(problem: Problem, fit: Fit, few: Few) -> tuple[Gradients | None, str
     """
     with entered(problem.model) as inside:
         try:
-            gradients, wrong = _without_wrong_sites(_with_sites(problem, fit, few), few)
+            gradients, wrong = _without_wrong_sites(_with_sites(problem, mapping, few), few)
         except Exception as error:
             where = inside[-1] if inside else "the loss, or its backward pass"
             words = str(error.__cause__ or error).strip().partition("\n")[0]
@@ -94,7 +95,7 @@ def _mapped(problem: Problem, fit: Fit, few: Few) -> tuple[Gradients | None, str
     return gradients, ""
 
 
-def _with_sites(problem: Problem, fit: Fit, few: Few) -> Gradients:
+def _with_sites(problem: Problem, mapping: ParameterMapping, few: Few) -> Gradients:
     """The mapped way, every layer that allows it by its factors."""
     import torch
 
@@ -103,14 +104,16 @@ def _with_sites(problem: Problem, fit: Fit, few: Few) -> Gradients:
     first = mapped(few.batch, lambda tensor: tensor[:1])
     with torch.no_grad(), watched(problem.model, calls, shapes):
         batch_loss(problem, few.state, first)
-    found = [site_of(problem.model, name, fit, shapes[name]) for name in calls if calls[name] == 1]
-    return Gradients(problem, fit, tuple(site for site in found if site is not None))
+    found = [
+        site_of(problem.model, name, mapping, shapes[name]) for name in calls if calls[name] == 1
+    ]
+    return Gradients(problem, mapping, tuple(site for site in found if site is not None))
 
 
 def _without_wrong_sites(gradients: Gradients, few: Few) -> tuple[Gradients, str]:
     """The same without layers whose factors are wrong, and a parameter that is wrong even so."""
     sums: dict[str, Tensor] = {}
-    for names in _parts(gradients.fit.parameters):
+    for names in _parts(gradients.mapping.parameters):
         expected = few.expected(names)
         wrong = _differing(gradients, few, expected)
         if wrong and gradients.sites:
@@ -188,5 +191,5 @@ def _sums_differ(gradients: Gradients, few: Few, expected: "dict[str, Tensor]") 
     like = next(iter(expected.values()))
     ones = like.new_ones((1, length(few.batch)))
     found, _ = gradients.weighted_sums(few.state, few.batch, ones)
-    known = torch.cat([expected[parameter.name] for parameter in gradients.fit.parameters])
+    known = torch.cat([expected[parameter.name] for parameter in gradients.mapping.parameters])
     return bool((found[0] - known).norm() > _RELATIVE * known.norm() + _ABSOLUTE)

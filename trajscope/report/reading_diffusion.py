@@ -44,6 +44,11 @@ def _one_by_one(unmapped: Sequence[str]) -> str:
     return f" One backward pass a sample, which is slow: torch cannot map {layer} over samples."
 
 
+def mapping_sentences(found: xr.Dataset) -> list[str]:
+    """What was found under other names, and what keeps the values of the problem's model."""
+    return [printable(text, limit=400) for text in found.attrs.get("mapping", [])]
+
+
 def in_words(name: str, values: Floats, *, share_of: int = 0) -> list[str]:
     """One number of several checkpoints, counts whole; as a share where it is said of how many."""
     if share_of:

@@ -14,7 +14,14 @@ from markupsafe import Markup
 from trajscope.errors import printable
 from trajscope.report.plots_canvas import drawing
 from trajscope.report.plots_diffusion import FIGURES, NoisePlot
-from trajscope.report.reading_diffusion import comparison, heading, in_words, temperature, trends
+from trajscope.report.reading_diffusion import (
+    comparison,
+    heading,
+    in_words,
+    mapping_sentences,
+    temperature,
+    trends,
+)
 from trajscope.report.reading_diffusion_budget import (
     budget_rows,
     budget_sentences,
@@ -103,6 +110,7 @@ def diffusion_section(results: xr.DataTree) -> Markup:
             steps=[exact(float(found[STEP].values[row])) for row in shown],
             numbers=list(_numbers(found, shown)),
             sentences=[
+                *mapping_sentences(found),
                 *sketch_sentence(found),
                 *comparison(found),
                 *trends(found),

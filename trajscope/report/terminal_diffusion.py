@@ -6,7 +6,14 @@ import numpy as np
 import xarray as xr
 
 from trajscope.report.lines import columns_within, console, in_ascii, labelled, shows_unicode
-from trajscope.report.reading_diffusion import comparison, heading, in_words, temperature, trends
+from trajscope.report.reading_diffusion import (
+    comparison,
+    heading,
+    in_words,
+    mapping_sentences,
+    temperature,
+    trends,
+)
 from trajscope.report.reading_diffusion_budget import budget_sentences, sketch_sentence
 from trajscope.report.words import exact
 from trajscope.schema import STEP
@@ -74,6 +81,7 @@ def diffusion_lines(
     lines += [_line(row, found, shown) for row in ROWS if row.name in found]
     hidden = found.sizes[STEP] - len(shown)
     notes = [("", f"{hidden} checkpoints between these are in the report")] if hidden else []
+    notes += [("Names", text) for text in mapping_sentences(found)]
     notes += [("Alike?", text) for text in comparison(found)]
     notes += [("Trend", text) for text in trends(found)]
     notes += [("Noise", text) for text in temperature(found)]

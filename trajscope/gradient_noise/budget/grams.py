@@ -13,7 +13,7 @@ from trajscope.gradient_noise.spectrum.memory_plan import Columns
 from trajscope.gradient_noise.spectrum.products import add_products, symmetrise
 from trajscope.kernels.gram import Floats
 from trajscope.model.checkpoints import Checkpoints
-from trajscope.model.mapping import filled
+from trajscope.model.mapping import loaded_state
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,9 +67,11 @@ def _gradients_into(
     start = 0
     for place in plan.places:
         job = place.job
-        fit, samples = job.gradients.fit, job.samples
+        mapping, samples = job.gradients.mapping, job.samples
         arrays = checkpoints.read(place.step)
-        state = filled(job.gradients.problem.model, fit, arrays, samples.device, samples.dtype)
+        state = loaded_state(
+            job.gradients.problem.model, mapping, arrays, samples.device, samples.dtype
+        )
         block, losses = block_in_memory(job, state, columns)
         if not np.isfinite(losses).all():
             spoken["no_noise"] = f"the loss is no finite number at step {place.step:g}"
@@ -87,7 +89,7 @@ def _increments_into(
     """Fill rows with increments: subtracted in float64, then rounded."""
     import torch
 
-    sources = places[0].job.gradients.fit.sources
+    sources = places[0].job.gradients.mapping.sources
     start = 0
     for place in places:
         stop, left = start + place.last - place.first, 0

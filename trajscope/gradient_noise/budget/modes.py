@@ -5,7 +5,8 @@ from typing import Final
 from trajscope.errors import OptionError
 from trajscope.gradient_noise.spectrum.job import Job
 from trajscope.model.losses import at_work, batch_loss
-from trajscope.model.mapping import Arrays, filled
+from trajscope.model.mapping import loaded_state
+from trajscope.model.matching import Arrays
 from trajscope.model.samples import Samples, n_samples_of
 
 _SAME: Final = 1e-4
@@ -25,13 +26,13 @@ def difference_of_modes(job: Job, arrays: Arrays, batch_size: int) -> str:
     import numpy as np
     import torch
 
-    problem, fit = job.gradients.problem, job.gradients.fit
+    problem, mapping = job.gradients.problem, job.gradients.mapping
     indices = np.arange(min(batch_size, n_samples_of(problem.data)))
     device, dtype = job.samples.device, job.samples.dtype
     batch = Samples(problem.data, indices, device, dtype).batch(0, len(indices))
     losses = []
     for mode in ("eval", "train"):
-        state = filled(problem.model, fit, arrays, device, dtype)
+        state = loaded_state(problem.model, mapping, arrays, device, dtype)
         with torch.no_grad(), torch.random.fork_rng(), at_work(problem.model, mode):
             try:
                 losses.append(float(batch_loss(problem, state, batch)))

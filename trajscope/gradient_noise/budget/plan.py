@@ -187,7 +187,7 @@ def _updates(interval: float, unit: str, per_epoch: float) -> int | None:
 
 
 def _numbers(room: Room, n_places: int) -> tuple[int, int]:
-    """Gradients and intervals at each place, fewer where their products would not fit."""
+    """Gradients and intervals at each place, fewer where their products would not mapping."""
     most = n_places * (_GRADIENTS + _INTERVALS)
     fitting = (max(room.memory, 0) / (4 * _COPIES * 8)) ** 0.5
     share = min(fitting / most, 1.0)
@@ -223,8 +223,8 @@ def _job_at(number: int, job: Job, options: Options, count: int) -> Job:
 
 
 def _plan(job: Job, room: Room, n_rows: int) -> Plan:
-    parameters = job.gradients.fit.parameters
-    n_weights = job.gradients.fit.n_weights
+    parameters = job.gradients.mapping.parameters
+    n_weights = job.gradients.mapping.n_weights
     memory = room.memory - _COPIES * 8 * n_rows**2
     plan = make_plan(parameters, {}, replace(room, n_samples=min(n_rows, n_weights), memory=memory))
     return replace(plan, chunk=max(min(plan.chunk, _GRADIENTS), 1))

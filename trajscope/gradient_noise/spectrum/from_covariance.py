@@ -25,7 +25,7 @@ def covariance_by_weight(job: Job, state: State, ledger: Ledger) -> Covariance:
     Parameters
     ----------
     state :
-        As `fit.filled` makes it.
+        As `mapping.loaded_state` makes it.
     ledger :
         Where the sums are kept after each chunk.
     """

@@ -31,7 +31,7 @@ def covariance_by_sample(job: Job, state: State, ledger: Ledger) -> Covariance:
     Parameters
     ----------
     state :
-        As `fit.filled` makes it.
+        As `mapping.loaded_state` makes it.
     ledger :
         Where the matrix is kept after each block. Beside it go gradients that do not fit in memory;
         without it they are computed anew for every block.

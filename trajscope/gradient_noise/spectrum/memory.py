@@ -30,7 +30,7 @@ def activation_bytes(gradients: Gradients, state: State, sample: Any) -> int:
             seen[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    smallest = min(gradients.fit.parameters, key=lambda parameter: parameter.size).name
+    smallest = min(gradients.mapping.parameters, key=lambda parameter: parameter.size).name
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         gradients.one_by_one(state, sample, [smallest])
     return sum(seen.values())

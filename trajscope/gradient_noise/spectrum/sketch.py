@@ -12,7 +12,7 @@ from trajscope.gradient_noise.spectrum.memory_plan import Columns, Plan, Room, m
 from trajscope.gradient_noise.spectrum.products import add_products, symmetrise
 from trajscope.kernels.gram import Floats
 from trajscope.model.losses import State
-from trajscope.model.mapping import Fit
+from trajscope.model.mapping import ParameterMapping
 from trajscope.schema import ALL_WEIGHTS
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Projection:
         import torch
 
         places, signs = {}, {}
-        for number, parameter in enumerate(job.gradients.fit.parameters):
+        for number, parameter in enumerate(job.gradients.mapping.parameters):
             rng = np.random.default_rng([seed, number])
             device, dtype = job.samples.device, job.samples.dtype
             drawn = rng.integers(size, size=parameter.size, dtype=np.int32)
@@ -69,15 +69,15 @@ class Projection:
         return total.double()
 
 
-def sketch_plan(fit: Fit, size: int, room: Room) -> Plan:
+def sketch_plan(mapping: ParameterMapping, size: int, room: Room) -> Plan:
     """All weights at once, in chunks that leave room for the projection and the matrix.
 
     Raises
     ------
     OptionError
-        The sketch would be no smaller than what it replaces, or does not fit.
+        The sketch would be no smaller than what it replaces, or does not mapping.
     """
-    n, d = room.n_samples, fit.n_weights
+    n, d = room.n_samples, mapping.n_weights
     if size >= min(n, d):
         raise OptionError(
             f"--sketch {size}: with {n} samples and {d} weights the exact matrix is no larger. "
@@ -86,8 +86,8 @@ def sketch_plan(fit: Fit, size: int, room: Room) -> Plan:
     # Places, signs, sums of gradients, and combinations of them.
     projection = d * (4 + 8 + (2 * _BLOCK + 4) * room.itemsize)
     small = replace(room, n_samples=size, memory=room.memory - projection)
-    chunk = make_plan(fit.parameters, {}, small).chunk_of_all
-    whole = tuple(Columns(parameter, 0, parameter.size) for parameter in fit.parameters)
+    chunk = make_plan(mapping.parameters, {}, small).chunk_of_all
+    whole = tuple(Columns(parameter, 0, parameter.size) for parameter in mapping.parameters)
     return Plan(True, (whole,), chunk, chunk)
 
 
@@ -108,7 +108,7 @@ def covariance_of_sketch(job: Job, state: State, size: int, seed: int) -> Covari
         sums.add(projection.of(piece.rows), piece.rows)
     matrix, mean_square, trace = sums.finished(len(job.samples))
     leading = matrix.leading_vectors(_BLOCK)
-    d = job.gradients.fit.n_weights
+    d = job.gradients.mapping.n_weights
     spectrum = job.spectrum(matrix.eigenvalues(), d, mean_square, 0.0)
     largest = _largest_of_products(job, state, projection, leading) if len(leading) else np.nan
     exact = np.array([trace, largest]) * job.scale
