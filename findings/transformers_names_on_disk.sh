@@ -3,10 +3,10 @@
 #
 # Since version 5 a model's state_dict() need not have the names, nor the shapes, of the tensors that
 # save_pretrained (and so the Trainer) writes: GPT-NeoX (Pythia) has one other name, Mixtral keeps
-# its experts merged in memory, three tensors for all of them, and one by one on disk. Reading such a
+# its experts merged in memory, three tensors a layer, and one by one on disk. Reading such a
 # file with safetensors and load_state_dict(strict=True) fails; from_pretrained converts.
 #
-# Seen: GPT-NeoX 1 name of 28 not on disk; Mixtral 6 of 21 in memory for 22 others on disk;
+# Seen: GPT-NeoX 1 name of 28 not on disk; Mixtral 6 of 21 in memory for 20 others on disk;
 # Llama none.
 #
 # Exits with 1 when the names agree for GPT-NeoX or Mixtral, or differ for Llama.

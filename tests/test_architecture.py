@@ -23,7 +23,7 @@ LAYERS = (
     ("trajectory", "arrays", "simulate", "saving"),
     ("checkpoints",),
     ("readers",),
-    ("kernels", "schema"),
+    ("kernels", "schema", "optimizer"),
     ("errors",),
 )
 DEPTH = {part: depth for depth, layer in enumerate(LAYERS) for part in layer}

@@ -109,8 +109,8 @@ def test_settings_that_cannot_be_are_refused(options, message):
 
 def test_batches_that_do_not_divide_the_samples_are_refused_where_epochs_are_shuffled():
     loss = quadratic_loss(np.eye(3), np.eye(3), n_samples=9, seed=0)
-    assert Optimizer(0.1, 2).batches_per_epoch(loss) == 1
-    assert Optimizer(0.1, 3, with_replacement=False).batches_per_epoch(loss) == 3
+    assert Optimizer(0.1, 2).batches_per_epoch(loss.n_samples) == 1
+    assert Optimizer(0.1, 3, with_replacement=False).batches_per_epoch(loss.n_samples) == 3
     message = r"^batch_size=2: without replacement, a divisor of the 9 samples expected\.$"
     with pytest.raises(OptionError, match=message):
-        Optimizer(0.1, 2, with_replacement=False).batches_per_epoch(loss)
+        Optimizer(0.1, 2, with_replacement=False).batches_per_epoch(loss.n_samples)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from trajscope.errors import OptionError, printable
 from trajscope.measure.resources import default_memory, parse_bytes, resident_bytes
+from trajscope.optimizer import Optimizer
 
 if TYPE_CHECKING:
     import torch
@@ -83,6 +84,12 @@ class Options:
             parse_bytes(self.memory)
         if self.work_dir is not None:
             _check_folder(Path(self.work_dir))
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """What is said of training's optimizer."""
+        drawn = {"with": True, "without": False, None: None}[self.sampling]
+        return Optimizer(self.lr, self.batch_size, self.momentum, with_replacement=drawn)
 
     @property
     def torch_dtype(self) -> "torch.dtype":

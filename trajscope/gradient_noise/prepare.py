@@ -141,7 +141,7 @@ def planned(subject: Subject) -> Work:
     spoken: dict[str, str] = {}
     budget = plan_budget(checkpoints.trajectory, job, options, room, spoken)
     if budget is not None and options.mode == "eval":
-        differs = difference_of_modes(job, arrays, budget.batch_size)
+        differs = difference_of_modes(job, arrays, budget.optimizer.b)
         spoken |= {"wrong_mode": differs} if differs else {}
     passes = len(job.plan.blocks) if options.sketch is None else SKETCH_PASSES
     total = len(job.samples) * passes * len(subject.steps) + len(samples) * len(subject.rows)

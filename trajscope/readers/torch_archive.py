@@ -109,6 +109,25 @@ def archive_header(descriptor: int, path: Path, size: int, base: int = 0) -> Hea
     return header(pickled, storages, byteorder == b"big")
 
 
+def pickled_content(descriptor: int, path: Path, size: int) -> object:
+    """What the file holds, as inert records: tensors among them as they were asked for.
+
+    Raises
+    ------
+    CheckpointError
+        It is unfinished, damaged, or not written by ``torch.save``.
+    """
+    if read_exactly(descriptor, path, 0, min(size, 4)) == b"PK\x03\x04":
+        members = list_members(descriptor, path, size)
+        pickled = members[f"{_root(path, members)}data.pkl"]
+        return parse_pickle(whole_member(descriptor, path, pickled, MAX_PICKLE)).value
+    data = bytes(read_exactly(descriptor, path, 0, min(size, MAX_PICKLE)))
+    end = 0
+    for _ in range(3):  # the magic number, the protocol, what the machine was
+        end = parse_pickle(data, end).end
+    return parse_pickle(data, end).value
+
+
 READER = Reader(
     "torch archive",
     (".pt", ".pth", ".ckpt", ".bin", ".pth.tar", ".tar"),

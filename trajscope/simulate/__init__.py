@@ -17,10 +17,11 @@ sum_{0<h<q} (1 - h/q) c_h / c_0`` their variance ratio. ``MSD(q) = E|x[t+q] - x[
 drift that is ``q c_0 VR(q)``.
 """
 
+from trajscope.optimizer import Optimizer
 from trajscope.simulate.cycles import double_well, hopf
 from trajscope.simulate.descent import stochastic_gradient_descent
 from trajscope.simulate.embedding import orthonormal_map
-from trajscope.simulate.quadratic import Optimizer, QuadraticLoss, diffusion_matrix, quadratic_loss
+from trajscope.simulate.quadratic import QuadraticLoss, diffusion_matrix, quadratic_loss
 from trajscope.simulate.steady_state import (
     circulation_matrix,
     inverse_temperature,

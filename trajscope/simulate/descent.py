@@ -7,6 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from trajscope.kernels.gram import Floats
+from trajscope.optimizer import Optimizer
 from trajscope.schema import STEP
 from trajscope.simulate.embedding import (
     as_trajectory,
@@ -15,7 +16,7 @@ from trajscope.simulate.embedding import (
     random_stream,
     square_root,
 )
-from trajscope.simulate.quadratic import Optimizer, QuadraticLoss
+from trajscope.simulate.quadratic import QuadraticLoss
 from trajscope.simulate.steady_state import state_covariance
 
 
@@ -81,15 +82,15 @@ def stochastic_gradient_descent(  # noqa: PLR0913 - a problem, an optimizer, and
         for checkpoint, drawn in enumerate(between_checkpoints, start=1):
             for noise in loss.gradients_at_minimum[drawn].mean(axis=1):
                 gradient = loss.hessian @ position + noise
-                velocity = optimizer.momentum * velocity + gradient
-                ahead = gradient + optimizer.momentum * velocity
+                velocity = optimizer.mu * velocity + gradient
+                ahead = gradient + optimizer.mu * velocity
                 direction = ahead if optimizer.nesterov else velocity
-                position = position - optimizer.learning_rate * direction
+                position = position - optimizer.eta * direction
             modes[checkpoint] = position
     expect(
         bool(np.isfinite(modes).all()),
         "learning_rate",
-        optimizer.learning_rate,
+        optimizer.eta,
         "a lower one, under which the run does not diverge,",
     )
     trajectory = as_trajectory(modes, n_weights, seed)
@@ -117,9 +118,9 @@ def _batches(
     loss: QuadraticLoss, optimizer: Optimizer, n_updates: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Indices of the samples of every update, as (update, sample)."""
-    n_samples, size = loss.n_samples, optimizer.batch_size
-    if optimizer.with_replacement:
+    n_samples, size = loss.n_samples, optimizer.b
+    if not optimizer.is_shuffled:
         return rng.integers(n_samples, size=(n_updates, size))
-    n_epochs = -(-n_updates // optimizer.batches_per_epoch(loss))
+    n_epochs = -(-n_updates // optimizer.batches_per_epoch(loss.n_samples))
     ordered = np.tile(np.arange(n_samples), (n_epochs, 1))
     return rng.permuted(ordered, axis=1).reshape(-1, size)[:n_updates]

@@ -1,4 +1,4 @@
-"""A quadratic loss whose per-sample gradients are known, and an optimizer's settings."""
+"""A quadratic loss whose per-sample gradients are known."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -69,64 +69,6 @@ class QuadraticLoss:
         """``H x + g_i`` of every sample at x = `position`, as (sample, mode)."""
         gradients: Floats = self.hessian @ position + self.gradients_at_minimum
         return gradients
-
-
-@dataclass(frozen=True)
-class Optimizer:
-    """Settings of stochastic gradient descent, as torch.optim.SGD defines them.
-
-    ``v <- mu v + g``, then ``x <- x - eta v``, or with Nesterov ``x <- x - eta (g + mu v)``, where
-    g is the mean gradient of b samples.
-
-    Attributes
-    ----------
-    learning_rate :
-        eta.
-    batch_size :
-        b.
-    momentum :
-        mu, from 0 to below 1.
-    nesterov :
-        Whether the step looks ahead.
-    with_replacement :
-        Whether each of the b samples is drawn from all N; else every epoch shuffles the N samples
-        and deals them out in N/b batches.
-
-    Raises
-    ------
-    OptionError
-        A value outside its range.
-    """
-
-    learning_rate: float
-    batch_size: int
-    momentum: float = 0.0
-    nesterov: bool = False
-    with_replacement: bool = True
-
-    def __post_init__(self) -> None:
-        rate, batch, momentum = self.learning_rate, self.batch_size, self.momentum
-        expect(0 < rate < np.inf, "learning_rate", rate, "a positive number")
-        expect(batch >= 1, "batch_size", batch, "at least 1 sample")
-        expect(0 <= momentum < 1, "momentum", momentum, "from 0 to below 1")
-
-    def batches_per_epoch(self, loss: QuadraticLoss) -> int:
-        """Updates after which sampling starts afresh: 1 with replacement, else N/b.
-
-        Raises
-        ------
-        OptionError
-            Without replacement: the batches do not divide the samples.
-        """
-        if self.with_replacement:
-            return 1
-        expect(
-            loss.n_samples % self.batch_size == 0,
-            "batch_size",
-            self.batch_size,
-            f"without replacement, a divisor of the {loss.n_samples} samples",
-        )
-        return loss.n_samples // self.batch_size
 
 
 def quadratic_loss(

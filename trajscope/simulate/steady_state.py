@@ -16,8 +16,9 @@ import numpy as np
 from scipy.linalg import solve_discrete_lyapunov
 
 from trajscope.kernels.gram import Floats
+from trajscope.optimizer import Optimizer
 from trajscope.simulate.embedding import expect
-from trajscope.simulate.quadratic import Optimizer, QuadraticLoss, diffusion_matrix
+from trajscope.simulate.quadratic import QuadraticLoss, diffusion_matrix
 
 _STABLE: Final = 1 - 1e-9
 """Largest eigenvalue of an update that forgets its start; flat directions have 1, to rounding."""
@@ -68,7 +69,7 @@ def lagged_covariance(loss: QuadraticLoss, optimizer: Optimizer, lag: int) -> Fl
         steady state.
     """
     expect(lag >= 0, "lag", lag, "a number of updates from 0 on")
-    epoch = optimizer.batches_per_epoch(loss)
+    epoch = optimizer.batches_per_epoch(loss.n_samples)
     expect(lag % epoch == 0, "lag", lag, f"without replacement, a multiple of {epoch} updates")
     covariance = state_covariance(loss, optimizer)
     carried = np.linalg.matrix_power(_update(loss, optimizer), lag) @ covariance
@@ -121,11 +122,11 @@ def inverse_temperature(loss: QuadraticLoss, optimizer: Optimizer) -> float:
     expect(
         share > 0,
         "batch_size",
-        optimizer.batch_size,
+        optimizer.b,
         f"without replacement, below the {loss.n_samples} samples (else there is no noise)",
     )
-    effective = optimizer.learning_rate / (1 - optimizer.momentum)
-    return 2 * optimizer.batch_size / (effective * share)
+    effective = optimizer.eta / (1 - optimizer.mu)
+    return 2 * optimizer.b / (effective * share)
 
 
 def circulation_matrix(loss: QuadraticLoss, optimizer: Optimizer) -> Floats:
@@ -170,10 +171,10 @@ def state_covariance(loss: QuadraticLoss, optimizer: Optimizer) -> Floats:
     expect(
         largest < _STABLE,
         "learning_rate",
-        f"{optimizer.learning_rate}, under which an update multiplies a mode by {largest:.9g}",
+        f"{optimizer.eta}, under which an update multiplies a mode by {largest:.9g}",
         "a factor below 1 (by a lower rate, or a positive definite Hessian)",
     )
-    epoch = optimizer.batches_per_epoch(loss)
+    epoch = optimizer.batches_per_epoch(loss.n_samples)
     covariance = solve_discrete_lyapunov(
         np.linalg.matrix_power(update, epoch), _epoch_noise(loss, optimizer, epoch)
     )
@@ -184,7 +185,7 @@ def state_covariance(loss: QuadraticLoss, optimizer: Optimizer) -> Floats:
 def _epoch_noise(loss: QuadraticLoss, optimizer: Optimizer, epoch: int) -> Floats:
     """What the noise of `epoch` updates adds to S2; those of a shuffled epoch add up to 0."""
     share = _noise_share(loss, optimizer)
-    noise = diffusion_matrix(loss) * (share / optimizer.batch_size)
+    noise = diffusion_matrix(loss) * (share / optimizer.b)
     update = _update(loss, optimizer)
     carried = _noise_gain(loss, optimizer)
     summed = np.zeros_like(carried)
@@ -193,14 +194,14 @@ def _epoch_noise(loss: QuadraticLoss, optimizer: Optimizer, epoch: int) -> Float
         covariance += carried @ noise @ carried.T
         summed += carried
         carried = update @ carried
-    if optimizer.with_replacement or epoch == 1:
+    if not optimizer.is_shuffled or epoch == 1:
         return covariance
     return (epoch * covariance - summed @ noise @ summed.T) / (epoch - 1)
 
 
 def _update(loss: QuadraticLoss, optimizer: Optimizer) -> Floats:
     """M."""
-    eta, mu = optimizer.learning_rate, optimizer.momentum
+    eta, mu = optimizer.eta, optimizer.mu
     ahead, carried = (1 + mu, mu**2) if optimizer.nesterov else (1.0, mu)
     one = np.eye(loss.n_modes)
     return np.block(
@@ -210,14 +211,14 @@ def _update(loss: QuadraticLoss, optimizer: Optimizer) -> Floats:
 
 def _noise_gain(loss: QuadraticLoss, optimizer: Optimizer) -> Floats:
     """G."""
-    ahead = 1 + optimizer.momentum if optimizer.nesterov else 1.0
+    ahead = 1 + optimizer.mu if optimizer.nesterov else 1.0
     one = np.eye(loss.n_modes)
-    return np.vstack([-optimizer.learning_rate * ahead * one, one])
+    return np.vstack([-optimizer.eta * ahead * one, one])
 
 
 def _noise_share(loss: QuadraticLoss, optimizer: Optimizer) -> float:
     """Covariance of a batch's gradient in units of D/b."""
-    n_samples, batch = loss.n_samples, optimizer.batch_size
-    if optimizer.with_replacement:
+    n_samples, batch = loss.n_samples, optimizer.b
+    if not optimizer.is_shuffled:
         return 1.0
     return (n_samples - batch) / (n_samples - 1) if n_samples > 1 else 0.0

@@ -97,7 +97,8 @@ def _increments_into(
             weights = checkpoints.part(
                 sources[each.parameter.name], (place.first, place.last + 1), (each.start, each.stop)
             )
-            increments = np.diff(weights.astype(np.float64), axis=0)
+            # As they would be at the learning rate of the budget.
+            increments = np.diff(weights.astype(np.float64), axis=0) / place.rate
             rows[start:stop, left : left + each.stored] = torch.as_tensor(increments)
             left += each.stored
         start = stop

@@ -37,6 +37,29 @@ GUARDS: Final = (
         "--momentum, 0 for plain SGD.",
     ),
     Guard(
+        "adaptive_optimizer", True,
+        "No noise budget: the checkpoints were trained with an adaptive optimizer ({detail}), "
+        "which scales each weight's step by itself; the prediction is that of SGD, with or "
+        "without momentum.",
+    ),
+    Guard(
+        "groups_differ", True,
+        "No noise budget: in {detail} groups of parameters have learning rates, or momenta, of "
+        "their own; the prediction needs one of each.",
+    ),
+    Guard(
+        "schedule", True,
+        "No noise budget: by the trainer's files the learning rate changes within {detail}, and "
+        "three parts at one rate are the fewest. Save checkpoints more often, or take a part of "
+        "the run where it is constant (--steps).",
+    ),
+    Guard(
+        "rate_changes", True,
+        "No noise budget: from the first part of the run to the last the increments become "
+        "{detail} times as large against the noise of the gradients, as when the learning rate "
+        "changes. Take a part of the run where it is constant (--steps).",
+    ),
+    Guard(
         "step_unit_unknown", True,
         "No noise budget: the checkpoints' steps ({detail}) do not count updates, so how much "
         "noise lies between two of them is not known. Save the optimizer's step with each.",
@@ -67,6 +90,21 @@ GUARDS: Final = (
         "often.",
     ),
     Guard(
+        "optimizer_unknown", False,
+        "No file of the checkpoints says which optimizer trained them: the prediction is that of "
+        "SGD with heavy-ball momentum at the learning rate given.",
+    ),
+    Guard(
+        "files_disagree", False,
+        "What was given and what the trainer's files say differ: {detail}. The prediction is for "
+        "what was given.",
+    ),
+    Guard(
+        "rate_from_files", False,
+        "The learning rate changes along the run ({detail}): that of the trainer's files is taken "
+        "at each part of it, not the one given.",
+    ),
+    Guard(
         "wrong_mode", False,
         "This is the noise of the network in eval mode; training saw that of train mode, which "
         "differs ({detail}). --mode train gives the ratio of the training's noise.",
@@ -93,8 +131,12 @@ def withheld(spoken: Mapping[str, str]) -> bool:
 
 
 def as_attributes(spoken: Mapping[str, str]) -> dict[str, list[str]]:
-    """Codes and sentences, in the order of `GUARDS`, as attributes of a result."""
-    told = [guard for guard in GUARDS if guard.code in spoken]
+    """Codes and sentences, in the order of `GUARDS`, as attributes of a result.
+
+    Where there is no ratio, nothing is told of what it would be a ratio of.
+    """
+    none = withheld(spoken)
+    told = [guard for guard in GUARDS if guard.code in spoken and (guard.refuses or not none)]
     return {
         "budget_guard": [guard.code for guard in told],
         "budget_words": [guard.words.format(detail=spoken[guard.code]) for guard in told],

@@ -1,25 +1,20 @@
 """How the noise of single batches adds up between two checkpoints, under momentum and shuffling."""
 
-from typing import Final
-
 import numpy as np
 
 from trajscope.kernels.gram import Floats
-
-_FORGOTTEN: Final = 1e-6
-"""Weight of a batch, relative to a new one, below which momentum has forgotten it."""
+from trajscope.optimizer import Optimizer
 
 
-def overlap(updates: int, momentum: float) -> Floats:
+def overlap(updates: int, optimizer: Optimizer) -> Floats:
     """How strongly batches h updates apart enter the same increment, ``A_h = sum_s w_s w_(s+h)``.
 
-    With ``v <- mu v + g``, ``x <- x - eta v`` an increment over m updates is
-    ``-eta sum_s w_s g_s``: each batch counts once per update that follows it, mu times less each,
-    so ``w`` is a box of m ones convolved with the powers of mu. Independent batches of noise C give
-    the increment the covariance ``eta^2 A_0 C``,
-    ``A_0 = m / (1 - mu)^2 (1 - 2 mu (1 - mu^m) / (m (1 - mu^2)))``, and two increments whose starts
-    are h updates apart ``eta^2 A_h C``. The weights are taken not to pull back: exact on a flat
-    loss, and near it while m updates relax little.
+    An increment over m updates is ``-eta sum_s w_s g_s``: each batch counts as `Optimizer.response`
+    says, once per update, so ``w`` is a box of m ones convolved with it. Independent batches of
+    noise C give the increment the covariance ``eta^2 A_0 C``, for heavy-ball momentum ``A_0 =
+    m / (1 - mu)^2 (1 - 2 mu (1 - mu^m) / (m (1 - mu^2)))``, and two increments whose starts are h
+    updates apart ``eta^2 A_h C``. The weights are taken not to pull back: exact on a flat loss, and
+    near it while m updates relax little.
 
     Returns
     -------
@@ -28,8 +23,7 @@ def overlap(updates: int, momentum: float) -> Floats:
     """
     from scipy.signal import fftconvolve
 
-    length = 1 if momentum == 0 else int(np.ceil(np.log(_FORGOTTEN) / np.log(momentum))) + 1
-    weights = fftconvolve(np.ones(updates), momentum ** np.arange(length))
+    weights = fftconvolve(np.ones(updates), optimizer.response())
     found: Floats = fftconvolve(weights, weights[::-1])[len(weights) - 1 :]
     return found
 

@@ -9,11 +9,14 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from trajscope.gradient_noise.budget.guards import withheld
+from trajscope.gradient_noise.budget.settings import Settled, settle
 from trajscope.gradient_noise.options import Options
 from trajscope.gradient_noise.spectrum.job import Job
 from trajscope.gradient_noise.spectrum.memory_plan import Plan, Room, make_plan
 from trajscope.model.batches import drawn_batches, variance_scale
 from trajscope.model.samples import Samples, chosen_samples, n_samples_of
+from trajscope.optimizer import Optimizer
 from trajscope.schema import STEP
 
 _PLACES: Final = 8
@@ -43,12 +46,15 @@ class Place:
         Positions of the checkpoints between which the increments lie.
     job :
         The samples or batches there.
+    rate :
+        The learning rate there, over that of the budget.
     """
 
     step: int | float
     first: int
     last: int
     job: Job
+    rate: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -59,15 +65,20 @@ class BudgetPlan:
     ----------
     updates :
         m, the updates between neighbouring checkpoints.
-    batch_size, n_samples :
-        b and N of training.
+    optimizer :
+        Of training; its learning rate is that of the budget.
+    n_samples :
+        N of training.
+    words :
+        What of it was read from files.
     """
 
     places: tuple[Place, ...]
     plan: Plan
     updates: int
-    batch_size: int
+    optimizer: Optimizer
     n_samples: int
+    words: str = ""
 
     @property
     def n_passes(self) -> int:
@@ -97,52 +108,81 @@ def plan_budget(
     room :
         What may be taken.
     """
-    batch_size = options.batch_size
-    if not _is_told(options, spoken) or batch_size is None:
+    settled = settle(trajectory, options.optimizer, spoken)
+    optimizer = settled.optimizer
+    if not _is_told(optimizer, spoken) or withheld(spoken):
         return None
     n_samples = n_samples_of(job.gradients.problem.data)
-    if batch_size >= n_samples:
+    if optimizer.b >= n_samples:
         spoken["no_noise"] = f"a batch holds all {n_samples} samples"
         return None
     steps = trajectory[STEP].to_numpy().astype(np.float64)
     start, stop = _evenly_spaced(steps)
     unit = str(trajectory.attrs.get("step_unit", "index"))
-    updates = _updates(float(steps[start + 1] - steps[start]), unit, n_samples / batch_size)
+    updates = _updates(float(steps[start + 1] - steps[start]), unit, n_samples / optimizer.b)
     if updates is None:
         spoken["step_unit_unknown"] = _WORDS.get(unit, "fractions")
         return None
-    assert options.momentum is not None
-    places_there = n_places(stop - start, updates, options.momentum)
+    places_there = n_places(stop - start, updates, optimizer)
     if places_there < _FEWEST_PLACES:
-        fewest = _FEWEST_PLACES * _fewest_intervals(updates, options.momentum)
+        fewest = _FEWEST_PLACES * _fewest_intervals(updates, optimizer)
         spoken["too_short"] = (
             f"there are {stop - start} evenly spaced intervals, and {fewest} are the fewest"
         )
         return None
     places = _places(trajectory, job, options, _stretches(start, stop, places_there, room), room)
+    places, rate = _of_one_rate(places, settled)
+    if len(places) < _FEWEST_PLACES:
+        spoken["schedule"] = f"{places_there - len(places)} of {places_there} parts of the run"
+        return None
+    if not optimizer.kind:
+        spoken["optimizer_unknown"] = ""
+    optimizer = replace(optimizer, learning_rate=rate)
     rows = sum(len(place.job.samples) + place.last - place.first for place in places)
-    return BudgetPlan(places, _plan(job, room, rows), updates, batch_size, n_samples)
+    plan = _plan(job, room, rows)
+    return BudgetPlan(places, plan, updates, optimizer, n_samples, settled.words)
 
 
-def n_places(n_intervals: int, updates: int, momentum: float) -> int:
+def _of_one_rate(places: tuple[Place, ...], settled: Settled) -> tuple[tuple[Place, ...], float]:
+    """The places within which the learning rate is the same, and the mean rate of these."""
+    kept = []
+    for place in places:
+        middle = (place.first + place.last) // 2
+        rate = settled.rate((place.first, middle, place.last))
+        if rate is not None:
+            kept.append(replace(place, rate=rate))
+    mean = float(np.mean([place.rate for place in kept])) if kept else 1.0
+    return tuple(replace(place, rate=place.rate / mean) for place in kept), mean
+
+
+def n_places(n_intervals: int, updates: int, optimizer: Optimizer) -> int:
     """How many places there can be: up to 8, each long enough for a mean of its own.
 
     Increments are correlated over ``mu/(1 - mu)`` updates: places of five times that are nearly
     independent of each other, which their interval needs (0.94 of them hold the truth instead of
     0.91 with three times).
     """
-    return min(_PLACES, n_intervals // _fewest_intervals(updates, momentum))
+    return min(_PLACES, n_intervals // _fewest_intervals(updates, optimizer))
 
 
-def _fewest_intervals(updates: int, momentum: float) -> int:
-    return max(_FEWEST_INTERVALS, math.ceil(_MEMORIES * momentum / ((1 - momentum) * updates)))
+def _fewest_intervals(updates: int, optimizer: Optimizer) -> int:
+    return max(_FEWEST_INTERVALS, math.ceil(_MEMORIES * optimizer.memory / updates))
 
 
-def _is_told(options: Options, spoken: dict[str, str]) -> bool:
+def _is_told(optimizer: Optimizer, spoken: dict[str, str]) -> bool:
     """Whether the optimizer's settings are known; if not, a guard speaks."""
+    if optimizer.batch_size is None:
+        known = (optimizer.learning_rate, optimizer.momentum)
+        names = [
+            f"--{n}" for n, value in zip(("lr", "momentum"), known, strict=True) if value is None
+        ]
+        more = f", and {' and '.join(names)} where the trainer's files have none" if names else ""
+        spoken["settings_missing"] = f"--batch-size{more}"
+        return False
     settings = {
-        "--lr": options.lr, "--batch-size": options.batch_size, "--momentum": options.momentum
-    }  # fmt: skip
+        "--lr": optimizer.learning_rate,
+        "--momentum": optimizer.momentum,
+    }
     absent = [name for name, value in settings.items() if value is None]
     if absent == ["--momentum"]:
         spoken["momentum_unknown"] = ""

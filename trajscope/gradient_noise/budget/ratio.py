@@ -12,6 +12,9 @@ from trajscope.kernels.gram import Floats
 _CLEAR: Final = 2.0
 """Standard deviations by which a mean increment has to exceed its noise to be called a drift."""
 _LEVEL: Final = 0.95
+_FEWEST_FOR_TREND: Final = 4
+_TREND_LEVEL: Final = 0.01
+_TWOFOLD: Final = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +134,28 @@ def doubling(single: tuple[Floats, Floats], double: tuple[Floats, Floats]) -> Ra
     value = traces_2.mean() / predicted_2.mean() * predicted.mean() / traces.mean()
     others = _others(traces_2) / _others(predicted_2) * _others(predicted) / _others(traces)
     return _jackknifed(value, others)
+
+
+def rate_change(ratios: Floats) -> str:
+    """By what factor ratios at the places of a run change along it; ``""`` if they do not.
+
+    A straight line through their logarithms, tested by Student's t at 1%, and at least a factor of
+    two from end to end: as when the learning rate changes and one was given.
+
+    Parameters
+    ----------
+    ratios : (place,)
+        Of increments to noise, in the order of the run.
+    """
+    from scipy.stats import linregress
+
+    if len(ratios) < _FEWEST_FOR_TREND or not (ratios > 0).all():
+        return ""
+    places = np.arange(len(ratios))
+    fitted = linregress(places, np.log(ratios))
+    factor = float(np.exp(fitted.slope * (len(ratios) - 1)))
+    is_clear = fitted.pvalue <= _TREND_LEVEL and max(factor, 1 / factor) >= _TWOFOLD
+    return f"{factor:.2g}" if is_clear else ""
 
 
 def without_means(grams: Grams) -> Grams:

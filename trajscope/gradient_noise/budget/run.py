@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -20,15 +20,13 @@ from trajscope.gradient_noise.budget.ratio import (
     Ratio,
     doubling,
     measured,
+    rate_change,
     ratio,
     without_means,
 )
 from trajscope.gradient_noise.options import Options
 from trajscope.kernels.gram import Floats
 from trajscope.model.checkpoints import Checkpoints
-
-if TYPE_CHECKING:
-    pass
 
 SAMPLING, DIRECTION = "sampling", "direction"
 _DIRECTIONS: Final = 10
@@ -68,9 +66,10 @@ def budget(
     attributes = {
         "budget_mode": options.mode,
         "budget_updates": plan.updates,
-        "budget_momentum": options.momentum,
-        "budget_lr": options.lr,
-        "budget_batch_size": plan.batch_size,
+        "budget_momentum": plan.optimizer.momentum,
+        "budget_lr": plan.optimizer.learning_rate,
+        "budget_batch_size": plan.optimizer.batch_size,
+        "budget_optimizer": plan.words,
         "budget_steps": [place.step for place in plan.places],
     }
     if withheld(spoken):
@@ -83,23 +82,23 @@ def _variables(
     grams: Grams, plan: BudgetPlan, options: Options, spoken: dict[str, str]
 ) -> dict[str, Any]:
     """Everything that the inner products say; more guards may speak."""
-    assert options.lr is not None
-    assert options.momentum is not None
-    once, twice = (overlap(count * plan.updates, options.momentum) for count in (1, 2))
+    optimizer = plan.optimizer
+    once, twice = (overlap(count * plan.updates, optimizer) for count in (1, 2))
     traces, drift = measured(grams, once)
     if drift > _MOSTLY_DRIFT:
         spoken["drifting"] = f"{drift:.0%}"
     ways = [options.sampling] if options.sampling else ["with", "without"]
     if len(ways) > 1:
         spoken["sampling_unknown"] = ""
-    unit = options.lr**2 / plan.batch_size * grams.noise()
+    unit = optimizer.eta**2 / optimizer.b * grams.noise()
+    change = rate_change(traces / unit)
+    if change:
+        spoken["rate_changes"] = change
     predicted, ratios = [], []
     for way in ways:
         single = traces, unit * _gain(way, plan, once)
         double = measured(grams, twice, together=2)[0], unit * _gain(way, plan, twice)
-        is_there = not withheld(spoken) and _speaks(
-            way, plan, options.momentum, single, double, spoken
-        )
+        is_there = not withheld(spoken) and _speaks(way, plan, single, double, spoken)
         predicted.append(float(single[1].mean()))
         ratios.append(ratio(*single) if is_there else Ratio(*[float("nan")] * 3))
     return {
@@ -118,20 +117,19 @@ def _variables(
 def _gain(way: str, plan: BudgetPlan, overlaps: Floats) -> float:
     if way == "with":
         return gain_with_replacement(overlaps)
-    return gain_without_replacement(overlaps, plan.n_samples, plan.batch_size)
+    return gain_without_replacement(overlaps, plan.n_samples, plan.optimizer.b)
 
 
 def _speaks(
     way: str,
     plan: BudgetPlan,
-    momentum: float,
     single: tuple[Floats, Floats],
     double: tuple[Floats, Floats],
     spoken: dict[str, str],
 ) -> bool:
     """Whether the prediction for batches with or without replacement holds at this interval."""
-    per_epoch = plan.n_samples / plan.batch_size
-    reach = plan.updates + momentum / (1 - momentum)
+    per_epoch = plan.n_samples / plan.optimizer.b
+    reach = plan.updates + plan.optimizer.memory
     if way == "without" and reach > _EPOCH_PART * per_epoch:
         spoken["shuffled"] = f"{plan.updates}, of {per_epoch:g} in an epoch,"
         return False
