@@ -17,7 +17,7 @@ from trajscope.arrays import Source, as_trajectory, is_place
 from trajscope.checkpoints.selection import Selection
 from trajscope.errors import OptionError, TrajectoryError, TrajscopeWarning, printable
 from trajscope.history.kept import remembered
-from trajscope.inference.run import damping, judge_trajectory
+from trajscope.inference.run import judge_trajectory, ringing
 from trajscope.inference.verdict import Question
 from trajscope.measure.doubts import doubts
 from trajscope.measure.executor import Executor, executor
@@ -30,6 +30,7 @@ from trajscope.measure.measurement import (
 )
 from trajscope.measure.resources import default_memory, parse_bytes
 from trajscope.measure.span import NonFiniteError
+from trajscope.optimizer import Optimizer
 from trajscope.schema import STEP, WEIGHT, check_trajectory
 from trajscope.trajectory import open_selection
 
@@ -129,7 +130,9 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         trajectory = as_trajectory(source)
     check_trajectory(trajectory)
     unit = str(trajectory.attrs.get("step_unit", "index"))
-    question = Question(n_surrogates, alpha, seed, damping(momentum, trajectory[STEP].values, unit))
+    optimizer = Optimizer(momentum=momentum)
+    left, said = ringing(optimizer, trajectory[STEP].values, unit)
+    question = Question(n_surrogates, alpha, seed, left, said)
     limit = parse_bytes(memory) if isinstance(memory, str) else memory or default_memory()
     started = time.perf_counter()
     with executor(workers, scheduler) as running:

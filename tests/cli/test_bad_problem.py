@@ -342,3 +342,29 @@ def test_beside_an_analysis_it_reaches_the_store_and_outlives_a_report(
     assert before[1]["diffusion"]["steps"] == [20, 40, 100]
     assert trajscope("report", out / "results.zarr", "--quiet").code == 0
     assert (page.read_text(), json.loads(summary.read_text())) == before
+
+
+def test_epochs_take_a_momentum_in_both_commands(trajscope, tmp_path, out):
+    import torch
+    from safetensors.torch import save_file
+    from torch import nn
+
+    write_problem(tmp_path)
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))
+    for epoch in range(40):
+        save_file(network.state_dict(), tmp_path / f"epoch-{epoch}.safetensors")
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(1e-3 * torch.randn_like(parameter))
+    settings = ["--lr", "0.1", "--batch-size", "5", "--momentum", "0.5", "--sampling", "with"]
+    for command, more in (("diffusion", []), ("analyze", ["--surrogates", "199"])):
+        place = out / command
+        done = trajscope(
+            command, tmp_path, "--problem", f"{tmp_path / 'problem.py'}:make_problem", *settings,
+            "-o", place, *more,
+        )  # fmt: skip
+        assert done.code == 0, done.err
+        told = json.loads((place / "summary.json").read_text())
+        assert told["trajectory"]["step_unit"] == "epoch"
+        assert np.isfinite(told["diffusion"]["budget"]["ratio"]["with"])

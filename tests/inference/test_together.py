@@ -9,8 +9,10 @@ from trajscope import analyze
 from trajscope.errors import OptionError, TrajscopeWarning
 from trajscope.inference import question
 from trajscope.inference.question import Question
+from trajscope.inference.run import ringing
 from trajscope.inference.verdict import judge, judge_together
 from trajscope.inference.window import Window
+from trajscope.optimizer import Optimizer
 from trajscope.simulate import brownian, ornstein_uhlenbeck, rotating_ornstein_uhlenbeck
 
 QUESTION = Question(n_surrogates=199)
@@ -183,13 +185,48 @@ def test_a_burn_in_is_proposed_where_the_rest_is_one_steady_state():
     assert "confined" in verdict["proposal"]
 
 
-def test_the_momentum_needs_steps_that_count_updates():
+def test_the_momentum_is_taken_whatever_the_steps_count():
     x = of(walk(40, 3), step=np.arange(40.0))
-    with pytest.raises(OptionError, match=r"--momentum is 1\.5; a number from 0 to below 1"):
+    with pytest.raises(OptionError, match=r"momentum=1\.5: from 0 to below 1"):
         analyze(x, momentum=1.5)
-    uneven = of(walk(40, 3), step=np.arange(40) ** 2)
-    with pytest.raises(OptionError, match="unevenly spaced steps"):
-        analyze(uneven, momentum=0.9)
+    with pytest.warns(TrajscopeWarning, match="unevenly spaced"):
+        uneven = analyze(of(walk(40, 3), step=np.arange(40) ** 2), momentum=0.9, n_surrogates=199)
+    assert uneven["verdict"].attrs["code"]
+
+
+@pytest.mark.parametrize(
+    ("momentum", "steps", "unit", "left", "words"),
+    [
+        (None, np.arange(9.0), "step", None, "give its --momentum"),
+        (0.9, np.arange(9.0), "step", 0.9**0.5, "is not as narrow"),
+        (0.9, 100 * np.arange(9.0), "step", None, "dies out between"),
+        (0.0, np.arange(9.0), "step", None, "dies out between"),
+        (0.9, np.arange(9.0), "epoch", None, "true from 44 updates between two on"),
+        (0.9, np.arange(9.0) ** 2, "step", None, "unevenly spaced"),
+    ],
+)
+def test_what_is_said_of_ringing_fits_what_is_known(momentum, steps, unit, left, words):
+    found, said = ringing(Optimizer(momentum=momentum), steps, unit)
+    assert found == (left if left is None else pytest.approx(left))
+    assert words in said
+    # Nobody is asked for what was given.
+    assert ("give its --momentum" in said) == (momentum is None)
+    if "44" in words:
+        assert 0.9 ** (44 / 2) <= 0.1 < 0.9 ** (43 / 2)
+
+
+def test_a_line_without_a_momentum_asks_for_one_and_with_one_does_not():
+    turn = 2 * np.pi * np.arange(240) / 12
+    noise = 0.3 * np.random.default_rng(0).standard_normal((240, 2))
+    run = xr.DataArray(
+        np.stack([np.cos(turn), np.sin(turn)], axis=1) + noise,
+        dims=("step", "weight"),
+        coords={"step": np.arange(240)},
+    )
+    for momentum in (None, 0.0):
+        verdict = analyze(run, n_surrogates=199, momentum=momentum)["verdict"].attrs
+        assert verdict["code"] == "oscillating"
+        assert ("give its --momentum" in verdict["sentence"]) == (momentum is None)
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def _detail(window: Window, found: Judgement, question: Question) -> Detail:
     return Detail(
         slowest_well=slowest_well(found.draws.variance_ratio[1:, -1], n, alpha),
         least_circulation=least,
-        momentum_known=question.damping is not None,
+        ringing=question.ringing,
         drift_strength=float(found.asked["constant_drift"][0]),
     )
 

@@ -35,6 +35,12 @@ TESTS: Final = (
 """In the order they are asked."""
 
 
+RINGING_UNKNOWN: Final = (
+    "Ringing of an optimizer with momentum looks the same: give its --momentum."
+)
+RINGING_GIVEN: Final = "Ringing with the momentum given is not as narrow."
+
+
 @dataclass(frozen=True)
 class Question:
     """What is asked of a window.
@@ -45,7 +51,9 @@ class Question:
         Draws of every null, level of every test, and what makes the draws repeatable.
     damping :
         What is left of ringing from one checkpoint to the next, ``momentum ** (updates / 2)``;
-        `None` where the momentum is not known.
+        `None` where the momentum is not known, or too little is left.
+    ringing :
+        What is known of ringing, in a sentence.
 
     Raises
     ------
@@ -57,6 +65,7 @@ class Question:
     alpha: float = 0.01
     seed: int = 0
     damping: float | None = None
+    ringing: str = RINGING_UNKNOWN
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1:

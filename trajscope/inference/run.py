@@ -1,5 +1,6 @@
 """From a measured trajectory to the tests and the verdict of all its groups."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -8,15 +9,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from trajscope.errors import OptionError
 from trajscope.inference.inquiry import FEWEST_CHECKPOINTS
 from trajscope.inference.judged import Judged, judge_run
-from trajscope.inference.question import Question
+from trajscope.inference.question import RINGING_GIVEN, RINGING_UNKNOWN, Question
 from trajscope.inference.results import tests_dataset, tests_summary, verdict_dataset
 from trajscope.inference.window import Window, longest_even_part
 from trajscope.inference.words import Run
 from trajscope.measure.blas import one_blas_thread
 from trajscope.measure.measurement import Measurement, even_spacing
+from trajscope.optimizer import Optimizer
 from trajscope.schema import GROUP, PLANE_STEP, STEP
 
 _MOST_ROUNDING: Final = 0.05
@@ -60,26 +61,33 @@ def judge_trajectory(
     return tests.assign_attrs(_told(judged, question, stride)), verdict_dataset(judged)
 
 
-def damping(momentum: float | None, steps: NDArray[np.floating], unit: str) -> float | None:
-    """What is left of ringing from one checkpoint to the next, ``momentum ** (updates / 2)``.
+def ringing(
+    optimizer: Optimizer, steps: NDArray[np.floating], unit: str
+) -> tuple[float | None, str]:
+    """What is left of momentum's ringing from one checkpoint to the next, and a sentence on it.
 
-    Raises
-    ------
-    OptionError
-        The momentum is not in [0, 1), or steps do not count updates.
+    ``momentum ** (updates / 2)``, `None` where that is little or cannot be known. Epochs are taken
+    to be long enough for ringing to die out; uneven steps leave it unknown.
     """
-    if momentum is None:
-        return None
-    if not 0 <= momentum < 1:
-        raise OptionError(f"--momentum is {momentum:g}; a number from 0 to below 1 is expected.")
+    if optimizer.momentum is None:
+        return None, RINGING_UNKNOWN
     spacing = even_spacing(steps)
-    if unit == "epoch" or spacing is None:
-        found = "epochs" if unit == "epoch" else "unevenly spaced steps"
-        raise OptionError(
-            f"--momentum needs checkpoints that count updates evenly, and these are at {found}: "
-            "how far ringing dies out between them is not known. Leave it out."
+    died_out = "Ringing with the momentum given dies out between checkpoints."
+    if optimizer.mu == 0:
+        return None, died_out
+    if unit == "epoch":
+        enough = math.ceil(2 * math.log(_LEAST_DAMPING) / math.log(optimizer.mu))
+        return None, (
+            "Ringing with the momentum given is taken to have died out between checkpoints, since "
+            f"their steps count epochs: true from {enough} updates between two on."
         )
-    return _left(momentum**0.5, spacing)
+    if spacing is None:
+        return None, (
+            "Ringing of the optimizer may look the same: how far it dies out between unevenly "
+            "spaced checkpoints is not known."
+        )
+    left = _left(optimizer.mu**0.5, spacing)
+    return left, died_out if left is None else RINGING_GIVEN
 
 
 def _left(damping: float | None, times: float) -> float | None:

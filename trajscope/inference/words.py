@@ -61,6 +61,8 @@ class Detail:
         Lengths of time below which increments persist.
     drifting_layers :
         Names.
+    ringing :
+        What is known of momentum's ringing, in a sentence.
     """
 
     slowest_well: float | None = None
@@ -68,7 +70,7 @@ class Detail:
     period: float | None = None
     entropy_production: float | None = None
     drifting_layers: tuple[str, ...] = ()
-    momentum_known: bool = False
+    ringing: str = ""
     drift_strength: float | None = None
 
 
@@ -197,15 +199,10 @@ def _circulating(found: Judgement, detail: Detail, run: Run) -> str:
 
 def _oscillating(found: Judgement, detail: Detail, run: Run) -> str:
     p = found.evidence
-    ringing = (
-        "Ringing with the momentum given is not as narrow."
-        if detail.momentum_known
-        else "Ringing of an optimizer with momentum looks the same: give its --momentum."
-    )
     period = run.length(len(run.steps) / p["cycles"])
     return (
         f"Oscillates with a period of about {period}: two modes share one narrow line "
-        f"(p = {p_text(p['line'])}). {ringing}"
+        f"(p = {p_text(p['line'])}). {detail.ringing}"
     )
 
 

@@ -48,6 +48,7 @@ def budget_sentences(found: xr.Dataset) -> list[str]:
     return [
         *_ratios(found),
         *_alignment(found),
+        *_settings(found),
         *(printable(text, limit=400) for text in found.attrs.get("budget_words", [])),
     ]
 
@@ -97,6 +98,12 @@ def _alignment(found: xr.Dataset) -> Iterator[str]:
         f"that very noise: {expected}), their leading directions the angles {angles} degrees "
         f"({chance})."
     )
+
+
+def _settings(found: xr.Dataset) -> list[str]:
+    """What of the optimizer was read from files."""
+    said = found.attrs.get("budget_optimizer", "")
+    return [printable(said, limit=400)] if said else []
 
 
 def _degrees(angles: Floats) -> str:
