@@ -367,4 +367,6 @@ def test_epochs_take_a_momentum_in_both_commands(trajscope, tmp_path, out):
         assert done.code == 0, done.err
         told = json.loads((place / "summary.json").read_text())
         assert told["trajectory"]["step_unit"] == "epoch"
-        assert np.isfinite(told["diffusion"]["budget"]["ratio"]["with"])
+        found = told["diffusion"]["budget"]
+        assert (found["momentum"], found["updates"]) == (0.5, 6)
+        assert found["predicted_trace"]["with"] > 0
