@@ -177,25 +177,26 @@ class _There:
     """The stored tensors by the numbers that they hold."""
 
     def __init__(self, naming: Naming, known: Mapping[str, str]) -> None:
+        self.stored = [(raw, naming.tensors[short].numbers) for short, raw in known.items()]
         self.whole: dict[range, list[str]] = {}
-        self.cut: list[tuple[str, NDArray[np.int64]]] = []
-        for short, raw in known.items():
-            numbers = naming.tensors[short].numbers
+        for raw, numbers in self.stored:
             if isinstance(numbers, range):
                 self.whole.setdefault(numbers, []).append(raw)
-            self.cut.append((raw, np.asarray(numbers, np.int64)))
-        self.bounds = [(each.min(initial=0), each.max(initial=-1)) for _, each in self.cut]
 
     def source(self, named: Named) -> Source | None:
         """Where the elements of a tensor lie; `None` where one of them is nowhere."""
         if named.numbers in self.whole:
             return Source((self.whole[named.numbers][0],))
         pieces = []
-        for (raw, numbers), (low, high) in zip(self.cut, self.bounds, strict=True):
-            if high >= named.first and low < named.numbers.stop:
-                inside = np.flatnonzero((numbers >= named.first) & (numbers < named.numbers.stop))
-                if len(inside):
-                    pieces.append((int(numbers[inside].min()), raw, numbers, inside))
+        for raw, stored in self.stored:
+            if isinstance(stored, range) and (
+                stored.start >= named.numbers.stop or stored.stop <= named.first
+            ):
+                continue
+            numbers = np.asarray(stored, np.int64)
+            inside = np.flatnonzero((numbers >= named.first) & (numbers < named.numbers.stop))
+            if len(inside):
+                pieces.append((int(numbers[inside].min()), raw, numbers, inside))
         places = np.full(len(named.numbers), -1, np.int64)
         offset, names = 0, []
         for _, raw, numbers, inside in sorted(pieces, key=lambda piece: piece[:2]):

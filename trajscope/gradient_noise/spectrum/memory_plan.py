@@ -13,6 +13,9 @@ _PANELS_BYTES: Final = 160 << 20
 _CHUNK_BYTES: Final = (4 << 20, 256 << 20)
 """A chunk larger than that is no faster, a smaller one is much slower."""
 _LONGEST_CHUNK: Final = 1024
+_LARGEST_ARRAY: Final = 31 << 20
+"""Bytes of the largest gradient of a chunk: glibc takes arrays of 32 MiB and more from the system
+anew each time, page by page, and the system fills every page with zeros."""
 _COPIES: Final = 3
 """Of a chunk's gradients: a weight that is used twice has two parts beside their sum."""
 
@@ -116,15 +119,16 @@ def make_plan(
     if by_weight:
         whole = tuple(Columns(p, 0, p.size) for p in parameters)
         per_sample = room.sample + (3 * room.itemsize + _FLOAT64) * n_weights
-        chunk = _chunk(left, per_sample, room)
+        chunk = _chunk(left, per_sample, room, max(parameter.size for parameter in parameters))
         return Plan(True, (whole,), chunk, chunk)
     chunk_bytes = min(max(left // 8, _CHUNK_BYTES[0]), _CHUNK_BYTES[1])
     # Twice: the allocator keeps some of what chunks have given back.
     widest = (left - 2 * chunk_bytes) // (room.itemsize * room.n_samples)
     blocks = _blocks(columns, max(widest, 1))
     per_block = max(sum(_gradient(part) for part in block) for block in blocks)
+    largest = max(_gradient(part) for part in columns)
     chunk, chunk_of_all = (
-        _chunk(chunk_bytes, room.sample + _COPIES * room.itemsize * numbers, room)
+        _chunk(chunk_bytes, room.sample + _COPIES * room.itemsize * numbers, room, largest)
         for numbers in (per_block, sum(_gradient(part) for part in columns))
     )
     return Plan(False, blocks, chunk, chunk_of_all)
@@ -135,11 +139,13 @@ def _gradient(columns: Columns) -> int:
     return 0 if columns.factors else columns.parameter.size
 
 
-def _chunk(memory: int, per_sample: int, room: Room) -> int:
+def _chunk(memory: int, per_sample: int, room: Room, largest: int) -> int:
+    """Samples at once, where the largest gradient of a sample has so many numbers."""
     if room.chunk is not None:
         return min(room.chunk, room.n_samples)
     fitting = min(memory, _CHUNK_BYTES[1]) // max(per_sample, 1)
-    return int(min(max(fitting, 1), _LONGEST_CHUNK, room.n_samples))
+    quick = _LARGEST_ARRAY // max(room.itemsize * largest, 1)
+    return int(min(max(min(fitting, quick), 1), _LONGEST_CHUNK, room.n_samples))
 
 
 def _blocks(columns: Sequence[Columns], widest: int) -> tuple[tuple[Columns, ...], ...]:
