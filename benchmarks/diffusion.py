@@ -1,17 +1,20 @@
 """Time the spectrum of the diffusion matrix against other ways to it, in the same run.
 
-    python benchmarks/diffusion.py                # full size, some minutes
-    python benchmarks/diffusion.py --scale 0.01   # the same on few samples
+    python benchmarks/diffusion.py                    # full size, half an hour
+    python benchmarks/diffusion.py --scale 0.01       # the same on few samples
+    python benchmarks/diffusion.py --before FOLDER    # beside another checkout of trajscope
 
 Every row runs in a process of its own, on as many threads as the table says, after a warm-up on
 four of the samples: seconds from weights in a file to all eigenvalues, and peak resident memory
-above what was there before. The peers get the same model, and the samples as they want them: in one
-batch, or in chunks. What they leave of the way is done for them as fast as NumPy and SciPy can: the
-Gram matrix of gradients in float64, parameter by parameter, its centring as H K H, the eigenvalues.
-(ViViT has a Gram matrix of its own, in float32.) A peer that fails, or is not installed, is named
-with its reason. The row "limit" is what no exact way can do without: plain backward passes in
-batches of 64, the eigenvalues, and where gradients cost less than products of their factors also
-the products of gradients, in float64.
+above what was there before. The rows of a case run in turn, again and again (``--runs``), and the
+table has the medians, with the least and the most; a ratio is the median of the ratios within each
+turn, since machines change their speed from minute to minute. The peers get the same model, and the
+samples as they want them: in one batch, or in chunks. What they leave of the way is done for them
+as fast as NumPy and SciPy can: the Gram matrix of gradients in float64, parameter by parameter, its
+centring as H K H, the eigenvalues. (ViViT has a Gram matrix of its own, in float32.) A peer that
+fails, or is not installed, is named with its reason. The row "limit" is what no exact way can do
+without: plain backward passes in batches of 64, the eigenvalues, and the products in float64 of
+gradients that cost less than those of their factors.
 
 `nox -s peers` installs the peers and runs this. They come without their dependencies, which would
 replace torch:
@@ -251,20 +254,17 @@ def opacus_hooks(model: Any, inputs: Any, targets: Any, _: Path) -> np.ndarray:
 
 
 def limit(model: Any, inputs: Any, targets: Any, folder: Path) -> np.ndarray:
-    """Do what no exact way can do without, in batches of 64; the eigenvalues mean nothing.
-
-    Many targets per sample are many positions: there gradients cost less than factors.
-    """
+    """Do what no exact way can do without, in batches of 64; the eigenvalues mean nothing."""
     import torch
 
     del folder
     for start in range(0, len(inputs), 64):
         some = slice(start, start + 64)
         torch.nn.functional.cross_entropy(model(inputs[some]), targets[some]).backward()
-    if targets.ndim > 1:
-        d = sum(parameter.numel() for parameter in model.parameters())
-        panel = torch.randn(len(inputs), _PANEL)
-        return of_gradients([panel] * (d // _PANEL))
+    made = MADE[sum(parameter.numel() for parameter in model.parameters())]
+    if made:
+        panel = torch.randn(len(inputs), min(made, _PANEL))
+        return of_gradients([panel] * max(made // _PANEL, 1))
     gram = np.random.default_rng(0).standard_normal((len(inputs),) * 2)
     return of_gram(gram + gram.T)
 
@@ -289,11 +289,15 @@ def of_gram(gram: np.ndarray) -> np.ndarray:
     return np.linalg.eigvalsh(centred / len(gram))[::-1][:-1]
 
 
+MADE = {13_338: 3_866, 1_022_490: 0, 1_738_400: 1_738_400}
+"""By the weights of a case, those whose gradients cost less than products of their factors."""
 OWN = ("trajscope", "trajscope in 800 MiB")
+BEFORE = "trajscope before"
 LIMIT = "limit"
 ROWS = (
     Row(OWN[0], trajscope_diffusion),
     Row(OWN[1], trajscope_within),
+    Row(BEFORE, trajscope_diffusion),
     Row("torch.func vmap", torch_func),
     Row("BackPACK", backpack_batchgrad),
     Row("ViViT", vivit_gram),
@@ -349,11 +353,14 @@ def peak_bytes(*, reset: bool = False) -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
-def timed(row: Row, case: Case, n_samples: int, threads: int) -> Figures | str:
+def timed(row: Row, case: Case, options: argparse.Namespace, threads: int) -> Figures | str:
     """Figures of one row from a fresh process, or why there are none."""
+    n_samples = max(int(options.scale * case.n_samples), 8)
     command = [sys.executable, __file__, "--row", row.name, "--case", case.name]
     command += ["--n-samples", str(n_samples), "--threads", str(threads)]
     limit = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    if row.name == BEFORE:
+        limit["PYTHONPATH"] = str(Path(options.before).resolve())
     done = subprocess.run(
         command, env=os.environ | limit, capture_output=True, text=True, check=False
     )
@@ -366,40 +373,72 @@ def timed(row: Row, case: Case, n_samples: int, threads: int) -> Figures | str:
     return Figures(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def report(case: Case, n_samples: int, threads: int, rows: tuple[Row, ...]) -> None:
-    """Print one case as a Markdown table, then the ratios."""
-    print(f"\n### {case.title}, N = {n_samples}, {threads} thread{'s' * (threads > 1)}\n")
-    print("| way | seconds | CPU s | memory, MiB | rank eps32 / eps64 | trace |")
+def report(case: Case, options: argparse.Namespace, threads: int, rows: tuple[Row, ...]) -> None:
+    """Print one case as a Markdown table of medians, then the ratios."""
+    n_samples = max(int(options.scale * case.n_samples), 8)
+    title = f"{case.title}, N = {n_samples}, {threads} thread{'s' * (threads > 1)}"
+    print(f"\n### {title}, {options.runs} runs in turn\n")
+    print("| way | seconds (least to most) | CPU s | memory, MiB | rank eps32 / eps64 | trace |")
     print("|---|---|---|---|---|---|", flush=True)
-    found = {}
+    found: dict[str, list[Figures]] = {}
+    failed: dict[str, str] = {}
+    for _ in range(options.runs):
+        for row in rows:
+            if row.name in failed:
+                continue
+            figures = timed(row, case, options, threads)
+            if isinstance(figures, str):
+                failed[row.name] = figures
+                found.pop(row.name, None)
+            else:
+                found.setdefault(row.name, []).append(figures)
     for row in rows:
-        figures = timed(row, case, n_samples, threads)
-        if isinstance(figures, str):
-            print(f"| {row.name} | {figures.replace('|', '/')} | | | | |", flush=True)
-            continue
-        found[row.name] = figures
-        ranks = " / ".join(map(str, figures.ranks))
-        numbers = f"{ranks} | {figures.trace:.6g}" if row.name != LIMIT else " | "
-        print(
-            f"| {row.name} | {figures.seconds:.2f} | {figures.cpu_seconds:.2f} "
-            f"| {figures.mib:.0f} | {numbers} |",
-            flush=True,
-        )
-    own = {name: found.pop(name) for name in OWN if name in found}
-    least = found.pop(LIMIT, None)
-    if not found:
-        return
-    fastest = min(found, key=lambda name: found[name].seconds)
-    leanest = min(found, key=lambda name: found[name].mib)
+        print(_line(row.name, found.get(row.name, []), failed.get(row.name, "")), flush=True)
     print()
-    for name, figures in own.items():
-        print(
-            f"- {name}: {found[fastest].seconds / figures.seconds:.1f} × as fast as {fastest}, "
-            f"with 1/{found[leanest].mib / max(figures.mib, 1):.1f} of the memory of {leanest}"
+    print("\n".join(_ratios(found)), flush=True)
+
+
+def _line(name: str, runs: list[Figures], reason: str) -> str:
+    if not runs:
+        return f"| {name} | {reason.replace('|', '/')} | | | | |"
+    seconds, busy, mib = (
+        [getattr(each, field) for each in runs] for field in ("seconds", "cpu_seconds", "mib")
+    )
+    ranks = " / ".join(map(str, runs[0].ranks))
+    numbers = f"{ranks} | {runs[0].trace:.6g}" if name != LIMIT else " | "
+    return (
+        f"| {name} | {np.median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f}) "
+        f"| {np.median(busy):.2f} | {np.median(mib):.0f} | {numbers} |"
+    )
+
+
+def _ratios(found: dict[str, list[Figures]]) -> list[str]:
+    """Sentences that hold the rows of trajscope, and the limit, against the others."""
+    peers = [name for name in found if name not in (*OWN, BEFORE, LIMIT)]
+    if not peers:
+        return []
+    fastest = min(peers, key=lambda name: np.median([each.seconds for each in found[name]]))
+    leanest = min(peers, key=lambda name: np.median([each.mib for each in found[name]]))
+    lines = []
+    for name in OWN:
+        if name not in found:
+            continue
+        lines.append(
+            f"- {name}: {_ratio(found, fastest, name):.2f} × as fast as {fastest}, with "
+            f"1/{_ratio(found, leanest, name, 'mib'):.1f} of the memory of {leanest}"
         )
-    if least is not None:
-        most = found[fastest].seconds / least.seconds
-        print(f"- no exact way can be more than {most:.1f} × as fast as {fastest}")
+        if BEFORE in found:
+            lines[-1] += f"; {_ratio(found, BEFORE, name):.2f} × as fast as the build before"
+    if LIMIT in found:
+        most = _ratio(found, fastest, LIMIT)
+        lines.append(f"- no exact way can be more than {most:.2f} × as fast as {fastest}")
+    return lines
+
+
+def _ratio(found: dict[str, list[Figures]], one: str, other: str, field: str = "seconds") -> float:
+    """The median over turns of how many times as much `one` took as `other`."""
+    pairs = zip(found[one], found[other], strict=True)
+    return float(np.median([getattr(a, field) / max(getattr(b, field), 1e-9) for a, b in pairs]))
 
 
 def main() -> None:
@@ -408,7 +447,9 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="share of the samples")
     parser.add_argument("--cases", default="lenet,mlp,gpt", help="which cases, such as mlp,gpt")
     parser.add_argument("--rows", default="", help="which rows, such as trajscope,ViViT")
-    parser.add_argument("--threads", default="1,2", help="numbers of threads, such as 1")
+    parser.add_argument("--threads", default="1", help="numbers of threads, such as 1,2")
+    parser.add_argument("--runs", type=int, default=5, help="how often each row runs, in turn")
+    parser.add_argument("--before", default="", help="a checkout of another build, as a row")
     for hidden in ("--row", "--case"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     parser.add_argument("--n-samples", type=int, help=argparse.SUPPRESS)
@@ -418,13 +459,13 @@ def main() -> None:
         case = next(case for case in CASES if case.name == options.case)
         run_row(row, case, options.n_samples, int(options.threads))
         return
-    wanted = options.rows.split(",") if options.rows else [row.name for row in ROWS]
-    for case in CASES:
-        for threads in map(int, options.threads.split(",")):
+    names = [name.strip() for name in options.rows.split(",") if name.strip()]
+    rows = tuple(row for row in ROWS if not names or row.name in names)
+    rows = tuple(row for row in rows if row.name != BEFORE or options.before)
+    for threads in map(int, options.threads.split(",")):
+        for case in CASES:
             if case.name in options.cases.split(","):
-                n_samples = max(round(case.n_samples * options.scale), 8)
-                rows = tuple(row for row in ROWS if row.name in wanted)
-                report(case, n_samples, threads, rows)
+                report(case, options, threads, rows)
 
 
 if __name__ == "__main__":

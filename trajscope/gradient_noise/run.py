@@ -71,7 +71,9 @@ def run(work: Work, kept: list[Ledger]) -> xr.Dataset:
         mean = variables["eigenvalue_mean"][1]
         n_all = n_samples_of(subject.problem.data)
         variables |= temperature_variables(mean, options.lr, options.batch_size, n_all)
-    attributes = _attributes(work, time.perf_counter() - started) | balance.attributes
+    attributes = _attributes(work, time.perf_counter() - started)
+    attributes |= {"products": "float32" if any(each.is_single for each in found) else "float64"}
+    attributes |= balance.attributes
     dataset = as_dataset(variables, subject.steps, found[0].spectra, attributes)
     if curve is not None:
         dataset = dataset.assign_coords(checkpoint=curve.steps)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from trajscope.errors import OptionError, printable
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _SAMPLES: Final = 3
+AT_ONCE: Final = 10_000_000
+"""Weights whose gradients are compared together: all of a large model may not fit in memory."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,18 @@ class Few:
     batch: Any
     of_batches: bool
     seed: int | None
+    known: "dict[str, Tensor]" = field(default_factory=dict)
+
+    def probe(self, names: Sequence[str]) -> None:
+        """Pass the samples backward, and keep their gradients by some parameters."""
+        self.known.update(self.expected(names))
 
     def expected(self, names: Sequence[str]) -> "dict[str, Tensor]":
         """The gradients of each sample by some parameters, (sample, weight)."""
         import torch
 
+        if self.known.keys() >= set(names):
+            return {name: self.known[name] for name in names}
         rows: dict[str, list[Tensor]] = {name: [] for name in names}
         with loaded(self.problem.model, self.state) as parameters:
             for each in each_sample(self.batch):
@@ -133,6 +142,8 @@ def few_samples(
             "gradient is needed more than once: take random augmentation out, or draw it from a "
             "generator that is seeded with the sample's number."
         )
+    # What is compared anyway is kept, unless it is a large model's.
+    some = [each.name for each in mapping.parameters if mapping.n_weights <= AT_ONCE]
     for dtype in dict.fromkeys((torch.float64, samples.dtype)):
         few = Few(
             problem,
@@ -142,7 +153,7 @@ def few_samples(
             seed,
         )
         try:
-            few.expected([])
+            few.probe(some)
         except OptionError:
             if dtype == samples.dtype:
                 _explain_batch_norm(problem.model)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from trajscope.errors import OptionError, printable
 from trajscope.model.batches import Batches
@@ -13,15 +13,13 @@ from trajscope.model.layers import site_of, watched
 from trajscope.model.losses import batch_loss, length
 from trajscope.model.mapping import Parameter, ParameterMapping
 from trajscope.model.matching import Arrays
-from trajscope.model.plain import Few, few_samples
+from trajscope.model.plain import AT_ONCE, Few, few_samples
 from trajscope.model.problem import Problem
 from trajscope.model.samples import Samples, mapped
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_AT_ONCE: Final = 10_000_000
-"""Weights whose gradients are compared together: all of a large model may not fit in memory."""
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-5
 """Of the parameter's gradient and of the largest: some models compute in float32 whatever they
 are given. What is wrong is wrong by a factor."""
@@ -153,7 +151,7 @@ def _parts(parameters: Sequence[Parameter]) -> Iterator[list[str]]:
     """The names of the parameters in parts that are small together."""
     part: list[Parameter] = []
     for parameter in parameters:
-        if part and sum(each.size for each in part) + parameter.size > _AT_ONCE:
+        if part and sum(each.size for each in part) + parameter.size > AT_ONCE:
             yield [each.name for each in part]
             part = []
         part.append(parameter)

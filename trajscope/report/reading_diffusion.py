@@ -32,7 +32,17 @@ def heading(found: xr.Dataset) -> tuple[str, str]:
     return (
         "Gradient noise: the covariance D of per-sample gradients",
         f"{told['n_weights']:,} weights; {source}; gradients in {printable(told['dtype'])} on "
-        f"{device}{order}, everything after in float64.{_one_by_one(told.get('unmapped', ()))}",
+        f"{device}{order}, {_products(told)}.{_one_by_one(told.get('unmapped', ()))}",
+    )
+
+
+def _products(told: Mapping[str, object]) -> str:
+    """In which arithmetic everything after the gradients was done."""
+    if told.get("products", "float64") == "float64":
+        return "everything after in float64"
+    return (
+        "their inner products in float32 since no eigenvalue comes near the error, the rest in "
+        "float64"
     )
 
 

@@ -57,11 +57,17 @@ class Block:
                 target.copy_(piece.rows[name][:, columns.start : columns.stop])
             first += columns.stored
 
-    def add_to(self, gram: "Tensor", part: Sequence[Columns]) -> None:
-        """Add the inner products of the gradients by neighbouring columns to `gram`."""
+    def add_to(self, gram: "Tensor", part: Sequence[Columns], *, single: bool = False) -> None:
+        """Add the inner products of the gradients by neighbouring columns to `gram`.
+
+        Parameters
+        ----------
+        single :
+            As in `add_products`; never of factors.
+        """
         for is_factored, some in groupby(part, key=lambda columns: bool(columns.factors)):
             if not is_factored:
-                add_products(gram, self.part(list(some)))
+                add_products(gram, self.part(list(some)), single=single)
                 continue
             for columns in some:
                 positions, n_in, n_out = columns.factors

@@ -12,6 +12,7 @@ from trajscope.gradient_noise.spectrum.job import ROUNDING, Covariance, Job, sav
 from trajscope.gradient_noise.spectrum.memory_plan import Columns
 from trajscope.gradient_noise.spectrum.products import centre, symmetrise
 from trajscope.gradient_noise.spectrum.resume import Ledger
+from trajscope.gradient_noise.spectrum.single import is_certain, is_worth_trying
 from trajscope.gradient_noise.spectrum.statistics import Spectrum
 from trajscope.kernels.gram import Floats
 from trajscope.model.losses import State
@@ -50,6 +51,9 @@ class _Sum:
         self.done = int(saved.get("done", 0))
         self.gram = Matrix.of(saved.get("gram"), n, job.samples.device)
         self.losses = saved.get("losses", np.full(n, np.nan))
+        # Kept where its products are taken in float32, in case they have to be taken again.
+        self.single: Block | None = None
+        self.is_single = True
         self.group_gram = (
             Matrix.of(saved["group_gram"], n, job.samples.device) if "group_gram" in saved else None
         )
@@ -69,6 +73,8 @@ class _Sum:
             else:
                 block, losses = block_in_memory(self.job, self.state, columns)
                 self.losses = losses if number == 0 else self.losses
+                if len(blocks) == 1 and not any(c.factors for c in columns):
+                    self.single = block if is_worth_trying(block.values) else None
             later = {each.parameter.group for rest in blocks[number + 1 :] for each in rest}
             for group, part in groupby(columns, key=lambda each: each.parameter.group):
                 self._add(group, list(part), block, last=group not in later)
@@ -91,8 +97,9 @@ class _Sum:
 
     def _add(self, group: str, part: Sequence[Columns], block: Block, *, last: bool) -> None:
         """Add the products of a part of a group; with the last part, find its spectrum."""
+        single = self.single is not None
         if self._only_group():
-            block.add_to(self.gram.values, part)
+            block.add_to(self.gram.values, part, single=single)
             return
         size = sum(columns.stop - columns.start for columns in part)
         whole = size == self.job.sizes[group]
@@ -103,18 +110,39 @@ class _Sum:
             return
         if self.group_gram is None:
             self.group_gram = Matrix.of(None, len(self.job.samples), self.job.samples.device)
-        block.add_to(self.group_gram.values, part)
+        block.add_to(self.group_gram.values, part, single=single)
         if last:
             symmetrise(self.group_gram.values)
             self.gram.values.add_(self.group_gram.values)
-            self.spectra[group], _ = self._spectrum(self.group_gram, self.job.sizes[group], 0)
+            found, _ = self._spectrum(self.group_gram, part, self.job.sizes[group], 0)
+            self.spectra[group] = found
             self.group_gram = None
 
     def _only_group(self) -> bool:
         return len(self.job.sizes) == 1
 
-    def _spectrum(self, gram: Matrix, size: int, n_directions: int) -> tuple[Spectrum, Floats]:
-        """Spectrum and leading eigenvectors from a whole matrix of inner products, used up."""
+    def _spectrum(
+        self, gram: Matrix, part: Sequence[Columns], size: int, n_directions: int
+    ) -> tuple[Spectrum, Floats]:
+        """Spectrum and leading eigenvectors from a whole matrix of inner products, used up.
+
+        Of products in float32 that leave anything open, `part` is multiplied again.
+        """
+        trace = float(gram.values.diagonal().sum())
+        found = self._decomposed(gram, size, n_directions)
+        if self.single is None or self._is_certain(found[0], trace):
+            return found
+        again = Matrix.of(None, len(gram.values), self.job.samples.device)
+        self.single.add_to(again.values, part)
+        symmetrise(again.values)
+        self.is_single = False
+        return self._decomposed(again, size, n_directions)
+
+    def _is_certain(self, spectrum: Spectrum, trace: float) -> bool:
+        values = spectrum.eigenvalues / self.job.scale
+        return is_certain(values, len(self.job.samples), spectrum.n_weights, trace)
+
+    def _decomposed(self, gram: Matrix, size: int, n_directions: int) -> tuple[Spectrum, Floats]:
         floor = ROUNDING * float(gram.values.diagonal().max())
         square = centre(gram.values)
         gram.values.div_(len(gram.values))
@@ -125,10 +153,12 @@ class _Sum:
     def _finished(self) -> Covariance:
         symmetrise(self.gram.values)
         sizes = self.job.sizes
-        everything, vectors = self._spectrum(self.gram, sum(sizes.values()), self.job.n_directions)
+        size, columns = sum(sizes.values()), self.job.plan.blocks[0]
+        everything, vectors = self._spectrum(self.gram, columns, size, self.job.n_directions)
         self.ledger.clear()
         spectra = {ALL_WEIGHTS: everything, **self.spectra}
-        return Covariance(spectra, self.losses, vectors)
+        single = self.single is not None and self.is_single
+        return Covariance(spectra, self.losses, vectors, is_single=single)
 
     def _progress(self, done: int) -> dict[str, Floats]:
         saved = {

@@ -33,12 +33,15 @@ class Covariance:
         weights, (component, weight), as `Plan.by_weight` says.
     sketch_errors : (error,)
         Relative errors of a sketch, as `SKETCH_ERRORS` names them; empty where D is exact.
+    is_single :
+        Whether products were taken in float32.
     """
 
     spectra: dict[str, Spectrum]
     losses: Floats
     directions: Floats
     sketch_errors: Floats = field(default_factory=lambda: np.zeros(0))
+    is_single: bool = False
 
     def checked(self) -> "Covariance":
         """The same, or without any number where a loss is none: its gradient means nothing."""
@@ -58,13 +61,18 @@ class Covariance:
             "losses": self.losses,
             "directions": self.directions,
             "sketch_errors": self.sketch_errors,
+            "is_single": np.array(self.is_single, np.float64),
         }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Floats]) -> "Covariance":
         """What `to_arrays` made arrays of."""
         return cls(
-            saved_spectra(arrays), arrays["losses"], arrays["directions"], arrays["sketch_errors"]
+            saved_spectra(arrays),
+            arrays["losses"],
+            arrays["directions"],
+            arrays["sketch_errors"],
+            bool(arrays["is_single"]),
         )
 
 

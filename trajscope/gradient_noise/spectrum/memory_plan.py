@@ -12,7 +12,7 @@ _PANELS_BYTES: Final = 160 << 20
 """What the products, the libraries' buffers and small things take beside everything counted."""
 _CHUNK_BYTES: Final = (4 << 20, 256 << 20)
 """A chunk larger than that is no faster, a smaller one is much slower."""
-_LONGEST_CHUNK: Final = 1024
+_LONGEST_CHUNK: Final = 512
 _LARGEST_ARRAY: Final = 31 << 20
 """Bytes of the largest gradient of a chunk: glibc takes arrays of 32 MiB and more from the system
 anew each time, page by page, and the system fills every page with zeros."""

@@ -12,11 +12,13 @@ _PANEL_BYTES: Final = 32 << 20
 """Room for a float64 copy of some columns, or for the products of some rows."""
 _CPU_PANEL_BYTES: Final = 8 << 20
 """The same for columns in main memory, whose allocator hands out more than 32 MiB page by page."""
+_SINGLE_WIDTH: Final = 2048
+"""Weights whose products are summed in float32."""
 _SMALLEST: Final = 192
 """Rows of a square on the diagonal that is no longer halved."""
 
 
-def add_products(gram: "Tensor", rows: "Tensor") -> None:
+def add_products(gram: "Tensor", rows: "Tensor", *, single: bool = False) -> None:
     """Add ``G G'`` to the lower triangle of `gram`.
 
     Parameters
@@ -25,7 +27,12 @@ def add_products(gram: "Tensor", rows: "Tensor") -> None:
         float64; above the diagonal it holds nothing of use until `symmetrise`.
     rows : (sample, weight)
         G.
+    single :
+        In main memory: take products of 2,048 weights at a time in float32, and sum these.
     """
+    if single:
+        _add_single(gram, rows)
+        return
     n = len(rows)
     panel_bytes = _PANEL_BYTES if rows.is_cuda else _CPU_PANEL_BYTES
     width = max(panel_bytes // (8 * n), 16)
@@ -108,6 +115,19 @@ def _add_on_cpu(gram: "Tensor", panels: "Iterable[Tensor]") -> None:
             )
             if added is not upper:  # of a matrix that is not in one piece SciPy makes a copy
                 upper[...] = added
+
+
+def _add_single(gram: "Tensor", rows: "Tensor") -> None:
+    """Add products in float32 of a panel after the other."""
+    import torch
+    from scipy.linalg.blas import ssyrk
+
+    with blas_threads(torch.get_num_threads()):
+        for start in range(0, rows.shape[1], _SINGLE_WIDTH):
+            panel = rows[:, start : start + _SINGLE_WIDTH].contiguous().numpy()
+            product = ssyrk(1.0, panel.T, trans=1, lower=0)
+            # The upper triangle of columns is the lower one of rows.
+            gram += torch.from_numpy(product.T)
 
 
 def _add_lower(gram: "Tensor", rows: "Tensor") -> None:
