@@ -143,7 +143,8 @@ def few_samples(
             "generator that is seeded with the sample's number."
         )
     # What is compared anyway is kept, unless it is a large model's.
-    some = [each.name for each in mapping.parameters if mapping.n_weights <= AT_ONCE]
+    small = mapping.n_weights <= AT_ONCE // 5
+    some = [each.name for each in mapping.parameters if small]
     for dtype in dict.fromkeys((torch.float64, samples.dtype)):
         few = Few(
             problem,
