@@ -82,6 +82,27 @@ def test_imports_run_strictly_downward():
     assert wrong == []
 
 
+ROOMS = {
+    "inference": ("decision", "statistics", "nulls"),
+    "report": ("files", "screen page", "figures", "content"),
+}
+
+
+@pytest.mark.parametrize("part", ROOMS)
+def test_rooms_of_a_part_know_those_below_only(part):
+    depth = {room: i for i, rooms in enumerate(ROOMS[part]) for room in rooms.split()}
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {'.'.join(name)}"
+        for path in of_parts(part)
+        if path.parent.name in depth
+        for name, _ in imports(path)
+        if name[:2] == ["trajscope", part]
+        and name[2] != path.parent.name
+        and depth.get(name[2], -1) <= depth[path.parent.name]
+    ]
+    assert wrong == []
+
+
 def test_the_report_knows_the_schema_and_the_errors_only():
     known = {
         name[1]
@@ -99,20 +120,20 @@ def test_kernels_know_numpy_and_scipy_only():
 
 def test_torch_is_imported_in_functions_of_the_rooms_that_compute_with_it_only():
     users = {
-        (part_of(path), now) for path in FILES for name, now in imports(path) if "torch" in name
+        (part_of(path), now) for path in FILES for name, now in imports(path) if name[0] == "torch"
     }
     rooms = ("demo", "gradient_noise", "model", "saving")
     assert users <= {(room, False) for room in rooms}
 
 
-def test_matplotlib_is_imported_in_functions_of_the_plots_only():
+def test_matplotlib_is_imported_in_functions_of_the_figures_only():
     users = {
-        (part_of(path), path.stem[:5], now)
+        (*path.relative_to(PACKAGE).parts[:-1], now)
         for path in FILES
         for name, now in imports(path)
         if name[0] in {"matplotlib", "mpl_toolkits"}
     }
-    assert users <= {("report", "plots", False)}
+    assert users <= {("report", "figures", False)}
 
 
 def test_no_module_is_called_utils():

@@ -17,8 +17,8 @@ from trajscope.arrays import Source, as_trajectory, is_place
 from trajscope.checkpoints.selection import Selection
 from trajscope.errors import OptionError, TrajectoryError, TrajscopeWarning, printable
 from trajscope.history.kept import remembered
-from trajscope.inference.run import judge_trajectory, ringing
-from trajscope.inference.verdict import Question
+from trajscope.inference.decision.run import judge_trajectory, ringing
+from trajscope.inference.decision.verdict import Question
 from trajscope.measure.doubts import doubts
 from trajscope.measure.executor import Executor, executor
 from trajscope.measure.measurement import (

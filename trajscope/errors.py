@@ -1,4 +1,4 @@
-"""Deliberate failures, warnings, and the one way to quote a foreign name in either."""
+"""Deliberate failures, warnings, and the ways to quote a foreign name on a screen or in a file."""
 
 import unicodedata
 
@@ -43,6 +43,11 @@ def printable(text: object, *, limit: int = 200) -> str:
         half = (limit - 1) // 2
         string = f"{string[:half]}…{string[-half:]}"
     return "".join(_shown(character) for character in string)
+
+
+def encodable(text: str) -> str:
+    r"""`text` with what no UTF-8 file can hold (half of a surrogate pair) shown as ``\udcff``."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _shown(character: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from trajscope.errors import CheckpointError, OptionError, printable
-from trajscope.readers.zarr_metadata import ORIGINAL_DTYPE
+from trajscope.readers.zarr.metadata import ORIGINAL_DTYPE
 from trajscope.schema import STEP, TENSOR
 from trajscope.trajectory import open_trajectory
 

@@ -4,26 +4,31 @@ from typing import Final
 
 import numpy as np
 
-from trajscope.inference import brownian
-from trajscope.inference.circulation import (
+from trajscope.inference.decision.order import (
+    FEWEST_CORRELATION_TIMES,
+    FEWEST_FOR_A_BEGINNING,
+    leading_path,
+)
+from trajscope.inference.decision.settings import Question
+from trajscope.inference.decision.verdict import judge
+from trajscope.inference.statistics import brownian
+from trajscope.inference.statistics.circulation import (
     draw_circulation,
     draw_independent_modes,
     series_of,
     slow_modes,
     spectra_of,
 )
-from trajscope.inference.drift import draw_drift
-from trajscope.inference.inquiry import (
-    FEWEST_CORRELATION_TIMES,
-    FEWEST_FOR_A_BEGINNING,
-    leading_path,
+from trajscope.inference.statistics.drift import draw_drift
+from trajscope.inference.statistics.oscillation import (
+    FEWEST_RINGING_TIMES,
+    draw_line,
+    line,
+    ringing_time,
 )
-from trajscope.inference.nulls import draw_increments
-from trajscope.inference.oscillation import FEWEST_RINGING_TIMES, draw_line, line, ringing_time
-from trajscope.inference.question import Question
-from trajscope.inference.stationarity import correlation_time, draw_early_excess
-from trajscope.inference.verdict import judge
-from trajscope.inference.window import Window
+from trajscope.inference.statistics.permutations import draw_increments
+from trajscope.inference.statistics.stationarity import correlation_time, draw_early_excess
+from trajscope.inference.statistics.window import Window
 from trajscope.kernels.factors import factor_of_gram
 from trajscope.kernels.gram import Floats
 

@@ -15,7 +15,7 @@ from trajscope.checkpoints.steps import find_steps
 from trajscope.errors import CheckpointError, TrajectoryError
 from trajscope.readers import safetensors
 from trajscope.readers.base import Header
-from trajscope.readers.unpickler import parse_pickle
+from trajscope.readers.torch.unpickler import parse_pickle
 
 _MEMORY = Path("/dev/shm")  # where there is one, thousands of small files a second
 _FOLDER = Path(tempfile.mkdtemp("-fuzz", "trajscope-", _MEMORY if _MEMORY.is_dir() else None))

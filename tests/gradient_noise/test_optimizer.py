@@ -13,7 +13,7 @@ from trajscope.errors import OptionError
 from trajscope.gradient_noise.budget.noise_gain import overlap
 from trajscope.gradient_noise.budget.ratio import rate_change
 from trajscope.optimizer import ADAPTIVE, Optimizer
-from trajscope.readers.torch_optimizer import param_groups
+from trajscope.readers.torch.optimizer import param_groups
 
 N, BATCH = 200, 4
 OPTIMIZERS = {

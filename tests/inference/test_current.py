@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trajscope.inference.current import (
+from trajscope.inference.statistics.current import (
     angular_velocity,
     describe_current,
     entropy_production,

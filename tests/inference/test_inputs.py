@@ -8,7 +8,7 @@ from dask.distributed import LocalCluster
 from tests.trajectories import brownian as walk
 from trajscope import analyze
 from trajscope.errors import TrajscopeWarning
-from trajscope.inference.question import CODES
+from trajscope.inference.decision.settings import CODES
 from trajscope.simulate import ornstein_uhlenbeck
 
 

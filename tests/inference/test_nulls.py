@@ -3,16 +3,20 @@
 import numpy as np
 import pytest
 
-from trajscope.inference import nulls
-from trajscope.inference.brownian import (
+from trajscope.inference.nulls.draws import permutations
+from trajscope.inference.statistics import permutations as nulls
+from trajscope.inference.statistics.brownian import (
     asymmetry,
     confinement,
     has_memory,
     p_value,
     relaxation,
 )
-from trajscope.inference.draws import permutations
-from trajscope.inference.nulls import IncrementDraws, diagonal_sums, draw_increments
+from trajscope.inference.statistics.permutations import (
+    IncrementDraws,
+    diagonal_sums,
+    draw_increments,
+)
 from trajscope.simulate import brownian, ornstein_uhlenbeck
 
 

@@ -1,10 +1,14 @@
 import numpy as np
 import pytest
 
-from trajscope.inference.circulation import draw_circulation, spectra_of
-from trajscope.inference.increments import pooled_autocovariance, variance_ratio
-from trajscope.inference.nulls import draw_increments
-from trajscope.inference.power import least_circulation, mean_variance_ratio, slowest_well
+from trajscope.inference.statistics.circulation import draw_circulation, spectra_of
+from trajscope.inference.statistics.increments import pooled_autocovariance, variance_ratio
+from trajscope.inference.statistics.permutations import draw_increments
+from trajscope.inference.statistics.power import (
+    least_circulation,
+    mean_variance_ratio,
+    slowest_well,
+)
 from trajscope.simulate import ornstein_uhlenbeck
 
 

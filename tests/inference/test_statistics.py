@@ -4,14 +4,23 @@ import numpy as np
 import pytest
 from statsmodels.regression.linear_model import burg
 
-from trajscope.inference import increments as inc
-from trajscope.inference.autoregression import Autoregression, fit, simulate
-from trajscope.inference.brownian import p_value, standardised
-from trajscope.inference.circulation import series_of, signed_areas, slow_modes, spectra_of
-from trajscope.inference.drift import draw_drift, draw_slow_drift
-from trajscope.inference.nulls import draw_increments
-from trajscope.inference.oscillation import draw_ringing, line
-from trajscope.inference.stationarity import correlation_time, draw_early_excess, early_excess
+from trajscope.inference.nulls.autoregression import Autoregression, fit, simulate
+from trajscope.inference.statistics import increments as inc
+from trajscope.inference.statistics.brownian import p_value, standardised
+from trajscope.inference.statistics.circulation import (
+    series_of,
+    signed_areas,
+    slow_modes,
+    spectra_of,
+)
+from trajscope.inference.statistics.drift import draw_drift, draw_slow_drift
+from trajscope.inference.statistics.oscillation import draw_ringing, line
+from trajscope.inference.statistics.permutations import draw_increments
+from trajscope.inference.statistics.stationarity import (
+    correlation_time,
+    draw_early_excess,
+    early_excess,
+)
 
 
 def rng(seed=0):

@@ -7,11 +7,11 @@ import xarray as xr
 from tests.trajectories import brownian as walk
 from trajscope import analyze
 from trajscope.errors import OptionError, TrajscopeWarning
-from trajscope.inference import question
-from trajscope.inference.question import Question
-from trajscope.inference.run import ringing
-from trajscope.inference.verdict import judge, judge_together
-from trajscope.inference.window import Window
+from trajscope.inference.decision import settings as question
+from trajscope.inference.decision.run import ringing
+from trajscope.inference.decision.settings import Question
+from trajscope.inference.decision.verdict import judge, judge_together
+from trajscope.inference.statistics.window import Window
 from trajscope.optimizer import Optimizer
 from trajscope.simulate import brownian, ornstein_uhlenbeck, rotating_ornstein_uhlenbeck
 

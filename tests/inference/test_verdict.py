@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from trajscope.inference.question import CODES, Judgement, Question
-from trajscope.inference.verdict import judge
-from trajscope.inference.window import Window
+from trajscope.inference.decision.settings import CODES, Judgement, Question
+from trajscope.inference.decision.verdict import judge
+from trajscope.inference.statistics.window import Window
 from trajscope.simulate import brownian, double_well, ornstein_uhlenbeck
 
 N_RUNS = 40

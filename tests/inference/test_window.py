@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from trajscope.inference.question import Question
-from trajscope.inference.verdict import judge
-from trajscope.inference.window import Window, longest_even_part
+from trajscope.inference.decision.settings import Question
+from trajscope.inference.decision.verdict import judge
+from trajscope.inference.statistics.window import Window, longest_even_part
 
 
 @pytest.fixture

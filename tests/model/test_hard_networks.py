@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tests.gradient_noise.oracle import classify, regress
 from trajscope import OptionError, Problem, TrajscopeWarning, diffusion
-from trajscope.report.terminal_diffusion import diffusion_lines
+from trajscope.report.screen.gradient_noise import diffusion_lines
 
 
 class Checkpointed(nn.Module):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.readers.reading import everything, header_of, is_read_or_refused, values_of
 from trajscope.errors import CheckpointError
-from trajscope.readers import hdf5_store
+from trajscope.readers.hdf5 import store as hdf5_store
 
 VALUES = np.random.default_rng(0).normal(size=(5, 4)).astype("f4")
 

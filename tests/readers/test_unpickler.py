@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.readers.reading import at_most
-from trajscope.readers import unpickler
-from trajscope.readers.unpickler import (
+from trajscope.readers.torch import unpickler
+from trajscope.readers.torch.unpickler import (
     DamagedPickleError,
     Dictionary,
     Global,

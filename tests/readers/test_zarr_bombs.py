@@ -13,8 +13,8 @@ import zarr
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
 from trajscope.errors import CheckpointError
-from trajscope.readers.zarr_arrays import opened
-from trajscope.readers.zarr_bounded import TooLargeError, check_unpacked
+from trajscope.readers.zarr.arrays import opened
+from trajscope.readers.zarr.bounded import TooLargeError, check_unpacked
 from trajscope.trajectory import open_trajectory
 
 VALUES = np.random.default_rng(0).normal(size=(3, 4000)).astype("f4")

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trajscope.errors import CheckpointError
-from trajscope.readers import zarr_metadata
 from trajscope.readers.base import StoreTensor
-from trajscope.readers.zarr_store import READER
+from trajscope.readers.zarr import metadata as zarr_metadata
+from trajscope.readers.zarr.store import READER
 
 FORMATS = [2, 3]
 

@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulated_results import brownian, make_results
 
-from trajscope.report.curves import MOST_POINTS, binned, curves
-from trajscope.report.plots_components import drawn_stride, random_walk_arch
-from trajscope.report.plots_curves import flat_band, relative_displacement, walk_distance
-from trajscope.report.plots_known import PROCESSES
+from trajscope.report.content.curves import MOST_POINTS, binned, curves
+from trajscope.report.figures.components import drawn_stride, random_walk_arch
+from trajscope.report.figures.curves import flat_band, relative_displacement, walk_distance
+from trajscope.report.figures.known import PROCESSES
 
 
 @given(st.integers(1, 5000), st.booleans(), st.integers(0, 2**32))

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from noise_results import noise, with_noise
 
 from trajscope.report import open_results, summary, write_report
-from trajscope.report.html import render
-from trajscope.report.page_diffusion import is_alone
-from trajscope.report.plots_diffusion import FIGURES, draw_spectra
-from trajscope.report.section_diffusion import diffusion_section
-from trajscope.report.terminal_diffusion import diffusion_lines
+from trajscope.report.figures.gradient_noise import FIGURES, draw_spectra
+from trajscope.report.page.gradient_noise import diffusion_section
+from trajscope.report.page.gradient_noise_alone import is_alone
+from trajscope.report.page.render import render
+from trajscope.report.screen.gradient_noise import diffusion_lines
 
 
 def section(found):

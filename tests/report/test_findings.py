@@ -4,7 +4,7 @@ import xarray as xr
 from judged_results import TESTS, with_verdict
 from simulated_results import brownian, make_results
 
-from trajscope.report.findings import (
+from trajscope.report.content.verdict import (
     codes,
     exponent_in_words,
     layers_in_words,

@@ -14,8 +14,8 @@ from simulated_results import brownian, make_results
 
 from trajscope.errors import ResultsError
 from trajscope.report import open_results, write_report
-from trajscope.report.html import render
-from trajscope.report.plots import FIGURES
+from trajscope.report.figures.catalogue import FIGURES
+from trajscope.report.page.render import render
 
 HOSTILE = (
     "</script><script>alert(1)</script>",

@@ -7,7 +7,7 @@ from judged_results import with_verdict
 from simulated_results import brownian, make_results, ornstein_uhlenbeck
 
 from trajscope.errors import ResultsError
-from trajscope.report.opening import blind_spots, headline, key_numbers
+from trajscope.report.content.headline import blind_spots, headline, key_numbers
 
 FORBIDDEN = re.compile(r"\b(proves?|is Brownian|significant\w*|fails?)\b", re.I)
 

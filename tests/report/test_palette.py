@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from trajscope.report.palette import ROLES, TIME, declarations
+from trajscope.report.figures.palette import ROLES, TIME, declarations
 
 TEXT = ("ink", "second", "observed", "null", "outside-text", "paper")
 

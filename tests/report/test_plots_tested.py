@@ -9,11 +9,11 @@ from simulated_results import brownian, make_results, ornstein_uhlenbeck, rotati
 from test_html import Page
 
 from trajscope.report import open_results, save_results, screen
-from trajscope.report.curves import MOST_POINTS, curves
-from trajscope.report.html import render
-from trajscope.report.plots import FIGURES, in_order, svg
-from trajscope.report.plots_increments import change_step
-from trajscope.report.plots_null import drawn_groups, exponents_title, power, variance_ratio_title
+from trajscope.report.content.curves import MOST_POINTS, curves
+from trajscope.report.figures.catalogue import FIGURES, in_order, svg
+from trajscope.report.figures.increments import change_step
+from trajscope.report.figures.null import drawn_groups, exponents_title, power, variance_ratio_title
+from trajscope.report.page.render import render
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ import xarray as xr
 from simulated_results import brownian, make_results
 
 from trajscope.errors import ResultsError
-from trajscope.report import open_results, save_results, storage
+from trajscope.report import open_results, save_results
+from trajscope.report.files import storage
 
 
 @pytest.fixture

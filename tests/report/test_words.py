@@ -4,7 +4,16 @@ import pytest
 import xarray as xr
 
 from trajscope.errors import ResultsError
-from trajscope.report.words import Window, counted, decimal, exact, listed, number, percent, window
+from trajscope.report.content.numbers import (
+    Window,
+    counted,
+    decimal,
+    exact,
+    listed,
+    number,
+    percent,
+    window,
+)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from trajscope.checkpoints.base import FoundFile, Skipped
 from trajscope.errors import CheckpointError, TrajectoryError, printable
 from trajscope.readers import FOLDER_READERS, READERS, STORE_READERS
 from trajscope.readers.base import StoreReader, open_regular
-from trajscope.readers.torch_distributed_plan import SHARD_SUFFIX
-from trajscope.readers.zarr_metadata import has_step_groups
+from trajscope.readers.torch.distributed_plan import SHARD_SUFFIX
+from trajscope.readers.zarr.metadata import has_step_groups
 
 MAX_DEPTH = 8
 MAX_ENTRIES = 1_000_000

@@ -15,7 +15,7 @@ from trajscope.checkpoints.counters import Step
 from trajscope.checkpoints.names import counts_steps, read_name
 from trajscope.checkpoints.scan import Scan, regular_file
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers.zarr_group import ANCHORS, READER
+from trajscope.readers.zarr.group import ANCHORS, READER
 
 
 def read_stores(found: Scan) -> tuple[dict[str, Store], list[Candidate]]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from trajscope.errors import CheckpointError
 from trajscope.optimizer import SGD
 from trajscope.readers.base import open_regular
-from trajscope.readers.torch_optimizer import Settings, param_groups
+from trajscope.readers.torch.optimizer import Settings, param_groups
 
 _SIDECARS: Final = ("optimizer.pt", "optimizer.bin", "optimizer.pth")
 _TRAINER_STATE: Final = "trainer_state.json"

@@ -83,7 +83,7 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
     from trajscope import analysis
     from trajscope.gradient_noise.api import prepare
     from trajscope.report import check_output, reading_lines, screen, write_report
-    from trajscope.report.terminal_diffusion import diffusion_lines
+    from trajscope.report.screen.gradient_noise import diffusion_lines
 
     check_output(output)
     noise = _noise_options(options)
@@ -135,8 +135,8 @@ def diffusion(checkpoints: Path | str, output: Path, quiet: bool, **options: Any
     silence_dask()
     from trajscope.gradient_noise.api import prepare
     from trajscope.report import reading_lines
-    from trajscope.report.terminal_diffusion import diffusion_lines
-    from trajscope.report.write_diffusion import check_diffusion_output, write_diffusion
+    from trajscope.report.files.write_gradient_noise import check_diffusion_output, write_diffusion
+    from trajscope.report.screen.gradient_noise import diffusion_lines
 
     noise = _noise_options(options)
     if noise is None:
@@ -191,8 +191,8 @@ def report(results: Path, output: Path | None, quiet: bool) -> None:
     Example: trajscope report trajscope-report/results.zarr
     """
     from trajscope.report import check_output, open_results, screen, write_report
-    from trajscope.report.page_diffusion import is_alone
-    from trajscope.report.terminal_diffusion import diffusion_lines
+    from trajscope.report.page.gradient_noise_alone import is_alone
+    from trajscope.report.screen.gradient_noise import diffusion_lines
 
     opened = open_results(results)
     folder = output or results.resolve().parent

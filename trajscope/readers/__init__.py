@@ -6,18 +6,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers import (
-    hdf5,
-    hdf5_store,
-    npy,
-    npz,
-    safetensors,
-    torch_archive,
-    torch_distributed,
-    zarr_group,
-    zarr_store,
-)
+from trajscope.readers import npy, npz, safetensors
 from trajscope.readers.base import FolderReader, Header, Reader, StoreReader, open_regular
+from trajscope.readers.hdf5 import file as hdf5
+from trajscope.readers.hdf5 import store as hdf5_store
+from trajscope.readers.torch import archive as torch_archive
+from trajscope.readers.torch import distributed as torch_distributed
+from trajscope.readers.zarr import group as zarr_group
+from trajscope.readers.zarr import store as zarr_store
 
 READERS: tuple[Reader, ...] = (
     safetensors.READER,

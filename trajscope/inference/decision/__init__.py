@@ -1,0 +1,1 @@
+"""In which order the tests are asked, and how their answers make a verdict."""

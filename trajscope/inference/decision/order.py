@@ -1,0 +1,238 @@
+"""The order of the questions that lead to a verdict."""
+
+from typing import Final
+
+import numpy as np
+
+from trajscope.inference.decision.settings import Answer, Asked, Inquiry, Judgement, Question
+from trajscope.inference.statistics import brownian
+from trajscope.inference.statistics.circulation import (
+    Spectra,
+    draw_circulation,
+    draw_independent_modes,
+    series_of,
+    slow_modes,
+    spectra_of,
+)
+from trajscope.inference.statistics.drift import draw_drift, draw_slow_drift
+from trajscope.inference.statistics.increments import decays
+from trajscope.inference.statistics.noise import cumulative_excess, squared_differences
+from trajscope.inference.statistics.oscillation import (
+    FEWEST_RINGING_TIMES,
+    draw_line,
+    line,
+    ringing_time,
+)
+from trajscope.inference.statistics.permutations import IncrementDraws, draw_increments
+from trajscope.inference.statistics.stationarity import correlation_time, draw_early_excess
+from trajscope.inference.statistics.window import Window
+from trajscope.kernels.gram import Floats
+
+FEWEST_CHECKPOINTS: Final = 32
+FEWEST_BLOCKS: Final = 16
+"""Of a coarser grid that is still tested."""
+FEWEST_CORRELATION_TIMES: Final = 7
+FEWEST_FOR_A_BEGINNING: Final = 9
+"""Correlation times: paths five of them long that look seven are those that began far out."""
+MOST_MODES: Final = 6
+MOST_SLOW: Final = 12
+"""Slow cosines that the mean of coloured increments is compared with."""
+_WORTH_CONFIRMING: Final = 0.2
+_PERSISTS: Final = 0.1
+"""p-value below which memory, not a drift, is taken to be what drew increments together."""
+_NEGLIGIBLE: Final = 1e-6
+"""Share of the first component's variance: matrices of float32 products hold no smaller one."""
+_MILD: Final = 1.5
+"""Ratio of noise variances up to which one verdict still fits both parts."""
+_LEAST_ROUNDING: Final = 1e-3
+"""Share of squared increments below which rounding does not matter."""
+_ROUNDING: Final = 2
+"""Times its share that rounding may have lowered a variance ratio."""
+
+
+def inquire(window: Window, found: Judgement, question: Question) -> Inquiry:
+    """Questions on one window, each sent a p-value before the next; the answer is left in `found`.
+
+    The order is that of `verdict.judge`.
+    """
+    if window.n_steps < FEWEST_CHECKPOINTS:
+        found.reason = "few"
+        return
+    if not np.any(window.increments):
+        found.reason = "still"
+        return
+    alpha, increments = question.alpha, window.increments
+    found.draws = _draw(window.exchangeable, found, question)
+    if (yield Asked("noise_scale", found.draws.noise_scale)) <= alpha:
+        found.flips = True
+        found.evidence |= _change(window.exchangeable)
+        found.draws = _draw(window.exchangeable, found, question)
+    is_brownian = (yield from _brownian(found)) > alpha
+    steady = (yield from _drift(increments, found, question)) > alpha
+    ratio = found.evidence.get("noise_ratio", 1.0)
+    if max(ratio, 1 / max(ratio, 1e-300)) > _MILD:
+        found.code = "noise_scale_changes"
+    elif is_brownian:
+        found.code = "brownian" if steady else "drifting"
+    elif brownian.has_memory(found.draws, alpha) or (
+        found.evidence["confined"] > alpha and found.draws.lowest_power[0] > 1
+    ):
+        yield from _persistent(window, found, question)
+    else:
+        yield from _confined(window, found, question)
+
+
+def _draw(increments: Floats, found: Judgement, question: Question) -> IncrementDraws:
+    return draw_increments(increments, question.n_surrogates, question.seed, flip=found.flips)
+
+
+def _brownian(found: Judgement) -> Answer:
+    """Twice the smaller of two p-values."""
+    assert found.draws is not None
+    omnibus = yield Asked("omnibus", brownian.omnibus(found.draws))
+    confined = yield Asked("confined", brownian.confinement(found.draws))
+    found.evidence["brownian"] = min(1.0, 2 * min(omnibus, confined))
+    return found.evidence["brownian"]
+
+
+def _drift(increments: Floats, found: Judgement, question: Question) -> Answer:
+    assert found.draws is not None
+    drift = draw_drift(increments, question.n_surrogates, question.seed)
+    constant = yield Asked("constant_drift", drift)
+    relaxation = yield Asked("relaxation", brownian.relaxation(found.draws))
+    found.evidence["drift"] = min(1.0, 2 * min(constant, relaxation))
+    return found.evidence["drift"]
+
+
+def _change(increments: Floats) -> dict[str, float]:
+    """Where the noise changes, as a number of intervals, and the ratio of its variances."""
+    values = squared_differences(increments.T[np.newaxis])
+    place = int(cumulative_excess(values)[1][0])
+    before, after = values[0, :place].mean(), values[0, place:].mean()
+    return {"change": place + 1, "noise_ratio": float(after / max(before, 1e-300))}
+
+
+def _persistent(window: Window, found: Judgement, question: Question) -> Inquiry:
+    """Increments with more power at low frequencies: a drift, or memory of single steps."""
+    assert found.draws is not None
+    increments, alpha = window.increments, question.alpha
+    if found.evidence["drift"] <= alpha and _is_explained_by_drift(window, found, question):
+        found.code = "drifting"
+        return
+    n = len(increments)
+    found.reason = "memory" if window.lengths is None else "uneven"
+    for size in (2, 3, 4, 6, 9, 13, 19, 28, 42, 63, 94, 141):
+        if n // size < FEWEST_BLOCKS or window.lengths is not None:
+            return
+        if _p_of(_draw(window.coarser(size).increments, found, question)) > alpha:
+            n_slow = min(MOST_SLOW, n // (2 * size))
+            slow = draw_slow_drift(increments, n_slow, question.n_surrogates, question.seed)
+            found.evidence["brownian_beyond"] = size
+            steady = (yield Asked("slow_drift", slow)) > alpha
+            found.code, found.reason = "brownian" if steady else "drifting", ""
+            return
+
+
+def _is_explained_by_drift(window: Window, found: Judgement, question: Question) -> bool:
+    """Whether what is left without it is Brownian, or does not persist."""
+    rest = _draw(_without_drift(window.exchangeable), found, question)
+    p_value = _p_of(rest)
+    persists = brownian.p_value(brownian.persistence(rest)) <= _PERSISTS
+    return p_value > question.alpha or not persists
+
+
+def _p_of(draws: IncrementDraws) -> float:
+    omnibus = brownian.p_value(brownian.omnibus(draws))
+    return min(1.0, 2 * min(omnibus, brownian.p_value(brownian.confinement(draws))))
+
+
+def _without_drift(increments: Floats) -> Floats:
+    """Increments without a mean and the best decay, or steady change, along the displacement."""
+    net = increments.sum(axis=0)
+    along = net / (np.linalg.norm(net) or 1)
+    n = len(increments)
+    change = np.linspace(-1, 1, n)
+    courses = np.column_stack([decays(n), change / np.linalg.norm(change)])
+    progress = increments @ along
+    course = courses[:, np.abs(progress @ courses).argmax()]
+    explained = progress.mean() + course * (course @ progress)
+    return np.asarray(increments - np.outer(explained, along))
+
+
+def _confined(window: Window, found: Judgement, question: Question) -> Inquiry:
+    assert found.draws is not None
+    alpha = question.alpha
+    if found.evidence["constant_drift"] <= alpha:
+        found.code = "drifting"
+        return
+    ratios = found.draws.variance_ratio[:, -1]
+    is_rounded = window.rounding > _LEAST_ROUNDING
+    if is_rounded and 1 - ratios[0] / ratios[1:].mean() <= _ROUNDING * window.rounding:
+        found.reason = "rounding"
+        return
+    path = leading_path(window)
+    n_steps = len(path)
+    if n_steps < FEWEST_CHECKPOINTS:
+        found.reason = "uneven"
+        return
+    time = found.evidence["correlation_time"] = correlation_time(path)
+    if n_steps < FEWEST_CORRELATION_TIMES * time:
+        # Longer windows ask for an early excess: they can draw a null that fits them.
+        is_early = brownian.p_value(brownian.asymmetry(found.draws)) <= alpha / 2
+        if found.evidence["relaxation"] <= alpha / 2 and is_early:
+            found.code = "drifting"
+        else:
+            found.reason = "correlation_time"
+        return
+    if n_steps >= FEWEST_FOR_A_BEGINNING * time:
+        excess = draw_early_excess(path, question.n_draws(n_steps), question.seed)
+        early = brownian.standardised(excess).max(axis=-1)
+        if (yield Asked("early_excess", early)) <= alpha:
+            found.code = "drifting"
+            return
+    found.code = "confined"
+    if path.shape[1] > 1:
+        yield from _loops(path, found, question)
+
+
+def leading_path(window: Window) -> Floats:
+    """Up to six components, one for twenty steps, without those that are rounding of the first."""
+    path = window.path
+    path = path[:, : min(MOST_MODES, max(2, len(path) // 20))]
+    variances = path.var(axis=0)
+    return path[:, variances > _NEGLIGIBLE * variances.max()]
+
+
+def _loops(path: Floats, found: Judgement, question: Question) -> Inquiry:
+    """Whether a confined path circulates or oscillates."""
+    n_steps, n, seed = len(path), question.n_surrogates, question.seed
+    spectra = spectra_of(path)
+    if (yield Asked("circulation", _circulation(spectra, n_steps, question))) <= question.alpha:
+        found.code = "circulating"
+        return
+    series = series_of(slow_modes(spectra, n_steps).spectra, n_steps)
+    shared = line(series)
+    found.evidence["cycles"], found.evidence["concentration"] = shared.cycles, shared.concentration
+    if not shared.is_narrow:
+        return
+    if question.damping is not None:
+        time = ringing_time(question.damping)
+        if n_steps < FEWEST_RINGING_TIMES * time:
+            found.evidence["ringing_time"] = time
+            return
+    if (yield Asked("line", draw_line(series, question.damping, n, seed))) <= question.alpha:
+        found.code = "oscillating"
+
+
+def _circulation(spectra: Spectra, n_steps: int, question: Question) -> Floats:
+    """The draws of that of two nulls which leaves the larger p-value.
+
+    One keeps the spectra, the other imitates their leakage.
+    """
+    n, seed = question.n_surrogates, question.seed
+    phases = draw_circulation(spectra, n_steps, n, seed)
+    if brownian.p_value(phases) > _WORTH_CONFIRMING:
+        return phases
+    longest, fewer = min(20, n_steps // 10), question.n_draws(n_steps)
+    modes = draw_independent_modes(spectra, n_steps, fewer, seed, longest=longest)
+    return max(phases, modes, key=brownian.p_value)

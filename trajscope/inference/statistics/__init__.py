@@ -1,0 +1,1 @@
+"""What is measured of a window, data and draws of a null alike."""

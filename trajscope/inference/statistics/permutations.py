@@ -1,0 +1,250 @@
+"""The null of increments that are exchangeable in time: their statistics in random orders."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from trajscope.inference.nulls.draws import over_batches, permutations, signs
+from trajscope.inference.statistics.increments import (
+    asymmetries,
+    decays,
+    pooled_autocovariance,
+    pull_back,
+    relative_periodogram,
+    variance_ratio,
+)
+from trajscope.inference.statistics.noise import (
+    innovations,
+    noise_scale_statistic,
+    squared_differences,
+)
+from trajscope.kernels.gram import Floats
+
+Singles = NDArray[np.float32]
+Redrawn = tuple[Floats, Floats, Floats]
+"""Products (draw, lag), progress (draw, interval), squared differences (draw, turn)."""
+
+_CACHED: Final = 1 << 18
+"""Numbers of single precision that are transformed at a time."""
+_LONGEST_GRAM: Final = 512
+"""Intervals beyond which a Gram matrix leaves the cache."""
+_WORTH_A_GRAM: Final = 6
+"""Intervals for every component, up to which a Gram matrix is faster than transforms."""
+
+
+@dataclass(frozen=True)
+class IncrementDraws:
+    """Statistics of the data (draw 0) and of every draw of the null.
+
+    Attributes
+    ----------
+    kolmogorov, fisher, ljung_box, low_power : (draw,)
+        See `brownian.omnibus`.
+    least_power : (draw,)
+        Smallest relative power of any frequency; `fisher` is the largest.
+    lowest_power : (draw,)
+        Mean relative power of the two lowest frequencies.
+    variance_ratio : (draw, scale)
+    pull_back : (draw,)
+    relaxation : (draw, decay)
+        Movement along the net displacement that comes early.
+    asymmetry : (draw, decay)
+        That which comes early rather than late.
+    noise_scale : (draw,)
+        Studentised CUSUM of the squared second differences of the innovations.
+    """
+
+    kolmogorov: Floats
+    fisher: Floats
+    ljung_box: Floats
+    low_power: Floats
+    least_power: Floats
+    lowest_power: Floats
+    variance_ratio: Floats
+    pull_back: Floats
+    relaxation: Floats
+    asymmetry: Floats
+    noise_scale: Floats
+
+
+@dataclass(frozen=True)
+class _Components:
+    """Increments by component, transformed anew in every draw.
+
+    Attributes
+    ----------
+    rows, news : (component, interval)
+        Centred increments, and their innovations.
+    progress : (interval,)
+        Increments along the net displacement.
+    """
+
+    rows: Singles
+    news: Singles
+    progress: Floats
+
+    def permuted(self, orders: NDArray[np.int32]) -> Redrawn:
+        """In other orders, (draw, interval)."""
+        news = _reordered(self.news, _fewer(orders, self.news.shape[1]))
+        return (
+            pooled_autocovariance(_reordered(self.rows, orders)),
+            self.progress[orders],
+            squared_differences(news),
+        )
+
+    def flipped(self, coins: Singles) -> Redrawn:
+        """With other signs, (draw, interval), and without the mean that these leave."""
+        drawn = self.rows * coins[:, np.newaxis]
+        drawn -= drawn.mean(axis=-1, keepdims=True)
+        progress = self.progress * coins
+        return (
+            pooled_autocovariance(drawn),
+            progress - progress.mean(axis=-1, keepdims=True),
+            squared_differences(self.news * coins[:, np.newaxis, : self.news.shape[1]]),
+        )
+
+
+@dataclass(frozen=True)
+class _Gram:
+    """The same from inner products: ten times faster for many components of a short window.
+
+    Attributes
+    ----------
+    rows, news : (interval, interval)
+        Inner products of the centred increments, and of their innovations.
+    progress : (interval,)
+    """
+
+    rows: Singles
+    news: Singles
+    progress: Floats
+
+    def permuted(self, orders: NDArray[np.int32]) -> Redrawn:
+        """In other orders, (draw, interval)."""
+        fewer = _fewer(orders, len(self.news))
+        squares = self.news.diagonal()[fewer].astype(np.float64)
+        beside = self.news[fewer[:, :-1], fewer[:, 1:]]
+        grams = (self.rows.take(order, axis=0).take(order, axis=1) for order in orders)
+        return (
+            diagonal_sums(grams, self.rows.shape),
+            self.progress[orders],
+            (squares[:, 1:] + squares[:, :-1]) / 2 - beside,
+        )
+
+    def flipped(self, coins: Singles) -> Redrawn:
+        """With other signs, (draw, interval), and without the mean that these leave."""
+        m = len(self.news)
+        squares = self.news.diagonal().astype(np.float64)
+        beside = self.news.diagonal(1) * coins[:, : m - 1] * coins[:, 1:m]
+        progress = self.progress * coins
+        return (
+            diagonal_sums((_centred(self.rows * np.outer(c, c)) for c in coins), self.rows.shape),
+            progress - progress.mean(axis=-1, keepdims=True),
+            (squares[1:] + squares[:-1]) / 2 - beside,
+        )
+
+
+def draw_increments(
+    increments: Floats, n_draws: int, seed: int, *, flip: bool = False
+) -> IncrementDraws:
+    """Statistics of centred increments, and of `n_draws` draws of their null.
+
+    Under the null the increments are exchangeable in time, whatever their covariance between
+    weights: every order of them is as likely. Where their scale changes they are not, but their
+    signs can be flipped; the mean is then taken off again.
+
+    Parameters
+    ----------
+    increments : (interval, component)
+        Centred or not; any basis of weight space.
+    flip :
+        Flip signs instead of permuting.
+    """
+    n = len(increments)
+    scale = np.abs(increments - increments.mean(axis=0)).max() or 1
+    net = increments.sum(axis=0) / scale
+    length = float(np.linalg.norm(net))
+    rows = ((increments - increments.mean(axis=0)) / scale).T.astype(np.float32)
+    drawn = _redrawable(rows, net / (length or 1))
+    # A few at a time, so that what is transformed stays in the cache.
+    at_once = max(1, _CACHED // rows.size)
+
+    def redrawn(batch: int, count: int) -> list[tuple[Floats, ...]]:
+        parts = [slice(start, min(start + at_once, count)) for start in range(0, count, at_once)]
+        if flip:
+            coins = signs(seed, batch, n)
+            return [_statistics(*drawn.flipped(coins[part]), length) for part in parts]
+        orders = permutations(seed, batch, n)
+        return [_statistics(*drawn.permuted(orders[part]), length) for part in parts]
+
+    unmoved = np.arange(n, dtype=np.int32)[np.newaxis]
+    found = [_statistics(*drawn.permuted(unmoved), length)]
+    found += [part for batch in over_batches(redrawn, n_draws, rows.size) for part in batch]
+    return IncrementDraws(*(np.concatenate(each) for each in zip(*found, strict=True)))
+
+
+def diagonal_sums(matrices: Iterable[Singles], shape: tuple[int, ...]) -> Floats:
+    """``c[h] = sum_t G[t, t+h]``, h = 0..n-1, of Gram matrices of this shape, (draw, lag)."""
+    n = shape[0]
+    padded = np.zeros((n, 2 * n), np.float32)
+    step = padded.strides[1]
+    # Row t of this view begins on the diagonal, and ends in zeros.
+    skewed = as_strided(padded, (n, n), ((2 * n + 1) * step, step))
+    sums = []
+    for matrix in matrices:
+        padded[:, :n] = matrix
+        sums.append(skewed.sum(axis=0, dtype=np.float64))
+    return np.array(sums)
+
+
+def _redrawable(rows: Singles, along: Floats) -> _Components | _Gram:
+    news = innovations(rows)
+    progress = along @ rows
+    n_components, n = rows.shape
+    if n <= min(_WORTH_A_GRAM * n_components, _LONGEST_GRAM):
+        return _Gram(rows.T @ rows, news.T @ news, progress)
+    return _Components(rows, news, progress)
+
+
+def _fewer(orders: NDArray[np.int32], n: int) -> NDArray[np.int32]:
+    """What is left of a random order without some numbers: a random order of the others."""
+    return orders[orders < n].reshape(len(orders), -1)
+
+
+def _reordered(rows: Singles, orders: NDArray[np.int32]) -> Singles:
+    drawn: Singles = np.take(rows, orders, axis=1)
+    return np.moveaxis(drawn, 1, 0)
+
+
+def _centred(gram: Singles) -> Singles:
+    """Inner products once the mean increment is taken off."""
+    mean = gram.mean(axis=0, keepdims=True)
+    return np.asarray(gram - mean - mean.T + mean.mean())
+
+
+def _statistics(
+    products: Floats, progress: Floats, differences: Floats, net: float
+) -> tuple[Floats, ...]:
+    n = products.shape[-1]
+    power = relative_periodogram(products)
+    m = power.shape[-1]
+    shares = power.cumsum(axis=-1) / m
+    n_lags = min(20, n // 5)
+    rho = products[:, 1 : n_lags + 1] / np.maximum(products[:, :1], 1e-300)
+    return (
+        np.abs(shares - np.arange(1, m + 1) / m).max(axis=-1) * m**0.5,
+        power.max(axis=-1),
+        n * (n + 2) * (rho**2 / (n - np.arange(1, n_lags + 1))).sum(axis=-1),
+        power[:, : max(1, m // 10)].mean(axis=-1),
+        power.min(axis=-1),
+        power[:, :2].mean(axis=-1),
+        variance_ratio(products),
+        pull_back(products, progress, net),
+        progress @ decays(n),
+        progress @ asymmetries(n),
+        noise_scale_statistic(differences),
+    )

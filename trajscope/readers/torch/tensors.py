@@ -1,0 +1,212 @@
+"""What torch's records of tensors mean, as data: dtype, shape, and the place of the elements."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from trajscope.readers.base import TensorSpec
+from trajscope.readers.ranges import Place, is_row_major
+from trajscope.readers.torch.unpickler import Dictionary, Global, Record
+
+STORAGE_DTYPES = {
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
+    "QInt8Storage": "qint8",
+    "QUInt8Storage": "quint8",
+    "QInt32Storage": "qint32",
+    "UntypedStorage": "",
+}
+"""What each storage class of torch holds; an untyped one leaves that to its tensors."""
+
+ITEM_SIZES = {
+    "float64": 8,
+    "float32": 4,
+    "float16": 2,
+    "bfloat16": 2,
+    "float8_e4m3fn": 1,
+    "float8_e5m2": 1,
+    "float8_e4m3fnuz": 1,
+    "float8_e5m2fnuz": 1,
+    "float8_e8m0fnu": 1,
+    "int64": 8,
+    "int32": 4,
+    "int16": 2,
+    "int8": 1,
+    "uint64": 8,
+    "uint32": 4,
+    "uint16": 2,
+    "uint8": 1,
+    "bool": 1,
+    "complex64": 8,
+    "complex128": 16,
+    "qint8": 1,
+    "quint8": 1,
+    "qint32": 4,
+}
+
+UNREADABLE = "unreadable"
+"""The dtype of a tensor that has no plain elements: quantised, sparse, without data, negated."""
+
+_MOST_AXES = 64
+_LONGEST_AXIS = 2**48
+
+_MAX_BROADCAST = 2**24
+"""Elements a view may have beyond its storage, by repeating; else four bytes were a terabyte."""
+
+_MAX_WRAPPERS = 8
+"""Records around a tensor: a parameter of a subclass needs two."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The memory behind tensors, `size` bytes of it; the other fields are those of `Place`."""
+
+    key: str
+    dtype: str
+    size: int
+    first: int
+    packed: int = 0
+    big_endian: bool = False
+
+
+Resolve = Callable[[object], Storage | None]
+"""From what a pickle refers to, to the storage in the file; `None` if it is no storage."""
+
+
+class TensorError(Exception):
+    """What is wrong with a tensor, before it is known which file it is in."""
+
+
+def is_tensor(value: object) -> bool:
+    """Whether a value is a record that would rebuild a tensor."""
+    return _action(value) is not None
+
+
+def tensor_spec(record: object, resolve: Resolve, wrappers: int = 0) -> TensorSpec:
+    """The tensor that a record would rebuild.
+
+    Raises
+    ------
+    TensorError
+        It lies outside its storage.
+    """
+    action = _action(record)
+    if action is None or not isinstance(record, Record) or wrappers > _MAX_WRAPPERS:
+        return _UNREADABLE
+    arguments = record.arguments if isinstance(record.arguments, tuple) else ()
+    return action(arguments, resolve, wrappers)
+
+
+_Action = Callable[[tuple[object, ...], Resolve, int], TensorSpec]
+_UNREADABLE = TensorSpec((), UNREADABLE)
+
+
+def _action(record: object) -> _Action | None:
+    if not isinstance(record, Record) or not isinstance(record.origin, Global):
+        return None
+    return _ACTIONS.get(record.origin)
+
+
+def _typed(arguments: tuple[object, ...], resolve: Resolve, wrappers: int) -> TensorSpec:
+    """(storage, offset, size, stride, requires_grad, hooks[, flags]): the storage has the dtype."""
+    del wrappers
+    return _view(arguments[:4], None, arguments[6:], resolve)
+
+
+def _untyped(arguments: tuple[object, ...], resolve: Resolve, wrappers: int) -> TensorSpec:
+    """(storage, offset, size, stride, requires_grad, hooks, dtype[, flags])."""
+    del wrappers
+    dtype = arguments[6] if len(arguments) > 6 else None
+    if not isinstance(dtype, Global) or dtype.module != "torch" or dtype.name not in ITEM_SIZES:
+        return _UNREADABLE
+    return _view(arguments[:4], dtype.name, arguments[7:], resolve)
+
+
+def _wrapped(arguments: tuple[object, ...], resolve: Resolve, wrappers: int) -> TensorSpec:
+    """(tensor, requires_grad, hooks[, state]): a parameter."""
+    return tensor_spec(arguments[0] if arguments else None, resolve, wrappers + 1)
+
+
+def _subclassed(arguments: tuple[object, ...], resolve: Resolve, wrappers: int) -> TensorSpec:
+    """(function, class, arguments, state): a tensor of a class of the user's own."""
+    if len(arguments) < 3:
+        return _UNREADABLE
+    return tensor_spec(Record(arguments[0], arguments[2]), resolve, wrappers + 1)
+
+
+def _without_elements(arguments: tuple[object, ...], resolve: Resolve, wrappers: int) -> TensorSpec:
+    del arguments, resolve, wrappers
+    return _UNREADABLE
+
+
+def _view(
+    arguments: tuple[object, ...],
+    dtype: str | None,
+    flags: tuple[object, ...],
+    resolve: Resolve,
+) -> TensorSpec:
+    """A view of a storage, its bounds checked."""
+    negated = flags and isinstance(flags[0], Dictionary) and flags[0].pairs
+    storage = resolve(arguments[0]) if len(arguments) == 4 and not negated else None
+    if storage is None:
+        return _UNREADABLE
+    dtype = dtype or storage.dtype or "uint8"
+    start, shape, strides = arguments[1], _lengths(arguments[2]), _lengths(arguments[3])
+    if type(start) is not int or shape is None or strides is None or len(shape) != len(strides):
+        raise TensorError("has a size, stride or offset that are no lengths")
+    itemsize = ITEM_SIZES[dtype]
+    size, there = math.prod(shape), storage.size // itemsize
+    reach = sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
+    if start < 0 or (size and start + reach >= there) or size > there + _MAX_BROADCAST:
+        raise TensorError(
+            f"of shape {shape} and stride {strides} does not fit into its storage of {there} "
+            f"elements, of which it starts at {start}"
+        )
+    plain = is_row_major(shape, strides)
+    same_memory = f"{storage.key}:{start}:{shape}:{'' if plain else strides}"
+    if plain and not storage.packed and (itemsize == 1 or not storage.big_endian):
+        return TensorSpec(shape, dtype, storage.first + start * itemsize, storage=same_memory)
+    big_endian = storage.big_endian and itemsize > 1
+    place = Place(storage.first, storage.packed, 0, start, strides, big_endian)
+    return TensorSpec(shape, dtype, None, place, storage=same_memory)
+
+
+def _lengths(value: object) -> tuple[int, ...] | None:
+    if isinstance(value, Record) and value.origin == Global("torch", "Size"):
+        arguments = value.arguments
+        value = arguments[0] if isinstance(arguments, tuple) and arguments else None
+    if not isinstance(value, (tuple, list)) or len(value) > _MOST_AXES:
+        return None
+    # type() and not isinstance(): a bool is no length.
+    if not all(type(length) is int and 0 <= length < _LONGEST_AXIS for length in value):
+        return None
+    return tuple(value)
+
+
+_ACTIONS: dict[Global, _Action] = {
+    Global("torch._utils", "_rebuild_tensor"): _typed,
+    Global("torch._utils", "_rebuild_tensor_v2"): _typed,
+    Global("torch._utils", "_rebuild_tensor_v3"): _untyped,
+    Global("torch._utils", "_rebuild_parameter"): _wrapped,
+    Global("torch._utils", "_rebuild_parameter_with_state"): _wrapped,
+    Global("torch._tensor", "_rebuild_from_type"): _subclassed,
+    Global("torch._tensor", "_rebuild_from_type_v2"): _subclassed,
+    Global("torch._utils", "_rebuild_qtensor"): _without_elements,
+    Global("torch._utils", "_rebuild_sparse_tensor"): _without_elements,
+    Global("torch._utils", "_rebuild_sparse_csr_tensor"): _without_elements,
+    Global("torch._utils", "_rebuild_nested_tensor"): _without_elements,
+    Global("torch._utils", "_rebuild_wrapper_subclass"): _without_elements,
+    Global("torch._utils", "_rebuild_meta_tensor_no_storage"): _without_elements,
+    Global("torch._utils", "_rebuild_device_tensor_from_numpy"): _without_elements,
+    Global("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): _without_elements,
+}

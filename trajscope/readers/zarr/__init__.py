@@ -1,0 +1,1 @@
+"""Zarr stores, on their own metadata only where it is safe."""

@@ -1,0 +1,169 @@
+"""Zarr stores that hold a whole trajectory: arrays whose first dimension is the step.
+
+The metadata (zarr formats 2 and 3, https://zarr-specs.readthedocs.io) is read and judged here,
+before the zarr library sees the store; the library then only decodes chunks.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajscope.errors import CheckpointError, printable
+from trajscope.readers.base import StoreHeader, StoreReader, StoreTensor, Values, widened
+from trajscope.readers.boxes import boxes_of
+from trajscope.readers.zarr.arrays import array_folder, opened
+from trajscope.readers.zarr.axis import StepArrays, along_steps, unit_of
+from trajscope.readers.zarr.files import survey, written_length
+from trajscope.readers.zarr.metadata import (
+    ArrayMetadata,
+    is_store,
+    list_arrays,
+)
+
+_MOST_STEPS = 10_000_000
+
+
+def recognises(path: Path) -> bool:
+    """Whether the folder is a zarr group or array."""
+    return is_store(path)
+
+
+def read_header(path: Path) -> StoreHeader:
+    """The steps, and the arrays that have one value or more at each of them.
+
+    An array belongs to the trajectory if its first dimension is named like a step
+    (``dimension_names``, or xarray's ``_ARRAY_DIMENSIONS``) or, where no array names its
+    dimensions, if all of them have the same length along the first. Arrays with one number per
+    checkpoint (a loss, a coordinate) are no weights and left aside if there are larger ones. Steps
+    at the end for which nothing was written yet do not count.
+
+    Raises
+    ------
+    CheckpointError
+        The metadata is damaged or unsafe, no array has a step axis, or a file of the store is none.
+    """
+    digest = survey(path).digest
+    arrays = list_arrays(path)
+    found = along_steps(path, arrays)
+    numbered = [found.coordinate] if found.coordinate else []
+    for name in (*found.weights, *numbered):
+        if arrays[name].problem:
+            raise CheckpointError(
+                f"{printable(path)}: array '{printable(name)}' is not read, since "
+                f"{arrays[name].problem}. Write the store again with the usual settings."
+            )
+    claimed = next(iter(found.weights.values())).shape[0]
+    if claimed > _MOST_STEPS:
+        raise CheckpointError(
+            f"{printable(path)} claims {claimed} checkpoints; at most {_MOST_STEPS} are read. "
+            "Write the store again with fewer."
+        )
+    n_steps = _written_steps(path, arrays, found, claimed)
+    return StoreHeader(
+        n_steps=n_steps,
+        steps=_steps(path, found.coordinate, n_steps) if numbered else None,
+        step_unit=unit_of(found.coordinate) if numbered else "index",
+        step_source=f"the store's array '{printable(found.coordinate)}'"
+        if numbered
+        else "the position along the store's first axis",
+        tensors={
+            name: StoreTensor(each.shape[1:], each.dtype, each.original)
+            for name, each in found.weights.items()
+        },
+        left_out=found.left_out,
+        unwritten=claimed - n_steps,
+        digest=digest,
+    )
+
+
+def read_block(
+    path: Path, name: str, tensor: StoreTensor, rows: NDArray[np.intp], start: int, stop: int
+) -> Values:
+    """Elements ``start:stop`` of the flattened tensor at the steps `rows`, as (step, weight).
+
+    Raises
+    ------
+    CheckpointError
+        A chunk is damaged, or the store has changed.
+    """
+    array = opened(path, name)
+    found = replace(tensor, shape=array.shape[1:], dtype=array.dtype.name)
+    if found != tensor or (len(rows) and rows.max() >= array.shape[0]):
+        raise CheckpointError(
+            f"{printable(path)}: array '{printable(name)}' was written again after the trajectory "
+            f"was opened: {tensor.dtype} values of shape {tensor.shape} at each step are expected, "
+            f"{found.dtype} of shape {found.shape} at {array.shape[0]} steps are there. Open the "
+            "trajectory again once the training has finished."
+        )
+    if start >= stop:
+        return widened(np.empty((len(rows), 0), array.dtype))
+    wanted, order = np.unique(rows, return_inverse=True)
+    selected = _as_slice(wanted)
+    pieces = []
+    try:
+        for box in boxes_of(array.shape[1:], start, stop):
+            piece = np.asarray(array.oindex[(selected, *box)])
+            pieces.append(piece.reshape(len(wanted), -1))
+    # Codecs and stores raise whatever they like on damaged chunks.
+    except Exception as error:
+        raise CheckpointError(
+            f"{printable(path)}: array '{printable(name)}' cannot be read: {printable(error)}. "
+            "Write the store again, or leave it out with --exclude."
+        ) from error
+    block = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=1)
+    if not np.array_equal(order, np.arange(len(wanted))):
+        block = block[order]
+    return widened(block)
+
+
+READER = StoreReader("zarr store", recognises, read_header, read_block)
+
+
+def _written_steps(
+    path: Path, arrays: Mapping[str, ArrayMetadata], found: StepArrays, claimed: int
+) -> int:
+    """Steps up to the last at which the weights and, where there is one, its number are there.
+
+    An array that lacks the last chunk of others, but not the one before, is still being written;
+    one that lacks more holds zeros.
+    """
+
+    def written(name: str) -> int:
+        return written_length(array_folder(path, name), claimed, arrays[name].chunks[0])
+
+    lengths = {name: written(name) for name in found.weights}
+    last = max(lengths.values()) or claimed
+    of_weights = min(
+        (each for name, each in lengths.items() if 0 < last - each <= arrays[name].chunks[0]),
+        default=last,
+    )
+    of_weights = of_weights or last
+    numbered = written(found.coordinate) if found.coordinate else 0
+    return min(of_weights, numbered or claimed)
+
+
+def _steps(path: Path, name: str, n_steps: int) -> tuple[float, ...]:
+    array = opened(path, name)
+    try:
+        values = np.asarray(array[:n_steps]).astype(np.float64)
+    except Exception as error:
+        raise CheckpointError(
+            f"{printable(path)}: its steps, array '{printable(name)}', cannot be read: "
+            f"{printable(error)}. Write the store again."
+        ) from error
+    if values.shape != (n_steps,) or not np.isfinite(values).all():
+        raise CheckpointError(
+            f"{printable(path)}: its steps, array '{printable(name)}', are not all finite numbers. "
+            "It may still be being written; wait, or write the store again."
+        )
+    return tuple(values.tolist())
+
+
+def _as_slice(rows: NDArray[np.intp]) -> slice | NDArray[np.intp]:
+    """Sorted rows as a slice where they are evenly spaced, which zarr reads faster."""
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1:
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows

@@ -1,0 +1,133 @@
+"""The diffusion matrix in sentences, the same on the screen and on the page."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+
+from trajscope.errors import printable
+from trajscope.report.content.curves import Floats
+from trajscope.report.content.gradient_noise_summary import trend_of
+from trajscope.report.content.numbers import exact, number, percent
+from trajscope.schema import STEP
+
+_LEVEL = 0.01
+
+
+def heading(found: xr.Dataset) -> tuple[str, str]:
+    """What D was computed of, and how."""
+    told = found.attrs
+    samples, data = int(told["n_samples"]), int(told["n_data"])
+    if told["mode"] == "train":
+        source = (
+            f"{samples:,} batches of {told['batch_size']} out of {data:,} samples, network in "
+            "train mode"
+        )
+    else:
+        part = "all" if samples == data else f"{samples:,} of"
+        source = f"{part} {data:,} samples, network in eval mode"
+    device = printable(told["device"])
+    order = "" if told.get("deterministic", True) else ", where last digits change from run to run"
+    return (
+        "Gradient noise: the covariance D of per-sample gradients",
+        f"{told['n_weights']:,} weights; {source}; gradients in {printable(told['dtype'])} on "
+        f"{device}{order}, {_products(told)}.{_one_by_one(told.get('unmapped', ()))}",
+    )
+
+
+def _products(told: Mapping[str, object]) -> str:
+    """In which arithmetic everything after the gradients was done."""
+    if told.get("products", "float64") == "float64":
+        return "everything after in float64"
+    return (
+        "their inner products in float32 since no eigenvalue comes near the error, the rest in "
+        "float64"
+    )
+
+
+def _one_by_one(unmapped: Sequence[str]) -> str:
+    """What keeps torch from mapping over samples, where something does."""
+    if not unmapped:
+        return ""
+    layer = printable(str(unmapped[0]).partition(": ")[0])
+    return f" One backward pass a sample, which is slow: torch cannot map {layer} over samples."
+
+
+def mapping_sentences(found: xr.Dataset) -> list[str]:
+    """What was found under other names, and what keeps the values of the problem's model."""
+    return [printable(text, limit=400) for text in found.attrs.get("mapping", [])]
+
+
+def in_words(name: str, values: Floats, *, share_of: int = 0) -> list[str]:
+    """One number of several checkpoints, counts whole; as a share where it is said of how many."""
+    if share_of:
+        return [percent(float(value) / share_of, 2) for value in values]
+    is_count = name.startswith("directions") and bool(np.isfinite(values).all())
+    return [(exact if is_count else number)(float(value)) for value in values]
+
+
+def comparison(found: xr.Dataset) -> list[str]:
+    """How alike D is at the first and the last of the chosen checkpoints, and in between."""
+    if "spectrum_distance" not in found:
+        return []
+    pairs = np.triu_indices(found.sizes[STEP], 1)
+    distances = found["spectrum_distance"].values[pairs]
+    largest = float(np.nanmax(distances)) if np.isfinite(distances).any() else math.nan
+    words = (
+        f"Between two of these checkpoints at most {percent(largest)} of the trace lies at other "
+        "eigenvalues"
+    )
+    if "eigenspace_overlap" not in found:
+        return [f"{words}."]
+    overlaps = found["eigenspace_overlap"].values[pairs]
+    k = int(found["eigenspace_overlap"].attrs.get("n_directions", 0))
+    by_chance = k / int(found.attrs["n_weights"])
+    least = float(np.nanmin(overlaps)) if np.isfinite(overlaps).any() else math.nan
+    return [
+        f"{words}; the {k} leading eigenvectors overlap by {number(least, 2)} or more (1: the "
+        f"same directions, {number(by_chance, 2)}: by chance)."
+    ]
+
+
+def trends(found: xr.Dataset) -> list[str]:
+    """Whether loss and gradient norm fall over the checkpoints."""
+    named = (("loss", "The loss"), ("gradient_norm", "|mean gradient| / sqrt(d)"))
+    sentences = []
+    for name, subject in named:
+        trend = trend_of(found, name)
+        if trend:
+            sentences.append(_trend(subject, found[f"checkpoint_{name}"].values, trend))
+    return sentences
+
+
+def temperature(found: xr.Dataset) -> list[str]:
+    """The temperature of SGD, where learning rate and batch size were given."""
+    if "temperature" not in found:
+        return []
+    with_it = number(float(found["temperature"]))
+    without = number(float(found["temperature_without_replacement"]))
+    return [
+        f"Temperature 1/beta = eta/(2b) = {with_it} where batches are drawn with replacement, "
+        f"{without} without."
+    ]
+
+
+def _trend(subject: str, series: Floats, trend: Mapping[str, float]) -> str:
+    finite = series[np.isfinite(series)]
+    if not finite.size:
+        return f"{subject} is no finite number at any checkpoint."
+    moved = f"{subject} goes from {number(float(finite[0]))} to {number(float(finite[-1]))}"
+    count, apart = int(trend["n_points"]), number(trend["correlation_time"], 2)
+    if not math.isfinite(trend["p_value"]):
+        return (
+            f"{moved}; no trend is tested on {exact(count)} points that lie 3 correlation times "
+            f"({apart} checkpoints each) apart."
+        )
+    word = "falls" if trend["slope"] < 0 else "rises"
+    if trend["p_value"] > _LEVEL:
+        word = "has no clear trend"
+    return (
+        f"{moved}, and {word}: p = {number(trend['p_value'], 2)} (Mann-Kendall, {exact(count)} "
+        f"points 3 correlation times apart)."
+    )

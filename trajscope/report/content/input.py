@@ -1,0 +1,120 @@
+"""What was read and what was left: the facts under both the screen and the page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from trajscope.errors import printable
+from trajscope.report.content.numbers import Window, counted, exact, window
+from trajscope.schema import STEP, TENSOR
+
+_NAME_LIMIT = 60
+
+
+@dataclass(frozen=True)
+class Omission:
+    """Things that were left out for one reason.
+
+    Attributes
+    ----------
+    names :
+        All of them, printable.
+    """
+
+    reason: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read, in words; everything from a file is printable.
+
+    Attributes
+    ----------
+    steps, weights, stored :
+        Phrases: "1,000 to 30,900, every 100 steps", "500 weights in 8 tensors", "float32".
+    """
+
+    source: str
+    run: str
+    window: Window
+    steps: str
+    step_source: str
+    weights: str
+    stored: str
+    format: str
+    left_out: tuple[Omission, ...]
+    skipped: tuple[Omission, ...]
+    warnings: tuple[str, ...]
+    decisions: tuple[str, ...] = ()
+
+
+def reading(trajectory: xr.Dataset, more_warnings: Sequence[object] = ()) -> Reading:
+    """What is known of a trajectory, from its coordinates and attributes; no weight is read.
+
+    `more_warnings` are those of the analysis; one that was already given is not repeated.
+    """
+    told = trajectory.attrs
+    seen = window(trajectory)
+    given = [printable(text, limit=400) for text in [*told.get("warnings", ()), *more_warnings]]
+    return Reading(
+        source=printable(told.get("source") or "an array in memory"),
+        run=printable(told.get("run", "")),
+        window=seen,
+        steps=f"{exact(seen.first)} to {exact(seen.last)}, {_rhythm(trajectory, seen)}",
+        step_source=printable(told.get("step_source", "")),
+        weights=_weights(trajectory),
+        stored=_stored(trajectory),
+        format=printable(told.get("format", "")),
+        left_out=_by_reason(told.get("left_out", ()), "name"),
+        skipped=_by_reason(told.get("skipped", ()), "path", told.get("source", "")),
+        warnings=tuple(dict.fromkeys(given)),
+        decisions=tuple(printable(text, limit=400) for text in told.get("decisions", ())),
+    )
+
+
+def step_word(unit: str) -> str:
+    """What the steps are called: "steps", "epochs", or "checkpoints" where nothing is known."""
+    return {"step": "steps", "epoch": "epochs"}.get(unit, "checkpoints")
+
+
+def _rhythm(trajectory: xr.Dataset, seen: Window) -> str:
+    words = step_word(seen.unit)
+    if seen.spacing is not None:
+        return (
+            f"every {exact(seen.spacing)} {words}" if seen.spacing != 1 else f"every {words[:-1]}"
+        )
+    gaps = np.diff(np.asarray(trajectory[STEP].values, dtype=np.float64))
+    return f"unevenly spaced by {exact(float(gaps.min()))} to {exact(float(gaps.max()))} {words}"
+
+
+def _weights(trajectory: xr.Dataset) -> str:
+    count = int(trajectory["row_size"].sum())
+    return f"{counted(count, 'weight')} in {counted(trajectory.sizes[TENSOR], 'tensor')}"
+
+
+def _stored(trajectory: xr.Dataset) -> str:
+    if "stored_dtype" not in trajectory.coords:
+        return str(trajectory["weights"].dtype) if "weights" in trajectory else "unknown"
+    return ", ".join(dict.fromkeys(printable(name) for name in trajectory["stored_dtype"].values))
+
+
+def _by_reason(
+    omissions: Sequence[Mapping[str, object]], name: str, folder: object = ""
+) -> tuple[Omission, ...]:
+    grouped: dict[str, list[str]] = {}
+    for omission in omissions:
+        thing = str(omission.get(name, ""))
+        reason = _of_it(str(omission.get("reason", "no reason given")), f"{folder}/{thing}")
+        grouped.setdefault(printable(reason), []).append(printable(thing, limit=_NAME_LIMIT))
+    return tuple(Omission(reason, tuple(names)) for reason, names in grouped.items())
+
+
+def _of_it(reason: str, path: str) -> str:
+    """`reason` as a phrase that names no path, so that what has the same reason is one group."""
+    phrase, named = reason.removesuffix("."), printable(path)
+    if phrase.startswith(f"{named}: "):
+        return phrase.removeprefix(f"{named}: ")
+    return f"it{phrase.removeprefix(named)}" if phrase.startswith(f"{named} ") else phrase

@@ -1,0 +1,174 @@
+"""One row per group of tensors: its growth of displacement, its tests as dots in bands."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from trajscope.errors import printable
+from trajscope.report.content.curves import Floats
+from trajscope.report.content.numbers import number, percent
+from trajscope.report.content.verdict import NAMES, Standing, codes, standings, verdict
+from trajscope.schema import GROUP, LAG, STEP
+
+MOST_ROWS = 40
+"""With more groups than this only the `LARGEST` are shown at once; the others unfold."""
+LARGEST = 20
+
+_WIDTH, _HEIGHT, _POINTS = 96, 24, 32
+_DOT_TESTS = ("omnibus", "confined", "constant_drift", "circulation")
+_MEDIAN, _EDGE, _END = 14.0, 44.0, 78.0
+"""Places in a cell of the median of the null, of its edge, and of the farthest dot."""
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A statistic in the band of its null.
+
+    Attributes
+    ----------
+    place :
+        Of the dot in the cell; `None` where the null has no spread.
+    p_value :
+        Among all layers, in words.
+    spoke :
+        Whether the null is rejected: a diamond.
+    far :
+        Whether the dot stands at the end of the cell because it lies beyond.
+    """
+
+    place: float | None
+    p_value: str
+    spoke: bool
+    far: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """A group: its name and numbers in words, and the SVG path of its line.
+
+    Attributes
+    ----------
+    dots :
+        One for each of the tests of `Layers`; `None` where it was not asked.
+    verdict :
+        Empty where there is none.
+    """
+
+    name: str
+    weights: str
+    line: str
+    exponent: str
+    first_component: str
+    zero: str
+    path_ratio: str
+    dots: tuple[Dot | None, ...]
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The rows shown at once, all rows where those are not all, and the line of a random walk.
+
+    Attributes
+    ----------
+    walk :
+        Height of the level line in every cell, on the same scale.
+    tests :
+        Names of the tests that are shown; empty where there are none.
+    """
+
+    shown: tuple[Row, ...]
+    all: tuple[Row, ...]
+    walk: float
+    tests: tuple[str, ...]
+    edge: float = _EDGE
+    width: int = _WIDTH
+    height: int = _HEIGHT
+
+    @property
+    def hidden(self) -> int:
+        """How many rows are folded away."""
+        return len(self.all) - len(self.shown)
+
+
+def layers(results: xr.DataTree) -> Layers:
+    """A row for every group but the first, which holds all weights."""
+    observables = results["observables"].to_dataset()
+    groups = observables.isel({GROUP: slice(1, None)})
+    lines = _relative_growth(groups)
+    finite = lines[np.isfinite(lines)]
+    low, high = (min(finite.min(), -0.3), max(finite.max(), 0.3)) if finite.size else (-1.0, 1.0)
+    heights = _HEIGHT - 2 - (_HEIGHT - 4) * (lines - low) / (high - low)
+    walk = _HEIGHT - 2 - (_HEIGHT - 4) * (0 - low) / (high - low)
+    judged = verdict(results)
+    tests, alpha = results["tests"].to_dataset(), judged.alpha if judged else float("nan")
+    words = codes(results)
+    rows = tuple(
+        _row(
+            groups.isel({GROUP: place}),
+            heights[place],
+            standings(tests, alpha, place + 1) if words else (),
+            words.get(str(groups[GROUP].values[place]), ""),
+        )
+        for place in range(groups.sizes[GROUP])
+    )
+    shown = tuple(NAMES[test] for test in _DOT_TESTS) if words else ()
+    if len(rows) <= MOST_ROWS:
+        return Layers(rows, rows, walk, shown)
+    largest = np.argsort(-groups["n_weights"].values, kind="stable")[:LARGEST]
+    return Layers(tuple(rows[place] for place in largest), rows, walk, shown)
+
+
+def _row(group: xr.Dataset, heights: Floats, found: tuple[Standing, ...], judged: str) -> Row:
+    moved = float(group["displacement"].isel({STEP: -1}))
+    path = float(group["path_length"])
+    first = group["explained_variance"].values[:1]
+    asked = {one.test: _dot(one) for one in found}
+    return Row(
+        name=printable(group[GROUP].item(), limit=80),
+        weights=f"{int(group['n_weights']):,}",
+        line=_svg_path(heights),
+        exponent=number(float(group["diffusion_exponent"]), 2),
+        first_component=percent(float(first[0])) if first.size else "unknown",
+        zero=percent(float(group["zero_increment_fraction"]), 1),
+        path_ratio=number(path / moved, 2) if moved > 0 else "never moved",
+        dots=tuple(asked.get(test) for test in _DOT_TESTS),
+        verdict=judged.replace("_", " "),
+    )
+
+
+def _dot(one: Standing) -> Dot:
+    place = _MEDIAN + (_EDGE - _MEDIAN) * one.ratio
+    return Dot(
+        place=round(min(max(place, 5.0), _END), 1) if math.isfinite(place) else None,
+        p_value=f"{one.p_value:.2g}",
+        spoke=one.spoke,
+        far=place > _END,
+    )
+
+
+def _relative_growth(groups: xr.Dataset) -> Floats:
+    """(group, point): log10 of mean squared displacement per lag, 0 at one checkpoint.
+
+    Level for a random walk, falling in a well, rising along a straight line; lags in equal ratios
+    up to a quarter of the window, beyond which few windows are averaged.
+    """
+    moved = groups[LAG].values > 0
+    lag = groups[LAG].values[moved]
+    growth = groups["mean_squared_displacement"].values[:, moved] / lag
+    longest = max(np.searchsorted(lag, lag[-1] / 4, side="right"), min(2, lag.size))
+    wanted = np.geomspace(lag[0], lag[longest - 1], _POINTS)
+    chosen = np.unique(np.searchsorted(lag, wanted * (1 - 1e-9)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative: Floats = np.log10(growth[:, chosen] / growth[:, :1])
+    return relative
+
+
+def _svg_path(heights: Floats) -> str:
+    if heights.size < 2 or not np.isfinite(heights).all():
+        return ""
+    across = np.linspace(1, _WIDTH - 1, heights.size)
+    points = [f"{x:.1f} {y:.1f}" for x, y in zip(across, heights, strict=True)]
+    return "M" + "L".join(points)

@@ -1,0 +1,115 @@
+"""The noise budget in sentences and rows, the same on the screen and on the page."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from trajscope.errors import printable
+from trajscope.report.content.curves import Floats
+from trajscope.report.content.numbers import exact, number, percent
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class BudgetRow:
+    """One prediction in words: for batches drawn so, the ratio, its interval, both traces."""
+
+    sampling: str
+    ratio: str
+    interval: str
+    measured: str
+    predicted: str
+
+
+def budget_rows(found: xr.Dataset) -> list[BudgetRow]:
+    """A row for each way in which batches may have been drawn; none where there is no budget."""
+    if "budget_ratio" not in found:
+        return []
+    measured = number(float(found["budget_measured_trace"]))
+    return [
+        BudgetRow(
+            f"{way} replacement",
+            number(float(found["budget_ratio"].values[row])),
+            f"{number(float(found['budget_ratio_low'].values[row]))} to "
+            f"{number(float(found['budget_ratio_high'].values[row]))}",
+            measured,
+            number(float(found["budget_predicted_trace"].values[row])),
+        )
+        for row, way in enumerate(map(str, found["sampling"].values))
+    ]
+
+
+def budget_sentences(found: xr.Dataset) -> list[str]:
+    """What the budget says, and what its guards say, a sentence or two each."""
+    return [
+        *_ratios(found),
+        *_alignment(found),
+        *_settings(found),
+        *(printable(text, limit=400) for text in found.attrs.get("budget_words", [])),
+    ]
+
+
+def sketch_sentence(found: xr.Dataset) -> list[str]:
+    """That D is that of a sketch, with its errors; nothing where it is exact."""
+    size = int(found.attrs.get("sketch", 0))
+    if not size or "sketch_trace_error" not in found:
+        return []
+    errors = [
+        percent(_largest(found[f"sketch_{name}_error"].values), 1)
+        for name in ("trace", "lambda_max")
+    ]
+    return [
+        f"Not exact: a sketch of the gradients onto {size:,} random directions, off by {errors[0]} "
+        f"in the trace and by {errors[1]} in the largest eigenvalue, measured here. It has no rank."
+    ]
+
+
+def _ratios(found: xr.Dataset) -> Iterator[str]:
+    told = found.attrs
+    for place, row in enumerate(budget_rows(found)):
+        if not math.isfinite(float(found["budget_ratio"].values[place])):
+            continue
+        yield (
+            f"Between checkpoints {exact(float(told['budget_updates']))} updates apart the weights "
+            f"scatter {row.ratio} times as much (95%: {row.interval}) as the noise of the "
+            f"gradients, network in {told['budget_mode']} mode, makes them with batches "
+            f"{row.sampling}: 1 if all of their movement is that noise."
+        )
+    drift = float(found.get("budget_drift", np.nan))
+    if drift > 0:
+        yield f"A drift, {percent(drift)} of the increments' mean square, is taken off."
+
+
+def _alignment(found: xr.Dataset) -> Iterator[str]:
+    if "budget_cosine" not in found or not np.isfinite(found["budget_ratio"].values).any():
+        return
+    cosine, expected = (
+        number(float(found[f"budget_cosine{suffix}"]), 2) for suffix in ("", "_expected")
+    )
+    angles, chance = (
+        _degrees(found[f"budget_angle{suffix}"].values) for suffix in ("", "_expected")
+    )
+    yield (
+        f"The matrices of increments and noise have the cosine {cosine} (so many increments of "
+        f"that very noise: {expected}), their leading directions the angles {angles} degrees "
+        f"({chance})."
+    )
+
+
+def _settings(found: xr.Dataset) -> list[str]:
+    """What of the optimizer was read from files."""
+    said = found.attrs.get("budget_optimizer", "")
+    return [printable(said, limit=400)] if said else []
+
+
+def _degrees(angles: Floats) -> str:
+    return ", ".join(f"{angle:.0f}" for angle in angles[:_SHOWN])
+
+
+def _largest(errors: Floats) -> float:
+    sizes = np.abs(errors[np.isfinite(errors)])
+    return float(sizes.max()) if sizes.size else math.nan

@@ -1,0 +1,119 @@
+"""The trajectory in brief and one number per scalar observable, as JSON for other programs."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from trajscope.errors import encodable
+from trajscope.report.content.gradient_noise_summary import diffusion_summary
+from trajscope.schema import COMPONENT, GROUP, STEP, TENSOR, check_results
+
+
+def summary(results: xr.DataTree) -> dict[str, object]:
+    """What summary.json holds: the trajectory in brief and one number per scalar observable.
+
+    Every value is plain JSON; a number that could not be measured is null, and steps that are
+    whole numbers are integers. `SCALARS` names and describes the observables.
+    """
+    check_results(results)
+    return {
+        "trajscope": str(results.attrs["trajscope"]),
+        "trajectory": trajectory_summary(results["trajectory"].to_dataset()),
+        "observables": _scalars(results["observables"].to_dataset()),
+        "tests": plain(results["tests"].attrs.get("summary", {})),
+        "verdict": _verdict(results["verdict"].attrs),
+        "diffusion": diffusion_summary(results["diffusion"].to_dataset(), plain),
+    }
+
+
+def trajectory_summary(trajectory: xr.Dataset) -> dict[str, object]:
+    """What was read, as plain JSON; from a trajectory as it was opened, or the part of a result."""
+    told = trajectory.attrs
+    return {
+        "checkpoints": int(trajectory.sizes[STEP]),
+        "steps": [plain(step) for step in trajectory[STEP].values],
+        "step_unit": str(told.get("step_unit", "index")),
+        "step_source": plain(str(told.get("step_source", ""))),
+        "weights": int(trajectory["row_size"].sum()),
+        "tensors": [plain(str(name)) for name in trajectory[TENSOR].values],
+        "left_out": plain(told.get("left_out", [])),
+        "skipped": plain(told.get("skipped", [])),
+        "run": plain(str(told.get("run", ""))),
+    }
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON knows it: numbers whole where they are, null for what is no finite number."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return [plain(item) for item in value.tolist()]
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return int(value) if value.is_integer() else value
+    return value if value is None or isinstance(value, (bool, int)) else encodable(str(value))
+
+
+def _verdict(told: Mapping[Any, Any]) -> dict[str, object] | None:
+    if not told.get("code"):
+        return None
+    return {name: plain(told[name]) for name in ("code", "sentence", "alpha", "evidence")}
+
+
+def _last_displacement(observables: xr.Dataset) -> object:
+    return observables["displacement"].isel({GROUP: 0, STEP: -1}).item()
+
+
+def _weights_never_moving(observables: xr.Dataset) -> object:
+    whole = observables.isel({GROUP: 0})
+    return whole["n_weights"].item() - whole["n_moving"].item()
+
+
+def _of_all(name: str) -> Callable[[xr.Dataset], object]:
+    return lambda observables: observables[name].isel({GROUP: 0}).item()
+
+
+SCALARS: Mapping[str, tuple[str, Callable[[xr.Dataset], object]]] = {
+    "diffusion_exponent": (
+        "slope of log mean squared displacement on log lag",
+        _of_all("diffusion_exponent"),
+    ),
+    "path_length": ("sum of the lengths of all increments, weight units", _of_all("path_length")),
+    "displacement": ("distance from first to last checkpoint, weight units", _last_displacement),
+    "increment_rms": ("root mean square increment of a weight", _of_all("increment_rms")),
+    "zero_increment_fraction": (
+        "share of weight increments that are exactly zero",
+        _of_all("zero_increment_fraction"),
+    ),
+    "rounding_floor": (
+        "root mean square rounding error of the stored dtype, weight units",
+        _of_all("rounding_floor"),
+    ),
+    "weights_never_moving": ("weights equal at every checkpoint", _weights_never_moving),
+}
+"""Scalar observables of all weights together: key, meaning, and where the number is found.
+
+Besides these there is ``explained_variance_1``, ``_2``, ...: the share of each component.
+"""
+
+
+def _scalars(observables: xr.Dataset) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, (_, value) in SCALARS.items():
+        try:
+            found[name] = plain(value(observables))
+        except (KeyError, ValueError):  # an observable that this result does not hold
+            found[name] = None
+    if "explained_variance" in observables:
+        shares = observables["explained_variance"].isel({GROUP: 0})
+        for component, share in zip(shares[COMPONENT].values, shares.values, strict=True):
+            found[f"explained_variance_{int(component)}"] = plain(share)
+    return found

@@ -1,0 +1,234 @@
+"""What the tests of a result found: the verdict, its gates, and how far every statistic reaches."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from trajscope.errors import printable
+from trajscope.report.content.numbers import number, percent
+from trajscope.schema import ALL_WEIGHTS, GROUP, STEP, TEST
+
+NAMES: Mapping[str, str] = {
+    "noise_scale": "noise scale",
+    "omnibus": "order of increments",
+    "confined": "taken back",
+    "constant_drift": "constant drift",
+    "relaxation": "relaxation",
+    "slow_drift": "slow drift",
+    "early_excess": "began elsewhere",
+    "circulation": "circulation",
+    "line": "narrow line",
+}
+"""What every test with a statistic of its own is called, in the order they are asked."""
+
+_QUESTIONS = ("long enough?", "noise steady?", "Brownian?", "drifting?", "circulating?")
+_LIMIT = 600
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One question on the way to a verdict.
+
+    Attributes
+    ----------
+    answer :
+        "yes" or "no"; empty where it was not asked.
+    finding :
+        The number behind the answer, in words.
+    spoke :
+        Whether a test rejected its null here.
+    """
+
+    question: str
+    answer: str = ""
+    finding: str = ""
+    spoke: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict on all weights; everything that came from a file is printable.
+
+    Attributes
+    ----------
+    code :
+        One of the seven, as in summary.json.
+    unseen :
+        What the window could not have shown.
+    proposal :
+        What to leave out; empty where nothing helps.
+    method :
+        How the null of Brownian motion was drawn.
+    evidence :
+        p-values and numbers by name, in the order they were found.
+    """
+
+    code: str
+    sentence: str
+    alpha: float
+    n_surrogates: int
+    method: str
+    unseen: tuple[str, ...]
+    proposal: str
+    gates: tuple[Gate, ...]
+    evidence: Mapping[str, float]
+
+    @property
+    def word(self) -> str:
+        """The code as it is read."""
+        return self.code.replace("_", " ")
+
+    @property
+    def basis(self) -> str:
+        """Draws and level, in words."""
+        return f"{self.n_surrogates:,} {self.method}, α = {self.alpha:g}"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a statistic reaches among the draws of its null.
+
+    Attributes
+    ----------
+    ratio :
+        0 at the median of the null, 1 where its share 1 - alpha ends; NaN where it has no spread.
+    p_value :
+        Among all layers, where there are several.
+    spoke :
+        Whether the null is rejected.
+    """
+
+    test: str
+    ratio: float
+    p_value: float
+    spoke: bool
+
+    @property
+    def name(self) -> str:
+        """What the test is called."""
+        return NAMES[self.test]
+
+
+def verdict(results: xr.DataTree) -> Verdict | None:
+    """The verdict on all weights, or `None` where the result was made without tests."""
+    told, tested = results["verdict"].attrs, results["tests"].attrs
+    if not told.get("code"):
+        return None
+    alpha = float(told.get("alpha", math.nan))
+    evidence = {printable(k): float(v) for k, v in told.get("evidence", {}).items()}
+    return Verdict(
+        code=printable(told["code"], limit=40),
+        sentence=printable(told.get("sentence", ""), limit=_LIMIT),
+        alpha=alpha,
+        n_surrogates=int(tested.get("n_surrogates", 0)),
+        method=printable(tested.get("method") or "draws", limit=40),
+        unseen=tuple(printable(text, limit=_LIMIT) for text in told.get("unseen", ())),
+        proposal=printable(told.get("proposal", ""), limit=_LIMIT),
+        gates=_gates(results, evidence, alpha),
+        evidence=evidence,
+    )
+
+
+def untested_gates() -> tuple[Gate, ...]:
+    """The way to a verdict where nothing was asked."""
+    return tuple(Gate(question) for question in _QUESTIONS)
+
+
+def standings(tests: xr.Dataset, alpha: float, group: int = 0) -> tuple[Standing, ...]:
+    """The tests that were asked of a group, in their order."""
+    if "position" not in tests:
+        return ()
+    own = tests.isel({GROUP: group})
+    found = []
+    for test in NAMES:
+        if test not in own[TEST].values:
+            continue
+        one = own.sel({TEST: test})
+        p_value, position, mark = (
+            float(one[name]) for name in ("p_adjusted", "position", "critical")
+        )
+        if math.isfinite(p_value):
+            ratio = position / mark if mark > 0 else math.nan
+            found.append(Standing(test, ratio, p_value, p_value <= alpha))
+    return tuple(found)
+
+
+def strongest(found: tuple[Standing, ...], tests: tuple[str, ...]) -> Standing | None:
+    """The one of several tests of a question that reaches farthest."""
+    asked = [one for one in found if one.test in tests]
+    return min(asked, key=lambda one: (one.p_value, -np.nan_to_num(one.ratio)), default=None)
+
+
+def codes(results: xr.DataTree) -> dict[str, str]:
+    """The verdict of every layer by its name; empty where there is none."""
+    judged = results["verdict"].to_dataset()
+    if "code" not in judged:
+        return {}
+    pairs = zip(judged[GROUP].values, judged["code"].values, strict=True)
+    return {str(group): printable(code, limit=40) for group, code in pairs if group != ALL_WEIGHTS}
+
+
+def _gates(results: xr.DataTree, evidence: Mapping[str, float], alpha: float) -> tuple[Gate, ...]:
+    asked: list[Gate] = []
+    for told in results["verdict"].attrs.get("gates", ()):
+        if told.get("test") == "circulation":
+            asked.append(_settled(results, evidence))
+        asked.append(_gate(told, alpha))
+    return tuple(asked)
+
+
+def _gate(told: Mapping[str, object], alpha: float) -> Gate:
+    question = printable(told.get("question", ""), limit=40)
+    answer, p_value = str(told.get("answer", "")), told.get("p_value")
+    if answer not in {"yes", "no"}:
+        return Gate(question)
+    if isinstance(p_value, (int, float)) and math.isfinite(p_value):
+        return Gate(question, answer, f"p\u00a0=\u00a0{p_value:.2g}", p_value <= alpha)
+    return Gate(question, answer)
+
+
+def _settled(results: xr.DataTree, evidence: Mapping[str, float]) -> Gate:
+    """The guard of the test for a circulation: whether the window is long beside its own memory."""
+    time = evidence.get("correlation_time", math.nan)
+    if not time > 0:
+        return Gate("settled?")
+    checkpoints = results["trajectory"].sizes[STEP] / results["tests"].attrs.get("stride", 1)
+    held = results["verdict"].attrs["code"] != "too_short"
+    times = f"{number(checkpoints / time, 2)} correlation times"
+    return Gate("settled?", "yes" if held else "no", times)
+
+
+def layers_in_words(results: xr.DataTree) -> str:
+    """Which layers got which verdict: "2 circulating: conv1, fc2; 6 confined"."""
+    by_code: dict[str, list[str]] = {}
+    for name, code in codes(results).items():
+        by_code.setdefault(code.replace("_", " "), []).append(printable(name, limit=24))
+    if not by_code:
+        return ""
+    if len(by_code) == 1:
+        ((code, names),) = by_code.items()
+        return f"all {len(names):,} {code}" if len(names) > 1 else f"{names[0]}: {code}"
+    ordered = sorted(by_code.items(), key=lambda item: len(item[1]))
+    *fewer, (most, names) = ordered
+    parts = [f"{len(few):,} {code} ({_first(few)})" for code, few in fewer]
+    return "; ".join([*parts, f"{len(names):,} {most}"])
+
+
+def exponent_in_words(tests: xr.Dataset, alpha: float) -> str:
+    """The diffusion exponent of all weights beside what Brownian runs of this length give."""
+    whole = tests.isel({GROUP: 0})
+    found, low, high = (float(whole[f"diffusion_exponent{edge}"]) for edge in ("", "_low", "_high"))
+    if not math.isfinite(found):
+        return ""
+    return (
+        f"Diffusion exponent {number(found, 2)}; {percent(1 - alpha)} of Brownian runs of this "
+        f"length give {number(low, 2)} to {number(high, 2)}."
+    )
+
+
+def _first(names: list[str], most: int = 2) -> str:
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f", {rest:,} more" if rest > 0 else "")

@@ -1,0 +1,1 @@
+"""The figures: one file a figure, each a record; `catalogue` lists them."""

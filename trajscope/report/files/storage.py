@@ -1,0 +1,231 @@
+"""A result on disk: results.zarr, which holds everything, written beside its place and renamed."""
+
+import json
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from trajscope.errors import ResultsError, encodable, printable
+from trajscope.schema import check_results
+
+# Format 2: strings and empty groups have a stable specification there, in every zarr release 3.x.
+ZARR_FORMAT = 2
+_METADATA = ".zmetadata"
+
+# Filters that only rearrange bytes. Others exist that run code found in the file ("pickle").
+_SAFE_FILTERS = frozenset({"vlen-utf8", "shuffle", "delta"})
+_SAFE_COMPRESSORS = frozenset({"blosc", "zstd", "lz4", "zlib", "gzip"})
+
+
+def save_results(results: xr.DataTree, path: str | os.PathLike[str]) -> Path:
+    """Store of the whole result at `path`, complete or not there at all.
+
+    It is written beside its place under a hidden name and then renamed. A result that is already
+    there is kept until the new one is complete, and put back if anything fails.
+
+    Raises
+    ------
+    ResultsError
+        `results` is not a finished result, something else than one lies at `path`, or it cannot
+        be written there.
+    """
+    check_results(results)
+    target = Path(path).resolve()
+    refuse_foreign(target)
+    storable = xr.DataTree.from_dict(
+        {node.path: _storable(node.to_dataset(inherit=False)) for node in results.subtree}
+    )
+    with _beside(target) as workplace:
+        with _interrupt_put_off():
+            storable.to_zarr(str(workplace / "new"), zarr_format=ZARR_FORMAT, consolidated=True)
+        _swap(workplace / "new", target)
+    return target
+
+
+def open_results(path: str | os.PathLike[str]) -> xr.DataTree:
+    """The result stored at `path`; its arrays are read when they are used.
+
+    Only the metadata is read, and it is checked before any array is decoded, since a store may
+    come from a stranger: filters that could run code are refused.
+
+    Raises
+    ------
+    ResultsError
+        Nothing is there, it is unfinished, damaged, or was not written by trajscope.
+    """
+    place = Path(path)
+    _check_metadata(place)
+    try:
+        results = xr.open_datatree(str(place), engine="zarr", chunks=None, consolidated=True)
+    except Exception as error:  # xarray and zarr answer damage with many kinds of exception
+        raise ResultsError(
+            f"{printable(place)} cannot be opened as a result: {printable(error)}. "
+            "Make it again with 'trajscope analyze'."
+        ) from error
+    check_results(results)
+    return results
+
+
+def refuse_foreign(target: Path) -> None:
+    """Refuse to replace what lies at `target`, unless it is a result of trajscope.
+
+    Raises
+    ------
+    ResultsError
+    """
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    if "trajscope" not in _root_attributes(target):
+        raise ResultsError(
+            f"{printable(target)} is in the way: a result of trajscope may be replaced, but this "
+            "is something else. Move it away, or choose another folder with --output."
+        )
+
+
+def loaded(results: xr.DataTree) -> xr.DataTree:
+    """`results` with every array in memory.
+
+    Raises
+    ------
+    ResultsError
+        Some array of the store that it was opened from is damaged.
+    """
+    try:
+        return results.load()
+    except Exception as error:  # each codec has its own kind of exception
+        place = results.encoding.get("source", "The result")
+        raise ResultsError(
+            f"{printable(place)} is damaged: an array in it cannot be read ({printable(error)}). "
+            "Make it again with 'trajscope analyze'."
+        ) from error
+
+
+def replace_text(path: Path, text: str) -> Path:
+    """The file at `path` with `text` in it; a reader sees the old one or the new, never half."""
+    with _beside(path) as workplace:
+        (workplace / "new").write_text(text, encoding="utf-8", newline="\n")
+        (workplace / "new").replace(path)
+    return path
+
+
+def _storable(dataset: xr.Dataset) -> xr.Dataset:
+    """`dataset` with its strings in a fixed width and in valid Unicode, and plain attributes."""
+    valid = np.vectorize(lambda text: encodable(str(text)), otypes=[object])
+    texts = {
+        name: (array.dims, valid(array.values).astype(str), array.attrs)
+        for name, array in dataset.variables.items()
+        if array.dtype.kind in "OTU"
+    }
+    bare = dataset.drop_encoding()
+    bare = bare.assign_coords({name: text for name, text in texts.items() if name in bare.coords})
+    stored = bare.assign({name: text for name, text in texts.items() if name in bare.data_vars})
+    stored.attrs = _storable_attribute(dataset.attrs)
+    return stored
+
+
+def _storable_attribute(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _storable_attribute(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_storable_attribute(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return encodable(value) if isinstance(value, str) else value
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """A hidden folder next to `target`, hence on the same file system; removed afterwards."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as name:
+            yield Path(name)
+    except OSError as error:
+        raise ResultsError(
+            f"{printable(target)} cannot be written: {error.strerror or printable(error)}. "
+            "Choose another folder with --output, or make room."
+        ) from error
+
+
+@contextmanager
+def _interrupt_put_off() -> Iterator[None]:
+    """Let an interrupt wait for the end: zarr's own threads would write on while all is removed."""
+    if threading.current_thread() is not threading.main_thread():  # which alone is interrupted
+        yield
+        return
+    interrupts: list[int] = []
+    former = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former or signal.default_int_handler)
+    if interrupts:
+        raise KeyboardInterrupt
+
+
+def _swap(new: Path, target: Path) -> None:
+    """`new` in the place of `target`, which is put back if that fails."""
+    # Not inside the temporary folder: should even putting it back fail, the old result survives.
+    aside = target.with_name(f".{target.name}.old-{os.getpid()}")
+    with suppress(FileNotFoundError):
+        target.replace(aside)
+    try:
+        new.replace(target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            aside.replace(target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _root_attributes(place: Path) -> Mapping[str, object]:
+    try:
+        found = json.loads((place / ".zattrs").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _check_metadata(place: Path) -> None:
+    if not place.exists():
+        raise ResultsError(
+            f"{printable(place)} does not exist; a results.zarr folder is expected. "
+            "Make one with 'trajscope analyze'."
+        )
+    try:
+        described = json.loads((place / _METADATA).read_bytes())["metadata"]
+        arrays = {key: value for key, value in described.items() if key.endswith(".zarray")}
+        codecs = [codec for array in arrays.values() for codec in _unsafe_codecs(array)]
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        inside = place / "results.zarr"
+        hint = (
+            f"Did you mean {printable(inside)}?"
+            if inside.is_dir()
+            else "Name the results.zarr folder."
+        )
+        raise ResultsError(
+            f"{printable(place)} is not a result of trajscope: it has no readable {_METADATA}. "
+            f"{hint}"
+        ) from error
+    if codecs:
+        raise ResultsError(
+            f"{printable(place)} is not opened: it asks for the codec {printable(codecs[0])}, "
+            "which trajscope never writes and which could run code. Make the result again."
+        )
+
+
+def _unsafe_codecs(array: Mapping[str, Any]) -> list[str]:
+    filters = [item["id"] for item in array["filters"] or () if item["id"] not in _SAFE_FILTERS]
+    compressor = array["compressor"]
+    if compressor is not None and compressor["id"] not in _SAFE_COMPRESSORS:
+        filters.append(compressor["id"])
+    return filters

@@ -1,0 +1,66 @@
+"""The three files that a user gets: the page, the summary, and everything as a store."""
+
+import json
+import os
+from pathlib import Path
+
+import xarray as xr
+
+from trajscope.errors import ResultsError, printable
+from trajscope.report.content.summary import summary
+from trajscope.report.files.storage import (
+    loaded,
+    refuse_foreign,
+    replace_text,
+    save_results,
+)
+from trajscope.report.page.gradient_noise_alone import is_alone, render_alone
+from trajscope.report.page.render import render
+
+PAGE, SUMMARY, STORE = "report.html", "summary.json", "results.zarr"
+
+
+def write_report(results: xr.DataTree, out: str | os.PathLike[str]) -> Path:
+    """Path of report.html in the folder `out`, with summary.json and results.zarr beside it.
+
+    Each is written under a hidden name and renamed when complete; `results` may have been opened
+    from that very place.
+
+    Raises
+    ------
+    ResultsError
+        `results` is not a finished result, or is damaged; a foreign results.zarr is in the way;
+        or the folder cannot be written to.
+    """
+    folder = Path(out)
+    page = (render_alone if is_alone(results) else render)(loaded(results))
+    save_results(results, folder / STORE)
+    write_summary(results, folder / SUMMARY)
+    return replace_text(folder / PAGE, page)
+
+
+def write_summary(results: xr.DataTree, path: str | os.PathLike[str]) -> Path:
+    """The file summary.json at `path`, written beside and renamed."""
+    text = json.dumps(summary(results), indent=2, allow_nan=False)
+    return replace_text(Path(path), text + "\n")
+
+
+def check_output(out: str | os.PathLike[str]) -> None:
+    """Refuse a folder that `write_report` could not write to; nothing is made yet.
+
+    Raises
+    ------
+    ResultsError
+        It is no folder, it may not be written to, or a foreign results.zarr lies in it.
+    """
+    folder = Path(out)
+    above = folder.absolute()
+    while not os.path.lexists(above):
+        above = above.parent
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        what = "may not be written to" if above.is_dir() else "is no folder"
+        raise ResultsError(
+            f"{printable(folder)} should be a folder for the report, but {printable(above)} "
+            f"{what}. Choose another with --output."
+        )
+    refuse_foreign(folder / STORE)

@@ -1,0 +1,1 @@
+"""The page: everything inline, nothing fetched."""

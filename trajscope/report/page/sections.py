@@ -1,0 +1,34 @@
+"""Parts of the page below the layers: add a record to `SECTIONS`, and the page has it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import xarray as xr
+from markupsafe import Markup
+
+from trajscope.report.page.gradient_noise import diffusion_section
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page with a heading and an entry in the navigation.
+
+    Attributes
+    ----------
+    name :
+        Identifier on the page; letters, digits, hyphens.
+    short :
+        The entry in the navigation.
+    html :
+        ``results -> Markup``: everything below the heading. Whatever comes from a file is escaped
+        there; ids begin with `name`.
+    """
+
+    name: str
+    heading: str
+    short: str
+    html: Callable[[xr.DataTree], Markup]
+
+
+SECTIONS: tuple[Section, ...] = (Section("noise", "Gradient noise", "Noise", diffusion_section),)
+"""In the order of the page."""

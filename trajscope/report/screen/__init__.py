@@ -1,0 +1,1 @@
+"""A result on one screen, in lines of text."""

@@ -1,0 +1,53 @@
+"""What was read, in a few plain lines."""
+
+from collections.abc import Sequence
+
+import xarray as xr
+
+from trajscope.report.content.input import Omission, reading
+from trajscope.report.content.numbers import counted, listed
+from trajscope.report.screen.lines import columns_within, console, in_ascii, labelled, shows_unicode
+
+_MOST_REASONS = 5
+
+
+def reading_lines(
+    trajectory: xr.Dataset, *, width: int | None = None, unicode: bool | None = None
+) -> list[str]:
+    """What was found and taken, what was left out and why, and every warning, as plain lines.
+
+    Takes a trajectory as it was opened, or the part of a result; reads no weight. Omissions are
+    grouped by reason, with counts and the first names. `width` and `unicode` are as in `screen`.
+    """
+    output = console()
+    columns = columns_within(output.width if width is None else width)
+    seen = reading(trajectory)
+    found = counted(seen.window.checkpoints, "checkpoint")
+    about = [
+        ("Found", f"{found}, {seen.format}" if seen.format else found),
+        ("Run", seen.run),
+        ("Steps", seen.steps),
+        ("From", seen.step_source),
+        ("Taken", f"{seen.weights}, {seen.stored}"),
+        *(("Decided", text) for text in seen.decisions),
+        *(("Left out", text) for text in _omissions(seen.left_out, "tensor")),
+        *(("Skipped", text) for text in _omissions(seen.skipped, "file")),
+        *(("Warning", text) for text in seen.warnings),
+    ]
+    lines = [seen.source, *labelled([(label, text) for label, text in about if text], columns)]
+    if shows_unicode(output) if unicode is None else unicode:
+        return lines
+    return [in_ascii(line) for line in lines]
+
+
+def _omissions(found: Sequence[Omission], noun: str) -> list[str]:
+    """One phrase for each of the first reasons, and one for all the others."""
+    phrases = [
+        f"{counted(len(one.names), noun)}, {one.reason}: {listed(one.names)}"
+        for one in found[:_MOST_REASONS]
+    ]
+    names = [name for one in found[_MOST_REASONS:] for name in one.names]
+    if names:
+        others = counted(len(found) - _MOST_REASONS, "other reason")
+        phrases.append(f"{counted(len(names), f'more {noun}')}, {others}: {listed(names)}")
+    return phrases
