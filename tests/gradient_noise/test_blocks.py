@@ -307,6 +307,15 @@ def test_the_peak_stays_within_the_limit_where_all_gradients_would_not():
     assert blocks > 1
 
 
+def test_no_gradient_of_a_chunk_has_32_mebibytes_but_on_a_gpu():
+    weights = [Parameter("small", (1000,), "one"), Parameter("large", (200_000,), "one")]
+    room = Room(600, 8 << 30, 1000, 4)
+    assert make_plan(weights, {}, room).chunk == (31 << 20) // 800_000
+    on_gpu = make_plan(weights, {}, replace(room, is_cuda=True)).chunk
+    assert on_gpu == (256 << 20) // (1000 + 3 * 804_000)
+    assert make_plan(weights, {}, replace(room, chunk=123)).chunk == 123
+
+
 def test_a_chunk_has_room_for_both_parts_of_tied_weights_and_their_sum():
     # 8 MB of gradients a sample: an eighth of the room is for chunks.
     size, memory = 2_000_000, 1 << 30

@@ -175,6 +175,7 @@ def _planned(subject: Subject, arrays: Arrays, *, n_steps: int) -> tuple[Job, Ro
         activation_bytes(gradients, state, drawn.picked([0])),
         itemsize,
         None if chunk == "auto" else int(chunk),
+        drawn.device.type == "cuda",
     )
     if options.sketch is not None:
         plan = sketch_plan(mapping, options.sketch, room)

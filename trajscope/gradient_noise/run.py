@@ -28,6 +28,7 @@ from trajscope.gradient_noise.spectrum.from_covariance import covariance_by_weig
 from trajscope.gradient_noise.spectrum.from_gram import covariance_by_sample
 from trajscope.gradient_noise.spectrum.job import Covariance
 from trajscope.gradient_noise.spectrum.resume import Ledger
+from trajscope.gradient_noise.spectrum.single import bound
 from trajscope.gradient_noise.spectrum.sketch import SKETCH_PASSES, covariance_of_sketch
 from trajscope.model.losses import State
 from trajscope.model.mapping import loaded_state
@@ -72,7 +73,9 @@ def run(work: Work, kept: list[Ledger]) -> xr.Dataset:
         n_all = n_samples_of(subject.problem.data)
         variables |= temperature_variables(mean, options.lr, options.batch_size, n_all)
     attributes = _attributes(work, time.perf_counter() - started)
-    attributes |= {"products": "float32" if any(each.is_single for each in found) else "float64"}
+    single = any(each.is_single for each in found)
+    attributes |= {"products": "float32" if single else "float64"}
+    attributes |= {"products_bound": bound(1.0) if single else 0.0}
     attributes |= balance.attributes
     dataset = as_dataset(variables, subject.steps, found[0].spectra, attributes)
     if curve is not None:

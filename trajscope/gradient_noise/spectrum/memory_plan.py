@@ -76,6 +76,8 @@ class Room:
         Of a gradient's number.
     chunk :
         Samples at once, where the user says so.
+    is_cuda :
+        Whether gradients are made on a GPU: the larger its arrays, the better.
     """
 
     n_samples: int
@@ -83,6 +85,7 @@ class Room:
     sample: int
     itemsize: int
     chunk: int | None = None
+    is_cuda: bool = False
 
 
 def make_plan(
@@ -144,6 +147,8 @@ def _chunk(memory: int, per_sample: int, room: Room, largest: int) -> int:
     if room.chunk is not None:
         return min(room.chunk, room.n_samples)
     fitting = min(memory, _CHUNK_BYTES[1]) // max(per_sample, 1)
+    if room.is_cuda:
+        return int(min(max(fitting, 1), room.n_samples))
     quick = _LARGEST_ARRAY // max(room.itemsize * largest, 1)
     return int(min(max(min(fitting, quick), 1), _LONGEST_CHUNK, room.n_samples))
 

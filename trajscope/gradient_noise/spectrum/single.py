@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _CONSTANT: Final = 8.0
 """c: panels of 2,048 are summed in float32, these in float64; found: 0.001 to 1.4."""
-_MARGIN: Final = 16.0
-"""By how much the last eigenvalue has to exceed the bound: it then has a digit at least."""
+_MARGIN: Final = 1000.0
+"""By how much the last eigenvalue has to exceed the bound: it is right to a thousandth."""
 _SOME: Final = 48
 _FEWEST_WEIGHTS: Final = 64
 """Weights for each sample below which the product is no great part of the work."""
