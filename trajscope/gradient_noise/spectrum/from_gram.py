@@ -53,7 +53,7 @@ class _Sum:
         self.losses = saved.get("losses", np.full(n, np.nan))
         # Kept where its products are taken in float32, in case they have to be taken again.
         self.single: Block | None = None
-        self.is_single = True
+        self.is_single = False
         self.group_gram = (
             Matrix.of(saved["group_gram"], n, job.samples.device) if "group_gram" in saved else None
         )
@@ -130,12 +130,14 @@ class _Sum:
         """
         trace = float(gram.values.diagonal().sum())
         found = self._decomposed(gram, size, n_directions)
-        if self.single is None or self._is_certain(found[0], trace):
+        if self.single is None:
+            return found
+        if self._is_certain(found[0], trace):
+            self.is_single = True
             return found
         again = Matrix.of(None, len(gram.values), self.job.samples.device)
         self.single.add_to(again.values, part)
         symmetrise(again.values)
-        self.is_single = False
         return self._decomposed(again, size, n_directions)
 
     def _is_certain(self, spectrum: Spectrum, trace: float) -> bool:
@@ -157,8 +159,7 @@ class _Sum:
         everything, vectors = self._spectrum(self.gram, columns, size, self.job.n_directions)
         self.ledger.clear()
         spectra = {ALL_WEIGHTS: everything, **self.spectra}
-        single = self.single is not None and self.is_single
-        return Covariance(spectra, self.losses, vectors, is_single=single)
+        return Covariance(spectra, self.losses, vectors, is_single=self.is_single)
 
     def _progress(self, done: int) -> dict[str, Floats]:
         saved = {

@@ -34,7 +34,7 @@ class Covariance:
     sketch_errors : (error,)
         Relative errors of a sketch, as `SKETCH_ERRORS` names them; empty where D is exact.
     is_single :
-        Whether products were taken in float32.
+        Whether a spectrum is that of products in float32.
     """
 
     spectra: dict[str, Spectrum]

@@ -8,7 +8,7 @@ from trajscope.schema import GROUP, STEP
 
 _SETTINGS = (
     "mode", "dtype", "device", "deterministic", "seed", "n_weights", "n_samples", "n_data",
-    "batch_size", "sketch", "products", "mapping", "unmapped",
+    "batch_size", "sketch", "products", "products_bound", "mapping", "unmapped",
 )  # fmt: skip
 _SERIES = ("loss", "gradient_norm")
 
