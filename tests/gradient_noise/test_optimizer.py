@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from trajscope import Problem, diffusion, open_trajectory
+from trajscope import Problem, TrajscopeWarning, diffusion, open_trajectory
 from trajscope.checkpoints.training import recorded
 from trajscope.errors import OptionError
 from trajscope.gradient_noise.budget.noise_gain import overlap
@@ -97,7 +97,8 @@ def test_nesterov_taken_for_heavy_ball_would_be_wrong():
 
 def test_adam_has_no_budget_and_is_named(tmp_path):
     folder = train(tmp_path / "run", OPTIMIZERS["adam"])
-    found = budget(folder, lr=0.003, momentum=0.0)
+    with pytest.warns(TrajscopeWarning, match=r"those of SGD, .* adaptive optimizer \(adam\)"):
+        found = budget(folder, lr=0.003, momentum=0.0)
     assert found.attrs["budget_guard"] == ["adaptive_optimizer"]
     assert "an adaptive optimizer (adam)" in found.attrs["budget_words"][0]
     assert "budget_ratio" not in found
@@ -108,7 +109,8 @@ def test_a_rate_that_falls_in_steps_is_taken_from_the_files(tmp_path):
     folder = train(
         tmp_path / "run", OPTIMIZERS["plain"], steps=800, rate=lambda s: 1 if s < 400 else 0.1
     )
-    found = budget(folder, lr=0.01, momentum=0.0)
+    with pytest.warns(TrajscopeWarning, match=r"changes \(0.001 to 0.01\): temperature and"):
+        found = budget(folder, lr=0.01, momentum=0.0)
     assert found.attrs["budget_guard"] == ["rate_from_files"]
     assert "changes along the run (0.001 to 0.01)" in found.attrs["budget_words"][0]
     assert found["budget_ratio"].item() == pytest.approx(1, abs=0.3)
@@ -126,7 +128,8 @@ def test_a_rate_that_falls_in_steps_is_taken_from_the_files(tmp_path):
 def test_a_rate_that_changes_all_the_time_is_refused(tmp_path):
     cosine = lambda s: 0.5 * (1 + np.cos(np.pi * s / 501)) + 1e-3  # noqa: E731
     folder = train(tmp_path / "run", OPTIMIZERS["plain"], rate=cosine)
-    found = budget(folder, lr=0.01, momentum=0.0)
+    with pytest.warns(TrajscopeWarning, match="those of the one given"):
+        found = budget(folder, lr=0.01, momentum=0.0)
     assert found.attrs["budget_guard"] == ["schedule"]
     assert "Save checkpoints more often" in found.attrs["budget_words"][0]
 

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tests.gradient_noise.oracle import classify, regress
 from trajscope import OptionError, Problem, TrajscopeWarning, diffusion
+from trajscope.model import plain, verification
 from trajscope.report.screen.gradient_noise import diffusion_lines
 
 
@@ -301,3 +302,20 @@ def test_the_layer_that_cannot_be_mapped_is_said_on_screen_and_page(tmp_path):
     found = diffusion(tmp_path, problem, at=[1], every=0)
     lines = " ".join(" ".join(diffusion_lines(found, width=100)).split())
     assert "torch cannot map cell (GRU) over samples" in lines
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+@pytest.mark.parametrize("name", ["checkpointing", "partly compiled", "choice by value"])
+def test_parameters_of_large_models_are_compared_part_by_part(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(plain, "AT_ONCE", 20)
+    monkeypatch.setattr(verification, "AT_ONCE", 20)
+    problem = make(name)
+    rows, _ = oracle(problem, write(tmp_path, problem.model))
+    found = diffusion(tmp_path, problem, at=[1], every=0, dtype="float64").isel(step=0)
+    assert found["trace"].item() == pytest.approx(np.trace(np.cov(rows.T, bias=True)), rel=1e-10)
+
+    def detached(model, batch):
+        return classify(model, batch).detach()
+
+    with pytest.raises(OptionError, match="does not depend on the weights"):
+        diffusion(tmp_path, Problem(problem.model, problem.data, detached))

@@ -1,5 +1,6 @@
 """What a reader of the spectra has to know, one sentence each."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -9,6 +10,28 @@ _MEANINGLESS: Final = 0.01
 """Threshold of a rank, as a share of lambda_max, above which it counts little."""
 _CANCELLING: Final = 1e4
 """``|gbar|^2 / tr D`` above which taking off the mean costs digits that matter."""
+
+
+def temperature_doubts(spoken: Mapping[str, str]) -> list[str]:
+    """Why a temperature from one learning rate and batch size says little of this run.
+
+    Parameters
+    ----------
+    spoken :
+        Guards of the noise budget that have spoken, with their details.
+    """
+    sentences = []
+    if "rate_from_files" in spoken:
+        sentences.append(
+            f"By the trainer's files the learning rate changes ({spoken['rate_from_files']}): "
+            "temperature and noise_scale are those of the one given."
+        )
+    if "adaptive_optimizer" in spoken:
+        sentences.append(
+            "temperature and noise_scale are those of SGD, and the trainer's files hold an "
+            f"adaptive optimizer ({spoken['adaptive_optimizer']})."
+        )
+    return sentences
 
 
 def doubts(found: xr.Dataset) -> list[str]:

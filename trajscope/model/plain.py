@@ -41,7 +41,7 @@ class Few:
         """The gradients of each sample by some parameters, (sample, weight)."""
         import torch
 
-        if self.known.keys() >= set(names):
+        if names and self.known.keys() >= set(names):
             return {name: self.known[name] for name in names}
         rows: dict[str, list[Tensor]] = {name: [] for name in names}
         with loaded(self.problem.model, self.state) as parameters:
