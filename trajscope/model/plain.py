@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from trajscope.errors import OptionError, printable
 from trajscope.model.batches import Batches
 from trajscope.model.gradients import dense_gradient
-from trajscope.model.losses import State, each_sample, own_loss
+from trajscope.model.losses import State, each_sample, length, own_loss
 from trajscope.model.mapping import ParameterMapping, loaded_state
 from trajscope.model.matching import Arrays
 from trajscope.model.problem import Problem, blamed
@@ -39,18 +39,17 @@ class Few:
 
     def expected(self, names: Sequence[str]) -> "dict[str, Tensor]":
         """The gradients of each sample by some parameters, (sample, weight)."""
-        import torch
-
         if names and self.known.keys() >= set(names):
             return {name: self.known[name] for name in names}
-        rows: dict[str, list[Tensor]] = {name: [] for name in names}
+        n = length(self.batch)
+        rows = {name: self.state[name].new_empty((n, self.state[name].numel())) for name in names}
         with loaded(self.problem.model, self.state) as parameters:
-            for each in each_sample(self.batch):
+            for place, each in enumerate(each_sample(self.batch)):
                 self.set_seed()
                 _plain_backward(self.problem, self.as_batch(each), parameters.values())
                 for name in names:
-                    rows[name].append(dense_gradient(parameters[name]).flatten().clone())
-        return {name: torch.stack(each) for name, each in rows.items()}
+                    rows[name][place] = dense_gradient(parameters[name]).flatten()
+        return rows
 
     def batches(self, *, one_by_one: bool) -> Iterator[Any]:
         """All of them together, or each as the only one."""
