@@ -123,6 +123,17 @@ class ByValue(nn.Module):
         return self.one(x) if float(x.sum()) > 0 else self.other(x)
 
 
+class SparseByName(nn.Module):
+    """Whose attribute `sparse` has a meaning of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.sparse = nn.Linear(4, 3), True
+
+    def forward(self, x):
+        return torch.relu(self.layer(x)) if self.sparse else self.layer(x)
+
+
 VECTORS, SEQUENCES, TOKENS = (4,), (6, 4), (2,)
 NETWORKS = {
     "checkpointing": (lambda: Checkpointed(False), VECTORS, "the model (Checkpointed)"),
@@ -132,6 +143,7 @@ NETWORKS = {
     "sparse and padded": (lambda: Words(padding_idx=2), TOKENS, None),
     "sparse function": (SparseFunction, TOKENS, "the loss, or its backward pass"),
     "sparse bag": (Bag, TOKENS, None),
+    "sparse by name": (SparseByName, VECTORS, None),
     "gru": (lambda: Recurrent(nn.GRU, 5), SEQUENCES, "cell (GRU)"),
     "rnn": (lambda: Recurrent(nn.RNN, 5), SEQUENCES, "cell (RNN)"),
     "lstm": (lambda: Recurrent(nn.LSTM, 5), SEQUENCES, "cell (LSTM)"),

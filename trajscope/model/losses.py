@@ -100,7 +100,9 @@ def at_work(model: "nn.Module", mode: str) -> Iterator[None]:
     import torch
 
     modes = [(module, module.training) for module in model.modules()]
-    sparse: list[Any] = [each for each in model.modules() if getattr(each, "sparse", None) is True]
+    # Of torch's own alone: elsewhere the word may mean another thing.
+    embeddings = (torch.nn.Embedding, torch.nn.EmbeddingBag)
+    sparse = [each for each in model.modules() if isinstance(each, embeddings) and each.sparse]
     with ExitStack() as stack:
         for module, was in modes:
             stack.callback(setattr, module, "training", was)
