@@ -10,8 +10,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SGD: Final = "sgd"
-ADAPTIVE: Final = frozenset({"adam", "rmsprop", "adagrad", "adadelta", "rprop", "muon"})
+ADAPTIVE: Final = frozenset(
+    {"adam", "rmsprop", "adagrad", "adadelta", "rprop", "muon", "lbfgs", "asgd", "sam", "lars"}
+)
 """Kinds whose step is not a learning rate times a sum of gradients."""
+
+RATE_EXPECTED: Final = "a positive number, from 1e-100 to 1e100,"
 
 _FORGOTTEN: Final = 1e-6
 """Weight of a batch, relative to a new one, below which momentum has forgotten it."""
@@ -59,7 +63,7 @@ class Optimizer:
     def __post_init__(self) -> None:
         rate, batch, momentum = self.learning_rate, self.batch_size, self.momentum
         for name, value, holds, expected in (
-            ("learning_rate", rate, rate is None or 0 < rate < float("inf"), "a positive number"),
+            ("learning_rate", rate, rate is None or is_rate(rate), RATE_EXPECTED),
             ("batch_size", batch, batch is None or batch >= 1, "at least 1 sample"),
             ("momentum", momentum, momentum is None or 0 <= momentum < 1, "from 0 to below 1"),
         ):
@@ -149,3 +153,8 @@ class Optimizer:
         if value is None:
             raise OptionError(f"{name}=None: a number expected, since the answer depends on it.")
         return value
+
+
+def is_rate(value: float) -> bool:
+    """Whether a learning rate is positive, and its square a number as well."""
+    return 1e-100 <= value <= 1e100

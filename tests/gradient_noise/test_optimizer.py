@@ -233,14 +233,6 @@ def test_senseless_settings_are_none(groups, tmp_path):
     assert found is None or found.lr is None
 
 
-def test_of_two_optimizers_in_a_file_neither_is_taken(tmp_path):
-    model = nn.Linear(3, 2)
-    both = [KINDS[kind](model.parameters()).state_dict() for kind in ("sgd", "adam")]
-    torch.save({"optimizer_states": both}, tmp_path / "a.pt")
-    assert len(param_groups(tmp_path / "a.pt")) == 2
-    assert recorded(tmp_path / "a.pt", own_folder=False) is None
-
-
 def test_changes_of_the_ratio_are_found_and_chance_is_not():
     rng = np.random.default_rng(0)
     false = sum(bool(rate_change(np.exp(0.1 * rng.standard_normal(8)))) for _ in range(2000))

@@ -97,7 +97,10 @@ def test_gradients_that_do_not_fit_their_loss_are_refused(gradients, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"learning_rate": 0.0}, r"^learning_rate=0\.0: a positive number expected\.$"),
+        (
+            {"learning_rate": 0.0},
+            r"^learning_rate=0\.0: a positive number, from 1e-100 to 1e100, expected\.$",
+        ),
         ({"batch_size": 0}, r"^batch_size=0: at least 1 sample expected\.$"),
         ({"momentum": 1.0}, r"^momentum=1\.0: from 0 to below 1 expected\.$"),
     ],

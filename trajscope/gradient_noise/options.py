@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from trajscope.errors import OptionError, printable
 from trajscope.measure.resources import default_memory, parse_bytes, resident_bytes
-from trajscope.optimizer import Optimizer
+from trajscope.optimizer import RATE_EXPECTED, Optimizer, is_rate
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +36,7 @@ RULES: Final = (
     ),
     Rule("every", "a positive number, or 0 for no curve,", lambda value: value >= 0),
     Rule("samples", "at least 1", lambda value: value >= 1),
-    Rule("lr", "a positive number", lambda value: 0 < value < float("inf")),
+    Rule("lr", RATE_EXPECTED, is_rate),
     Rule("batch_size", "at least 1", lambda value: value >= 1),
     Rule("momentum", "from 0 to below 1", lambda value: 0 <= value < 1),
     Rule("sketch", "at least 2 numbers", lambda value: value >= 2),
