@@ -39,13 +39,18 @@ GUARDS: Final = (
     Guard(
         "adaptive_optimizer", True,
         "No noise budget: the checkpoints were trained with an adaptive optimizer ({detail}), "
-        "which scales each weight's step by itself; the prediction is that of SGD, with or "
-        "without momentum.",
+        "whose steps are not a learning rate times gradients; the prediction is that of SGD, with "
+        "or without momentum.",
     ),
     Guard(
         "groups_differ", True,
         "No noise budget: in {detail} groups of parameters have learning rates, or momenta, of "
         "their own; the prediction needs one of each.",
+    ),
+    Guard(
+        "momentum_changes", True,
+        "No noise budget: by the trainer's files momentum changes along the run ({detail}), and "
+        "the prediction needs one. Take a part of the run where it is constant (--steps).",
     ),
     Guard(
         "schedule", True,

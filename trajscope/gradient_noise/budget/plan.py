@@ -30,6 +30,8 @@ _INTERVALS: Final = 128
 _GRADIENTS: Final = 128
 """Samples, or batches, at each place: a thousand in all, unless fewer are asked for."""
 _WORDS: Final = {"epoch": "epochs that no whole number of batches makes up", "index": "positions"}
+_LOOKED_AT: Final = (0.0, 0.31, 0.5, 0.74, 1.0)
+"""Of a place: unevenly, so that no cycle of learning rates is met at one phase only."""
 _COPIES: Final = 4
 """Matrices of all inner products that are there at once, at the most."""
 
@@ -55,6 +57,11 @@ class Place:
     last: int
     job: Job
     rate: float = 1.0
+
+    @property
+    def rows(self) -> list[int]:
+        """Positions of the checkpoints whose files say the learning rate of all of it."""
+        return [self.first + round(share * (self.last - self.first)) for share in _LOOKED_AT]
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,8 @@ def plan_budget(
     """
     settled = settle(trajectory, options.optimizer, spoken)
     optimizer = settled.optimizer
-    if not _is_told(optimizer, spoken) or withheld(spoken):
+    # What is refused anyhow needs no more settings.
+    if withheld(spoken) or not _is_told(settled, spoken):
         return None
     n_samples = n_samples_of(job.gradients.problem.data)
     if optimizer.b >= n_samples:
@@ -131,9 +139,11 @@ def plan_budget(
         )
         return None
     places = _places(trajectory, job, options, _stretches(start, stop, places_there, room), room)
+    settled.look((row for place in places for row in place.rows), spoken)
     places, rate = _of_one_rate(places, settled)
     if len(places) < _FEWEST_PLACES:
         spoken["schedule"] = f"{places_there - len(places)} of {places_there} parts of the run"
+    if withheld(spoken):
         return None
     if not optimizer.kind:
         spoken["optimizer_unknown"] = ""
@@ -147,8 +157,7 @@ def _of_one_rate(places: tuple[Place, ...], settled: Settled) -> tuple[tuple[Pla
     """The places within which the learning rate is the same, and the mean rate of these."""
     kept = []
     for place in places:
-        middle = (place.first + place.last) // 2
-        rate = settled.rate((place.first, middle, place.last))
+        rate = settled.rate(place.rows)
         if rate is not None:
             kept.append(replace(place, rate=rate))
     mean = float(np.mean([place.rate for place in kept])) if kept else 1.0
@@ -169,15 +178,17 @@ def _fewest_intervals(updates: int, optimizer: Optimizer) -> int:
     return max(_FEWEST_INTERVALS, math.ceil(_MEMORIES * optimizer.memory / updates))
 
 
-def _is_told(optimizer: Optimizer, spoken: dict[str, str]) -> bool:
+def _is_told(settled: Settled, spoken: dict[str, str]) -> bool:
     """Whether the optimizer's settings are known; if not, a guard speaks."""
+    optimizer, batch = settled.optimizer, settled.files.batch
     if optimizer.batch_size is None:
         known = (optimizer.learning_rate, optimizer.momentum)
         names = [
             f"--{n}" for n, value in zip(("lr", "momentum"), known, strict=True) if value is None
         ]
         more = f", and {' and '.join(names)} where the trainer's files have none" if names else ""
-        spoken["settings_missing"] = f"--batch-size{more}"
+        hint = f" (trainer_state.json: {batch} a process and pass)" if batch else ""
+        spoken["settings_missing"] = f"--batch-size{hint}{more}"
         return False
     settings = {
         "--lr": optimizer.learning_rate,

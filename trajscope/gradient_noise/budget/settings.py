@@ -1,20 +1,24 @@
 """The optimizer of a run, from what the user says and what the trainer's own files say."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import xarray as xr
 
-from trajscope.checkpoints.training import Recorded, recorded
+from trajscope.checkpoints.training import Recorded, batch_on_a_process, recorded
 from trajscope.errors import printable
-from trajscope.optimizer import Optimizer
+from trajscope.optimizer import ADAPTIVE, Optimizer
 from trajscope.schema import STEP
 
 _SAME: Final = 0.05
 """Relative: by so much a learning rate may change while it is called the same."""
+_SEEN: Final = 5
+"""Checkpoints whose files are looked at before it is known which ones a budget takes."""
 
 
 @dataclass(frozen=True)
@@ -25,22 +29,77 @@ class Settled:
     ----------
     optimizer :
         Its learning rate is that of the last checkpoint where files have several.
+    told :
+        As the user says.
     files :
-        What the files at a checkpoint say, by its row; empty where they say nothing.
-    words :
-        What was taken from which file, in a sentence; ``""`` for nothing.
+        What the files say, as far as they were looked at.
     """
 
     optimizer: Optimizer
+    told: Optimizer
     files: "_Files"
-    words: str = ""
+
+    def look(self, rows: Iterable[int], spoken: dict[str, str]) -> None:
+        """Look at the files of more checkpoints; guards speak of what all that were seen say.
+
+        Parameters
+        ----------
+        spoken :
+            By code of each guard that has spoken, its detail.
+        """
+        found = self.files.seen(rows)
+        if not found:
+            return
+        last = found[-1]
+        adaptive = [each.kind for each in found if each.kind in ADAPTIVE]
+        momenta = [each.momentum for each in found if each.momentum is not None]
+        gains = [_gain(momentum) for momentum in momenta]
+        rates = self.files.rates
+        said = {
+            "adaptive_optimizer": adaptive[-1] if adaptive else "",
+            "groups_differ": "" if all(e.one_rate for e in found) else printable(last.place.name),
+            "momentum_changes": _span(momenta) if _mean_if_same(gains) is None else "",
+            "rate_from_files": _span(rates) if self._changes and self.told.learning_rate else "",
+            "files_disagree": " and ".join(
+                [
+                    *_disagreements(self.told, last, [] if self._changes else rates),
+                    *_other_batch(self.told.batch_size or 0, self.files.batch),
+                ]
+            ),
+        }
+        spoken.pop("files_disagree", None)  # what looked constant may change
+        spoken.update({code: detail for code, detail in said.items() if detail})
 
     def rate(self, rows: Sequence[int]) -> float | None:
-        """The learning rate at some checkpoints; `None` where it changes between them."""
+        """The learning rate at some checkpoints; `None` where it changes between them.
+
+        The user's, unless the files have several.
+        """
+        if self.told.learning_rate and not self._changes:
+            return self.told.learning_rate
         logged = [each.lr for row in rows for each in [self.files.at(row)] if each and each.lr]
-        if not logged:
-            return self.optimizer.learning_rate
-        return _mean_if_same(logged)
+        return _mean_if_same(logged) if logged else self.optimizer.learning_rate
+
+    @property
+    def words(self) -> str:
+        """What was taken from which file, in a sentence; ``""`` for nothing."""
+        found, rates = self.files.seen(()), self.files.rates
+        if not found:
+            return ""
+        last = found[-1]
+        parts = [f"optimizer {last.kind}"] if last.kind else []
+        if rates and (self._changes or not self.told.learning_rate):
+            span = _span(rates) if self._changes else f"{rates[-1]:.3g}"
+            parts.append(f"learning rate {span}")
+        if self.told.momentum is None and last.momentum is not None:
+            parts.append(f"{'Nesterov ' if last.nesterov else ''}momentum {last.momentum:g}")
+        if not parts:
+            return ""
+        return f"From {printable(last.place.name)} of the checkpoints: {', '.join(parts)}."
+
+    @property
+    def _changes(self) -> bool:
+        return _mean_if_same(self.files.rates) is None
 
 
 def settle(trajectory: xr.Dataset, told: Optimizer, spoken: dict[str, str]) -> Settled:
@@ -56,47 +115,43 @@ def settle(trajectory: xr.Dataset, told: Optimizer, spoken: dict[str, str]) -> S
     spoken :
         By code of each guard that has spoken, its detail.
     """
-    # No file says how large batches are: without that none need be looked at.
-    files = _Files(trajectory if told.batch_size else None)
-    rows = np.unique(np.linspace(0, trajectory.sizes[STEP] - 1, 5).astype(int)).tolist()
-    found = [each for row in rows for each in [files.at(row)] if each is not None]
+    files = _Files(trajectory)
+    if told.batch_size is None:  # without it, no use to look at more
+        return Settled(told, told, files)
+    rows = np.unique(np.linspace(0, trajectory.sizes[STEP] - 1, _SEEN).astype(int)).tolist()
+    found = files.seen(rows)
     if not found:
-        return Settled(told, files)
+        return Settled(told, told, files)
     last = found[-1]
-    rates = [each.lr for each in found if each.lr]
     merged = replace(
         told,
-        learning_rate=told.learning_rate or (rates[-1] if rates else None),
+        learning_rate=told.learning_rate or (files.rates[-1] if files.rates else None),
         momentum=last.momentum if told.momentum is None else told.momentum,
         nesterov=last.nesterov,
         dampening=last.dampening,
         kind=last.kind,
     )
-    if merged.is_adaptive:
-        spoken["adaptive_optimizer"] = merged.kind
-    if not all(each.one_rate for each in found):
-        spoken["groups_differ"] = printable(last.place.name)
-    changes = len(rates) > 1 and _mean_if_same(rates) is None
-    if changes and told.learning_rate:
-        spoken["rate_from_files"] = f"{min(rates):.3g} to {max(rates):.3g}"
-    disagree = _disagreements(told, last, rates if not changes else [])
-    if disagree:
-        spoken["files_disagree"] = disagree
-    words = _taken(told, merged, last, rates, changes=changes)
-    return Settled(merged, files if changes or not told.learning_rate else _Files(None), words)
+    settled = Settled(merged, told, files)
+    settled.look((), spoken)
+    return settled
 
 
 class _Files:
     """What the trainer's files say at the checkpoints of a trajectory, each looked at once."""
 
-    def __init__(self, trajectory: xr.Dataset | None) -> None:
+    def __init__(self, trajectory: xr.Dataset) -> None:
         paths: list[str] = []
-        if trajectory is not None and "path" in trajectory.coords:
+        if "path" in trajectory.coords:
             paths = trajectory["path"].to_numpy().tolist()
         self.paths = [Path(path) for path in paths]
         folders = {path if path.is_dir() else path.parent for path in self.paths}
         self.own_folders = len(folders) == len(self.paths)
         self.known: dict[int, Recorded | None] = {}
+
+    @cached_property
+    def batch(self) -> int | None:
+        """Samples of a batch on each process, by the last checkpoint."""
+        return batch_on_a_process(self.paths[-1]) if self.paths and self.own_folders else None
 
     def at(self, row: int) -> Recorded | None:
         """What they say at a checkpoint."""
@@ -106,35 +161,49 @@ class _Files:
             self.known[row] = recorded(self.paths[row], own_folder=self.own_folders)
         return self.known[row]
 
+    def seen(self, rows: Iterable[int]) -> list[Recorded]:
+        """What they say at these checkpoints and at all that were looked at, first to last."""
+        for row in rows:
+            self.at(row)
+        return [each for _, each in sorted(self.known.items(), key=itemgetter(0)) if each]
 
-def _mean_if_same(rates: Sequence[float]) -> float | None:
-    mean = float(np.mean(rates))
-    return mean if max(rates) - min(rates) <= _SAME * mean else None
+    @property
+    def rates(self) -> list[float]:
+        """Learning rates at the checkpoints that were looked at."""
+        return [each.lr for each in self.seen(()) if each.lr]
 
 
-def _disagreements(told: Optimizer, last: Recorded, rates: Sequence[float]) -> str:
+def _mean_if_same(numbers: Sequence[float]) -> float | None:
+    """Their mean, 0 of none; `None` where they differ."""
+    mean = float(np.mean(numbers)) if numbers else 0.0
+    return None if numbers and max(numbers) - min(numbers) > _SAME * mean else mean
+
+
+def _span(numbers: Sequence[float]) -> str:
+    return f"{min(numbers):.3g} to {max(numbers):.3g}" if numbers else ""
+
+
+def _disagreements(told: Optimizer, last: Recorded, rates: Sequence[float]) -> list[str]:
     """What the files say otherwise than the user."""
     pairs = (
-        ("--lr", told.learning_rate, rates[-1] if rates else None),
-        ("--momentum", told.momentum, last.momentum),
+        ("--lr", told.learning_rate, rates[-1] if rates else None, float),
+        ("--momentum", told.momentum, last.momentum, _gain),
     )
-    return " and ".join(
+    return [
         f"{name} {said:g} was given and {printable(last.place.name)} has {found:g}"
-        for name, said, found in pairs
-        if said is not None and found is not None and abs(said - found) > _SAME * max(said, found)
-    )
+        for name, said, found, size in pairs
+        if said is not None and found is not None
+        if _mean_if_same([size(said), size(found)]) is None
+    ]
 
 
-def _taken(
-    told: Optimizer, merged: Optimizer, last: Recorded, rates: Sequence[float], *, changes: bool
-) -> str:
-    """What was taken from the files, in a sentence."""
-    parts = [f"optimizer {merged.kind}"] if merged.kind else []
-    if rates and (changes or not told.learning_rate):
-        span = f"{min(rates):.3g} to {max(rates):.3g}" if changes else f"{rates[-1]:.3g}"
-        parts.append(f"learning rate {span}")
-    if told.momentum is None and last.momentum is not None:
-        parts.append(f"{'Nesterov ' if last.nesterov else ''}momentum {last.momentum:g}")
-    if not parts:
-        return ""
-    return f"From {printable(last.place.name)} of the checkpoints: {', '.join(parts)}."
+def _other_batch(told: int, on_a_process: int | None) -> list[str]:
+    if on_a_process is None or told % on_a_process == 0:
+        return []
+    found = f"{on_a_process} a process and pass, of which it is no multiple"
+    return [f"--batch-size {told} was given and trainer_state.json has {found}"]
+
+
+def _gain(momentum: float) -> float:
+    """How much longer momentum makes increments: 5% of it matter, not 5% of the momentum."""
+    return 1 / (1 - momentum)
