@@ -18,8 +18,8 @@ from trajscope.gradient_noise.budget.noise_gain import (
     gain_without_replacement,
     overlap,
 )
-from trajscope.gradient_noise.budget.plan import n_places
 from trajscope.gradient_noise.budget.ratio import Grams, doubling, measured, ratio, without_means
+from trajscope.gradient_noise.budget.stretches import n_places
 from trajscope.simulate import (
     Optimizer,
     QuadraticLoss,

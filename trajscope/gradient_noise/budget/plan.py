@@ -1,9 +1,7 @@
 """What a noise budget needs: checkpoints, increments, gradients, and blocks of weights."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -11,6 +9,17 @@ import xarray as xr
 
 from trajscope.gradient_noise.budget.guards import withheld
 from trajscope.gradient_noise.budget.settings import Settled, settle
+from trajscope.gradient_noise.budget.stretches import (
+    COPIES,
+    FEWEST_PLACES,
+    GRADIENTS,
+    evenly_spaced,
+    fewest_intervals,
+    n_places,
+    numbers,
+    stretches_of,
+    updates_between,
+)
 from trajscope.gradient_noise.options import Options
 from trajscope.gradient_noise.spectrum.job import Job
 from trajscope.gradient_noise.spectrum.memory_plan import Plan, Room, make_plan
@@ -19,21 +28,9 @@ from trajscope.model.samples import Samples, chosen_samples, n_samples_of
 from trajscope.optimizer import Optimizer
 from trajscope.schema import STEP
 
-_PLACES: Final = 8
-"""Where D is computed: a few more than the five that an average needs, for a narrower interval."""
-_FEWEST_PLACES: Final = 3
-_FEWEST_INTERVALS: Final = 4
-"""Increments a place needs, for a mean and what is left of them."""
-_MEMORIES: Final = 5
-_INTERVALS: Final = 128
-"""Increments that are taken around each place at most."""
-_GRADIENTS: Final = 128
-"""Samples, or batches, at each place: a thousand in all, unless fewer are asked for."""
 _WORDS: Final = {"epoch": "epochs that no whole number of batches makes up", "index": "positions"}
 _LOOKED_AT: Final = (0.0, 0.31, 0.5, 0.74, 1.0)
 """Of a place: unevenly, so that no cycle of learning rates is met at one phase only."""
-_COPIES: Final = 4
-"""Matrices of all inner products that are there at once, at the most."""
 
 
 @dataclass(frozen=True)
@@ -125,23 +122,23 @@ def plan_budget(
         spoken["no_noise"] = f"a batch holds all {n_samples} samples"
         return None
     steps = trajectory[STEP].to_numpy().astype(np.float64)
-    start, stop = _evenly_spaced(steps)
+    start, stop = evenly_spaced(steps)
     unit = str(trajectory.attrs.get("step_unit", "index"))
-    updates = _updates(float(steps[start + 1] - steps[start]), unit, n_samples / optimizer.b)
+    updates = updates_between(float(steps[start + 1] - steps[start]), unit, n_samples / optimizer.b)
     if updates is None:
         spoken["step_unit_unknown"] = _WORDS.get(unit, "fractions")
         return None
     places_there = n_places(stop - start, updates, optimizer)
-    if places_there < _FEWEST_PLACES:
-        fewest = _FEWEST_PLACES * _fewest_intervals(updates, optimizer)
+    if places_there < FEWEST_PLACES:
+        fewest = FEWEST_PLACES * fewest_intervals(updates, optimizer)
         spoken["too_short"] = (
             f"there are {stop - start} evenly spaced intervals, and {fewest} are the fewest"
         )
         return None
-    places = _places(trajectory, job, options, _stretches(start, stop, places_there, room), room)
+    places = _places(trajectory, job, options, stretches_of(start, stop, places_there, room), room)
     settled.look((row for place in places for row in place.rows), spoken)
     places, rate = _of_one_rate(places, settled)
-    if len(places) < _FEWEST_PLACES:
+    if len(places) < FEWEST_PLACES:
         spoken["schedule"] = f"{places_there - len(places)} of {places_there} parts of the run"
     if withheld(spoken):
         return None
@@ -162,20 +159,6 @@ def _of_one_rate(places: tuple[Place, ...], settled: Settled) -> tuple[tuple[Pla
             kept.append(replace(place, rate=rate))
     mean = float(np.mean([place.rate for place in kept])) if kept else 1.0
     return tuple(replace(place, rate=place.rate / mean) for place in kept), mean
-
-
-def n_places(n_intervals: int, updates: int, optimizer: Optimizer) -> int:
-    """How many places there can be: up to 8, each long enough for a mean of its own.
-
-    Increments are correlated over ``mu/(1 - mu)`` updates: places of five times that are nearly
-    independent of each other, which their interval needs (0.94 of them hold the truth instead of
-    0.91 with three times).
-    """
-    return min(_PLACES, n_intervals // _fewest_intervals(updates, optimizer))
-
-
-def _fewest_intervals(updates: int, optimizer: Optimizer) -> int:
-    return max(_FEWEST_INTERVALS, math.ceil(_MEMORIES * optimizer.memory / updates))
 
 
 def _is_told(settled: Settled, spoken: dict[str, str]) -> bool:
@@ -211,50 +194,13 @@ def _places(
     stretches: list[tuple[int, int]],
     room: Room,
 ) -> tuple[Place, ...]:
-    n_gradients, _ = _numbers(room, len(stretches))
+    n_gradients, _ = numbers(room, len(stretches))
     count = min(n_gradients, options.samples or n_gradients)
     steps = trajectory[STEP].to_numpy()
     return tuple(
         Place(steps[(first + last) // 2].item(), first, last, _job_at(number, job, options, count))
         for number, (first, last) in enumerate(stretches)
     )
-
-
-def _evenly_spaced(steps: "np.ndarray") -> tuple[int, int]:
-    """Positions of the first and the last checkpoint of the longest evenly spaced part."""
-    intervals = np.diff(steps)
-    values, counts = np.unique(intervals, return_counts=True)
-    usual = values[counts.argmax()]
-    odd = np.flatnonzero(intervals != usual)
-    edges = [-1, *odd.tolist(), len(intervals)]
-    before, after = max(pairwise(edges), key=lambda pair: pair[1] - pair[0])
-    return before + 1, after
-
-
-def _updates(interval: float, unit: str, per_epoch: float) -> int | None:
-    """Updates in an interval, where that can be known."""
-    updates = {"step": interval, "epoch": interval * per_epoch}.get(unit, float("nan"))
-    return round(updates) if updates >= 1 and abs(updates - round(updates)) < 1e-6 else None
-
-
-def _numbers(room: Room, n_places: int) -> tuple[int, int]:
-    """Gradients and intervals at each place, fewer where their products would not mapping."""
-    most = n_places * (_GRADIENTS + _INTERVALS)
-    fitting = (max(room.memory, 0) / (4 * _COPIES * 8)) ** 0.5
-    share = min(fitting / most, 1.0)
-    return max(int(_GRADIENTS * share), 2), max(int(_INTERVALS * share), _FEWEST_INTERVALS)
-
-
-def _stretches(start: int, stop: int, n_places: int, room: Room) -> list[tuple[int, int]]:
-    """First and last checkpoint of the middle of each of `n_places` parts."""
-    _, longest = _numbers(room, n_places)
-    edges = np.linspace(start, stop, n_places + 1).astype(int).tolist()
-    return [
-        (first, first + length)
-        for before, after in pairwise(edges)
-        for length in [min(after - before, longest)]
-        for first in [before + (after - before - length) // 2]
-    ]
 
 
 def _job_at(number: int, job: Job, options: Options, count: int) -> Job:
@@ -276,6 +222,6 @@ def _job_at(number: int, job: Job, options: Options, count: int) -> Job:
 def _plan(job: Job, room: Room, n_rows: int) -> Plan:
     parameters = job.gradients.mapping.parameters
     n_weights = job.gradients.mapping.n_weights
-    memory = room.memory - _COPIES * 8 * n_rows**2
+    memory = room.memory - COPIES * 8 * n_rows**2
     plan = make_plan(parameters, {}, replace(room, n_samples=min(n_rows, n_weights), memory=memory))
-    return replace(plan, chunk=max(min(plan.chunk, _GRADIENTS), 1))
+    return replace(plan, chunk=max(min(plan.chunk, GRADIENTS), 1))
