@@ -56,6 +56,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     alpha: float = 0.01,
     seed: int = 0,
     momentum: float | None = None,
+    updates_per_epoch: float | None = None,
     diffusion: xr.Dataset | None = None,
     strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -94,6 +95,8 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     momentum :
         Of the optimizer, where it is known: an oscillation is then told from its ringing, and not
         looked for in windows of fewer than seven ringing times.
+    updates_per_epoch :
+        With checkpoints that are numbered by epochs: how much is left of ringing is then computed.
     diffusion :
         What `trajscope.diffusion` found of the same checkpoints, to be kept with the rest.
     progress :
@@ -131,7 +134,9 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     check_trajectory(trajectory)
     unit = str(trajectory.attrs.get("step_unit", "index"))
     optimizer = Optimizer(momentum=momentum)
-    left, said = ringing(optimizer, trajectory[STEP].values, unit)
+    left, said = ringing(
+        optimizer, trajectory[STEP].values, unit, updates_per_epoch=updates_per_epoch
+    )
     question = Question(n_surrogates, alpha, seed, left, said)
     limit = parse_bytes(memory) if isinstance(memory, str) else memory or default_memory()
     started = time.perf_counter()
@@ -153,6 +158,8 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     config |= {"n_surrogates": n_surrogates}
     if momentum is not None:
         config["momentum"] = momentum
+    if updates_per_epoch is not None:
+        config["updates_per_epoch"] = updates_per_epoch
     result = _result(trajectory, measurement, judged, config, timings)
     if diffusion is not None:
         result["diffusion"] = xr.DataTree(diffusion)

@@ -370,3 +370,6 @@ def test_epochs_take_a_momentum_in_both_commands(trajscope, tmp_path, out):
         found = told["diffusion"]["budget"]
         assert (found["momentum"], found["updates"]) == (0.5, 6)
         assert found["predicted_trace"]["with"] > 0
+    # The batch size that the budget is given says as much to the tests.
+    config = open_results(out / "analyze" / "results.zarr").attrs["config"]
+    assert config["updates_per_epoch"] == 6

@@ -203,6 +203,9 @@ def test_the_momentum_is_taken_whatever_the_steps_count():
         (0.0, np.arange(9.0), "step", None, "dies out between"),
         (0.9, np.arange(9.0), "epoch", None, "true from 44 updates between two on"),
         (0.9, np.arange(9.0) ** 2, "step", None, "unevenly spaced"),
+        (0.9, np.arange(9.0), "index", None, "checkpoints that do not count updates"),
+        (0.9, np.arange(9.0), "fraction", None, "checkpoints that do not count updates"),
+        (0.0, np.arange(9.0), "index", None, "dies out between"),
     ],
 )
 def test_what_is_said_of_ringing_fits_what_is_known(momentum, steps, unit, left, words):
@@ -213,6 +216,20 @@ def test_what_is_said_of_ringing_fits_what_is_known(momentum, steps, unit, left,
     assert ("give its --momentum" in said) == (momentum is None)
     if "44" in words:
         assert 0.9 ** (44 / 2) <= 0.1 < 0.9 ** (43 / 2)
+
+
+def test_ringing_between_epochs_of_known_length_is_computed():
+    told, epochs = Optimizer(momentum=0.9), np.arange(0, 18, 2.0)
+    left, said = ringing(told, epochs, "epoch", updates_per_epoch=6.5)
+    assert left == pytest.approx(0.9 ** (13 / 2))
+    assert "is not as narrow" in said
+    left, said = ringing(told, epochs, "epoch", updates_per_epoch=100)
+    assert left is None
+    assert "dies out between" in said
+    assert "epochs" not in said
+    assert "unevenly spaced" in ringing(told, epochs**2, "epoch", updates_per_epoch=6.5)[1]
+    # Of steps that count updates it changes nothing.
+    assert ringing(told, epochs, "step", updates_per_epoch=6.5) == ringing(told, epochs, "step")
 
 
 def test_a_line_without_a_momentum_asks_for_one_and_with_one_does_not():

@@ -100,6 +100,7 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
                 **engine,
                 history=_history(output, options, advance, told),
                 strict=options["strict"],
+                updates_per_epoch=prepared.updates_per_epoch if prepared is not None else None,
                 progress=advance,
             )
     results.attrs["command"] = shlex.join(["trajscope", *sys.argv[1:]])

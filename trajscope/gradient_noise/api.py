@@ -13,6 +13,7 @@ from trajscope.gradient_noise.run import run
 from trajscope.gradient_noise.spectrum.resume import Ledger
 from trajscope.model.checkpoints import open_checkpoints
 from trajscope.model.problem import Problem, load_problem
+from trajscope.model.samples import n_samples_of
 
 
 def diffusion(  # noqa: PLR0913 - the one front door: its options are the command line's
@@ -173,6 +174,13 @@ class Prepared:
     def measure(self, progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
         """The Dataset that `diffusion` describes."""
         return run(self.work.reporting(progress or _silence), self.kept)
+
+    @property
+    def updates_per_epoch(self) -> float | None:
+        """N/b, where the batch size was given."""
+        batch_size = self.work.subject.options.batch_size
+        n_samples = n_samples_of(self.work.subject.problem.data)
+        return None if batch_size is None else n_samples / batch_size
 
     def again(self) -> "Prepared":
         """The same, cut to the memory that is left now."""

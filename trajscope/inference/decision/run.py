@@ -62,29 +62,38 @@ def judge_trajectory(
 
 
 def ringing(
-    optimizer: Optimizer, steps: NDArray[np.floating], unit: str
+    optimizer: Optimizer,
+    steps: NDArray[np.floating],
+    unit: str,
+    *,
+    updates_per_epoch: float | None = None,
 ) -> tuple[float | None, str]:
     """What is left of momentum's ringing from one checkpoint to the next, and a sentence on it.
 
-    ``momentum ** (updates / 2)``, `None` where that is little or cannot be known. Epochs are taken
-    to be long enough for ringing to die out; uneven steps leave it unknown.
+    ``momentum ** (updates / 2)``, `None` where that is little or cannot be known: uneven steps and
+    mere positions leave it unknown. Epochs whose updates are not known are taken to be long enough
+    for ringing to die out.
     """
     if optimizer.momentum is None:
         return None, RINGING_UNKNOWN
-    spacing = even_spacing(steps)
+    spacing, where = even_spacing(steps), "unevenly spaced checkpoints"
     died_out = "Ringing with the momentum given dies out between checkpoints."
     if optimizer.mu == 0:
         return None, died_out
-    if unit == "epoch":
+    if unit == "epoch" and updates_per_epoch is not None:
+        spacing = None if spacing is None else spacing * updates_per_epoch
+    elif unit == "epoch":
         enough = math.ceil(2 * math.log(_LEAST_DAMPING) / math.log(optimizer.mu))
         return None, (
             "Ringing with the momentum given is taken to have died out between checkpoints, since "
             f"their steps count epochs: true from {enough} updates between two on."
         )
+    elif unit != "step":
+        spacing, where = None, "checkpoints that do not count updates"
     if spacing is None:
         return None, (
-            "Ringing of the optimizer may look the same: how far it dies out between unevenly "
-            "spaced checkpoints is not known."
+            f"Ringing of the optimizer may look the same: how far it dies out between {where} is "
+            "not known."
         )
     left = _left(optimizer.mu**0.5, spacing)
     return left, died_out if left is None else RINGING_GIVEN
