@@ -1,6 +1,7 @@
 """A problem that cannot be used is one message, before anything is measured or written."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -144,7 +145,10 @@ MESSAGES = {
 
 
 @pytest.fixture
-def fitting(tmp_path):
+def fitting(tmp_path, monkeypatch):
+    # The file beside, not one of its name that another test has loaded in this process.
+    monkeypatch.delitem(sys.modules, "problem", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
     write_problem(tmp_path)
     (tmp_path / "bad.py").write_text(PROBLEMS)
     return write_fitting_run(tmp_path / "run")
