@@ -92,7 +92,7 @@ def map_parameters(
     arrays :
         By their names in the checkpoint: at least all of its weights.
     groups :
-        For each name of a weight of the checkpoint, its group: these all have to mapping.
+        For each name of a weight of the checkpoint, its group: these all have to fit.
     rename :
         As `Problem.rename`.
 

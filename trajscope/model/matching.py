@@ -62,7 +62,7 @@ class Match:
 
     @property
     def n_faults(self) -> int:
-        """How much does not mapping."""
+        """How much does not fit."""
         return len(self.missing) + len(self.unexpected) + len(self.wrong)
 
     @property

@@ -75,7 +75,7 @@ def sketch_plan(mapping: ParameterMapping, size: int, room: Room) -> Plan:
     Raises
     ------
     OptionError
-        The sketch would be no smaller than what it replaces, or does not mapping.
+        The sketch would be no smaller than what it replaces, or does not fit.
     """
     n, d = room.n_samples, mapping.n_weights
     if size >= min(n, d):
