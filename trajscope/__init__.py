@@ -19,7 +19,7 @@ from trajscope.errors import (
 )
 
 if TYPE_CHECKING:
-    from trajscope.analysis import analyze
+    from trajscope.analysis.run import analyze
     from trajscope.gradient_noise.api import diffusion
     from trajscope.model.problem import Problem
     from trajscope.packing import pack
@@ -51,7 +51,7 @@ __version__ = version("trajscope")
 # Imported on first use: xarray and dask take seconds, and `trajscope --help` needs neither.
 _HOMES = {
     "Problem": "trajscope.model.problem",
-    "analyze": "trajscope.analysis",
+    "analyze": "trajscope.analysis.run",
     "diffusion": "trajscope.gradient_noise.api",
     "open_results": "trajscope.report",
     "open_trajectory": "trajscope.trajectory",

@@ -15,7 +15,7 @@ from fsspec.registry import _registry as registered
 from safetensors.numpy import save_file
 
 from tests.checkpoints.conftest import model
-from trajscope.analysis import analyze
+from trajscope.analysis.run import analyze
 from trajscope.cli import main
 from trajscope.errors import CheckpointError, OptionError, TrajectoryError
 from trajscope.trajectory import open_trajectory, tensor

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from trajscope.analysis import analyze
+from trajscope.analysis.run import analyze
 from trajscope.errors import OptionError, TrajscopeWarning
 
 # Far above what a process that has run other tests holds: a limit that narrows the blocks changes

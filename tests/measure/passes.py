@@ -45,7 +45,8 @@ def sums_of(x, plan, running=None, seed=0):
         with executor(None, None) as threads:
             return sums_of(x, plan, threads, seed)
     everything, groups, whole = {}, {}, {}
-    for group, sums in stream(weights, plan, running, seed=seed, progress=lambda *_: None):
+    for group, parts in stream(weights, plan, running, seed=seed, progress=lambda *_: None):
+        (sums,) = parts.values()
         if group == WHOLE:
             whole = sums
             continue

@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from simulated_results import make_results
 
-from trajscope.analysis import analyze
+from trajscope.analysis.run import analyze
 
 TESTS = [
     "noise_scale", "omnibus", "confined", "brownian", "constant_drift", "relaxation", "drift",

@@ -11,7 +11,7 @@ import xarray as xr
 from tests.trainers.library_trainers import TRAINERS as FROM_LIBRARIES
 from tests.trainers.records import Trainer
 from tests.trainers.torch_trainers import TRAINERS as FROM_TORCH
-from trajscope.analysis import analyze
+from trajscope.analysis.run import analyze
 from trajscope.errors import TrajscopeError
 from trajscope.trajectory import open_trajectory, tensor
 

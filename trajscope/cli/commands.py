@@ -80,7 +80,7 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
     silence_dask()
     import xarray as xr
 
-    from trajscope import analysis
+    from trajscope.analysis.run import analyze as analyze_run
     from trajscope.gradient_noise.api import prepare
     from trajscope.report import check_output, reading_lines, screen, write_report
     from trajscope.report.screen.gradient_noise import diffusion_lines
@@ -95,7 +95,7 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
         prepared = None if noise is None else prepare(trajectory, options["problem"], noise)
         told: list[str] = []
         with progress("one pass over the weights", quiet) as advance:
-            results = analysis.analyze(
+            results = analyze_run(
                 trajectory,
                 **engine,
                 history=_history(output, options, advance, told),

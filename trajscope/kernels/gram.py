@@ -3,6 +3,7 @@
 from typing import Final
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -130,6 +131,29 @@ def lagged_products(gram: Floats) -> Floats:
     (lag,)
     """
     return np.array([np.trace(gram, offset=lag) for lag in range(len(gram))])
+
+
+def periodogram_of_gram(gram: Floats) -> Floats:
+    """Periodogram of the increments, summed over weights, from their inner products.
+
+    ``I[j] = (1/n) sum over weights of |FFT(y - mean y)[j]|^2``, j = 1..floor(n/2): the transform
+    of the `lagged_products` of the doubly centred matrix, folded onto n lags.
+
+    Parameters
+    ----------
+    gram : (interval, interval)
+
+    Returns
+    -------
+    (frequency,)
+        Squared weight units.
+    """
+    n = len(gram)
+    products = lagged_products(double_centre(gram))
+    circular = products.copy()
+    circular[1:] += products[:0:-1]
+    power: Floats = np.maximum(scipy.fft.rfft(circular).real[1 : n // 2 + 1], 0.0) / n
+    return power
 
 
 def mean_squared_displacement(squared_norms: Floats, products: Floats) -> Floats:

@@ -81,6 +81,28 @@ def spectral_moments(increments: NDArray[np.floating]) -> dict[str, Floats]:
     return sums
 
 
+def pooled_power(increments: NDArray[np.floating]) -> dict[str, Floats]:
+    """The ``power`` of `spectral_moments` alone, in float64.
+
+    Parameters
+    ----------
+    increments : (interval, weight)
+
+    Returns
+    -------
+    dict
+        ``power`` (frequency,), squared weight units.
+    """
+    n = len(increments)
+    power = np.zeros(n // 2)
+    for columns in column_pieces(increments):
+        piece = increments[:, columns].astype(np.float64)
+        piece -= piece.mean(axis=0)
+        transformed = scipy.fft.rfft(piece, axis=0, overwrite_x=True)[1 : n // 2 + 1]
+        power += (np.square(transformed.real) + np.square(transformed.imag)).sum(axis=1) / n
+    return {"power": power}
+
+
 def _amplitudes(
     increments: NDArray[np.floating],
 ) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.bool_]]:

@@ -4,7 +4,7 @@ from typing import Final
 
 import xarray as xr
 
-from trajscope.measure.measurement import even_spacing
+from trajscope.measure.labels import even_spacing
 from trajscope.schema import ALL_WEIGHTS, STEP
 
 _ROUNDED_SHARE: Final = 0.05

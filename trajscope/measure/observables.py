@@ -44,6 +44,8 @@ class Observable:
         One line: what it is, in the field's words.
     values :
         ``Measured -> array`` with `dims`.
+    is_per_weight :
+        Whether it needs sums over curves of single weights, which windows of a run do not have.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Observable:
     units: str
     long_name: str
     values: Callable[[Measured], Floats | np.float64]
+    is_per_weight: bool = False
 
 
 def mean(total: Floats, count: Floats) -> Floats:
@@ -108,6 +111,7 @@ OBSERVABLES: Final = (
         "increment_fft_mean", (FREQUENCY,), "1",
         "Fourier amplitude of the increments, per weight at unit mean power: mean over weights",
         lambda m: mean(m.sums["amplitude"], m.sums["n_amplitudes"]),
+        is_per_weight=True,
     ),
     Observable(
         "increment_fft_sd", (FREQUENCY,), "1",
@@ -116,6 +120,7 @@ OBSERVABLES: Final = (
         lambda m: spread(
             m.sums["amplitude"], m.sums["amplitude_square"], m.sums["n_amplitudes"]
         ),
+        is_per_weight=True,
     ),
     Observable(
         "increment_periodogram", (FREQUENCY,), "weight^2",
@@ -126,6 +131,7 @@ OBSERVABLES: Final = (
         "autocorrelation_mean", (LAG,), "1",
         "autocorrelation of the weights, biased: mean over weights",
         lambda m: mean(m.sums["autocorrelation"], m.sums["n_autocorrelations"]),
+        is_per_weight=True,
     ),
     Observable(
         "autocorrelation_sd", (LAG,), "1",
@@ -135,6 +141,7 @@ OBSERVABLES: Final = (
             m.sums["autocorrelation_square"],
             m.sums["n_autocorrelations"],
         ),
+        is_per_weight=True,
     ),
     Observable(
         "mean_squared_displacement", (LAG,), "weight^2",

@@ -12,6 +12,7 @@ from trajscope.measure.reductions import (
     GRAM,
     N_COMPONENTS,
     N_SKETCH_COLUMNS,
+    PERIODOGRAM,
     POOLED,
     PROJECTION,
     ROUNDING,
@@ -93,6 +94,10 @@ class Size:
         Bytes that a process holds before the pass.
     holds_tasks :
         Whether all weights of a task are in memory besides the block, as in dask's chunks.
+    runs :
+        Checkpoints of every run that lies in the block, one behind another; of one, `n_steps`.
+    windows :
+        Checkpoints of the parts of the run that are measured beside it.
     """
 
     n_steps: int
@@ -104,11 +109,37 @@ class Size:
     fewest_workers: int
     resident: int
     holds_tasks: bool = False
+    runs: tuple[int, ...] = ()
+    windows: tuple[int, ...] = ()
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Checkpoints of every run."""
+        return self.runs or (self.n_steps,)
+
+    @property
+    def shortest(self) -> int:
+        """Checkpoints of the shortest run."""
+        return min(self.lengths)
 
 
 def is_possible(size: Size, path: Path) -> bool:
     """Whether a path suits the shape of the trajectory, memory aside."""
-    return not path.needs_one_block or size.n_weights <= min(size.n_steps - 1, _LARGEST_DUAL)
+    return not path.needs_one_block or size.n_weights <= min(size.shortest - 1, _LARGEST_DUAL)
+
+
+def window_reductions(path: Path, length: int) -> tuple[Reduction, ...]:
+    """What is summed of a window of so many checkpoints beside the whole run.
+
+    Beside its Gram matrix, of which those of windows are parts, counts only. Else what is pooled
+    over weights, by the path or by a Gram matrix, whichever is smaller. Means and spreads over
+    weights would double the time of the pass, and are those of a whole run only.
+    """
+    if path.components == "gram":
+        return (COUNTS, ROUNDING)
+    pooled = (PERIODOGRAM, *(each for each in path.reductions if each not in PER_WEIGHT))
+    smaller = min(((GRAM,), pooled), key=lambda choice: sum(r.n_bytes(length) for r in choice))
+    return (COUNTS, ROUNDING, *smaller)
 
 
 def worker_counts(size: Size, path: Path) -> list[int]:
@@ -126,23 +157,30 @@ def keeps_groups(size: Size, path: Path) -> bool:
 
 def layer_width(size: Size) -> int:
     """Columns that are kept of every layer's increments: up to 32, in a sixteenth of memory."""
-    n = size.n_steps - 1
-    affordable = size.memory // (16 * 4 * n * size.n_groups)
+    n = size.shortest - 1
+    affordable = size.memory // (16 * 4 * sum(size.lengths) * size.n_groups)
     return max(2, min(factor_width(n), _LAYER_COLUMNS, affordable))
 
 
 def _factor_bytes(size: Size) -> int:
-    n = size.n_steps - 1
-    return 4 * n * (factor_width(n) + size.n_groups * layer_width(size)) + 8 * n * factor_width(n)
+    kept = 0
+    for n_steps in (*size.lengths, *size.windows):
+        n = n_steps - 1
+        kept += 4 * n * (factor_width(n) + size.n_groups * layer_width(size))
+        kept += 8 * n * factor_width(n)
+    return kept
 
 
 def _sums_bytes(size: Size, path: Path) -> int:
-    return sum(reduction.n_bytes(size.n_steps) for reduction in path.reductions)
+    whole = sum(r.n_bytes(length) for length in size.lengths for r in path.reductions)
+    return whole + sum(
+        r.n_bytes(length) for length in size.windows for r in window_reductions(path, length)
+    )
 
 
 def _kept_bytes(size: Size, path: Path) -> int:
     dims = [dims for reduction in path.reductions for dims in reduction.kept.values()]
-    return sum(8 * size.n_steps ** len(each) for each in dims)
+    return sum(8 * length ** len(each) for length in size.lengths for each in dims)
 
 
 def groups_held(size: Size, path: Path) -> int:
@@ -159,7 +197,8 @@ def _fixed_bytes(size: Size, path: Path, workers: int) -> int:
     dual = 24 * size.n_weights**2 if path.needs_one_block else 0
     scratch = _SCRATCH + _SCRATCH_PER_STEP * size.n_steps
     # Twice: the curves, and the sums, of all groups are copied into one array at the end.
-    kept = 2 * (size.n_groups + 1) * _CURVES_PER_STEP * size.n_steps
+    curves = size.n_steps + sum(size.windows)
+    kept = 2 * (size.n_groups + 1) * _CURVES_PER_STEP * curves
     if size.n_groups > 1 and keeps_groups(size, path):
         kept += 2 * size.n_groups * _kept_bytes(size, path)
     kept += _factor_bytes(size)
@@ -204,17 +243,20 @@ def cost(size: Size, path: Path, workers: int) -> float:
     Cores that a path's memory leaves idle count against it; their number in itself does not, so
     that the same input takes the same path on any machine with enough memory.
     """
-    steps, weights, groups = float(size.n_steps), float(size.n_weights), size.n_groups + 1
+    return sum(_cost(size, path, float(length), size.workers / workers) for length in size.lengths)
+
+
+def _cost(size: Size, path: Path, steps: float, idle: float) -> float:
+    weights, groups = float(size.n_weights), size.n_groups + 1
     transforms = steps * weights * _TRANSFORM
     if path.components == "dual":
         return 3 * transforms + (
             3 * steps * weights**2 * _DUAL_PRODUCT + 2 * weights**3 * _EIGENVECTORS
         )
-    idle = size.workers / workers
     if path.components == "gram":
         product = steps**2 * weights * _PRODUCT
         return idle * (2 * transforms + product) + groups * steps**3 * _EIGENVECTORS
-    columns = float(min(N_SKETCH_COLUMNS, size.n_steps))
+    columns = min(float(N_SKETCH_COLUMNS), steps)
     product = steps * weights * (2 * columns + N_PROJECTIONS) * _PRODUCT
     # Approximate: taken over an exact path only where it is much cheaper.
     return idle * 2 * transforms + 4 * (

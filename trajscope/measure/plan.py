@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from trajscope.errors import OptionError
+from trajscope.measure.joint import Joint
 from trajscope.measure.paths import (
     MIB,
     MOST_TASKS,
@@ -19,11 +20,15 @@ from trajscope.measure.paths import (
     is_possible,
     least_memory,
     narrowest,
+    window_reductions,
     worker_counts,
 )
 
 CHUNK_TASKS: Final = 16
 """Tasks summed by one tree; trees are added in order: rounding does not depend on the workers."""
+
+Rows = tuple[int, int]
+"""The first of neighbouring rows of a block, and the one after the last."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,44 @@ class Segment:
     start: int
     stop: int
     resolution: float
+
+
+@dataclass(frozen=True)
+class Part:
+    """Neighbouring rows of a block that are measured on their own: a run, or a window of one.
+
+    Attributes
+    ----------
+    start, stop :
+        The first row, and the one after the last.
+    reductions :
+        Names of what is summed of them.
+    """
+
+    start: int
+    stop: int
+    reductions: tuple[str, ...]
+
+    @property
+    def n_steps(self) -> int:
+        """Checkpoints."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is summed of a block of weights.
+
+    Attributes
+    ----------
+    parts :
+        Rows that are measured on their own.
+    joint :
+        What is summed of rows of several runs together.
+    """
+
+    parts: tuple[Part, ...]
+    joint: Joint | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +97,20 @@ class Plan:
     workers: int
     width: int
     chunks: tuple[tuple[tuple[Segment, ...], ...], ...]
+
+    def wanted(
+        self, runs: Sequence[Rows], windows: Sequence[Rows] = (), joint: Joint | None = None
+    ) -> Wanted:
+        """What is summed of every run, of every window, each given by its rows, and of all."""
+        whole = tuple(reduction.name for reduction in self.path.reductions)
+        parts = (
+            *(Part(*rows, whole) for rows in runs),
+            *(
+                Part(*rows, tuple(r.name for r in window_reductions(self.path, rows[1] - rows[0])))
+                for rows in windows
+            ),
+        )
+        return Wanted(parts, joint)
 
 
 def make_plan(size: Size, segments: Sequence[Segment]) -> Plan:
@@ -78,12 +135,18 @@ def make_plan(size: Size, segments: Sequence[Segment]) -> Plan:
         given = f"{size.memory // MIB}MiB" if size.memory >= MIB else f"{size.memory}B"
         raise OptionError(
             f"--memory {given} is too little for {size.n_steps} checkpoints "
-            f"in {size.n_groups} group{'s' if size.n_groups > 1 else ''}: at least "
+            f"{_of_what(size)}in {size.n_groups} group{'s' if size.n_groups > 1 else ''}: at least "
             f"{math.ceil(needed / MIB)}MiB are needed. Raise --memory, take fewer groups with "
             "--by none, or fewer checkpoints with --steps."
         )
     path, workers = min(affordable, key=lambda choice: cost(size, *choice))
     return cut(size, segments, path, workers)
+
+
+def _of_what(size: Size) -> str:
+    if len(size.lengths) > 1:
+        return f"of {len(size.lengths)} runs "
+    return f"and {len(size.windows)} windows of them " if size.windows else ""
 
 
 def cut(size: Size, segments: Sequence[Segment], path: Path, workers: int) -> Plan:

@@ -18,6 +18,7 @@ from trajscope.kernels.gram import (
     double_centre,
     lagged_products,
     mean_squared_displacement,
+    periodogram_of_gram,
 )
 from trajscope.measure.reductions import N_COMPONENTS, test_matrix
 
@@ -49,7 +50,11 @@ class Pooled:
 def pooled_quantities(sums: Mapping[str, Floats], n_steps: int, seed: int) -> Pooled:
     """Pooled quantities of one group, from its Gram matrix or from the FFT path's sums."""
     if "increment_gram" in sums:
-        return _from_gram(sums["increment_gram"], sums["power"])
+        gram = sums["increment_gram"]
+        # Where there is another, not from the Gram matrix: under a drift a thousand times the
+        # noise, the float32 product leaves it wrong by a third.
+        power = sums["power"] if "power" in sums else periodogram_of_gram(gram)
+        return _from_gram(gram, power)
     return _from_spectra(sums, n_steps, seed)
 
 
@@ -73,8 +78,6 @@ def _from_gram(gram: Floats, power: Floats) -> Pooled:
     displacement = displacement_gram(gram)
     centred = double_centre(displacement)
     return Pooled(
-        # Not from the Gram matrix: under a drift a thousand times the noise, the float32 product
-        # leaves it wrong by a third.
         periodogram=power,
         squared_increments=gram.diagonal().copy(),
         neighbour_products=gram.diagonal(offset=1).copy(),

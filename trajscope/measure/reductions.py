@@ -1,8 +1,8 @@
 """What one pass sums over weights: one record per reduction, and the two sets of them."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 import numpy as np
@@ -12,7 +12,7 @@ from trajscope.kernels.autocorrelation import autocorrelation_moments, pooled_pr
 from trajscope.kernels.components import components_from_weights, sketch_of_gram
 from trajscope.kernels.factors import N_PROJECTIONS, factor_of_increments, factor_width, project
 from trajscope.kernels.gram import Floats, increment_gram
-from trajscope.kernels.spectra import spectral_moments
+from trajscope.kernels.spectra import pooled_power, spectral_moments
 from trajscope.kernels.stepwise import rounding_variance, stepwise_products
 from trajscope.schema import FREQUENCY, INTERVAL, INTERVAL_OTHER, LAG, STEP, TURN
 
@@ -111,7 +111,7 @@ def _dual(piece: Piece) -> Sums:
     }
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=4)
 def test_matrix(n_steps: int, seed: int) -> Floats:
     """Orthonormal columns in random directions, (step, column), the same for every block."""
     columns = min(N_SKETCH_COLUMNS, n_steps)
@@ -145,6 +145,13 @@ SPECTRUM: Final = Reduction(
         "n_amplitudes": (),
     },
     lambda n_steps: 24 * n_steps,
+)
+PERIODOGRAM: Final = Reduction(
+    "periodogram",
+    True,
+    lambda piece: pooled_power(piece.values),
+    {"power": (FREQUENCY,)},
+    lambda n_steps: 8 * n_steps,
 )
 AUTOCORRELATION: Final = Reduction(
     "autocorrelation",
@@ -207,6 +214,7 @@ REDUCTIONS: Final = (
     ROUNDING,
     GRAM,
     SPECTRUM,
+    PERIODOGRAM,
     AUTOCORRELATION,
     POOLED,
     STEPWISE,
@@ -218,6 +226,7 @@ REDUCTIONS: Final = (
 """Every reduction; a path (`measure.paths.PATHS`) is a choice among them."""
 
 
-def reductions_named(names: Collection[str]) -> tuple[Reduction, ...]:
+@cache
+def reductions_named(names: tuple[str, ...]) -> tuple[Reduction, ...]:
     """Those of `REDUCTIONS` that are called so."""
     return tuple(reduction for reduction in REDUCTIONS if reduction.name in names)

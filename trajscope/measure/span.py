@@ -1,6 +1,6 @@
 """What one task does: read its weights block by block, and hand back only sums of them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -9,14 +9,18 @@ from numpy.typing import NDArray
 from trajscope.errors import TrajectoryError
 from trajscope.kernels.gram import Floats
 from trajscope.measure.blas import one_blas_thread
-from trajscope.measure.plan import Segment
-from trajscope.measure.reductions import Piece, Sums, reductions_named
+from trajscope.measure.plan import Segment, Wanted
+from trajscope.measure.reductions import Piece, Reduction, Sums, reductions_named
 
-GroupSums = dict[int, dict[str, Floats]]
-"""Sums of each group, by the group's number."""
+Key = tuple[int, int]
+"""Number of a group, and of a part of the rows."""
+GroupSums = dict[Key, dict[str, Floats]]
+"""Sums of each group and part."""
 
 WHOLE: Final = -1
 """Number of the group of all weights, for what cannot be added up from the groups."""
+JOINT: Final[Key] = (-2, 0)
+"""Where sums over several runs are found, of all weights."""
 
 
 class NonFiniteError(TrajectoryError):
@@ -29,7 +33,7 @@ def sum_span(
     task: Sequence[Segment],
     offset: int,
     width: int,
-    reductions: Collection[str],
+    wanted: Wanted,
     seed: int,
 ) -> GroupSums:
     """Sums over the weights of one task.
@@ -40,33 +44,49 @@ def sum_span(
         Starts at weight number `offset`.
     width :
         Weights held in memory at once.
-    reductions :
-        Names of those to sum: names are short to send to a worker.
+    wanted :
+        What is summed of which rows.
 
     Raises
     ------
     NonFiniteError
     """
-    wanted = reductions_named(reductions)
     totals: GroupSums = {}
     # NaN and Inf go through every sum and are looked for once, at the end.
     with one_blas_thread(), np.errstate(all="ignore"):
         for start, stop in _blocks(task, width):
             block = _owned_block(source, start - offset, stop - offset)
+            if wanted.joint is not None:
+                add_sums(totals.setdefault(JOINT, {}), wanted.joint.sums(block))
             for of_increments in (False, True):
                 values = difference_in_place(block) if of_increments else block
-                for reduction in wanted:
-                    if reduction.of_increments != of_increments:
-                        continue
-                    pieces = _pieces if reduction.is_additive else _whole_groups
-                    for group, columns, resolution in pieces(task, start, stop):
-                        first = start + (columns.start if isinstance(columns, slice) else 0)
-                        piece = Piece(values[:, columns], resolution, seed, first)
-                        add_sums(totals.setdefault(group, {}), reduction.sums(piece))
+                for number, part in enumerate(wanted.parts):
+                    # The increment behind the last row leads to another run, or to no row.
+                    own = values[part.start : part.stop - of_increments]
+                    for reduction in reductions_named(part.reductions):
+                        if reduction.of_increments != of_increments:
+                            continue
+                        for piece, group in _pieces_of(reduction, own, task, (start, stop), seed):
+                            sums = totals.setdefault((group, number), {})
+                            add_sums(sums, reduction.sums(piece))
     for sums in totals.values():
         if not all(np.isfinite(part).all() for part in sums.values()):
             raise NonFiniteError("Some of the weights are NaN or infinite.")
     return totals
+
+
+def _pieces_of(
+    reduction: Reduction,
+    rows: NDArray[np.floating],
+    task: Sequence[Segment],
+    block: tuple[int, int],
+    seed: int,
+) -> Iterator[tuple[Piece, int]]:
+    """What a reduction is given of the rows of one block, and the number of the group."""
+    cut = _pieces if reduction.is_additive else _whole_groups
+    for group, columns, resolution in cut(task, *block):
+        first = block[0] + (columns.start if isinstance(columns, slice) else 0)
+        yield Piece(rows[:, columns], resolution, seed, first), group
 
 
 def scan_span(
@@ -105,16 +125,16 @@ def add_sums(total: dict[str, Floats], part: Sums) -> None:
 def tree_sum(parts: Sequence[GroupSums]) -> GroupSums:
     """The sums of all `parts`, none of which is written to."""
     total: GroupSums = {}
-    owned: set[int] = set()
+    owned: set[Key] = set()
     for part in parts:
-        for group, sums in part.items():
-            if group not in total:
-                total[group] = sums
+        for key, sums in part.items():
+            if key not in total:
+                total[key] = sums
             else:
-                if group not in owned:
-                    total[group] = {name: values.copy() for name, values in total[group].items()}
-                    owned.add(group)
-                add_sums(total[group], sums)
+                if key not in owned:
+                    total[key] = {name: values.copy() for name, values in total[key].items()}
+                    owned.add(key)
+                add_sums(total[key], sums)
     return total
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from trajscope.kernels.gram import Floats
 from trajscope.measure.executor import Executor
 from trajscope.measure.paths import FAN_IN
-from trajscope.measure.plan import Plan, Segment
+from trajscope.measure.plan import Plan, Segment, Wanted
 from trajscope.measure.span import GroupSums, add_sums, scan_span, sum_span, tree_sum
 
 Progress = Callable[[int, int], None]
@@ -25,9 +25,10 @@ def stream(
     plan: Plan,
     executor: Executor,
     *,
+    wanted: Wanted | None = None,
     seed: int,
     progress: Progress,
-) -> Iterator[tuple[int, dict[str, Floats]]]:
+) -> Iterator[tuple[int, dict[int, dict[str, Floats]]]]:
     """The sums of one group after another, each as soon as its last weight has been read.
 
     The same weights give the same bits on any executor: tasks are summed in fixed trees, and the
@@ -36,6 +37,13 @@ def stream(
     Parameters
     ----------
     weights : (step, weight)
+    wanted :
+        What is summed, see `Plan.wanted`; by default all rows are one run.
+
+    Yields
+    ------
+    group, {part: sums}
+        What cannot be added up from the groups comes last: of `WHOLE`, and of `JOINT`.
 
     Raises
     ------
@@ -47,15 +55,18 @@ def stream(
     last_weight = {
         segment.group: segment.stop for chunk in plan.chunks for task in chunk for segment in task
     }
-    names = tuple(reduction.name for reduction in plan.path.reductions)
-    work = partial(sum_span, width=plan.width, reductions=names, seed=seed)
+    last = max(last_weight.values())
+    wanted = wanted or plan.wanted([(0, weights.shape[0])])
+    work = partial(sum_span, width=plan.width, wanted=wanted, seed=seed)
     totals: GroupSums = {}
     for chunk, sums in _computed(weights, plan, executor, work, tree_sum, progress):
-        for group, part in sums.items():
-            add_sums(totals.setdefault(group, {}), part)
+        for key, part in sums.items():
+            add_sums(totals.setdefault(key, {}), part)
         done = chunk[-1][-1].stop
-        for group in [held for held in totals if last_weight.get(held, 0) <= done]:
-            yield group, totals.pop(group)
+        finished = {group for group, _ in totals if last_weight.get(group, last) <= done}
+        for group in sorted(finished, reverse=True):  # what is of all weights comes last
+            own = sorted(part for held, part in totals if held == group)
+            yield group, {part: totals.pop((group, part)) for part in own}
 
 
 def find_nonfinite(

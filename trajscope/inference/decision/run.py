@@ -16,7 +16,8 @@ from trajscope.inference.decision.settings import RINGING_GIVEN, RINGING_UNKNOWN
 from trajscope.inference.decision.words import Run
 from trajscope.inference.statistics.window import Window, longest_even_part
 from trajscope.measure.blas import one_blas_thread
-from trajscope.measure.measurement import Measurement, even_spacing
+from trajscope.measure.found import Measurement
+from trajscope.measure.labels import even_spacing
 from trajscope.optimizer import Optimizer
 from trajscope.schema import GROUP, PLANE_STEP, STEP
 

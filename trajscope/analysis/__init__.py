@@ -1,0 +1,1 @@
+"""The routes from top to bottom: one run analysed, several compared."""

@@ -1,0 +1,86 @@
+"""What was found of a run, or of a window of it, as one labelled tree."""
+
+import platform
+import warnings
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import xarray as xr
+
+from trajscope.errors import TrajscopeWarning
+from trajscope.measure.doubts import doubts
+from trajscope.measure.found import Measurement
+from trajscope.measure.labels import even_spacing
+from trajscope.schema import STEP, WEIGHT
+
+
+def made(config: Mapping[str, object], timings: Mapping[str, float]) -> dict[str, object]:
+    """Attributes of a result that say how and when it was made."""
+    return {
+        "trajscope": version("trajscope"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "config": dict(config),
+        "seed": config["seed"],
+        "timings": dict(timings),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("numpy", "scipy", "xarray", "dask")},
+        },
+    }
+
+
+def parts_of(
+    trajectory: xr.Dataset,
+    measurement: Measurement,
+    judged: tuple[xr.Dataset, xr.Dataset],
+    told: Mapping[str, object],
+) -> dict[str, xr.Dataset]:
+    """The parts of a result, by their place in the tree.
+
+    Parameters
+    ----------
+    judged :
+        Tests and verdict.
+    told :
+        As `made` gives it, and a label where the result is one of several.
+
+    Warns
+    -----
+    TrajscopeWarning
+        The curves of a run are right, but something about them should be known.
+    """
+    steps = trajectory[STEP].values
+    found = doubts(trajectory, measurement.observables)
+    if "case" not in told:  # of a part of a run, its own page says it
+        for message in found:
+            warnings.warn(message, TrajscopeWarning, stacklevel=3)
+    read = trajectory.drop_vars("weights").assign_attrs(
+        checkpoints=len(steps),
+        weights=trajectory.sizes[WEIGHT],
+        evenly_spaced=even_spacing(steps) is not None,
+        warnings=[*trajectory.attrs.get("warnings", []), *found],
+    )
+    root = {
+        **told,
+        "fingerprint": trajectory.attrs.get("fingerprint", ""),
+        "path": measurement.path,
+        "components": measurement.components,
+    }
+    return {
+        "/": xr.Dataset(attrs=root),
+        "/trajectory": read,
+        "/reductions": measurement.reductions,
+        "/observables": measurement.observables,
+        "/tests": judged[0],
+        "/diffusion": xr.Dataset(attrs={"reason": "No training problem was given."}),
+        "/verdict": judged[1],
+    }
+
+
+def with_cases(whole: Mapping[str, xr.Dataset], cases: list[dict[str, xr.Dataset]]) -> xr.DataTree:
+    """One tree: each case below ``/cases/1``, ``/cases/2``, ..., a whole result of its own."""
+    nodes = dict(whole)
+    for number, case in enumerate(cases, 1):
+        nodes |= {f"/cases/{number}{place}".rstrip("/"): part for place, part in case.items()}
+    return xr.DataTree.from_dict(nodes)

@@ -1,0 +1,163 @@
+"""One run from top to bottom: a source becomes a trajectory, is measured, becomes a result."""
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+
+import xarray as xr
+
+from trajscope.analysis.finite import Engine, measured
+from trajscope.analysis.result import made, parts_of, with_cases
+from trajscope.analysis.settings import Settings, memory_limit, opened
+from trajscope.analysis.windows import Windows, windows_of
+from trajscope.arrays import Source
+from trajscope.errors import TrajscopeWarning
+from trajscope.history.kept import remembered
+from trajscope.inference.decision.run import judge_trajectory
+from trajscope.measure.executor import executor
+from trajscope.measure.measurement import check_memory
+from trajscope.optimizer import Optimizer
+from trajscope.schema import STEP
+
+History = str | os.PathLike[str] | Callable[[xr.Dataset], AbstractContextManager[xr.Dataset]]
+
+
+def analyze(  # noqa: PLR0913 - the one front door: its options are the command line's
+    source: Source,
+    *,
+    run: str | None = None,
+    burn_in: int | str | None = None,
+    steps: str | slice | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    by: str | None = None,
+    order: str | None = None,
+    weights: str | None = None,
+    history: History | None = None,
+    memory: int | str | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    n_surrogates: int = 999,
+    alpha: float = 0.01,
+    seed: int = 0,
+    momentum: float | None = None,
+    updates_per_epoch: float | None = None,
+    windows: Windows | None = None,
+    diffusion: xr.Dataset | None = None,
+    strict: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> xr.DataTree:
+    """What the trajectory in `source` does, as a DataTree.
+
+    Parameters
+    ----------
+    source :
+        A directory of checkpoints; a Dataset from `open_trajectory`; or an array with dimensions
+        ("step", "weight"), lazy or not: of xarray, NumPy, dask or torch, a pandas DataFrame, a list
+        of rows. The options up to `weights` say how to open a directory, and are refused with the
+        other sources: a Dataset has its groups, and xarray selects.
+    run, burn_in, steps, include, exclude, by, order, weights, strict :
+        As in `open_trajectory`. With `strict`, a checkpoint with a NaN or infinite weight is an
+        error too; else it is left out with a warning.
+    history :
+        Folder in which the weights that are read from a directory are kept: a later analysis that
+        names it reads only checkpoints that are new or changed, and finds the same as without it.
+        Or a function of a trajectory that returns a context manager of the same trajectory, read
+        from elsewhere; that is taken with a Dataset too.
+    memory :
+        Most that this process (or each of a cluster's) may hold, in bytes or as "2GiB"; by
+        default a quarter of what is free.
+    workers :
+        Local worker processes; by default, threads in this process, or the active dask client.
+    scheduler :
+        Address of a running dask scheduler.
+    n_surrogates :
+        Random draws of every null; the smallest p-value is 1 / (n_surrogates + 1). Beyond 10,000
+        checkpoints no more than `alpha` needs: 199 at 0.01.
+    alpha :
+        Level of every test: how often it may speak falsely.
+    seed :
+        Same seed, same numbers, whatever the workers; a tight memory limit changes last digits.
+    momentum :
+        Of the optimizer, where it is known: an oscillation is then told from its ringing, and not
+        looked for in windows of fewer than seven ringing times.
+    updates_per_epoch :
+        With checkpoints that are numbered by epochs: how much is left of ringing is then computed.
+    windows :
+        Parts of the run to be judged on their own from the same pass: ``4`` equal ones, or
+        ``"0:1000,1000:2000"`` (or pairs of numbers), steps from the first up to, not including,
+        the second. Tests of different windows are not corrected for each other.
+    diffusion :
+        What `trajscope.diffusion` found of the same checkpoints, to be kept with the rest.
+    progress :
+        Called with (tasks done, tasks in all).
+
+    Returns
+    -------
+    DataTree
+        ``/trajectory`` (what was read), ``/reductions`` (the sums of the one pass),
+        ``/observables`` (labelled curves and numbers per group), ``/tests`` (p-values and curves
+        with their bands), ``/verdict`` (its code and sentence, of all weights in the attributes),
+        ``/diffusion``. With `windows`, ``/cases/1``, ``/cases/2``, ... are results of the same
+        kind, without the curves of single weights; their attribute ``label`` names the window.
+
+    Raises
+    ------
+    TrajscopeError
+        Nothing there can be analysed; the message says why and what to try.
+    """
+    selection = {
+        "run": run, "burn_in": burn_in, "steps": steps, "by": by, "order": order,
+        "weights": weights, "include": include or None, "exclude": exclude or None,
+        "strict": strict or None,
+    }  # fmt: skip
+    trajectory = opened(source, selection, history=None if callable(history) else history)
+    optimizer = Optimizer(momentum=momentum)
+    settings = Settings(n_surrogates, alpha, seed, optimizer, updates_per_epoch)
+    settings.question(trajectory)  # refused before anything is read
+    parts = windows_of(trajectory, windows)
+    engine = Engine(memory_limit(memory), seed, strict, progress or _silence)
+    started = time.perf_counter()
+    with executor(workers, scheduler) as running:
+        rows = [each.rows(trajectory[STEP].values) for each in parts]
+        check_memory(trajectory, running, memory=engine.memory, windows=rows)
+        with _from_history(trajectory, history) as read:
+            trajectory, parts, found = measured(read, running, engine, parts)
+    passed = time.perf_counter()
+    judged = [
+        (own, each, judge_trajectory(own, each, settings.question(own)))
+        for own, each in zip([trajectory, *(p.of(trajectory) for p in parts)], found, strict=True)
+    ]
+    timings = {"pass_s": passed - started, "tests_s": time.perf_counter() - passed}
+    config = settings.config(trajectory.attrs.get("selection", {}), engine)
+    told = made(config | ({"windows": [p.name for p in parts]} if parts else {}), timings)
+    whole, *cases = (
+        parts_of(*each, told | label)
+        for each, label in zip(judged, [{}, *(p.label for p in parts)], strict=True)
+    )
+    result = with_cases(whole, cases)
+    if diffusion is not None:
+        result["diffusion"] = xr.DataTree(diffusion)
+    return result
+
+
+@contextmanager
+def _from_history(trajectory: xr.Dataset, history: History | None) -> Iterator[xr.Dataset]:
+    """The trajectory, read from the history in a folder where one is named."""
+    if history is None:
+        yield trajectory
+        return
+    if callable(history):
+        with history(trajectory) as elsewhere:
+            yield elsewhere
+        return
+    with remembered(trajectory, history) as found:
+        if not found.is_kept:
+            warnings.warn(found.line, TrajscopeWarning, stacklevel=4)
+        yield found.trajectory
+
+
+def _silence(done: int, total: int) -> None:
+    """Show nothing."""

@@ -1,0 +1,59 @@
+"""What is summed of the rows of several runs together: inner products, and distances of pairs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajscope.kernels.gram import SAFE_SQUARES, Floats
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Rows of a block that hold several runs, one behind another.
+
+    Attributes
+    ----------
+    points :
+        Rows of which all inner products are taken.
+    pairs :
+        Pairs of rows of which the distance is taken.
+    """
+
+    points: tuple[int, ...]
+    pairs: tuple[tuple[int, int], ...]
+
+    def sums(self, values: NDArray[np.floating]) -> dict[str, Floats]:
+        """Sums over the weights of one block; those of disjoint weights add up.
+
+        Parameters
+        ----------
+        values : (step, weight)
+
+        Returns
+        -------
+        dict
+            ``joint_gram`` (point, point): ``<x[i] - m, x[j] - m>``, m the mean over the points;
+            ``squared_distance`` (pair,): ``|x[i] - x[j]|^2``. Squared weight units.
+        """
+        points = values[list(self.points)].astype(values.dtype, copy=False)
+        centred = points - points.mean(axis=0)
+        largest = float(np.square(centred).sum(axis=1).max(initial=0.0))
+        if not SAFE_SQUARES[0] < largest < SAFE_SQUARES[1]:
+            centred = points.astype(np.float64) - points.mean(axis=0, dtype=np.float64)
+        distances = np.zeros(len(self.pairs))
+        for number, (one, other) in enumerate(self.pairs):
+            distances[number] = _squared_norm(values[one], values[other])
+        return {
+            "joint_gram": (centred @ centred.T).astype(np.float64),
+            "squared_distance": distances,
+        }
+
+
+def _squared_norm(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+    difference = one - other
+    found = float(difference @ difference)
+    if not SAFE_SQUARES[0] < found < SAFE_SQUARES[1]:
+        difference = one.astype(np.float64) - other
+        found = float(difference @ difference)
+    return found

@@ -1,0 +1,107 @@
+"""Arrays of every group as labelled Datasets: dimensions, coordinates, units, references."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from trajscope.kernels.autocorrelation import brownian_autocorrelation
+from trajscope.kernels.components import brownian_explained_variance
+from trajscope.kernels.gram import Floats
+from trajscope.measure.observables import OBSERVABLES
+from trajscope.schema import (
+    COMPONENT,
+    FREQUENCY,
+    GROUP,
+    INTERVAL,
+    INTERVAL_OTHER,
+    LAG,
+    STEP,
+    TURN,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Arrays = dict[str, Floats]
+
+
+def labels(step: "NDArray[Any]", unit: str) -> dict[str, xr.Variable]:
+    """Coordinates of every dimension, in steps where checkpoints are evenly spaced.
+
+    Parameters
+    ----------
+    step : (step,)
+    unit :
+        What they count: "step", "epoch", or "index".
+    """
+    n = len(step) - 1
+    spacing = even_spacing(step)
+    unit = unit if spacing else "checkpoint"
+    lag = np.arange(n + 1) * (spacing or 1)
+    frequency = np.arange(1, n // 2 + 1) / (n * (spacing or 1))
+    return {
+        STEP: xr.Variable(STEP, step),
+        INTERVAL: xr.Variable(INTERVAL, step[:-1]),
+        INTERVAL_OTHER: xr.Variable(INTERVAL_OTHER, step[:-1]),
+        TURN: xr.Variable(TURN, step[1:-1]),
+        LAG: xr.Variable(LAG, lag, {"units": f"{unit}s" if unit != "index" else "index"}),
+        FREQUENCY: xr.Variable(FREQUENCY, frequency, {"units": f"cycles per {unit}"}),
+    }
+
+
+def even_spacing(step: "NDArray[Any]") -> float | int | None:
+    """The interval that all neighbouring steps share, or `None` where they are unevenly spaced."""
+    intervals = np.diff(step)
+    first = intervals[0]
+    # Fractional epochs are rounded when they are logged.
+    if not np.allclose(intervals, first, rtol=1e-6, atol=0):
+        return None
+    return int(first) if float(first).is_integer() else float(first)
+
+
+def stacked(
+    arrays: Mapping[int, Arrays],
+    dims: Mapping[str, tuple[str, ...]],
+    names: Sequence[str],
+    labels: Mapping[str, xr.Variable],
+) -> xr.Dataset:
+    """One Dataset with a leading group dimension, of the groups that `arrays` holds."""
+    groups = sorted(arrays)
+    variables = {
+        name: ((GROUP, *dims[name]), np.stack([arrays[group][name] for group in groups]))
+        for name in dims
+    }
+    used = {dim for (_, *rest), _ in variables.values() for dim in rest}
+    coords = {name: label for name, label in labels.items() if name in used}
+    return xr.Dataset(variables, {GROUP: [names[group] for group in groups], **coords})
+
+
+def observables(
+    found: Mapping[int, Arrays], names: Sequence[str], labels: Mapping[str, xr.Variable]
+) -> xr.Dataset:
+    """The observables of all groups, with what Brownian motion gives beside them."""
+    held = [each for each in OBSERVABLES if each.name in next(iter(found.values()))]
+    dataset = stacked(found, {each.name: each.dims for each in held}, names, labels)
+    for each in held:
+        dataset[each.name].attrs = {"units": each.units, "long_name": each.long_name}
+    n_steps, n_components = dataset.sizes[STEP], dataset.sizes[COMPONENT]
+    dataset = dataset.assign_coords({COMPONENT: np.arange(1, n_components + 1)})
+    dataset["autocorrelation_brownian"] = xr.Variable(
+        LAG,
+        brownian_autocorrelation(n_steps),
+        {"units": "1", "long_name": "expected autocorrelation of a Brownian path as long as this"},
+    )
+    dataset["explained_variance_brownian"] = xr.Variable(
+        COMPONENT,
+        brownian_explained_variance(n_steps, n_components),
+        {"units": "1", "long_name": "explained variance of isotropic Brownian motion"},
+    )
+    dataset.attrs = {
+        # 2.576: 99% of a standard normal distribution, on both sides.
+        "white_noise_band": 2.576 / n_steps**0.5,
+        "white_noise_fft_mean": float(np.sqrt(np.pi) / 2),
+        "white_noise_fft_sd": float(np.sqrt(1 - np.pi / 4)),
+    }
+    return dataset
