@@ -15,7 +15,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     ("cli",),
     ("demo",),
-    ("analysis", "report"),
+    ("analysis",),
+    ("report",),
     ("inference",),
     ("gradient_noise", "dynamics"),
     ("model",),
@@ -83,7 +84,7 @@ def test_imports_run_strictly_downward():
 
 
 ROOMS = {
-    "inference": ("decision", "statistics", "nulls"),
+    "inference": ("comparison", "decision", "statistics", "nulls"),
     "report": ("files", "screen page", "figures", "content"),
 }
 

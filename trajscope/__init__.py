@@ -19,6 +19,7 @@ from trajscope.errors import (
 )
 
 if TYPE_CHECKING:
+    from trajscope.analysis.compare import compare
     from trajscope.analysis.run import analyze
     from trajscope.gradient_noise.api import diffusion
     from trajscope.model.problem import Problem
@@ -37,6 +38,7 @@ __all__ = [
     "TrajscopeWarning",
     "__version__",
     "analyze",
+    "compare",
     "diffusion",
     "open_results",
     "open_trajectory",
@@ -52,6 +54,7 @@ __version__ = version("trajscope")
 _HOMES = {
     "Problem": "trajscope.model.problem",
     "analyze": "trajscope.analysis.run",
+    "compare": "trajscope.analysis.compare",
     "diffusion": "trajscope.gradient_noise.api",
     "open_results": "trajscope.report",
     "open_trajectory": "trajscope.trajectory",

@@ -34,6 +34,18 @@ PLANE_STEP = "plane_step"
 AXIS = "axis"
 SURROGATE = "surrogate"
 
+RUN = "run"
+"""One of the runs that are compared, by its label."""
+PAIR = "pair"
+"""Two of them, the first label before the second."""
+QUANTITY = "quantity"
+"""What two runs may differ in."""
+MEETING = "meeting"
+"""A step at which both runs of a pair have a checkpoint."""
+VERDICT = "verdict"
+POINT = "point"
+"""A checkpoint of one of several runs in their joint components."""
+
 ALL_WEIGHTS = "all"
 """Name of the group that holds every weight."""
 
@@ -103,14 +115,17 @@ def check_trajectory(trajectory: "xr.Dataset") -> None:
 
 
 def check_results(results: "xr.DataTree") -> None:
-    """Refuse a DataTree that is no finished result.
+    """Refuse a DataTree that is no finished result, of one run or of several compared.
 
     Raises
     ------
     ResultsError
         It was not written by trajscope, or one of its parts is missing.
     """
+    cases = cases_of(results)
     missing = [part for part in RESULT_PARTS if part not in results.children]
+    if is_comparison(results):
+        missing = [] if len(cases) > 1 else ["cases"]
     if "trajscope" not in results.attrs or missing:
         raise ResultsError(
             "This is not a finished trajscope result: "
@@ -119,5 +134,19 @@ def check_results(results: "xr.DataTree") -> None:
                 if missing
                 else "it has no version. "
             )
-            + "Make it again with 'trajscope analyze'."
+            + "Make it again with 'trajscope analyze' or 'trajscope compare'."
         )
+    for case in cases:
+        check_results(case)
+
+
+def is_comparison(results: "xr.DataTree") -> bool:
+    """Whether a result compares several runs, each of which is one of its cases."""
+    return "compare" in results.children
+
+
+def cases_of(results: "xr.DataTree") -> "list[xr.DataTree]":
+    """The cases of a result, in order: windows of a run, or runs that are compared."""
+    if "cases" not in results.children:
+        return []
+    return sorted(results["cases"].children.values(), key=lambda case: int(str(case.name)))

@@ -12,7 +12,7 @@ from trajscope.errors import TrajscopeWarning
 from trajscope.measure.doubts import doubts
 from trajscope.measure.found import Measurement
 from trajscope.measure.labels import even_spacing
-from trajscope.schema import STEP, WEIGHT
+from trajscope.schema import STEP
 
 
 def made(config: Mapping[str, object], timings: Mapping[str, float]) -> dict[str, object]:
@@ -55,9 +55,9 @@ def parts_of(
     if "case" not in told:  # of a part of a run, its own page says it
         for message in found:
             warnings.warn(message, TrajscopeWarning, stacklevel=3)
-    read = trajectory.drop_vars("weights").assign_attrs(
+    read = trajectory.drop_vars("weights", errors="ignore").assign_attrs(
         checkpoints=len(steps),
-        weights=trajectory.sizes[WEIGHT],
+        weights=int(trajectory["row_size"].sum()),
         evenly_spaced=even_spacing(steps) is not None,
         warnings=[*trajectory.attrs.get("warnings", []), *found],
     )

@@ -33,7 +33,8 @@ _BLOCK_BYTES: Final = 32 * MIB  # stays in the last-level cache; 16 and 64 MiB t
 _SCRATCH: Final = 48 * MIB  # cache-sized pieces, FFT plans, and the interpreter's own growth
 _SCRATCH_PER_STEP: Final = 2048  # bytes: the fewest columns a piece has, in transform
 _CURVES_PER_STEP: Final = 8 * (N_COMPONENTS + 8)  # bytes of one group's observables
-_LAYER_COLUMNS: Final = 32  # there may be hundreds of layers, and a draw costs as many transforms
+LAYER_COLUMNS: Final = 32
+"""Of every layer: there may be hundreds, and a draw costs as many transforms."""
 _LARGEST_DUAL: Final = 4096  # weights; beyond, the sketch is faster than the eigenvectors
 
 # Seconds on one core of 2025, measured; only their ratios matter. Per T^2 P: the product of
@@ -159,7 +160,7 @@ def layer_width(size: Size) -> int:
     """Columns that are kept of every layer's increments: up to 32, in a sixteenth of memory."""
     n = size.shortest - 1
     affordable = size.memory // (16 * 4 * sum(size.lengths) * size.n_groups)
-    return max(2, min(factor_width(n), _LAYER_COLUMNS, affordable))
+    return max(2, min(factor_width(n), LAYER_COLUMNS, affordable))
 
 
 def _factor_bytes(size: Size) -> int:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from trajscope.errors import OptionError
@@ -33,12 +33,21 @@ Rows = tuple[int, int]
 
 @dataclass(frozen=True)
 class Segment:
-    """Neighbouring weights of one group, stored in one dtype."""
+    """Neighbouring weights of one group, stored in one dtype.
+
+    Attributes
+    ----------
+    resolution :
+        Spacing at 1 of that dtype.
+    resolutions :
+        The same of every run, where several lie in the block.
+    """
 
     group: int
     start: int
     stop: int
     resolution: float
+    resolutions: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -175,7 +184,7 @@ def _tasks(segments: Sequence[Segment], span: int, most_groups: int) -> list[tup
                 tasks.append(tuple(current))
                 current, groups, room = [], {segment.group}, span
             stop = min(segment.stop, start + room)
-            current.append(Segment(segment.group, start, stop, segment.resolution))
+            current.append(replace(segment, start=start, stop=stop))
             room -= stop - start
             start = stop
     tasks.append(tuple(current))

@@ -66,7 +66,9 @@ def sum_span(
                     for reduction in reductions_named(part.reductions):
                         if reduction.of_increments != of_increments:
                             continue
-                        for piece, group in _pieces_of(reduction, own, task, (start, stop), seed):
+                        for piece, group in _pieces_of(
+                            reduction, own, task, (start, stop), number, seed
+                        ):
                             sums = totals.setdefault((group, number), {})
                             add_sums(sums, reduction.sums(piece))
     for sums in totals.values():
@@ -80,11 +82,13 @@ def _pieces_of(
     rows: NDArray[np.floating],
     task: Sequence[Segment],
     block: tuple[int, int],
+    part: int,
     seed: int,
 ) -> Iterator[tuple[Piece, int]]:
     """What a reduction is given of the rows of one block, and the number of the group."""
-    cut = _pieces if reduction.is_additive else _whole_groups
-    for group, columns, resolution in cut(task, *block):
+    additive = reduction.is_additive
+    cuts = _pieces(task, *block, part) if additive else _whole_groups(task, *block)
+    for group, columns, resolution in cuts:
         first = block[0] + (columns.start if isinstance(columns, slice) else 0)
         yield Piece(rows[:, columns], resolution, seed, first), group
 
@@ -161,27 +165,29 @@ def _blocks(task: Sequence[Segment], width: int) -> list[tuple[int, int]]:
     return [(start, min(start + width, last)) for start in range(first, last, width)]
 
 
-def _pieces(task: Sequence[Segment], start: int, stop: int) -> list[tuple[int, slice, float]]:
-    """Group, columns of the block ``start:stop`` and resolution of each segment it cuts."""
+Cut = tuple[int, NDArray[np.intp] | slice, float]
+"""Number of a group, columns of a block, resolution of what is stored there."""
+
+
+def _pieces(task: Sequence[Segment], start: int, stop: int, part: int) -> list[Cut]:
+    """Each segment that the block ``start:stop`` cuts."""
     return [
         (
             segment.group,
             slice(max(segment.start, start) - start, min(segment.stop, stop) - start),
-            segment.resolution,
+            segment.resolutions[part] if segment.resolutions else segment.resolution,
         )
         for segment in task
         if segment.start < stop and segment.stop > start
     ]
 
 
-def _whole_groups(
-    task: Sequence[Segment], start: int, stop: int
-) -> list[tuple[int, NDArray[np.intp] | slice, float]]:
+def _whole_groups(task: Sequence[Segment], start: int, stop: int) -> list[Cut]:
     """Like `_pieces` for a block of every weight: each group whole, and the group of all."""
     segments: dict[int, list[Segment]] = {}
     for segment in task:
         segments.setdefault(segment.group, []).append(segment)
-    groups: list[tuple[int, NDArray[np.intp] | slice, float]] = [
+    groups: list[Cut] = [
         (group, _columns(parts, start), parts[0].resolution) for group, parts in segments.items()
     ]
     return [*groups, (WHOLE, slice(0, stop - start), task[0].resolution)]

@@ -30,7 +30,15 @@ _LEAST_DAMPING: Final = 0.1
 def judge_trajectory(
     trajectory: xr.Dataset, measurement: Measurement, question: Question
 ) -> tuple[xr.Dataset, xr.Dataset]:
-    """The parts ``/tests`` and ``/verdict`` of a result.
+    """The parts ``/tests`` and ``/verdict`` of a result; see `judged_run`."""
+    judged, tests = judged_run(trajectory, measurement, question)
+    return tests, verdict_dataset(judged)
+
+
+def judged_run(
+    trajectory: xr.Dataset, measurement: Measurement, question: Question
+) -> tuple[Judged, xr.Dataset]:
+    """What is found of every group, with the draws, and the part ``/tests`` of a result.
 
     Checkpoints that are unevenly spaced are tested by their increments over the root of their
     length, and asked for a circulation on their longest evenly spaced part. Where rounding of the
@@ -59,7 +67,7 @@ def judge_trajectory(
     tests = tests_dataset(judged)
     if judged.current is not None:
         tests = tests.assign_coords({PLANE_STEP: kept[even]})
-    return tests.assign_attrs(_told(judged, question, stride)), verdict_dataset(judged)
+    return judged, tests.assign_attrs(_told(judged, question, stride))
 
 
 def ringing(

@@ -12,7 +12,7 @@ from trajscope.inference.statistics import brownian
 from trajscope.inference.statistics.window import Window
 from trajscope.kernels.gram import Floats
 
-__all__ = ["Question", "judge", "judge_together"]
+__all__ = ["Question", "judge", "judge_together", "together"]
 
 
 def judge(window: Window, question: Question) -> Judgement:
@@ -45,7 +45,7 @@ def judge_together(windows: Sequence[Window], question: Question) -> list[Judgem
         while pending:
             name = min((asked.name for asked in pending.values()), key=TESTS.index)
             now = {number: asked for number, asked in pending.items() if asked.name == name}
-            p_values = _together([asked.statistic for asked in now.values()])
+            p_values = together([asked.statistic for asked in now.values()])
             for (number, asked), p_value in zip(now.items(), p_values, strict=True):
                 found[number].asked[name] = asked.statistic
                 found[number].evidence[name] = p_value
@@ -65,7 +65,7 @@ def _answer(inquiry: Inquiry, p_value: float) -> Asked | None:
         return None
 
 
-def _together(statistics: Sequence[Floats]) -> list[float]:
+def together(statistics: Sequence[Floats]) -> list[float]:
     """The p-value of each among the largest of all, on a common scale."""
     # The first draws are the same ones, where a long window has fewer of some null.
     n = min(len(statistic) for statistic in statistics)

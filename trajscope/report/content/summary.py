@@ -8,8 +8,17 @@ import numpy as np
 import xarray as xr
 
 from trajscope.errors import encodable
+from trajscope.report.content.cases import differences
 from trajscope.report.content.gradient_noise_summary import diffusion_summary
-from trajscope.schema import COMPONENT, GROUP, STEP, TENSOR, check_results
+from trajscope.schema import (
+    COMPONENT,
+    GROUP,
+    STEP,
+    TENSOR,
+    cases_of,
+    check_results,
+    is_comparison,
+)
 
 
 def summary(results: xr.DataTree) -> dict[str, object]:
@@ -19,8 +28,64 @@ def summary(results: xr.DataTree) -> dict[str, object]:
     whole numbers are integers. `SCALARS` names and describes the observables.
     """
     check_results(results)
+    cases = [_case(case) for case in cases_of(results)]
+    told: dict[str, object] = {"trajscope": str(results.attrs["trajscope"])}
+    if is_comparison(results):
+        return told | {"cases": cases, "compare": _comparison(results)}
+    return told | _of_one(results) | ({"cases": cases} if cases else {})
+
+
+def _case(case: xr.DataTree) -> dict[str, object]:
+    """One window or run, by its label."""
+    kind = str(case.attrs.get("case", "run"))
+    return {"case": kind, "label": plain(str(case.attrs.get("label", ""))), **_of_one(case)}
+
+
+def _comparison(results: xr.DataTree) -> dict[str, object]:
+    """What tells the runs apart, and what was not compared."""
+    told: dict[str, object] = {
+        "runs": [plain(str(case.attrs["label"])) for case in cases_of(results)],
+        "differences": [
+            {
+                "quantity": each.quantity,
+                "group": each.group,
+                "runs": [each.first, each.second],
+                "p_value": plain(each.p_value),
+                "effect": plain(each.effect),
+                "interval": [plain(each.low), plain(each.high)],
+                "effect_is": each.meaning,
+            }
+            for each in differences(results)
+        ],
+        "guards": plain(results["compare"].attrs.get("guards", [])),
+    }
+    if "ensemble" in results.children:
+        told["ensemble"] = _ensemble(results["ensemble"].to_dataset())
+    return told
+
+
+def _ensemble(found: xr.Dataset) -> dict[str, object]:
+    """Of all weights: shares of the verdicts, pooled p-values, mean and spread over runs."""
+    whole = found.isel({GROUP: 0})
+    numbers = [str(name) for name, array in whole.data_vars.items() if array.ndim == 0]
     return {
-        "trajscope": str(results.attrs["trajscope"]),
+        "verdicts": {
+            str(code): plain(share)
+            for code, share in zip(
+                found["verdict"].values, whole["verdict_share"].values, strict=True
+            )
+            if share > 0
+        },
+        "p_pooled": {
+            str(test): plain(p)
+            for test, p in zip(found["test"].values, whole["p_pooled"].values, strict=True)
+        },
+        **{name: plain(whole[name].item()) for name in numbers},
+    }
+
+
+def _of_one(results: xr.DataTree) -> dict[str, object]:
+    return {
         "trajectory": trajectory_summary(results["trajectory"].to_dataset()),
         "observables": _scalars(results["observables"].to_dataset()),
         "tests": plain(results["tests"].attrs.get("summary", {})),

@@ -1,0 +1,229 @@
+"""Several runs from top to bottom: opened, measured by one pass, judged, and told apart."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import xarray as xr
+
+from trajscope.analysis.finite import Engine, without_nonfinite
+from trajscope.analysis.meeting import joint_dataset
+from trajscope.analysis.result import made, parts_of, with_cases
+from trajscope.analysis.settings import Settings, memory_limit
+from trajscope.analysis.shared import Shared, shared
+from trajscope.analysis.sources import Compared, compared_sources, measurement_of, moves_of
+from trajscope.arrays import Source
+from trajscope.inference.comparison.differences import Run, differences
+from trajscope.inference.comparison.ensemble import Member, ensemble
+from trajscope.inference.decision.result import verdict_dataset
+from trajscope.inference.decision.run import judged_run
+from trajscope.measure.executor import Executor, executor
+from trajscope.measure.found import Measurement
+from trajscope.measure.groups import size_of
+from trajscope.measure.measurement import pass_over
+from trajscope.measure.plan import make_plan
+from trajscope.measure.span import NonFiniteError
+from trajscope.optimizer import Optimizer
+from trajscope.schema import STEP
+
+Progress = Callable[[int, int], None]
+
+
+def compare(  # noqa: PLR0913 - its options are the command line's
+    *sources: Source | xr.DataTree,
+    labels: Sequence[str] | None = None,
+    replicas: bool = False,
+    run: str | None = None,
+    burn_in: int | str | None = None,
+    steps: str | slice | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    by: str | None = None,
+    order: str | None = None,
+    weights: str | None = None,
+    memory: int | str | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    n_surrogates: int = 999,
+    alpha: float = 0.01,
+    seed: int = 0,
+    momentum: float | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> xr.DataTree:
+    """Two or more runs side by side, as a DataTree: each analysed, and what tells them apart.
+
+    Parameters
+    ----------
+    sources :
+        Each what `analyze` takes, or a finished result: a DataTree, or the path of results.zarr or
+        of the folder of its report. The tensors that all of them share are compared.
+    labels :
+        What the runs are called; by default the parts of their paths that differ.
+    replicas :
+        Whether the runs are repetitions of one training, of different seeds: then they are
+        pooled as well.
+    run, burn_in, steps, include, exclude, by, order, weights, strict :
+        As in `open_trajectory`, for every folder.
+    memory, workers, scheduler, n_surrogates, alpha, seed, momentum, progress :
+        As in `analyze`.
+
+    Returns
+    -------
+    DataTree
+        ``/cases/1``, ``/cases/2``, ...: results as `analyze` gives them, of the shared tensors,
+        their attribute ``label`` the run's. ``/compare``: p-values, effects and intervals of every
+        pair (pair, group, quantity), distances and joint principal components where the weights
+        are at hand; its attribute ``guards`` says what was not compared and why. With `replicas`,
+        ``/ensemble``.
+
+    Raises
+    ------
+    TrajscopeError
+        The runs cannot be compared; the message says why and what to try.
+
+    Examples
+    --------
+    >>> import numpy as np, trajscope
+    >>> rng = np.random.default_rng(0)
+    >>> one, other = rng.standard_normal((2, 200, 50)).cumsum(axis=1)
+    >>> found = trajscope.compare(one, 2 * other, labels=["slow", "fast"])
+    >>> round(float(found["compare/effect"].sel(group="all", quantity="increment_variance")[0]))
+    4
+    """
+    selection = {
+        "run": run, "burn_in": burn_in, "steps": steps, "by": by, "order": order,
+        "weights": weights, "include": include or None, "exclude": exclude or None,
+        "strict": strict or None,
+    }  # fmt: skip
+    settings = Settings(n_surrogates, alpha, seed, Optimizer(momentum=momentum))
+    runs = compared_sources(sources, labels, selection)
+    for each in runs:
+        settings.question(each.trajectory)  # refused before anything is read
+    engine = Engine(memory_limit(memory), seed, strict, progress or (lambda *_: None))
+    started = time.perf_counter()
+    measured, joint, guards = _measured(runs, engine, workers, scheduler)
+    passed = time.perf_counter()
+    members = [_member(each, settings) for each in measured]
+    apart = differences(
+        [Run(m.label, m.steps, moves_of(each.measurement)) for m, each in
+         zip(members, measured, strict=True)],
+        settings.question(measured[0].trajectory),
+    )  # fmt: skip
+    timings = {"pass_s": passed - started, "tests_s": time.perf_counter() - passed}
+    config = {k: v for k, v in selection.items() if v is not None}
+    told = made(settings.config(config, engine), timings)
+    parts = {
+        "/": xr.Dataset(attrs=told),
+        "/compare": xr.merge([apart, *joint], combine_attrs="override").assign_attrs(
+            apart.attrs | {"guards": [*guards, *apart.attrs["guards"]], "replicas": replicas}
+        ),
+    }
+    if replicas:
+        parts["/ensemble"] = ensemble(members)
+    return with_cases(parts, [_case(*each, told) for each in zip(measured, members, strict=True)])
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A run that has been measured, of the shared tensors."""
+
+    label: str
+    trajectory: xr.Dataset
+    measurement: Measurement
+    result: xr.DataTree | None = None
+
+
+def _measured(
+    runs: Sequence[Compared], engine: Engine, workers: int | None, scheduler: str | None
+) -> tuple[list[_Measured], list[xr.Dataset], list[dict[str, object]]]:
+    """Every run; what is seen of them in one space; and what was not compared."""
+    at_hand = [each for each in runs if each.result is None]
+    found = {
+        each.label: _Measured(each.label, each.trajectory, measurement_of(each.result), each.result)
+        for each in runs
+        if each.result is not None
+    }
+    joint: list[xr.Dataset] = []
+    guards: list[dict[str, object]] = []
+    if at_hand:
+        with executor(workers, scheduler) as running:
+            together, guards = shared(at_hand)
+            _check(together, running, engine)
+            try_again = at_hand
+            with suppress(NonFiniteError):
+                measured, joint = _passed(together, at_hand, running, engine)
+                try_again = []
+            if try_again:
+                at_hand = [_finite(each, running, engine) for each in at_hand]
+                together, guards = shared(at_hand)
+                measured, joint = _passed(together, at_hand, running, engine)
+        found |= {each.label: each for each in measured}
+    if len(at_hand) < len(runs):
+        results = [each.label for each in runs if each.result is not None]
+        guards.append({"code": "no_weights", "runs": results, "group": "", "reason": _NO_WEIGHTS})
+    return [found[each.label] for each in runs], joint, guards
+
+
+_NO_WEIGHTS = (
+    "Finished results hold no weights: distances and joint components are those of the runs whose "
+    "checkpoints were given."
+)
+
+
+def _check(together: Shared, running: Executor, engine: Engine) -> None:
+    """Refuse a memory limit that is too small; reads nothing."""
+    size = size_of(together.stack, together.groups, running, engine.memory, runs=together.rows)
+    make_plan(size, together.groups.segments)
+
+
+def _passed(
+    together: Shared, runs: Sequence[Compared], running: Executor, engine: Engine
+) -> tuple[list[_Measured], list[xr.Dataset]]:
+    pairs = [together.meetings(*pair) for pair in combinations(range(len(runs)), 2)]
+    size = size_of(together.stack, together.groups, running, engine.memory, runs=together.rows)
+    found, sums = pass_over(
+        together.stack, together.groups, size, running,
+        runs=together.rows, joint=together.joint(pairs) if len(runs) > 1 else None,
+        seed=engine.seed, progress=engine.progress,
+    )  # fmt: skip
+    measured = [
+        _Measured(run.label, own, each.measurement(own[STEP].values, run.unit))
+        for run, own, each in zip(runs, together.runs, found, strict=True)
+    ]
+    if len(runs) < 2:
+        return measured, []
+    observables = [each.measurement.observables for each in measured]
+    return measured, [joint_dataset(together, [run.label for run in runs], sums, observables)]
+
+
+def _finite(run: Compared, running: Executor, engine: Engine) -> Compared:
+    """The run without its checkpoints that are not finite, if it has any."""
+    return replace(run, trajectory=without_nonfinite(run.trajectory, running, engine))
+
+
+def _member(run: _Measured, settings: Settings) -> Member:
+    question = settings.question(run.trajectory)
+    judged, tests = judged_run(run.trajectory, run.measurement, question)
+    return Member(
+        run.label, run.trajectory[STEP].values, run.measurement.observables, judged, tests
+    )
+
+
+def _case(run: _Measured, member: Member, told: Mapping[str, Any]) -> dict[str, xr.Dataset]:
+    label = {"case": "run", "label": run.label}
+    if run.result is not None:
+        parts = {
+            node.path.removeprefix(run.result.path.rstrip("/")) or "/": node.to_dataset(
+                inherit=False
+            )
+            for node in run.result.subtree
+            if "cases" not in node.path.removeprefix(run.result.path).split("/")
+        }
+        parts["/"] = parts["/"].assign_attrs(label)
+        return parts
+    judged = member.tests, verdict_dataset(member.judged)
+    return parts_of(run.trajectory, run.measurement, judged, {**told, **label})
