@@ -13,6 +13,7 @@ import click
 
 from trajscope.cli.options import (
     CHECKPOINTS,
+    COMPARISON,
     ENGINE,
     ENGINE_NAMES,
     HISTORY,
@@ -24,9 +25,12 @@ from trajscope.cli.options import (
     PROBLEM,
     PROBLEM_NAMES,
     QUIET,
+    RUNS,
     SEED,
     SELECTION,
+    WINDOWS,
     opened,
+    output_to,
     with_options,
 )
 from trajscope.cli.process import Commands, progress, silence_dask, warnings_kept_for_the_page
@@ -69,7 +73,7 @@ def inspect(checkpoints: Path | str, as_json: bool, **selection: Any) -> None:
 
 @main.command()
 @CHECKPOINTS
-@with_options(OUTPUT, *SELECTION, *ENGINE, *INFERENCE, *PROBLEM, HISTORY, QUIET)
+@with_options(OUTPUT, *SELECTION, WINDOWS, *ENGINE, *INFERENCE, *PROBLEM, HISTORY, QUIET)
 def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) -> None:
     """Measure the trajectory of the checkpoints in DIR and write a report.
 
@@ -100,6 +104,7 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
                 **engine,
                 history=_history(output, options, advance, told),
                 strict=options["strict"],
+                windows=options["windows"],
                 updates_per_epoch=prepared.updates_per_epoch if prepared is not None else None,
                 progress=advance,
             )
@@ -119,6 +124,36 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
         prepared.clear()
         if not quiet:
             click.echo("\n" + "\n".join(diffusion_lines(results["diffusion"].to_dataset())))
+
+
+@main.command()
+@RUNS
+@with_options(
+    output_to("trajscope-comparison"), *COMPARISON, *SELECTION, *ENGINE, *INFERENCE, QUIET
+)
+def compare(
+    runs: tuple[Path | str, ...], output: Path, labels: tuple[str, ...], quiet: bool, **options: Any
+) -> None:
+    """Compare two or more RUNs: folders of checkpoints, or reports that were made of them.
+
+    Each is analyzed, and tests say what differs: increment variance, variance ratio, spectrum
+    shape, drift. Seeds of one training are pooled with --replicas.
+
+    Example: trajscope compare runs/seed-1 runs/seed-2
+    """
+    silence_dask()
+    from trajscope.analysis.compare import compare as compare_runs
+    from trajscope.report import check_output, screen, write_report
+    from trajscope.report.files.write import refuse_source
+
+    check_output(output)
+    refuse_source(output, runs)
+    with warnings_kept_for_the_page(), progress("one pass over the weights", quiet) as advance:
+        results = compare_runs(*runs, labels=labels or None, progress=advance, **options)
+    results.attrs["command"] = shlex.join(["trajscope", *sys.argv[1:]])
+    page = write_report(results, output)
+    if not quiet:
+        click.echo(screen(results, page=page))
 
 
 @main.command()

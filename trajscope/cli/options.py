@@ -171,14 +171,26 @@ PROBLEM_NAMES = (
 )
 ENGINE_NAMES = ("memory", "workers", "scheduler", "seed")
 INFERENCE_NAMES = ("n_surrogates", "alpha", "momentum")
-OUTPUT = click.option(
-    "-o",
-    "--output",
-    metavar="OUT",
-    type=click.Path(path_type=Path, file_okay=False),
-    default="trajscope-report",
-    show_default=True,
-    help="Folder for report.html, summary.json and results.zarr.",
+
+
+def output_to(folder: str) -> Callable[[Command], Command]:
+    """Where the report goes, a folder of this name unless one is given."""
+    return click.option(
+        "-o",
+        "--output",
+        metavar="OUT",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=folder,
+        show_default=True,
+        help="Folder for report.html, summary.json and results.zarr.",
+    )
+
+
+OUTPUT = output_to("trajscope-report")
+WINDOWS = click.option(
+    "--windows",
+    metavar="START:STOP,...|N",
+    help="Judge these parts of the run on their own too, by steps; or N equal parts.",
 )
 HISTORY = click.option(
     "--history",
@@ -203,6 +215,19 @@ class Checkpoints(click.Path):
 CHECKPOINTS = click.argument(
     "checkpoints", metavar="DIR", type=Checkpoints(exists=True, path_type=Path)
 )
+RUNS = click.argument(
+    "runs", metavar="RUN...", nargs=-1, type=Checkpoints(exists=True, path_type=Path)
+)
+COMPARISON = (
+    click.option(
+        "--label", "labels", multiple=True, metavar="NAME",
+        help="What a run is called, one for each in their order.  [default: from the paths]",
+    ),
+    click.option(
+        "--replicas", is_flag=True,
+        help="The runs repeat one training with other seeds: pool them too.",
+    ),
+)  # fmt: skip
 
 
 def opened(checkpoints: Path | str, options: Mapping[str, Any]) -> "xr.Dataset":

@@ -1,14 +1,14 @@
 """Several cases side by side, windows of a run or runs: an overview, and what tells runs apart."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import xarray as xr
 
 from trajscope.errors import printable
-from trajscope.report.content.numbers import number, percent
-from trajscope.schema import COMPONENT, GROUP, QUANTITY, STEP, cases_of
+from trajscope.report.content.numbers import counted, number, percent
+from trajscope.schema import ALL_WEIGHTS, COMPONENT, GROUP, QUANTITY, STEP, cases_of
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,41 @@ def differences(results: xr.DataTree) -> tuple[Difference, ...]:
     return tuple(made)
 
 
+def in_words(pair: Sequence[Difference]) -> str:
+    """What differs between two runs, in one or two sentences.
+
+    Parameters
+    ----------
+    pair :
+        All tests of these two runs.
+    """
+    whole = [each for each in pair if each.group == ALL_WEIGHTS]
+    differ = [each for each in whole if each.rejects]
+    same = [each.label for each in whole if not each.rejects]
+    told = "; ".join(f"{each.label} {_effect(each)}, p = {each.p_value:.2g}" for each in differ)
+    layers: dict[str, int] = {}
+    for each in pair:
+        if each.rejects and each.group != ALL_WEIGHTS:
+            layers[each.label] = layers.get(each.label, 0) + 1
+    in_layers = "; ".join(f"{label} in {counted(n, 'layer')}" for label, n in layers.items())
+    parts = [
+        told,
+        f"no difference seen in {', '.join(same)}" if same else "",
+        f"by layer: {in_layers}" if in_layers else "",
+    ]
+    found = ". ".join(f"{part[0].upper()}{part[1:]}" for part in parts if part)
+    return f"{pair[0].second} against {pair[0].first}: {found or 'nothing could be tested'}."
+
+
+def _effect(each: Difference) -> str:
+    """The effect with its interval: a ratio, or a difference."""
+    interval = f"({number(each.low)} to {number(each.high)})"
+    if each.no_effect == 1:
+        return f"{number(each.effect)} {interval} times as large"
+    larger = f"{number(abs(each.effect))} {'higher' if each.effect > 0 else 'lower'}"
+    return f"{larger} {interval}"
+
+
 def guards(results: xr.DataTree) -> tuple[Guard, ...]:
     """What was not compared, and why."""
     return tuple(
@@ -133,15 +168,20 @@ def _row(case: xr.DataTree, place: int) -> Row:
 
 
 def _difference(one: xr.Dataset, p_value: float, alpha: float) -> Difference:
+    first, second = (printable(one[name].item(), limit=80) for name in ("first", "second"))
+    effect, low, high = (float(one[name]) for name in ("effect", "effect_low", "effect_high"))
     return Difference(
-        *(printable(one[name].item(), limit=80) for name in ("first", "second")),
-        str(one[QUANTITY].item()),
-        printable(one["quantity_label"].item(), limit=80),
-        printable(one[GROUP].item(), limit=80),
-        p_value,
-        *(float(np.asarray(one[name])) for name in ("effect", "effect_low", "effect_high")),
-        float(one["no_effect"]),
-        printable(one["effect_is"].item(), limit=200),
-        printable(one["null_hypothesis"].item(), limit=200),
-        p_value <= alpha,
+        first=first,
+        second=second,
+        quantity=str(one[QUANTITY].item()),
+        label=printable(one["quantity_label"].item(), limit=80),
+        group=printable(one[GROUP].item(), limit=80),
+        p_value=p_value,
+        effect=effect,
+        low=low,
+        high=high,
+        no_effect=float(one["no_effect"]),
+        meaning=printable(one["effect_is"].item(), limit=200),
+        null=printable(one["null_hypothesis"].item(), limit=200),
+        rejects=p_value <= alpha,
     )

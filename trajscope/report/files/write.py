@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import xarray as xr
@@ -64,3 +65,22 @@ def check_output(out: str | os.PathLike[str]) -> None:
             f"{what}. Choose another with --output."
         )
     refuse_foreign(folder / STORE)
+
+
+def refuse_source(out: str | os.PathLike[str], sources: Sequence[str | os.PathLike[str]]) -> None:
+    """Refuse a folder whose result is one of those that are read.
+
+    Raises
+    ------
+    ResultsError
+    """
+    target = (Path(out) / STORE).resolve()
+    for source in sources:
+        if "://" not in str(source) and target in (
+            Path(source).resolve(),
+            (Path(source) / STORE).resolve(),
+        ):
+            raise ResultsError(
+                f"{printable(target)} would be replaced, but it is one of the runs that are "
+                "compared. Choose another folder with --output."
+            )

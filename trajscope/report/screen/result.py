@@ -19,6 +19,7 @@ from trajscope.report.content.verdict import (
     strongest,
     verdict,
 )
+from trajscope.report.screen.cases import case_lines, comparison_screen
 from trajscope.report.screen.lines import (
     columns_within,
     console,
@@ -30,7 +31,7 @@ from trajscope.report.screen.lines import (
     shows_unicode,
     wrapped,
 )
-from trajscope.schema import GROUP
+from trajscope.schema import GROUP, cases_of, is_comparison
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -75,6 +76,8 @@ def screen(
     unicode :
         Whether more than ASCII can be shown; by default what the encoding of the output says.
     """
+    if is_comparison(results):
+        return comparison_screen(results, page=page, width=width, unicode=unicode)
     output = console()
     text = screen_text(
         results,
@@ -110,6 +113,7 @@ def screen_text(
             *_headline(results, columns, detail),
             *_not_seen(results, columns),
             *_numbers(results, columns),
+            *_windows(results, columns),
             *_margin_notes(results, seen, os.fspath(page), columns, warnings),
         ]
         if len(lines) <= _MOST_LINES:
@@ -188,6 +192,13 @@ def _numbers(results: xr.DataTree, columns: int) -> list[Line]:
         if one is not None:
             lines.append(_standing(name, one, cells))
     return [*lines, _BLANK]
+
+
+def _windows(results: xr.DataTree, columns: int) -> list[Line]:
+    if not cases_of(results):
+        return []
+    head, *rows = case_lines(results, columns)
+    return [*_styled([head], "bold"), *_styled(rows), _BLANK]
 
 
 def _standing(name: str, one: Standing, cells: int) -> Line:

@@ -1,0 +1,115 @@
+"""Several cases on one screen: runs that were compared, or the windows of one."""
+
+import os
+
+import xarray as xr
+
+from trajscope.errors import printable
+from trajscope.report.content.cases import (
+    Difference,
+    Row,
+    differences,
+    guards,
+    in_words,
+    overview,
+)
+from trajscope.report.content.numbers import counted
+from trajscope.report.screen.lines import (
+    columns_within,
+    console,
+    fitted,
+    in_ascii,
+    labelled,
+    shortened,
+    shows_unicode,
+)
+from trajscope.schema import ALL_WEIGHTS
+
+_MOST_CASES, _MOST_PAIRS, _MOST_GUARDS = 12, 6, 3
+_HEADS = ("verdict", "displacement", "exponent", "variance", "PC 1, 2, 3")
+_NAME, _WIDTHS = 24, (20, 13, 9, 10, 15)
+
+
+def comparison_screen(
+    results: xr.DataTree,
+    *,
+    page: str | os.PathLike[str] = "",
+    width: int | None = None,
+    unicode: bool | None = None,
+) -> str:
+    """One screen: a row for each run, what differs between which, what was not compared.
+
+    `width` and `unicode` are as in `screen`.
+    """
+    output = console()
+    columns = columns_within(output.width if width is None else width)
+    version = printable(results.attrs["trajscope"], limit=20)
+    refused = guards(results)
+    notes = [
+        *_of_pairs(results),
+        *(("Not done", _refusal(each.reason, each.runs, each.group)) for each in
+          refused[:_MOST_GUARDS]),
+        ("", _more(len(refused) - _MOST_GUARDS, "refusal")),
+    ]  # fmt: skip
+    lines = [
+        f"trajscope {version}  {counted(len(_cases(results)), 'run')} compared, all weights",
+        "",
+        *case_lines(results, columns),
+        "",
+        *(
+            line
+            for label, text in notes
+            if text
+            for line in shortened(labelled([(label, text)], columns), 3)
+        ),
+    ]
+    if page:
+        lines.append(f"Report    {printable(os.fspath(page), limit=4096)}")
+    shown = shows_unicode(output) if unicode is None else unicode
+    return "\n".join(line if shown else in_ascii(line) for line in lines)
+
+
+def case_lines(results: xr.DataTree, columns: int) -> list[str]:
+    """A table with a row for all weights of every case."""
+    rows = _cases(results)
+    names = max(_NAME - 2, min(max(len(row.case) for row in rows), _NAME))
+    lines = [_line("", _HEADS, names)]
+    lines += [
+        _line(
+            fitted(row.case, names),
+            (row.verdict, row.displacement, row.exponent, row.variance, row.components),
+            names,
+        )
+        for row in rows[:_MOST_CASES]
+    ]
+    more = _more(len(rows) - _MOST_CASES, "case")
+    return [line[:columns].rstrip() for line in [*lines, *([more] if more else [])]]
+
+
+def _cases(results: xr.DataTree) -> list[Row]:
+    return [row for row in overview(results) if row.group == ALL_WEIGHTS]
+
+
+def _line(name: str, cells: tuple[str, ...], names: int) -> str:
+    return f"{name:<{names}}" + "".join(
+        f"  {cell:<{width}}" for cell, width in zip(cells, _WIDTHS, strict=True)
+    )
+
+
+def _of_pairs(results: xr.DataTree) -> list[tuple[str, str]]:
+    """What differs between every two runs in all weights, and in how many layers."""
+    found: dict[tuple[str, str], list[Difference]] = {}
+    for each in differences(results):
+        found.setdefault((each.first, each.second), []).append(each)
+    pairs = [("Differ", in_words(own)) for own in found.values()]
+    more = _more(len(pairs) - _MOST_PAIRS, "pair")
+    return [*pairs[:_MOST_PAIRS], ("", more)]
+
+
+def _refusal(reason: str, runs: tuple[str, ...], group: str) -> str:
+    where = f", {group}" if group else ""
+    return f"{' | '.join(runs)}{where}: {reason}"
+
+
+def _more(hidden: int, noun: str) -> str:
+    return f"and {counted(hidden, f'more {noun}')}, in the report" if hidden > 0 else ""
