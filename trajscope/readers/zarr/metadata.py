@@ -1,6 +1,7 @@
 """What a zarr store on disk says of its arrays, formats 2 and 3, believed only where it is safe."""
 
 import json
+import lzma
 import math
 import os
 import re
@@ -39,6 +40,8 @@ _SAFE_CODECS = frozenset(
 
 _PACKING = frozenset({"blosc", "gzip", "zlib", "zstd", "lz4", "bz2", "lzma"})
 """Those whose output is larger than their input; `zarr_bounded` says by how much it may be."""
+
+_LZMA_CONTAINERS = (lzma.FORMAT_AUTO, lzma.FORMAT_XZ, lzma.FORMAT_ALONE)
 
 _NUMBERS = re.compile(r"[<>|](?P<code>b1|[iu][1248]|f[248])")
 _NAMES = {"b": "bool", "i": "int", "u": "uint", "f": "float"}
@@ -216,6 +219,8 @@ def _version_2(metadata: dict[str, object], attributes: dict[str, object]) -> Ar
     packing = [str(_object(codec).get("id")) for codec in codecs]
     if any(each in _PACKING for each in packing[1 if compressor else 0 :]):
         problem = problem or "its filters pack it once more"
+    if packing[:1] == ["lzma"] and _object(codecs[0]).get("format", 1) not in _LZMA_CONTAINERS:
+        problem = problem or "it is packed by lzma without a container, whose size is never known"
     dimensions = _names(attributes.get("_ARRAY_DIMENSIONS"), shape)
     packed_by = packing[0] if compressor else ""
     return ArrayMetadata(shape, name, dimensions, problem, chunks, "", packed_by)
