@@ -12,7 +12,7 @@ from trajscope.readers.base import StoreHeader, StoreReader, StoreTensor, Values
 from trajscope.readers.boxes import boxes_of
 from trajscope.readers.hdf5.objects import Array, damaged, list_arrays, open_file
 from trajscope.readers.zarr.axis import STEP_UNITS
-from trajscope.readers.zarr.metadata import STEP_GROUP
+from trajscope.readers.zarr.tree import STEP_GROUP
 
 _ENDINGS = (".h5", ".hdf5")
 
