@@ -13,6 +13,12 @@ from pathlib import Path
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers.base import Header, Reader, open_regular
 from trajscope.readers.ranges import read_exactly, read_range
+from trajscope.readers.torch.records import (
+    DamagedPickleError,
+    Global,
+    Persistent,
+    UnfinishedPickleError,
+)
 from trajscope.readers.torch.tensors import (
     ITEM_SIZES,
     STORAGE_DTYPES,
@@ -21,14 +27,7 @@ from trajscope.readers.torch.tensors import (
     TensorError,
 )
 from trajscope.readers.torch.tree import flatten
-from trajscope.readers.torch.unpickler import (
-    MAX_PICKLE,
-    DamagedPickleError,
-    Global,
-    Persistent,
-    UnfinishedPickleError,
-    parse_pickle,
-)
+from trajscope.readers.torch.unpickler import MAX_PICKLE, parse_pickle
 from trajscope.readers.zip_members import Member, data_start, list_members, whole_member
 
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C

@@ -32,8 +32,9 @@ from trajscope.readers.torch.distributed_plan import (
     read_plan,
     refused,
 )
+from trajscope.readers.torch.records import DamagedPickleError
 from trajscope.readers.torch.tensors import TensorError
-from trajscope.readers.torch.unpickler import DamagedPickleError, parse_pickle
+from trajscope.readers.torch.unpickler import parse_pickle
 from trajscope.readers.zip_members import list_members, whole_member
 
 Scalar = str | int | float | bool

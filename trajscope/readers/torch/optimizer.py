@@ -9,7 +9,7 @@ from typing import Final, TypeGuard
 from trajscope.readers.base import open_regular
 from trajscope.readers.ranges import read_exactly
 from trajscope.readers.torch.archive import pickled_content
-from trajscope.readers.torch.unpickler import Dictionary, Global, Record
+from trajscope.readers.torch.records import Dictionary, Global, Record
 
 Settings = Mapping[str, int | float | bool | None]
 

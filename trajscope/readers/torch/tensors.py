@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from trajscope.readers.base import TensorSpec
 from trajscope.readers.ranges import Place, is_row_major
-from trajscope.readers.torch.unpickler import Dictionary, Global, Record
+from trajscope.readers.torch.records import Dictionary, Global, Record
 
 STORAGE_DTYPES = {
     "DoubleStorage": "float64",
