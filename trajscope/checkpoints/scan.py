@@ -11,7 +11,8 @@ from pathlib import Path
 from trajscope.checkpoints.base import FoundFile, Skipped
 from trajscope.errors import CheckpointError, TrajectoryError, printable
 from trajscope.readers import FOLDER_READERS, READERS, STORE_READERS
-from trajscope.readers.base import StoreReader, open_regular
+from trajscope.readers.base import StoreReader
+from trajscope.readers.files import open_regular
 from trajscope.readers.torch.distributed_plan import SHARD_SUFFIX
 from trajscope.readers.zarr.tree import has_step_groups
 

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers.base import Header, Reader, TensorSpec, open_regular
-from trajscope.readers.ranges import Place, is_row_major, read_exactly, read_range, row_major
+from trajscope.readers.base import Header, Reader, TensorSpec
+from trajscope.readers.files import open_regular, read_exactly
+from trajscope.readers.ranges import Place, is_row_major, read_range, row_major
 
 Scalar = str | int | float | bool
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers.ranges import MAX_INFLATION, inflated, read_exactly
+from trajscope.readers.files import read_exactly
+from trajscope.readers.inflation import MAX_INFLATION, inflated
 
 # PKWARE APPNOTE 6.3.10, sections 4.3.7, 4.3.12, 4.3.14 to 4.3.16.
 _LOCAL = struct.Struct("<4s5H3I2H")

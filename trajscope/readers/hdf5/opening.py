@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers.base import open_regular
-from trajscope.readers.ranges import read_exactly
+from trajscope.readers.files import open_regular, read_exactly
 from trajscope.readers.zip_members import data_start, list_members
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers.base import Header, Reader, open_regular
-from trajscope.readers.ranges import read_exactly, read_range
+from trajscope.readers.base import Header, Reader
+from trajscope.readers.files import open_regular, read_exactly
+from trajscope.readers.ranges import read_range
 from trajscope.readers.torch.legacy import MAGIC_NUMBER, legacy_content, legacy_header
 from trajscope.readers.torch.records import DamagedPickleError
 from trajscope.readers.torch.tensors import Storage, TensorError, described_storage

@@ -12,16 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from trajscope.errors import CheckpointError
-from trajscope.readers.base import (
-    FolderReader,
-    Header,
-    Reader,
-    TensorSpec,
-    Values,
-    open_regular,
-    widened_dtype,
-)
+from trajscope.readers.base import FolderReader, Header, Reader, TensorSpec, Values, widened_dtype
 from trajscope.readers.boxes import fill_from_box
+from trajscope.readers.files import open_regular
 from trajscope.readers.ranges import read_range
 from trajscope.readers.torch.archive import archive_header
 from trajscope.readers.torch.distributed_plan import (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers.base import Header
-from trajscope.readers.ranges import read_exactly
+from trajscope.readers.files import read_exactly
 from trajscope.readers.torch.records import DamagedPickleError, Persistent, UnfinishedPickleError
 from trajscope.readers.torch.tensors import (
     ITEM_SIZES,

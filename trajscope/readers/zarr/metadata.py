@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers.base import open_regular, widened_dtype
-from trajscope.readers.ranges import read_exactly
+from trajscope.readers.base import widened_dtype
+from trajscope.readers.files import open_regular, read_exactly
 
 ORIGINAL_DTYPE = "stored_dtype"
 """Attribute of an array: the dtype of the checkpoints its values were copied from."""
