@@ -8,22 +8,23 @@ import os
 import pickle
 import time
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.readers.reading import at_most
-from trajscope.readers.torch import unpickler
-from trajscope.readers.torch.unpickler import (
+from trajscope.readers.torch import machine, opcodes, records, unpickler
+from trajscope.readers.torch.records import (
     DamagedPickleError,
     Dictionary,
     Global,
     Persistent,
     Record,
     UnfinishedPickleError,
-    parse_pickle,
 )
+from trajscope.readers.torch.unpickler import parse_pickle
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 
@@ -180,8 +181,9 @@ def test_the_same_programs_do_run_under_pickle(tmp_path: Path) -> None:
     assert marker.exists()
 
 
-def test_the_module_has_no_way_to_look_a_name_up() -> None:
-    source = Path(unpickler.__file__).read_text()
+@pytest.mark.parametrize("module", [machine, opcodes, records, unpickler])
+def test_its_modules_have_no_way_to_look_a_name_up(module: ModuleType) -> None:
+    source = Path(str(module.__file__)).read_text()
     code = source.split('"""', 2)[2]
     for word in (
         "__import__",

@@ -99,6 +99,14 @@ def test_a_frame_that_claims_little_is_counted_by_its_blocks():
         check_unpacked("zstd", memoryview(frame), 1 << 30)
 
 
+def test_frames_that_are_skipped_do_not_hide_those_behind_them():
+    skipped = b"\x5f\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"any."
+    small = bytes(numcodecs.Zstd().encode(bytes(1000)))
+    for hidden in (skipped * 2 + PACKED["zstd"], small + skipped + PACKED["zstd"]):
+        with pytest.raises(TooLargeError, match=r"unpacks to 67\d{6} or more"):
+            check_unpacked("zstd", memoryview(hidden), 1 << 20)
+
+
 @pytest.mark.parametrize("codec", PACKED)
 def test_damaged_bytes_are_left_to_the_decoder(codec):
     whole = PACKED[codec]
@@ -139,3 +147,11 @@ def test_the_users_own_zarr_is_as_before(tmp_path):
     opened(folder, "w")
     (codec,) = zarr.open_array(folder / "w", mode="r").compressors
     assert type(codec) is ZstdCodec
+
+
+def test_a_raw_stream_which_nothing_bounds_is_refused(tmp_path):
+    folder = write(tmp_path / "run.zarr", 2, "lzma")
+    metadata = folder / "w/.zarray"
+    metadata.write_text(metadata.read_text().replace('"format": 1', '"format": 3'))
+    with pytest.raises(CheckpointError, match="it is packed by lzma without a container, whose"):
+        open_trajectory(folder)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from trajscope.errors import CheckpointError
 from trajscope.readers.base import StoreTensor
-from trajscope.readers.zarr import metadata as zarr_metadata
+from trajscope.readers.zarr import tree
 from trajscope.readers.zarr.store import READER
 
 FORMATS = [2, 3]
@@ -402,7 +402,7 @@ def test_a_store_that_cannot_be_listed_is_refused(tmp_path: Path) -> None:
 def test_a_store_of_too_many_folders_is_refused(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(zarr_metadata, "_MAX_FOLDERS", 2)
+    monkeypatch.setattr(tree, "_MAX_FOLDERS", 2)
     for name in "ab":
         (store / name).mkdir()
     with pytest.raises(CheckpointError, match="has more than 2 folders; a zarr store of weights"):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trajscope.errors import CheckpointError
-from trajscope.readers.base import open_regular
+from trajscope.readers.files import open_regular
 from trajscope.readers.zip_members import Member, list_members, whole_member
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from trajscope.checkpoints.base import Candidate, CheckpointPart
 from trajscope.errors import CheckpointError
-from trajscope.readers.base import TensorSpec, open_regular, stored_dtype
-from trajscope.readers.ranges import read_exactly
+from trajscope.readers.base import TensorSpec, stored_dtype
+from trajscope.readers.files import open_regular, read_exactly
 
 Step = int | float
 

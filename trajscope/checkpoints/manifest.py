@@ -25,7 +25,8 @@ from trajscope.checkpoints.plan import (
 from trajscope.checkpoints.sections import Stored
 from trajscope.checkpoints.weights import Weights
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers.base import TensorSpec, Values, open_regular, widened_dtype
+from trajscope.readers.base import TensorSpec, Values, widened_dtype
+from trajscope.readers.files import open_regular
 
 Rows = NDArray[np.intp]
 Indices = NDArray[np.unsignedinteger]

@@ -11,7 +11,7 @@ from trajscope.checkpoints.names import read_name
 from trajscope.checkpoints.scan import INDEX_SUFFIX, Scan, known_suffix
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers import read_file
-from trajscope.readers.base import open_regular
+from trajscope.readers.files import open_regular
 
 # The index of a model with 100,000 tensors has 10 MB.
 _MAX_INDEX_BYTES = 64 << 20

@@ -11,9 +11,10 @@ from pathlib import Path
 from trajscope.checkpoints.base import FoundFile, Skipped
 from trajscope.errors import CheckpointError, TrajectoryError, printable
 from trajscope.readers import FOLDER_READERS, READERS, STORE_READERS
-from trajscope.readers.base import StoreReader, open_regular
+from trajscope.readers.base import StoreReader
+from trajscope.readers.files import open_regular
 from trajscope.readers.torch.distributed_plan import SHARD_SUFFIX
-from trajscope.readers.zarr.metadata import has_step_groups
+from trajscope.readers.zarr.tree import has_step_groups
 
 MAX_DEPTH = 8
 MAX_ENTRIES = 1_000_000

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from trajscope.errors import CheckpointError
 from trajscope.optimizer import ADAPTIVE, SGD, is_rate
-from trajscope.readers.base import open_regular
+from trajscope.readers.files import open_regular
 from trajscope.readers.torch.optimizer import Settings, param_groups
 
 _SIDECARS: Final = ("optimizer.pt", "optimizer.bin", "optimizer.pth")

@@ -12,7 +12,7 @@ from uuid import uuid4
 import xarray as xr
 
 from trajscope.errors import CheckpointError
-from trajscope.readers.base import open_regular
+from trajscope.readers.files import open_regular
 from trajscope.schema import TENSOR, WEIGHT
 
 INDEX = "history.json"

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from trajscope.checkpoints.manifest import Rows
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers.base import Values, open_regular
+from trajscope.readers.base import Values
+from trajscope.readers.files import open_regular
 
 # Held in memory while rows are copied or verified.
 _PIECE_BYTES = 1 << 25

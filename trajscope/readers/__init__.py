@@ -7,7 +7,8 @@ from pathlib import Path
 
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers import npy, npz, safetensors
-from trajscope.readers.base import FolderReader, Header, Reader, StoreReader, open_regular
+from trajscope.readers.base import FolderReader, Header, Reader, StoreReader
+from trajscope.readers.files import open_regular
 from trajscope.readers.hdf5 import file as hdf5
 from trajscope.readers.hdf5 import store as hdf5_store
 from trajscope.readers.torch import archive as torch_archive

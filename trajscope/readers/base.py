@@ -1,15 +1,11 @@
 """What every format answers with: a header of named tensors, and flat ranges of one of them."""
 
-import os
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-
-from trajscope.errors import CheckpointError, printable
 
 Values = NDArray[np.floating]
 
@@ -219,31 +215,6 @@ def widened(raw: NDArray[np.generic]) -> Values:
     if target is None:
         raise TypeError(f"no floating-point values in an array of dtype {raw.dtype}")
     return raw.astype(target, copy=False)
-
-
-def open_regular(path: Path | str) -> int:
-    """File descriptor of a regular file, opened for reading; never waits on a pipe or device.
-
-    Raises
-    ------
-    CheckpointError
-        The path is gone, unreadable, or no regular file.
-    """
-    try:
-        # O_NONBLOCK: opening a FIFO without a writer would otherwise wait for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise CheckpointError(
-            f"{printable(path)} cannot be opened: {error.strerror}. "
-            "Check the permissions, or leave it out with --exclude."
-        ) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise CheckpointError(
-            f"{printable(path)} is not a regular file, so it is not read. "
-            "Leave it out with --exclude."
-        )
-    return descriptor
 
 
 def resolution(name: str) -> float:

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers.base import Header, Reader, TensorSpec, open_regular
-from trajscope.readers.ranges import Place, is_row_major, read_exactly, read_range, row_major
+from trajscope.readers.base import Header, Reader, TensorSpec
+from trajscope.readers.files import open_regular, read_exactly
+from trajscope.readers.ranges import Place, is_row_major, read_range, row_major
 
 Scalar = str | int | float | bool
 
@@ -26,33 +27,16 @@ _MAX_TEXT = 10_000
 
 _MAX_STRING = 1000
 
-_MOST_AXES = 64
-
 _FIELD = re.compile(
     r"\s*(?P<quote>['\"])(?P<key>descr|fortran_order|shape)(?P=quote)\s*:\s*"
     r"(?P<value>'[^']*'|\"[^\"]*\"|True|False|\([0-9L,\s]*\)|\[.*\]|\(.*\))\s*(?:,|$)",
     re.DOTALL,
 )
-_DTYPE_NAMES = {
-    np.dtype(code).str[1:]: np.dtype(code).name
-    for code in (
-        "b1",
-        "i1",
-        "i2",
-        "i4",
-        "i8",
-        "u1",
-        "u2",
-        "u4",
-        "u8",
-        "f2",
-        "f4",
-        "f8",
-        "c8",
-        "c16",
-    )
-}
-_NUMBERS = re.compile(r"([<>|=]?)([biufc])([0-9]{1,2})")
+_NUMBERS = re.compile(r"(?P<order>[<>|=]?)(?P<code>b1|[iu][1248]|f[248]|c8|c16)")
+# 64 axes are the most that NumPy has; 15 digits are beyond any file and below what overflows.
+_SHAPE = re.compile(
+    r"\(\s*(?:[0-9]{1,15}L?\s*,\s*){0,63}(?:[0-9]{1,15}L?\s*(?:,\s*)?)?\)", re.ASCII
+)
 _STRING = re.compile(r"([<>=])U([0-9]{1,4})")
 
 
@@ -194,27 +178,21 @@ def _described(head: bytes) -> _Described:
 
 
 def _shape(text: str) -> tuple[int, ...]:
-    parts = [part.strip().removesuffix("L") for part in text[1:-1].split(",")]
-    if parts[-1] == "":
-        parts.pop()
-    if not text.startswith("(") or len(parts) > _MOST_AXES:
+    if not _SHAPE.fullmatch(text):
         raise ArrayError("its shape is no tuple of lengths")
-    # 15 digits are beyond any file and below what overflows.
-    if not all(part.isdecimal() and len(part) <= 15 for part in parts):
-        raise ArrayError("its shape is no tuple of lengths")
-    return tuple(int(part) for part in parts)
+    return tuple(int(length) for length in re.findall("[0-9]+", text))
 
 
 def _typed(shape: tuple[int, ...], strides: tuple[int, ...], descr: str) -> _Described:
     if (string := _STRING.fullmatch(descr)) is not None:
         return _Described(shape, "str", strides, descr, 4 * int(string[2]))
     number = _NUMBERS.fullmatch(descr)
-    if number is None or number[2] + number[3] not in _DTYPE_NAMES:
+    if number is None:
         return _Described(shape, "object" if descr.endswith("O") else "structured", strides)
-    code = number[2] + number[3]
-    order = ">" if number[1] == ">" and code[1:] != "1" else "<"
+    dtype = np.dtype(number["code"])
+    order = ">" if number["order"] == ">" and dtype.itemsize > 1 else "<"
     return _Described(
-        shape, _DTYPE_NAMES[code], strides, order + code, int(number[3]), numeric=True
+        shape, dtype.name, strides, order + number["code"], dtype.itemsize, numeric=True
     )
 
 

@@ -4,9 +4,11 @@ import os
 from pathlib import Path
 
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers.base import Header, Reader, TensorSpec, open_regular
+from trajscope.readers.base import Header, Reader, TensorSpec
+from trajscope.readers.files import open_regular, read_exactly
+from trajscope.readers.inflation import inflated
 from trajscope.readers.npy import ArrayError, Scalar, read_array
-from trajscope.readers.ranges import inflated, read_exactly, read_range
+from trajscope.readers.ranges import read_range
 from trajscope.readers.zip_members import Member, data_start, list_members
 
 _MAX_METADATA = 1000

@@ -1,25 +1,16 @@
 """Flat ranges of one stored array, wherever in a file its elements lie."""
 
 import os
-import threading
-import zlib
-from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trajscope.errors import CheckpointError, printable
-from trajscope.readers.base import TensorSpec, Values, open_regular, stored_dtype, widened
-
-MAX_INFLATION = 1032
-"""Most bytes that one byte of a deflate stream can stand for: the format's own bound."""
-
-_PIECE = 2**22
-"""Bytes read at once where what is read is more than what is returned."""
+from trajscope.readers.base import TensorSpec, Values, stored_dtype, widened
+from trajscope.readers.files import open_regular, read_exactly
+from trajscope.readers.inflation import PIECE, Source
 
 _BATCH = 2**19
 """Elements whose places are computed at once."""
@@ -72,35 +63,6 @@ def is_row_major(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     return True
 
 
-def read_exactly(descriptor: int, path: Path, first: int, count: int) -> bytearray:
-    """`count` bytes of the file from byte `first` on.
-
-    Raises
-    ------
-    CheckpointError
-        The file ends first, or cannot be read.
-    """
-    buffer = bytearray(count)
-    done = 0
-    try:
-        while done < count and (
-            got := os.preadv(descriptor, [memoryview(buffer)[done:]], first + done)
-        ):
-            done += got
-    except OSError as error:
-        raise CheckpointError(
-            f"{printable(path)} cannot be read: {error.strerror}. Check the disk, or leave the "
-            "file out with --exclude."
-        ) from error
-    if done < count:
-        raise CheckpointError(
-            f"{printable(path)} ends early: {count} bytes are expected at byte {first}, {done} are "
-            "there. It may still be being written, or was replaced while it was read; wait, or "
-            "leave it out with --exclude."
-        )
-    return buffer
-
-
 def read_range(path: Path, spec: TensorSpec, start: int, stop: int) -> Values:
     """Elements ``start:stop`` of the flattened tensor as (weight,), widened to float32 or float64.
 
@@ -122,7 +84,7 @@ def read_range(path: Path, spec: TensorSpec, start: int, stop: int) -> Values:
             return widened(np.frombuffer(raw, dtype))
         place = Place(*spec.locator)  # type: ignore[arg-type]  # opaque outside the readers
         elements = dtype.newbyteorder(">") if place.big_endian else dtype
-        source = _Source(descriptor, path, place)
+        source = Source(descriptor, path, place.first, place.packed)
         if is_row_major(spec.shape, place.strides):
             first = place.lead + (place.start + start) * dtype.itemsize
             raw = source.span(first, (stop - start) * dtype.itemsize)
@@ -132,13 +94,8 @@ def read_range(path: Path, spec: TensorSpec, start: int, stop: int) -> Values:
         os.close(descriptor)
 
 
-def inflated(descriptor: int, path: Path, first: int, packed: int, size: int) -> bytearray:
-    """The first `size` bytes of a deflate stream of `packed` bytes at byte `first`."""
-    return _Source(descriptor, path, Place(first, packed, 0, 0, (), big_endian=False)).span(0, size)
-
-
 def _gathered(
-    source: "_Source",
+    source: Source,
     shape: tuple[int, ...],
     place: Place,
     dtype: np.dtype[np.generic],
@@ -151,7 +108,7 @@ def _gathered(
         high = min(low + _BATCH, stop)
         places = _places(shape, place, low, high)
         batch = values[low - start : high - start]
-        for first, last in _runs(places, max(_PIECE // dtype.itemsize, 1)):
+        for first, last in _runs(places, max(PIECE // dtype.itemsize, 1)):
             count = (last - first) * dtype.itemsize
             raw = source.span(place.lead + first * dtype.itemsize, count)
             inside = (places >= first) & (places < last)
@@ -177,81 +134,3 @@ def _runs(places: NDArray[np.int64], longest: int) -> Iterator[tuple[int, int]]:
         count = int(np.searchsorted(remaining, first + longest))
         yield first, int(remaining[count - 1]) + 1
         remaining = remaining[count:]
-
-
-@dataclass
-class _Cursor:
-    """A deflate stream that has been read up to some byte on either side."""
-
-    stream: "zlib._Decompress"
-    read: int = 0
-    given: int = 0
-
-
-class _Source:
-    """The bytes of one stored or deflated piece of an open file."""
-
-    def __init__(self, descriptor: int, path: Path, place: Place) -> None:
-        self.descriptor, self.path = descriptor, path
-        self.first, self.packed = place.first, place.packed
-
-    def span(self, first: int, count: int) -> bytearray:
-        """`count` bytes from byte `first` of the (inflated) data on."""
-        if not self.packed:
-            return read_exactly(self.descriptor, self.path, self.first + first, count)
-        status = os.fstat(self.descriptor)
-        key = (status.st_dev, status.st_ino, status.st_mtime_ns, self.first)
-        cursor = _parked(key, first) or _Cursor(zlib.decompressobj(-zlib.MAX_WBITS))
-        while cursor.given < first:
-            self._more(cursor, min(_PIECE, first - cursor.given))
-        pieces = []
-        while (missing := first + count - cursor.given) > 0:
-            pieces.append(self._more(cursor, min(_PIECE, missing)))
-        _park(key, cursor)
-        return bytearray().join(pieces)
-
-    def _more(self, cursor: _Cursor, most: int) -> bytes:
-        """At least one and at most `most` further bytes of the stream."""
-        while True:
-            waiting: bytes | bytearray = cursor.stream.unconsumed_tail
-            if not waiting:
-                count = min(2**16, self.packed - cursor.read)
-                waiting = read_exactly(self.descriptor, self.path, self.first + cursor.read, count)
-                cursor.read += count
-            try:
-                piece = cursor.stream.decompress(waiting, most)
-            except zlib.error as error:
-                raise CheckpointError(
-                    f"{printable(self.path)} holds compressed data that is damaged. Write the "
-                    "file again, or leave it out with --exclude."
-                ) from error
-            if piece:
-                cursor.given += len(piece)
-                return piece
-            spent = cursor.read >= self.packed and not cursor.stream.unconsumed_tail
-            if cursor.stream.eof or spent:
-                raise CheckpointError(
-                    f"{printable(self.path)} holds compressed data that is shorter than its header "
-                    "says. Write the file again, or leave it out with --exclude."
-                )
-
-
-# A pass over a trajectory asks every file for one range after the other: going on where the last
-# range ended saves inflating each stream from its start for every block. A cursor holds some 50 kB.
-_MOST_PARKED = 512
-_parking: OrderedDict[tuple[int, ...], _Cursor] = OrderedDict()
-_parking_lock = threading.Lock()
-
-
-def _parked(key: tuple[int, ...], first: int) -> _Cursor | None:
-    """The cursor left at or before byte `first`, taken out so that no other thread moves it."""
-    with _parking_lock:
-        cursor = _parking.pop(key, None)
-    return cursor if cursor is not None and cursor.given <= first else None
-
-
-def _park(key: tuple[int, ...], cursor: _Cursor) -> None:
-    with _parking_lock:
-        _parking[key] = cursor
-        while len(_parking) > _MOST_PARKED:
-            _parking.popitem(last=False)

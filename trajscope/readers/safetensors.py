@@ -11,8 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers.base import Header, Reader, TensorSpec, open_regular
-from trajscope.readers.ranges import read_exactly, read_range
+from trajscope.readers.base import Header, Reader, TensorSpec
+from trajscope.readers.files import open_regular, read_exactly
+from trajscope.readers.ranges import read_range
 
 _MAX_HEADER = 100_000_000
 """The limit of the format itself."""

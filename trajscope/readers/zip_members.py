@@ -1,7 +1,7 @@
 """The members of a zip archive and where their bytes begin, read from its directory alone.
 
-Own code because a weight is read from its place in the file, which Python's zipfile does not tell,
-and because opening thousands of small archives with it takes most of the time.
+Own code because Python's zipfile believes what a directory says of itself, takes quadratic time
+over a long extra field, and is slower once its answers are checked: docs/decisions/0003-reading.md.
 """
 
 import struct
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers.ranges import MAX_INFLATION, inflated, read_exactly
+from trajscope.readers.files import read_exactly
+from trajscope.readers.inflation import MAX_INFLATION, inflated
 
 # PKWARE APPNOTE 6.3.10, sections 4.3.7, 4.3.12, 4.3.14 to 4.3.16.
 _LOCAL = struct.Struct("<4s5H3I2H")
@@ -71,13 +72,7 @@ def list_members(descriptor: int, path: Path, file_size: int, base: int = 0) -> 
             entries.append(member)
     except (struct.error, ValueError) as error:
         raise _damaged(path, "its directory is damaged") from error
-    members = _checked(path, entries, first)
-    if not base:
-        return members
-    return {
-        name: member._replace(header=member.header + base, limit=member.limit + base)
-        for name, member in members.items()
-    }
+    return _checked(path, entries, first, base)
 
 
 def data_start(descriptor: int, path: Path, member: Member) -> int:
@@ -185,21 +180,22 @@ def _wide(extra: bytes, size: int, packed: int, header: int) -> tuple[int, int, 
     position = 0
     while position + 4 <= len(extra):
         kind, length = struct.unpack_from("<2H", extra, position)
-        position += 4
+        position += 4 + length
         if kind == 1:
-            wide = [position + 8 * index for index in range(length // 8)]
-            values = iter(struct.unpack_from("<Q", extra, at)[0] for at in wide)
+            wide = struct.iter_unpack("<Q", extra[position - length : position - length % 8])
             size, packed, header = (
-                next(values, -1) if value == _NOT_HERE else value
+                next(wide, (-1,))[0] if value == _NOT_HERE else value
                 for value in (size, packed, header)
             )
             break
-        position += length
     return size, packed, header
 
 
-def _checked(path: Path, entries: list[Member], directory: int) -> dict[str, Member]:
-    """The entries by name, each with its limit, or the reason why they cannot all be true."""
+def _checked(path: Path, entries: list[Member], directory: int, base: int) -> dict[str, Member]:
+    """The entries by name, each with its limit, or the reason why they cannot all be true.
+
+    From here on they lie where they do in the file, in which the archive begins at byte `base`.
+    """
     limits: dict[int, int] = {}
     limit = directory
     for header in sorted((entry.header for entry in entries), reverse=True):
@@ -221,7 +217,7 @@ def _checked(path: Path, entries: list[Member], directory: int) -> dict[str, Mem
             )
         if name in members:
             raise _damaged(path, f"it has two members called '{printable(name)}'")
-        members[name] = entry._replace(limit=limit)
+        members[name] = entry._replace(header=entry.header + base, limit=limit + base)
     return members
 
 

@@ -11,14 +11,8 @@ from trajscope.errors import CheckpointError, printable
 from trajscope.readers import ranges
 from trajscope.readers.base import Header, Reader, TensorSpec, Values, stored_dtype, widened
 from trajscope.readers.boxes import boxes_of
-from trajscope.readers.hdf5.objects import (
-    SIGNATURE,
-    Array,
-    attributes_of,
-    damaged,
-    list_arrays,
-    open_file,
-)
+from trajscope.readers.hdf5.objects import Array, attributes_of, list_arrays
+from trajscope.readers.hdf5.opening import SIGNATURE, damaged, open_file
 from trajscope.readers.ranges import Place, row_major
 
 _NATURAL = re.compile("([0-9]+)")

@@ -1,30 +1,23 @@
 """What an HDF5 file holds, taken from it without following a link out of it or loading a plug-in.
 
-The HDF5 library parses the file; it is asked for objects reached by hard links alone, and for data
-only where it lies in the file itself, whole, and is decoded by filters that the library brings.
+The HDF5 library is asked for objects reached by hard links alone, and for data only where it lies
+in the file itself, whole, and is decoded by filters that the library brings.
 """
 
-import io
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers.base import open_regular, stored_dtype
-from trajscope.readers.ranges import read_exactly
-from trajscope.readers.zip_members import data_start, list_members
+from trajscope.readers.base import stored_dtype
+from trajscope.readers.hdf5.opening import damaged, library, open_file, start_of
 
 if TYPE_CHECKING:
     import h5py
 
 Scalar = str | int | float | bool
-
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
-KERAS_MEMBER = "model.weights.h5"
 
 _MAX_DEPTH = 32
 _MAX_OBJECTS = 200_000
@@ -56,36 +49,6 @@ class Array:
     offset: int | None
     big_endian: bool
     problem: str
-
-
-def library(path: Path) -> Any:  # the module h5py, which may have no types
-    """The package h5py.
-
-    Raises
-    ------
-    CheckpointError
-        It is not installed.
-    """
-    try:
-        import h5py
-    except ImportError as error:
-        raise CheckpointError(
-            f"{printable(path)} is an HDF5 file, and the package h5py that reads them is not "
-            "installed. Install it: pip install 'trajscope[hdf5]'."
-        ) from error
-    return h5py
-
-
-def open_file(path: Path) -> "h5py.File":
-    """The HDF5 file at `path`, or the one that a Keras archive there holds.
-
-    Raises
-    ------
-    CheckpointError
-        It is no whole HDF5 file, or h5py is missing.
-    """
-    status = path.stat()
-    return _open(path, status.st_size, status.st_mtime_ns)
 
 
 def list_arrays(path: Path) -> dict[str, Array]:
@@ -123,89 +86,6 @@ def attributes_of(path: Path) -> dict[str, Scalar]:
     except Exception as error:
         raise damaged(path, error) from error
     return found
-
-
-def start_of(path: Path) -> int:
-    """Byte at which the HDF5 file begins: 0, or where it lies in a Keras archive."""
-    status = path.stat()
-    return _extent(path, status.st_size, status.st_mtime_ns)[0]
-
-
-def damaged(path: Path, error: BaseException) -> CheckpointError:
-    """The error for a file that the library cannot make sense of."""
-    return CheckpointError(
-        f"{printable(path)} cannot be read as an HDF5 file: {printable(error)}. It may still be "
-        "being written; wait, or leave it out with --exclude."
-    )
-
-
-@lru_cache(maxsize=64)
-def _open(path: Path, size: int, mtime_ns: int) -> "h5py.File":
-    h5py = library(path)
-    first, length = _extent(path, size, mtime_ns)
-    try:
-        return h5py.File(_Window(path, first, length), "r")
-    except Exception as error:
-        raise damaged(path, error) from error
-
-
-@lru_cache(maxsize=1024)
-def _extent(path: Path, size: int, mtime_ns: int) -> tuple[int, int]:
-    """First byte and length of the HDF5 file in a file of `size` bytes."""
-    del mtime_ns
-    descriptor = open_regular(path)
-    try:
-        if size < 8 or read_exactly(descriptor, path, 0, 2) != b"PK":
-            return 0, size
-        member = list_members(descriptor, path, size).get(KERAS_MEMBER)
-        if member is None or member.deflated:
-            raise CheckpointError(
-                f"{printable(path)} is a zip archive without the plainly stored '{KERAS_MEMBER}' "
-                "that Keras writes. Save it again with Keras, or leave it out with --exclude."
-            )
-        return data_start(descriptor, path, member), member.size
-    finally:
-        os.close(descriptor)
-
-
-class _Window(io.RawIOBase):
-    """Bytes of a regular file as a file of their own."""
-
-    def __init__(self, path: Path, first: int, length: int) -> None:
-        self.descriptor = open_regular(path)
-        self.first, self.length, self.position = first, length, 0
-
-    def readable(self) -> bool:
-        """It can be read."""
-        return True
-
-    def seekable(self) -> bool:
-        """It can be moved in."""
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a byte."""
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.length}[whence]
-        self.position = start + offset
-        return self.position
-
-    def tell(self) -> int:
-        """The byte that is read next."""
-        return self.position
-
-    def readinto(self, buffer: Any) -> int:  # whatever holds bytes
-        """Fill a buffer as far as there are bytes."""
-        view = memoryview(buffer).cast("B")
-        count = max(min(len(view), self.length - self.position), 0)
-        done = os.preadv(self.descriptor, [view[:count]], self.first + self.position)
-        self.position += done
-        return done
-
-    def close(self) -> None:
-        """Close the file."""
-        if not self.closed:
-            os.close(self.descriptor)
-        super().close()
 
 
 def _datasets(path: Path, file: "h5py.File") -> Iterator[tuple[str, "h5py.Dataset"]]:

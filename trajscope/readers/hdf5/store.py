@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers.base import StoreHeader, StoreReader, StoreTensor, Values, widened
 from trajscope.readers.boxes import boxes_of
-from trajscope.readers.hdf5.objects import Array, damaged, list_arrays, open_file
+from trajscope.readers.hdf5.objects import Array, list_arrays
+from trajscope.readers.hdf5.opening import damaged, open_file
 from trajscope.readers.zarr.axis import STEP_UNITS
-from trajscope.readers.zarr.metadata import STEP_GROUP
+from trajscope.readers.zarr.tree import STEP_GROUP
 
 _ENDINGS = (".h5", ".hdf5")
 

@@ -12,16 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from trajscope.errors import CheckpointError
-from trajscope.readers.base import (
-    FolderReader,
-    Header,
-    Reader,
-    TensorSpec,
-    Values,
-    open_regular,
-    widened_dtype,
-)
+from trajscope.readers.base import FolderReader, Header, Reader, TensorSpec, Values, widened_dtype
 from trajscope.readers.boxes import fill_from_box
+from trajscope.readers.files import open_regular
 from trajscope.readers.ranges import read_range
 from trajscope.readers.torch.archive import archive_header
 from trajscope.readers.torch.distributed_plan import (
@@ -32,8 +25,9 @@ from trajscope.readers.torch.distributed_plan import (
     read_plan,
     refused,
 )
+from trajscope.readers.torch.records import DamagedPickleError
 from trajscope.readers.torch.tensors import TensorError
-from trajscope.readers.torch.unpickler import DamagedPickleError, parse_pickle
+from trajscope.readers.torch.unpickler import parse_pickle
 from trajscope.readers.zip_members import list_members, whole_member
 
 Scalar = str | int | float | bool

@@ -7,18 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers.base import TensorSpec, open_regular
+from trajscope.readers.base import TensorSpec
 from trajscope.readers.boxes import check_boxes
-from trajscope.readers.ranges import read_exactly
+from trajscope.readers.files import open_regular, read_exactly
+from trajscope.readers.torch.records import DamagedPickleError, Dictionary, Global, Record
 from trajscope.readers.torch.tensors import ITEM_SIZES, UNREADABLE
-from trajscope.readers.torch.unpickler import (
-    MAX_PICKLE,
-    DamagedPickleError,
-    Dictionary,
-    Global,
-    Record,
-    parse_pickle,
-)
+from trajscope.readers.torch.unpickler import MAX_PICKLE, parse_pickle
 
 METADATA = ".metadata"
 SHARD_SUFFIX = ".distcp"

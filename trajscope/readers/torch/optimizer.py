@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, TypeGuard
 
-from trajscope.readers.base import open_regular
-from trajscope.readers.ranges import read_exactly
+from trajscope.readers.files import open_regular, read_exactly
 from trajscope.readers.torch.archive import pickled_content
-from trajscope.readers.torch.unpickler import Dictionary, Global, Record
+from trajscope.readers.torch.records import Dictionary, Global, Record
 
 Settings = Mapping[str, int | float | bool | None]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from trajscope.readers.base import TensorSpec
 from trajscope.readers.ranges import Place, is_row_major
-from trajscope.readers.torch.unpickler import Dictionary, Global, Record
+from trajscope.readers.torch.records import Dictionary, Global, Persistent, Record
 
 STORAGE_DTYPES = {
     "DoubleStorage": "float64",
@@ -85,6 +85,32 @@ Resolve = Callable[[object], Storage | None]
 
 class TensorError(Exception):
     """What is wrong with a tensor, before it is known which file it is in."""
+
+
+def described_storage(reference: object) -> tuple[str, str, int] | None:
+    """Key, dtype and bytes of the storage that is referred to; `None` if it is not readable.
+
+    ``("storage", class, key, location, elements[, view])``
+
+    Raises
+    ------
+    TensorError
+        It is a storage, and described as none can be.
+    """
+    identity = reference.identity if isinstance(reference, Persistent) else None
+    if not isinstance(identity, tuple) or not 5 <= len(identity) <= 6 or identity[0] != "storage":
+        return None
+    kind, key, elements = identity[1], identity[2], identity[4]
+    if not isinstance(kind, Global) or not kind.module.startswith("torch"):
+        return None
+    dtype = STORAGE_DTYPES.get(kind.name)
+    if dtype is None:
+        return None
+    if len(identity) == 6 and identity[5] is not None:
+        raise TensorError("is a view in a form that only torch before 0.4 wrote")
+    if not isinstance(key, str) or type(elements) is not int or not 0 <= elements < 2**60:
+        raise TensorError("refers to a storage whose key or length is none")
+    return key, dtype, elements * ITEM_SIZES.get(dtype, 1)
 
 
 def is_tensor(value: object) -> bool:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from trajscope.errors import printable
 from trajscope.readers.base import Header, TensorSpec
+from trajscope.readers.torch.records import Dictionary, Global, Record
 from trajscope.readers.torch.tensors import Resolve, TensorError, is_tensor, tensor_spec
-from trajscope.readers.torch.unpickler import Dictionary, Global, Record
 
 Scalar = str | int | float | bool
 

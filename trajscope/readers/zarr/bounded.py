@@ -1,11 +1,14 @@
 """Zarr's codecs with a bound on what they unpack: a chunk of a kilobyte may claim terabytes."""
 
 import bz2
+import gzip
+import io
 import lzma
 import math
 import zlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 from zarr.registry import register_codec
@@ -28,50 +31,55 @@ _IN_SYNC: Final = hasattr(ZstdCodec, "_decode_sync")  # to which _decode_single 
 
 _SLACK: Final = 1 << 20  # checksums, and the last block of a zstd frame
 _PIECE: Final = 1 << 20
-_ZSTD_MAGIC, _ZSTD_BLOCK = b"\x28\xb5\x2f\xfd", 1 << 17
+_OPENERS: Final[Mapping[str, Callable[[io.BytesIO], io.BufferedIOBase]]] = {
+    "gzip": gzip.open,
+    "bz2": bz2.open,
+    "lzma": lzma.open,
+}
+_ZSTD_MAGIC, _ZSTD_BLOCK = 0xFD2FB528, 1 << 17
+_ZSTD_SKIPPED = range(0x184D2A50, 0x184D2A60)
+"""What frames begin with that hold no data and are passed over by decoders (RFC 8878, 3.1.2)."""
 
 
 class TooLargeError(ValueError):
     """A chunk would unpack to more than it may hold."""
 
 
-class Zstd(ZstdCodec):
+class _Bounded:
+    """What a codec of zarr's does before it unpacks a chunk: look at what that would take."""
+
+    packing: ClassVar[str]
+
+    def _decode_sync(self, chunk_bytes: "Buffer", chunk_spec: "ArraySpec") -> Any:  # zarr's own
+        self._check(chunk_bytes, chunk_spec)
+        return super()._decode_sync(chunk_bytes, chunk_spec)  # type: ignore[misc]  # of the codec
+
+    async def _decode_single(self, chunk_bytes: "Buffer", chunk_spec: "ArraySpec") -> Any:
+        if not _IN_SYNC:
+            self._check(chunk_bytes, chunk_spec)
+        return await super()._decode_single(chunk_bytes, chunk_spec)  # type: ignore[misc]
+
+    def _check(self, packed: "Buffer", spec: "ArraySpec") -> None:
+        size = math.prod(spec.shape) * spec.dtype.to_native_dtype().itemsize
+        check_unpacked(self.packing, packed.as_numpy_array().data, most_unpacked(size))
+
+
+class Zstd(_Bounded, ZstdCodec):
     """Zstandard, bounded."""
 
-    def _decode_sync(self, chunk_bytes: "Buffer", chunk_spec: "ArraySpec") -> "Buffer":
-        _check_buffer("zstd", chunk_bytes, chunk_spec)
-        return super()._decode_sync(chunk_bytes, chunk_spec)
-
-    async def _decode_single(self, chunk_bytes: "Buffer", chunk_spec: "ArraySpec") -> "Buffer":
-        if not _IN_SYNC:
-            _check_buffer("zstd", chunk_bytes, chunk_spec)
-        return await super()._decode_single(chunk_bytes, chunk_spec)
+    packing = "zstd"
 
 
-class Gzip(GzipCodec):
+class Gzip(_Bounded, GzipCodec):
     """Gzip, bounded."""
 
-    def _decode_sync(self, chunk_bytes: "Buffer", chunk_spec: "ArraySpec") -> "Buffer":
-        _check_buffer("gzip", chunk_bytes, chunk_spec)
-        return super()._decode_sync(chunk_bytes, chunk_spec)
-
-    async def _decode_single(self, chunk_bytes: "Buffer", chunk_spec: "ArraySpec") -> "Buffer":
-        if not _IN_SYNC:
-            _check_buffer("gzip", chunk_bytes, chunk_spec)
-        return await super()._decode_single(chunk_bytes, chunk_spec)
+    packing = "gzip"
 
 
-class Blosc(BloscCodec):
+class Blosc(_Bounded, BloscCodec):
     """Blosc, bounded."""
 
-    def _decode_sync(self, chunk_bytes: "Buffer", chunk_spec: "ArraySpec") -> "Buffer":
-        _check_buffer("blosc", chunk_bytes, chunk_spec)
-        return super()._decode_sync(chunk_bytes, chunk_spec)
-
-    async def _decode_single(self, chunk_bytes: "Buffer", chunk_spec: "ArraySpec") -> "Buffer":
-        if not _IN_SYNC:
-            _check_buffer("blosc", chunk_bytes, chunk_spec)
-        return await super()._decode_single(chunk_bytes, chunk_spec)
+    packing = "blosc"
 
 
 class BoundedStore(LocalStore):
@@ -129,7 +137,7 @@ def check_unpacked(codec: str, data: memoryview, most: int) -> None:
         size = int.from_bytes(data[:4], "little")
     elif codec == "zstd":
         size = _zstd_size(data)
-    elif codec in ("gzip", "zlib", "bz2", "lzma"):
+    elif codec == "zlib" or codec in _OPENERS:
         size = _counted(codec, data, most)
     else:
         return
@@ -139,46 +147,42 @@ def check_unpacked(codec: str, data: memoryview, most: int) -> None:
         )
 
 
-def _check_buffer(codec: str, packed: "Buffer", spec: "ArraySpec") -> None:
-    size = math.prod(spec.shape) * spec.dtype.to_native_dtype().itemsize
-    check_unpacked(codec, packed.as_numpy_array().data, most_unpacked(size))
-
-
 def _counted(codec: str, data: memoryview, most: int) -> int:
     """Bytes that the data unpacks to, counted until there are more than `most`."""
-    total, rest = 0, bytes(data)
+    total = 0
     try:
-        while rest and total <= most:
-            total, rest = _count_one(codec, rest, total, most)
-    except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError):
-        return total  # damaged: the decoder will say so
+        for piece in _pieces(codec, data):
+            total += len(piece)
+            if total > most:
+                break
+    except (zlib.error, lzma.LZMAError, OSError, EOFError):
+        pass  # damaged: the decoder will say so
     return total
 
 
-def _count_one(codec: str, data: bytes, total: int, most: int) -> tuple[int, bytes]:
-    """The count after one stream of several that may follow one another, and what follows."""
-    unpacker: Any
-    if codec in ("gzip", "zlib"):
-        unpacker = zlib.decompressobj(wbits=31 if codec == "gzip" else 15)
-        while not unpacker.eof and total <= most and (data or total == 0):
-            piece = unpacker.decompress(data, _PIECE)
-            total, data = total + len(piece), unpacker.unconsumed_tail
-            if not piece and not data:
-                break
-    else:
-        unpacker = bz2.BZ2Decompressor() if codec == "bz2" else lzma.LZMADecompressor()
-        while not unpacker.eof and total <= most:
-            piece = unpacker.decompress(data, _PIECE)
-            total, data = total + len(piece), b""
-            if not piece and unpacker.needs_input:
-                break
-    return total, unpacker.unused_data
+def _pieces(codec: str, data: memoryview) -> Iterator[bytes]:
+    """What the data unpacks to, of several streams behind one another too, as decoders read it."""
+    if codec == "zlib":  # a single stream to zlib.decompress, and no file to Python
+        unpacker, rest = zlib.decompressobj(), bytes(data)
+        while piece := unpacker.decompress(rest, _PIECE):
+            yield piece
+            rest = unpacker.unconsumed_tail
+        return
+    with _OPENERS[codec](io.BytesIO(data)) as file:
+        while piece := file.read(_PIECE):
+            yield piece
 
 
 def _zstd_size(data: memoryview) -> int:
     """At least what zstd frames unpack to: the sum of their claims, or of their blocks."""
     at = claimed = counted = 0
-    while bytes(data[at : at + 4]) == _ZSTD_MAGIC and at + 5 <= len(data):
+    while at + 8 <= len(data):  # no frame is shorter
+        magic = int.from_bytes(data[at : at + 4], "little")
+        if magic in _ZSTD_SKIPPED:
+            at += 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+            continue
+        if magic != _ZSTD_MAGIC:
+            break
         flags = data[at + 4]
         single = flags >> 5 & 1
         width = (single, 2, 4, 8)[flags >> 6]

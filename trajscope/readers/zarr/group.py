@@ -15,12 +15,8 @@ from trajscope.readers.base import FolderReader, Header, Reader, TensorSpec, Val
 from trajscope.readers.boxes import boxes_of
 from trajscope.readers.zarr.arrays import opened
 from trajscope.readers.zarr.files import Survey, survey
-from trajscope.readers.zarr.metadata import (
-    ArrayMetadata,
-    array_metadata,
-    attributes_of,
-    list_arrays,
-)
+from trajscope.readers.zarr.metadata import ArrayMetadata, array_metadata, attributes_of
+from trajscope.readers.zarr.tree import list_arrays
 
 ANCHORS = ("zarr.json", ".zgroup", ".zarray")
 """Files that stand for a group or array."""

@@ -1,6 +1,7 @@
 """What a zarr store on disk says of its arrays, formats 2 and 3, believed only where it is safe."""
 
 import json
+import lzma
 import math
 import os
 import re
@@ -8,22 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers.base import open_regular, widened_dtype
-from trajscope.readers.ranges import read_exactly
-from trajscope.readers.zarr.files import listed
-
-STEP_GROUP = re.compile(
-    r"((global_?)?(steps?|iter(ation)?s?|epochs?|checkpoints?|ckpt)[-_=]?)?\d{1,15}", re.IGNORECASE
-)
-"""Name of a group that holds the weights at one step."""
+from trajscope.readers.base import widened_dtype
+from trajscope.readers.files import open_regular, read_exactly
 
 ORIGINAL_DTYPE = "stored_dtype"
 """Attribute of an array: the dtype of the checkpoints its values were copied from."""
 
 _MAX_METADATA = 2**24
 _LONGEST_ATTRIBUTE = 1000
-_MAX_DEPTH = 16
-_MAX_FOLDERS = 100_000
 _MOST_AXES = 32
 _LONGEST_AXIS = 2**48
 
@@ -39,6 +32,8 @@ _SAFE_CODECS = frozenset(
 
 _PACKING = frozenset({"blosc", "gzip", "zlib", "zstd", "lz4", "bz2", "lzma"})
 """Those whose output is larger than their input; `zarr_bounded` says by how much it may be."""
+
+_LZMA_CONTAINERS = (lzma.FORMAT_AUTO, lzma.FORMAT_XZ, lzma.FORMAT_ALONE)
 
 _NUMBERS = re.compile(r"[<>|](?P<code>b1|[iu][1248]|f[248])")
 _NAMES = {"b": "bool", "i": "int", "u": "uint", "f": "float"}
@@ -67,44 +62,6 @@ class ArrayMetadata:
     compressor: str = ""
 
 
-def is_store(path: Path) -> bool:
-    """Whether the folder is a zarr group or array, by the names of the files in it."""
-    return any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
-
-
-def list_arrays(path: Path) -> dict[str, ArrayMetadata]:
-    """Arrays of the store, by their path in it; a store that is one array has the folder's name.
-
-    Raises
-    ------
-    CheckpointError
-        The metadata is damaged, or there are too many folders.
-    """
-    root = array_metadata(path)
-    if root is not None:
-        return {path.stem: root}
-    arrays: dict[str, ArrayMetadata] = {}
-    waiting = [(path, "", 0)]
-    folders = 0
-    while waiting:
-        folder, prefix, depth = waiting.pop()
-        # Links are not followed: they may lead out of the store, or round in circles.
-        below = [entry.name for entry in listed(folder) if entry.is_dir(follow_symlinks=False)]
-        for name in below:
-            folders += 1
-            if folders > _MAX_FOLDERS:
-                raise CheckpointError(
-                    f"{printable(path)} has more than {_MAX_FOLDERS} folders; a zarr store of "
-                    "weights has one per array. Point at the group that holds the weights."
-                )
-            array = array_metadata(folder / name)
-            if array is not None:
-                arrays[prefix + name] = array
-            elif depth < _MAX_DEPTH:
-                waiting.append((folder / name, f"{prefix}{name}/", depth + 1))
-    return dict(sorted(arrays.items()))
-
-
 def array_metadata(folder: Path) -> ArrayMetadata | None:
     """The array in a folder, `None` if there is a group or something else.
 
@@ -119,10 +76,7 @@ def array_metadata(folder: Path) -> ArrayMetadata | None:
         if (metadata := _json(folder / ".zarray")) is not None:
             return _version_2(metadata, _json(folder / ".zattrs") or {})
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise CheckpointError(
-            f"{printable(folder)} has zarr metadata that cannot be understood "
-            f"({printable(error, limit=80)}). Write it again, or leave it out with --exclude."
-        ) from error
+        raise _not_understood(folder, error) from error
     return None
 
 
@@ -138,10 +92,7 @@ def attributes_of(folder: Path) -> dict[str, str | int | float | bool]:
         metadata = _json(folder / "zarr.json")
         found = _json(folder / ".zattrs") if metadata is None else metadata.get("attributes")
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(
-            f"{printable(folder)} has zarr metadata that cannot be understood "
-            f"({printable(error, limit=80)}). Write it again, or leave it out with --exclude."
-        ) from error
+        raise _not_understood(folder, error) from error
     return {
         name: value
         for name, value in (found.items() if isinstance(found, dict) else ())
@@ -149,19 +100,10 @@ def attributes_of(folder: Path) -> dict[str, str | int | float | bool]:
     }
 
 
-def has_step_groups(path: Path) -> bool:
-    """Whether a store is a group of nothing but groups that are called like steps ("step_10").
-
-    A folder of such a name without metadata is a group that is being made.
-    """
-    if (path / ".zarray").is_file():
-        return False
-    below = [entry.name for entry in listed(path) if entry.is_dir(follow_symlinks=False)]
-    made = [name for name in below if is_store(path / name)]
-    return (
-        bool(made)
-        and all(STEP_GROUP.fullmatch(name) for name in below)
-        and all(array_metadata(path / name) is None for name in made)
+def _not_understood(folder: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{printable(folder)} has zarr metadata that cannot be understood "
+        f"({printable(error, limit=80)}). Write it again, or leave it out with --exclude."
     )
 
 
@@ -216,6 +158,8 @@ def _version_2(metadata: dict[str, object], attributes: dict[str, object]) -> Ar
     packing = [str(_object(codec).get("id")) for codec in codecs]
     if any(each in _PACKING for each in packing[1 if compressor else 0 :]):
         problem = problem or "its filters pack it once more"
+    if packing[:1] == ["lzma"] and _object(codecs[0]).get("format", 1) not in _LZMA_CONTAINERS:
+        problem = problem or "it is packed by lzma without a container, whose size is never known"
     dimensions = _names(attributes.get("_ARRAY_DIMENSIONS"), shape)
     packed_by = packing[0] if compressor else ""
     return ArrayMetadata(shape, name, dimensions, problem, chunks, "", packed_by)

@@ -17,11 +17,8 @@ from trajscope.readers.boxes import boxes_of
 from trajscope.readers.zarr.arrays import array_folder, opened
 from trajscope.readers.zarr.axis import StepArrays, along_steps, unit_of
 from trajscope.readers.zarr.files import survey, written_length
-from trajscope.readers.zarr.metadata import (
-    ArrayMetadata,
-    is_store,
-    list_arrays,
-)
+from trajscope.readers.zarr.metadata import ArrayMetadata
+from trajscope.readers.zarr.tree import is_store, list_arrays
 
 _MOST_STEPS = 10_000_000
 
