@@ -9,7 +9,7 @@ from typing import Any
 
 import xarray as xr
 
-from trajscope.analysis.finite import Engine, without_nonfinite
+from trajscope.analysis.finite import Engine, check_squares, without_nonfinite
 from trajscope.analysis.meeting import joint_dataset
 from trajscope.analysis.result import made, parts_of, with_cases
 from trajscope.analysis.settings import Settings, memory_limit
@@ -158,7 +158,9 @@ def _measured(
                 measured, joint = _passed(together, at_hand, running, engine)
                 try_again = []
             if try_again:
-                at_hand = [_finite(each, running, engine) for each in at_hand]
+                finite = [_finite(each, running, engine) for each in at_hand]
+                check_squares(*([each.trajectory for each in run] for run in (at_hand, finite)))
+                at_hand = finite
                 together, guards = shared(at_hand)
                 measured, joint = _passed(together, at_hand, running, engine)
         found |= {each.label: each for each in measured}

@@ -56,6 +56,7 @@ def measured(
         return trajectory, list(windows), go(trajectory, running, windows=rows)
     # Not while the exception is handled: its traceback would keep the last block in memory.
     finite = without_nonfinite(trajectory, running, engine)
+    check_squares([trajectory], [finite])
     left, rows = rows_left(windows, finite[STEP].values)
     return finite, left, go(finite, running, windows=rows)
 
@@ -66,15 +67,26 @@ def without_nonfinite(trajectory: xr.Dataset, running: Executor, engine: Engine)
     Raises
     ------
     TrajectoryError
-        All are finite, or fewer than two are; or there is one and `engine` is strict.
+        Fewer than two are finite; or one is not and `engine` is strict.
     """
     found = nonfinite_weights(trajectory, running, memory=engine.memory, progress=engine.progress)
     if not found:
+        return trajectory
+    return _without_rows(trajectory, found, strict=engine.strict)
+
+
+def check_squares(before: Sequence[xr.Dataset], after: Sequence[xr.Dataset]) -> None:
+    """Refuse runs of which sums are not finite, although every weight is.
+
+    Raises
+    ------
+    TrajectoryError
+    """
+    if all(one is other for one, other in zip(before, after, strict=True)):
         raise TrajectoryError(
             "All weights are finite, but squares of their increments are not: some are too large "
             "to be measured. Did the run diverge? Leave out the last checkpoints with --steps."
         )
-    return _without_rows(trajectory, found, strict=engine.strict)
 
 
 def _without_rows(

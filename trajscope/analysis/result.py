@@ -52,7 +52,7 @@ def parts_of(
     """
     steps = trajectory[STEP].values
     found = doubts(trajectory, measurement.observables)
-    if "case" not in told:  # of a part of a run, its own page says it
+    if told.get("case") != "window":  # of a part of a run, its own page says it
         for message in found:
             warnings.warn(message, TrajscopeWarning, stacklevel=3)
     read = trajectory.drop_vars("weights", errors="ignore").assign_attrs(

@@ -173,6 +173,13 @@ def _labels(sources: Sequence[Any], labels: Sequence[str] | None) -> list[str]:
             raise OptionError(
                 f"{len(names)} labels were given for {len(sources)} runs; one for each is needed."
             )
+    places = [os.fspath(each) for each in sources if is_place(each)]
+    for source in places:
+        if places.count(source) > 1:
+            raise OptionError(
+                f"{printable(source, limit=4096)} is given twice. Give different runs; parts of "
+                "one run are compared by analyze with --windows."
+            )
     for name in names:
         if not name.strip() or names.count(name) > 1:
             what = f"'{printable(name)}' is the label of {names.count(name)} runs"

@@ -26,8 +26,8 @@ from trajscope.report.screen.lines import (
 from trajscope.schema import ALL_WEIGHTS
 
 _MOST_CASES, _MOST_PAIRS, _MOST_GUARDS = 12, 6, 3
-_HEADS = ("verdict", "displacement", "exponent", "variance", "PC 1, 2, 3")
-_NAME, _WIDTHS = 24, (20, 13, 9, 10, 15)
+_HEADS = ("verdict", "moved", "exponent", "variance", "PC 1, 2, 3")
+_NAME, _WIDTHS = 24, (19, 8, 8, 8, 13)
 
 
 def comparison_screen(
@@ -72,7 +72,7 @@ def comparison_screen(
 def case_lines(results: xr.DataTree, columns: int) -> list[str]:
     """A table with a row for all weights of every case."""
     rows = _cases(results)
-    names = max(_NAME - 2, min(max(len(row.case) for row in rows), _NAME))
+    names = min(max(len(row.case) for row in rows), _NAME)
     lines = [_line("", _HEADS, names)]
     lines += [
         _line(
