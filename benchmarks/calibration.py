@@ -19,9 +19,18 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from calibrate.cells import CELLS, FIRST_SEED, Cell, measure
-from calibrate.page import page
+from calibrate.page import page, sections
 
 PAGE = Path(__file__).parents[1] / "docs" / "calibration.md"
+SECTIONS = {
+    "increments": "## False positives: increments",
+    "positions": "## False positives: positions",
+    "power": "## Power",
+    "verdict": "## Verdicts",
+    "same": "## Differences between equal runs",
+    "other": "## Differences between other runs",
+}
+"""Headings of the parts of the page that a table fills."""
 WORK_DIR = Path("build/calibration") / str(FIRST_SEED)
 
 
@@ -67,13 +76,23 @@ def collected(folder: Path, scale: float) -> dict[Cell, list[dict[str, float | s
     return found
 
 
+def only(text: str, tables: list[str]) -> str:
+    """The page as it is, with the sections of these tables new."""
+    new = sections(text)
+    kept = sections(PAGE.read_text(encoding="utf-8"))
+    kept |= {SECTIONS[table]: new[SECTIONS[table]] for table in tables}
+    return "".join(kept.get(heading, new[heading]) for heading in new)
+
+
 def main() -> None:
     """Measure what is missing, then write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scale", type=float, default=1.0, help="share of the runs")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
     parser.add_argument("--work-dir", type=Path, default=WORK_DIR)
-    parser.add_argument("--tables", help="only these, such as verdict,power")
+    parser.add_argument(
+        "--tables", help="only these and their parts of the page, such as verdict,power"
+    )
     parser.add_argument("--page-only", action="store_true", help="measure nothing more")
     options = parser.parse_args()
     # Read by the libraries when they are loaded: the workers start from nothing.
@@ -89,6 +108,8 @@ def main() -> None:
             what = f"{CELLS[number].key} {first}+{count}: {finished.result():.1f} s"
             print(f"{done}/{len(todo)} {what}", file=sys.stderr, flush=True)
     text = page(collected(options.work_dir, options.scale))
+    if options.tables:
+        text = only(text, options.tables.split(","))
     if options.scale == 1:
         PAGE.write_text(text, encoding="utf-8")
         print(f"Written: {PAGE}")

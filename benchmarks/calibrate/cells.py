@@ -5,6 +5,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from .differences import OF_DIFFERENCES, difference_tests
 from .measures import (
     LEVEL,
     OF_INCREMENTS,
@@ -16,12 +17,16 @@ from .measures import (
 )
 from .processes import PROCESSES, RINGING_RADIUS
 
-SURROGATES: Final = {"increments": 199, "positions": 199, "power": 199, "verdict": 999}
+SURROGATES: Final = {
+    "increments": 199, "positions": 199, "power": 199, "verdict": 999, "same": 199, "other": 199,
+}  # fmt: skip
 """Draws of every null, by table."""
 FIRST_SEED: Final = 4_000_000_000
 """Seeds below were used while the tests were chosen, and by earlier versions of the page."""
 
 
+SECOND_SEED: Final = 1_000_000_000
+"""Added for the second of two runs."""
 RINGING: Final = ("ringing, 3 modes", "ringing, 10 modes")
 RATIOS: Final = (".3", "1", "3")
 
@@ -42,6 +47,8 @@ class Cell:
         Verdicts that are right.
     prototype :
         Shares of an earlier prototype's verdicts.
+    second, second_steps :
+        Of the run that the first is compared with, where they differ from its own.
     """
 
     table: str
@@ -53,12 +60,16 @@ class Cell:
     damping: float | None = None
     right: tuple[str, ...] = field(default=())
     prototype: str = ""
+    second: str = ""
+    second_steps: int = 0
 
     @property
     def key(self) -> str:
         """A file name of its own."""
         known = "" if self.damping is None else f"-damping-{self.damping}"
-        name = f"{self.table}-{self.process}-T{self.n_steps}-d{self.d}{known}"
+        other = f"-{self.second}" if self.second else ""
+        other += f"-T{self.second_steps}" if self.second_steps else ""
+        name = f"{self.table}-{self.process}-T{self.n_steps}-d{self.d}{known}{other}"
         return re.sub(r"[^\w.-]+", "_", name)
 
     @property
@@ -77,6 +88,12 @@ def measure(cell: Cell, first: int, count: int) -> list[dict[str, Any]]:
 
 
 def _measure_run(cell: Cell, seed: int) -> dict[str, Any]:
+    if cell.table in ("same", "other"):
+        first = PROCESSES[cell.process](cell.n_steps, cell.d, seed)
+        second = PROCESSES[cell.second or cell.process](
+            cell.second_steps or cell.n_steps, cell.d, SECOND_SEED + seed
+        )
+        return difference_tests(first, second, SURROGATES[cell.table], seed)
     window = window_of(PROCESSES[cell.process](cell.n_steps, cell.d, seed))
     n_surrogates = SURROGATES[cell.table]
     if cell.table == "verdict":
@@ -189,6 +206,48 @@ def _verdict_cells() -> list[Cell]:
     ]  # fmt: skip
 
 
-CELLS: Final = (*_verdict_cells(), *_power_cells(), *_position_cells(), *_increment_cells())
-TESTS: Final = {"increments": OF_INCREMENTS, "positions": OF_POSITIONS}
+def _same_cells() -> list[Cell]:
+    def cell(process: str, n_steps: int = 200, d: int = 10, second_steps: int = 0) -> Cell:
+        n_runs = 1000 if d <= 100 else 400
+        return Cell("same", process, n_runs, n_steps, d, second_steps=second_steps)
+
+    walks = [f"Brownian, {kind}" for kind in ("isotropic", "t3", "drift .1")]
+    rest = ["OU, tau = 2", "OU, tau = 10", "AR(.5) increments", "double well, lambda = 1.5"]
+    rings = ["AR(.9) increments", *RINGING, "limit cycle, noisy"]
+    return [
+        *(cell(process, 64) for process in (*walks, "OU, tau = 2")),
+        *(cell(process) for process in (*walks, *rest)),
+        *(cell("Brownian, isotropic", n, 1000) for n in (64, 200)),
+        cell("Brownian, rank 10", 200, 1000),
+        *(cell(process, 200, second_steps=1000) for process in (*walks[:2], *rest[:2])),
+        *(cell(process) for process in rings),
+        *(cell(process, 1000) for process in (walks[0], rest[1], *rings)),
+    ]
+
+
+def _other_cells() -> list[Cell]:
+    first = "Brownian, isotropic"
+    pairs = [
+        (first, "Brownian, drift .1"),
+        (first, "Brownian, drift .3"),
+        (first, "OU, tau = T/10"),
+        (first, "OU, tau = T/20"),
+        (first, "AR(.1) increments"),
+        (first, "AR(.5) increments"),
+        (first, "Brownian, 1.2 times as large"),
+        ("OU, tau = 10", "OU, tau = 2"),
+        ("OU, tau = 10", "rotating OU, 5 planes, omega/a = 3"),
+    ]
+    return [Cell("other", one, 200, 200, second=other) for one, other in pairs]
+
+
+CELLS: Final = (
+    *_verdict_cells(), *_power_cells(), *_position_cells(), *_increment_cells(),
+    *_same_cells(), *_other_cells(),
+)  # fmt: skip
+TESTS: Final = {
+    "increments": OF_INCREMENTS,
+    "positions": OF_POSITIONS,
+    "same": OF_DIFFERENCES,
+}
 """Whose rate under the null a table holds."""

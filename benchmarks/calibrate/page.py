@@ -1,5 +1,6 @@
 """The page docs/calibration.md: what was measured, in tables, and what follows from it."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, Final
 from scipy.stats import binom
 
 from .cells import FIRST_SEED, SURROGATES, TESTS, Cell
+from .differences import OF_DIFFERENCES
 from .measures import LEVEL
 
 TEMPLATE: Final = Path(__file__).with_name("template.md")
@@ -72,6 +74,8 @@ def page(found: Found) -> str:
         "POSITIONS": _rates(found, "positions"),
         "POWER": _power(found),
         "VERDICTS": _verdicts(found),
+        "SAME": _same(found),
+        "OTHER": _other(found),
     }
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(tables)
 
@@ -142,6 +146,42 @@ def _verdicts(found: Found) -> str:
                      f"{share:.2f} ± {error(share, n):.2f}", cell.prototype))  # fmt: skip
     header = ("truth", "d", "runs", "verdicts", "right", "share right", "prototype")
     return _table(header, rows)
+
+
+def _same(found: Found) -> str:
+    """Rates of the tests of difference between equal runs, and how often intervals cover."""
+    rows = []
+    for cell in _of(found, "same"):
+        runs = found[cell]
+        steps = f"{cell.n_steps}" + (f", {cell.second_steps}" if cell.second_steps else "")
+        rates = [_cell(_both(found, cell, test), len(runs)) for test in OF_DIFFERENCES]
+        covers = [_covers(runs, test) for test in OF_DIFFERENCES]
+        cover = " / ".join(covers) if any(each != "–" for each in covers) else "–"
+        rows.append(
+            (cell.process, steps, str(cell.d), str(len(runs)), _refused(runs), *rates, cover)
+        )
+    header = ("process", "T", "d", "runs", "refused", *OF_DIFFERENCES, "95% intervals cover")
+    return _table(header, rows)
+
+
+def _covers(runs: Runs, test: str) -> str:
+    covered = [bool(run[f"{test}, covered"]) for run in runs if f"{test}, covered" in run]
+    return f"{sum(covered) / len(covered):.2f}" if covered else "–"
+
+
+def _other(found: Found) -> str:
+    rows = []
+    for cell in _of(found, "other"):
+        shares = (rate(found[cell], test, LEVEL) for test in OF_DIFFERENCES)
+        written = [f"{each.share:.2f}" if each else "–" for each in shares]
+        rows.append((cell.process, cell.second, str(len(found[cell])), *written))
+    return _table(("first", "second", "runs", *OF_DIFFERENCES), rows)
+
+
+def sections(text: str) -> dict[str, str]:
+    """Parts of a page by their headings of the second level; what comes before under ""."""
+    parts = re.split(r"^(?=## )", text, flags=re.MULTILINE)
+    return {part.split("\n", 1)[0] if part.startswith("## ") else "": part for part in parts}
 
 
 def _of(found: Found, table: str) -> list[Cell]:

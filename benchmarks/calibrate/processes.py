@@ -137,6 +137,7 @@ PROCESSES: Final[dict[str, Process]] = {
     "Brownian, t3": brownian(degrees_of_freedom=3),
     "Brownian, drift .1": brownian(drift=0.1),
     "Brownian, drift .3": brownian(drift=0.3),
+    "Brownian, 1.2 times as large": lambda n, d, seed: 1.2 * brownian()(n, d, seed),
     "noise scale doubled half-way": brownian(noise_ratio=2),
     "AR(.1) increments": autoregressive(0.1),
     "AR(.5) increments": autoregressive(0.5),

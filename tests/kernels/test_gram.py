@@ -11,7 +11,9 @@ from trajscope.kernels.gram import (
     increment_gram,
     lagged_products,
     mean_squared_displacement,
+    periodogram_of_gram,
 )
+from trajscope.kernels.spectra import pooled_power
 
 ordinary = trajectories(kinds=ORDINARY)
 in_double = trajectories(kinds=ORDINARY, dtypes=(np.float64,))
@@ -104,3 +106,13 @@ def test_mean_squared_displacement_at_lag_zero_is_exactly_zero():
     x = brownian(50, 7)
     products = x @ x.T
     assert mean_squared_displacement(products.diagonal(), lagged_products(products))[0] == 0
+
+
+@given(ordinary)
+def test_the_periodogram_of_a_gram_matrix_is_that_of_the_increments(x):
+    y = np.diff(x.astype(np.float64), axis=0)
+    power = pooled_power(y)["power"]
+    expected = naive.periodogram(x.astype(np.float64))
+    scale = max(float((y**2).sum()), 1e-300)
+    np.testing.assert_allclose(power, expected, rtol=0, atol=1e-12 * scale)
+    np.testing.assert_allclose(periodogram_of_gram(y @ y.T), expected, rtol=0, atol=1e-9 * scale)

@@ -36,6 +36,11 @@ class Joint:
             ``joint_gram`` (point, point): ``<x[i] - m, x[j] - m>``, m the mean over the points;
             ``squared_distance`` (pair,): ``|x[i] - x[j]|^2``. Squared weight units.
         """
+        # Squares that overflow are taken again, in float64.
+        with np.errstate(over="ignore", under="ignore"):
+            return self._sums(values)
+
+    def _sums(self, values: NDArray[np.floating]) -> dict[str, Floats]:
         points = values[list(self.points)].astype(values.dtype, copy=False)
         centred = points - points.mean(axis=0)
         largest = float(np.square(centred).sum(axis=1).max(initial=0.0))
