@@ -66,9 +66,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", default="tiny-fc", help="checkpoints")
     parser.add_argument("--anneal", type=int, default=300, help="epochs at a falling rate")
-    parser.add_argument(
-        "--epochs", type=int, default=3000, help=f"epochs at rate {LAST_RATE} after"
-    )
+    parser.add_argument("--epochs", type=int, default=3000, help="epochs at --rate after")
+    parser.add_argument("--rate", type=float, default=LAST_RATE, help="learning rate of these")
     parser.add_argument("--momentum", type=float, default=0.9, help="Nesterov; 0 for plain SGD")
     parser.add_argument("--seed", type=int, default=0, help="of first weights and batches")
     options = parser.parse_args(arguments)
@@ -90,7 +89,7 @@ def train(model: nn.Module, images: Tensor, labels: Tensor, options: argparse.Na
     save(model, options.out, step=0, epoch=0)
     for epoch in range(1, total + 1):
         annealed = min(epoch / options.anneal, 1.0) if options.anneal else 1.0
-        optimizer.param_groups[0]["lr"] = FIRST_RATE * (LAST_RATE / FIRST_RATE) ** annealed
+        optimizer.param_groups[0]["lr"] = FIRST_RATE * (options.rate / FIRST_RATE) ** annealed
         for batch in torch.randperm(len(labels)).split(BATCH):
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(images[batch]), labels[batch]).backward()
