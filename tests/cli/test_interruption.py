@@ -47,7 +47,7 @@ def stop_while_writing(how, arguments, out):
     """Send a signal as soon as the store is being written, and say whether it came in time."""
     with start(*arguments) as process:
         while process.poll() is None:
-            if any(out.glob(".results.zarr.*/new")):
+            if any(path.is_dir() for path in out.glob(".tmp-*")):
                 os.killpg(process.pid, how)
                 break
         process.communicate(timeout=60)

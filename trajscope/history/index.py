@@ -12,6 +12,7 @@ from uuid import uuid4
 import xarray as xr
 
 from trajscope.errors import CheckpointError
+from trajscope.files import replaced
 from trajscope.readers.base import open_regular
 from trajscope.schema import TENSOR, WEIGHT
 
@@ -99,12 +100,8 @@ def read_index(folder: Path) -> Index | None:
 
 def write_index(folder: Path, index: Index) -> None:
     """Make `index` the one of the history, all of it or nothing; other files of weights go."""
-    unfinished = folder / f"{INDEX}.new"
-    with unfinished.open("w", encoding="utf-8") as file:
-        json.dump({"version": _VERSION, **asdict(index)}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(folder / INDEX)
+    with replaced(folder / INDEX, durable=True, alone=True) as unfinished:
+        unfinished.write_text(json.dumps({"version": _VERSION, **asdict(index)}), encoding="utf-8")
     _remove_data(folder, index.data)
 
 
