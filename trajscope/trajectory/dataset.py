@@ -11,7 +11,8 @@ from trajscope.checkpoints.base import Series
 from trajscope.checkpoints.fingerprint import checkpoint_fingerprints, fingerprint, format_of
 from trajscope.checkpoints.lazy import lazy_weights
 from trajscope.checkpoints.manifest import FileManifest, make_manifest
-from trajscope.checkpoints.remote import Mirror, remote_manifest
+from trajscope.checkpoints.mirror import Mirror
+from trajscope.checkpoints.remote import remote_manifest
 from trajscope.checkpoints.selection import Selection
 from trajscope.checkpoints.weights import Weights, WeightTensor
 from trajscope.errors import printable

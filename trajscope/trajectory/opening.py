@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from trajscope.checkpoints.remote import is_remote, mirrored
+from trajscope.checkpoints.mirror import mirrored
+from trajscope.checkpoints.remote import is_remote
 from trajscope.checkpoints.selection import Selection, selected
 from trajscope.checkpoints.series import find_series
 from trajscope.checkpoints.weights import choose_weights
