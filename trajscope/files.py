@@ -23,7 +23,7 @@ def replaced(target: Path, *, durable: bool = False, alone: bool = False) -> Ite
     ----------
     durable :
         Whether a file is on disk before it is renamed, so that not even a power cut leaves half
-        of it. That takes some 25 ms.
+        of it. That takes some 20 ms.
     alone :
         Whether no other process writes the same target: the hidden name is then always the same
         one, so that the next call clears away what a killed one left.
