@@ -24,7 +24,7 @@ LAYERS = (
     ("trajectory", "arrays", "simulate", "saving"),
     ("checkpoints",),
     ("readers",),
-    ("kernels", "schema", "optimizer"),
+    ("kernels", "schema", "optimizer", "files"),
     ("errors",),
 )
 DEPTH = {part: depth for depth, layer in enumerate(LAYERS) for part in layer}
@@ -104,14 +104,14 @@ def test_rooms_of_a_part_know_those_below_only(part):
     assert wrong == []
 
 
-def test_the_report_knows_the_schema_and_the_errors_only():
+def test_the_report_knows_the_schema_the_files_and_the_errors_only():
     known = {
         name[1]
         for path in of_parts("report")
         for name, _ in imports(path)
         if name[0] == "trajscope"
     }
-    assert known <= {"report", "schema", "errors"}
+    assert known <= {"report", "schema", "files", "errors"}
 
 
 def test_kernels_know_numpy_and_scipy_only():

@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from trajscope.errors import CheckpointError, OptionError, printable
+from trajscope.files import replaced
 from trajscope.readers.zarr.metadata import ORIGINAL_DTYPE
 from trajscope.schema import STEP, TENSOR
 from trajscope.trajectory import open_trajectory
@@ -238,10 +239,8 @@ def _taken_up(unfinished: Path, fingerprint: str) -> int:
 
 def _remember(unfinished: Path, state: Mapping[str, object]) -> None:
     try:
-        unfinished.mkdir(parents=True, exist_ok=True)
-        new = unfinished / f"{_PROGRESS}.new"
-        new.write_text(json.dumps(state), encoding="utf-8")
-        new.replace(unfinished / _PROGRESS)
+        with replaced(unfinished / _PROGRESS, alone=True) as new:
+            new.write_text(json.dumps(state), encoding="utf-8")
     except OSError as error:
         raise CheckpointError(
             f"{printable(unfinished)} cannot be written: {error.strerror}. Check the permissions "

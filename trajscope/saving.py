@@ -1,10 +1,8 @@
 """Writing checkpoints that hold nothing but weights and their step: the easy way to log densely."""
 
-import contextlib
 import json
 import os
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -12,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajscope.errors import CheckpointError, OptionError, printable
+from trajscope.files import replaced
 from trajscope.readers.safetensors import CODES
 
 if TYPE_CHECKING:
@@ -75,27 +74,33 @@ def save_checkpoint(
             "number from 0."
         )
     state = model if isinstance(model, Mapping) else model.state_dict()
-    arrays = _unique({name: _stored(name, value) for name, value in state.items()})
     texts = {"step": str(step), **({} if epoch is None else {"epoch": str(epoch)})}
     texts |= {name: str(value) for name, value in metadata.items()}
     target = Path(path)
     if target.suffix != ".safetensors":
         target /= f"step-{step}.safetensors"
-    with _replaced(target) as unfinished:
-        _write(arrays, texts, unfinished)
+    try:
+        with replaced(target, durable=True) as unfinished:
+            write_safetensors(unfinished, state, texts)
+    except OSError as error:
+        raise CheckpointError(
+            f"{printable(target)} cannot be written: {printable(error)}. Check the permissions and "
+            "the room on the disk."
+        ) from error
     return target
 
 
-class _Array(NamedTuple):
-    """Elements as bytes, and where in memory the tensor they came from lies."""
+def write_safetensors(
+    path: Path, state: "Mapping[str, torch.Tensor | np.ndarray]", texts: Mapping[str, str]
+) -> None:
+    """Write a safetensors file in place; equal tensors and texts give equal bytes.
 
-    dtype: str
-    shape: tuple[int, ...]
-    raw: NDArray[np.uint8]
-    address: int
-
-
-def _write(arrays: Mapping[str, _Array], texts: dict[str, str], path: Path) -> None:
+    Raises
+    ------
+    OptionError
+        There is something in `state` that is neither array nor tensor.
+    """
+    arrays = _unique({name: _stored(name, value) for name, value in state.items()})
     header: dict[str, object] = {"__metadata__": texts}
     end = 0
     for name, array in arrays.items():
@@ -108,8 +113,15 @@ def _write(arrays: Mapping[str, _Array], texts: dict[str, str], path: Path) -> N
         file.write(len(text).to_bytes(8, "little") + text)
         for array in arrays.values():
             file.write(array.raw.data)
-        file.flush()
-        os.fsync(file.fileno())
+
+
+class _Array(NamedTuple):
+    """Elements as bytes, and where in memory the tensor they came from lies."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    raw: NDArray[np.uint8]
+    address: int
 
 
 def _stored(name: str, value: object) -> _Array:
@@ -152,21 +164,3 @@ def _unique(arrays: Mapping[str, _Array]) -> dict[str, _Array]:
             unique[name] = array
         seen.add(place)
     return unique
-
-
-@contextlib.contextmanager
-def _replaced(target: Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of `target` once it is written and on disk."""
-    unfinished = target.with_name(f".tmp-{uuid.uuid4().hex}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield unfinished
-        unfinished.replace(target)
-    except OSError as error:
-        raise CheckpointError(
-            f"{printable(target)} cannot be written: {printable(error)}. Check the permissions and "
-            "the room on the disk."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()

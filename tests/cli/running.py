@@ -122,9 +122,8 @@ def write_large_run(folder, n_steps, n_weights):
 
 
 def report_in(folder):
-    """Every file below `folder` and its bytes, but those of the history of weights."""
-    found = contents(folder) if folder.exists() else {}
-    return {name: read for name, read in found.items() if not name.startswith("history/")}
+    """Every file below `folder` and its bytes."""
+    return contents(folder) if folder.exists() else {}
 
 
 def contents(folder):

@@ -16,7 +16,7 @@ def summary(folder):
 
 
 def test_it_writes_the_page_the_summary_and_the_store_and_nothing_else(trajscope, run, out):
-    done = trajscope("analyze", run, "-o", out, "--history", "never")
+    done = trajscope("analyze", run, "-o", out)
     assert (done.code, done.err) == (0, "")
     assert {path.name for path in out.iterdir()} == {"report.html", "summary.json", "results.zarr"}
     assert (out / "report.html").read_text().startswith("<!doctype html>")
@@ -83,7 +83,7 @@ def test_the_screen_first_says_what_inspect_says_and_says_nothing_twice(trajscop
 
 
 def test_a_process_prints_the_same_to_a_pipe_and_shows_no_progress(trajscope, run, out):
-    command = ("analyze", run, "-o", out, "--history", "never")
+    command = ("analyze", run, "-o", out)
     done = in_process(*command)
     assert (done.code, done.err) == (0, "")
     expected = trajscope(*command).out

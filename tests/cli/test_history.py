@@ -20,17 +20,23 @@ def summary(folder):
     return {part: told[part] for part in ("observables", "tests", "verdict", "trajectory")}
 
 
-def test_a_second_analysis_reads_only_what_is_new(trajscope, grows, out, tmp_path):
-    first = trajscope("analyze", grows.folder, "-o", out)
+def test_nothing_is_kept_unless_it_is_asked_for(trajscope, grows, out):
+    done = trajscope("analyze", grows.folder, "-o", out)
+    assert "history" not in done.out
+    assert not (out / "history").exists()
+
+
+@pytest.mark.parametrize("choice", ["auto", "always"])
+def test_a_second_analysis_reads_only_what_is_new(choice, trajscope, grows, out, tmp_path):
+    first = trajscope("analyze", grows.folder, "-o", out, "--history", choice)
     assert f"Read 12 checkpoints; 12 are kept in the history in {out}/history." in first.out
     grows.write(*range(12, 15))
-    trajscope("analyze", grows.folder, "-o", tmp_path / "scratch", "--history", "never")
-    assert not (tmp_path / "scratch/history").exists()
+    trajscope("analyze", grows.folder, "-o", tmp_path / "scratch")
     grows.spoil(*range(12))
-    second = trajscope("analyze", grows.folder, "-o", out)
+    second = trajscope("analyze", grows.folder, "-o", out, "--history", choice)
     assert f"\nRead 3 new checkpoints; 12 from the history in {out}/history.\n" in second.out
     assert summary(out) == summary(tmp_path / "scratch")
-    third = trajscope("analyze", grows.folder, "-o", out, "--quiet")
+    third = trajscope("analyze", grows.folder, "-o", out, "--history", choice, "--quiet")
     assert (third.code, third.out, third.err) == (0, "", "")
     assert summary(out) == summary(tmp_path / "scratch")
 
@@ -38,13 +44,14 @@ def test_a_second_analysis_reads_only_what_is_new(trajscope, grows, out, tmp_pat
 def test_a_history_in_the_way_does_not_stop_an_analysis(trajscope, grows, out):
     out.mkdir()
     os.mkfifo(out / "history")
-    done = trajscope("analyze", grows.folder, "-o", out)
+    done = trajscope("analyze", grows.folder, "-o", out, "--history", "always")
     assert done.code == 0
     assert f"No history is kept in {out}/history: " in done.out
 
 
 def test_a_report_and_its_history_beside_the_checkpoints_are_not_taken_for_any(trajscope, tmp_path):
     write_run(tmp_path / "run")
-    trajscope("analyze", tmp_path / "run", "-o", tmp_path / "run/report")
-    done = trajscope("analyze", tmp_path / "run", "-o", tmp_path / "run/report")
+    command = ("analyze", tmp_path / "run", "-o", tmp_path / "run/report", "--history", "always")
+    trajscope(*command)
+    done = trajscope(*command)
     assert "Found     12 checkpoints" in done.out

@@ -11,6 +11,7 @@ from trajscope.demo.training import BATCH, LEARNING_RATE, WARM_UP, demo_network,
 from trajscope.errors import OptionError
 
 STEPS = 57  # 1,797 images in batches of 32: 56.2
+KILLED = f".tmp-{57:032x}"  # what a demo that was killed may leave
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,7 @@ def test_a_former_demo_is_replaced_and_what_lies_beside_it_is_kept(finished, tmp
     folder.mkdir()
     path = max(finished[1].iterdir())
     (folder / path.name).write_bytes(path.read_bytes())
-    (folder / "step-000057.tmp").write_bytes(b"interrupted")
+    (folder / KILLED).write_bytes(b"interrupted")
     (tmp_path / "report.html").write_text("a report")
     train_demo(tmp_path, epochs=1)
     assert sorted(found.name for found in folder.iterdir()) == [
@@ -131,7 +132,7 @@ def another_name(folder):
 
 
 def link(folder):
-    (folder / "step-000057.tmp").symlink_to("/dev/null")
+    (folder / KILLED).symlink_to("/dev/null")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,7 @@ def test_a_folder_with_checkpoints_of_others_is_refused_and_untouched(put, tmp_p
     folder = tmp_path / "checkpoints"
     folder.mkdir()
     put(folder)
-    (folder / "step-000114.tmp").write_bytes(b"interrupted")
+    (folder / KILLED).write_bytes(b"interrupted")
     before = contents(folder)
     with pytest.raises(
         OptionError, match="hold an earlier demo, but it holds other files, which s"

@@ -149,10 +149,10 @@ def test_a_layer_is_tested_among_all_layers():
     own = found.sel(quantity="increment_variance")
     assert float(own[3]) <= 0.01
     assert int((own <= 0.05).sum()) == 1
-    alone = differences([Run(r.label, r.steps, {"layer3": r.moves["layer3"]}) for r in runs],
-        Question(n_surrogates=999),)[
-        "p_value"
-    ][0, 0].sel(quantity="increment_variance")
+    alone = differences(
+        [Run(r.label, r.steps, {"layer3": r.moves["layer3"]}) for r in runs],
+        Question(n_surrogates=999),
+    )["p_value"][0, 0].sel(quantity="increment_variance")
     assert float(alone) <= float(own[3])
 
 

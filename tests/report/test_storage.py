@@ -122,7 +122,7 @@ def test_a_failed_rename_puts_the_old_result_back(small, store, monkeypatch):
     rename = storage.Path.replace
 
     def fails_for_the_new_one(self, target):
-        if self.name == "new":
+        if self.name.startswith(".tmp-"):
             raise OSError("Input/output error")
         return rename(self, target)
 

@@ -96,16 +96,6 @@ def read_name(relative: str, suffix: str) -> Name:
     )
 
 
-def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Sort key that orders the digits inside a name by their value: "net_9" before "net_10"."""
-    parts = []
-    for part in re.split("([0-9]+)", text):
-        digits = part.lstrip("0")
-        # Longer numbers are larger; comparing text spares converting a million digits.
-        parts.append((1, len(digits), digits) if part[:1].isdecimal() else (0, 0, part))
-    return tuple(parts)
-
-
 def counts_steps(folder: str) -> bool:
     """Whether a folder's name numbers a checkpoint: "step_10", "checkpoint-7", "0010"."""
     if _NUMBER.fullmatch(folder):

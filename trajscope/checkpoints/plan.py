@@ -1,6 +1,5 @@
 """Which bytes of a checkpoint's files make up a block of weights, and the reading of them."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajscope.errors import CheckpointError, printable
+from trajscope.files import read_into
 from trajscope.readers.base import Reader, TensorSpec, Values, stored_dtype, widened
 
 # Below this, what lies between two tensors costs less to read than another call.
@@ -193,13 +193,9 @@ def _put(raw: NDArray[np.uint8], stretch: _Stretch, out: Values) -> None:
 
 
 def _fill(descriptor: int, path: str, buffer: NDArray[np.uint8], offset: int) -> None:
-    """Read until `buffer` is full: one call may return less than was asked for."""
-    view = buffer.data
-    while view:
-        count = os.preadv(descriptor, [view], offset)
-        if count == 0:
-            raise CheckpointError(
-                f"{printable(path)} ends early: {len(view)} bytes are missing at byte {offset}. "
-                "It may be being written; leave it out with --exclude, or wait."
-            )
-        view, offset = view[count:], offset + count
+    if missing := read_into(descriptor, buffer.data, offset):
+        raise CheckpointError(
+            f"{printable(path)} ends early: {missing} bytes are missing at byte "
+            f"{offset + buffer.nbytes - missing}. It may be being written; leave it out with "
+            "--exclude, or wait."
+        )

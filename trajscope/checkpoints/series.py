@@ -1,15 +1,13 @@
 """Which files under a folder are the checkpoints of one run, in the order of their steps."""
 
-import filecmp
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from trajscope.checkpoints.base import Candidate, Checkpoint, Series, Skipped, Store
-from trajscope.checkpoints.counters import Step
+from trajscope.checkpoints.base import Candidate, Series, Skipped, Store
 from trajscope.checkpoints.folders import ONE_ARRAY, join_folders
 from trajscope.checkpoints.parts import find_candidates
+from trajscope.checkpoints.repeats import one_per_step
 from trajscope.checkpoints.runs import Run, choose_run, find_runs, is_average
 from trajscope.checkpoints.scan import Scan, is_result, scan, store_reader
 from trajscope.checkpoints.steps import find_steps, ordered_steps
@@ -163,7 +161,7 @@ def _series_of(
         )
     in_steps = order == "step"
     steps = find_steps(readable, found.root) if in_steps else ordered_steps(readable, order)
-    checkpoints, doubles, double_warnings = _one_per_step(readable, steps.values, strict=strict)
+    checkpoints, doubles, double_warnings = one_per_step(readable, steps.values, strict=strict)
     return Series(
         root=found.root,
         run=run.name,
@@ -198,60 +196,6 @@ def _damaged(candidates: Sequence[Candidate]) -> list[Skipped]:
 
 def _unmatched(found: Scan) -> tuple[str, ...]:
     return tuple(glob for glob in found.exclude if glob not in found.matched)
-
-
-def _one_per_step(
-    candidates: Sequence[Candidate], steps: Sequence[Step], *, strict: bool
-) -> tuple[list[Checkpoint], list[Skipped], list[str]]:
-    """Checkpoints with steps that increase strictly; of several at one step the newest is kept.
-
-    The newest is the one written last, since a resumed run repeats the steps after its restart;
-    among equally old ones the last in the order of names.
-    """
-    by_step: dict[Step, list[Candidate]] = defaultdict(list)
-    for candidate, step in zip(candidates, steps, strict=True):
-        by_step[step].append(candidate)
-    kept, skipped, differing = [], [], []
-    for step, group in sorted(by_step.items()):
-        newest = max(group, key=_age)
-        copies = [each for each in group if each is newest or _same_content(each, newest)]
-        taken = min(copies, key=lambda each: (len(each.relative), each.relative))
-        kept.append(Checkpoint(step, taken.path, taken.relative, taken.parts))
-        for other in group:
-            if other is taken:
-                continue
-            if other in copies:
-                reason = f"a copy of {printable(taken.relative)}"
-            else:
-                reason = f"step {step} again; {printable(taken.relative)} was written later"
-                differing.append((step, other, taken))
-            skipped.append(Skipped(printable(other.relative), reason))
-    if not differing:
-        return kept, skipped, []
-    step, other, taken = differing[0]
-    message = (
-        f"{len(differing)} {'checkpoints repeat' if len(differing) > 1 else 'checkpoint repeats'} "
-        f"a step with other weights, first step {step} in {printable(other.relative)} and "
-        f"{printable(taken.relative)}; "
-    )
-    if strict:
-        raise TrajectoryError(message + "one per step was expected. Leave one out with --exclude.")
-    return kept, skipped, [message + "the one written last is taken."]
-
-
-def _age(candidate: Candidate) -> tuple[int, str]:
-    return max(part.file.mtime_ns for part in candidate.parts), candidate.relative
-
-
-def _same_content(first: Candidate, second: Candidate) -> bool:
-    """Whether the files of two candidates are equal byte by byte."""
-    if [part.file.size for part in first.parts] != [part.file.size for part in second.parts]:
-        return False
-    pairs = zip(first.parts, second.parts, strict=True)
-    try:
-        return all(filecmp.cmp(a.file.path, b.file.path, shallow=False) for a, b in pairs)
-    except OSError:
-        return False
 
 
 def _nothing_found(found: Scan, skipped: Sequence[Skipped]) -> str:

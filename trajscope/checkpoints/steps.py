@@ -13,8 +13,9 @@ from trajscope.checkpoints.counters import (
     tensor_steps,
     trainer_states,
 )
-from trajscope.checkpoints.names import EPOCH, METRIC, STEP, Name, natural_key
+from trajscope.checkpoints.names import EPOCH, METRIC, STEP, Name
 from trajscope.errors import TrajectoryError, printable
+from trajscope.readers.natural import natural_key
 
 
 @dataclass(frozen=True)

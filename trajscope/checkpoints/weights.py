@@ -6,7 +6,14 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from trajscope.checkpoints.base import Checkpoint, Series, Skipped
-from trajscope.checkpoints.common import Outline, agreeing, changed_tensors, usual_shapes
+from trajscope.checkpoints.outlines import (
+    Outline,
+    agreeing,
+    arrays_of,
+    changed_tensors,
+    grouped,
+    usual_shapes,
+)
 from trajscope.checkpoints.sections import LeftOut, Stored, choose, decisions, select
 from trajscope.errors import OptionError, TrajectoryError, printable
 from trajscope.readers.base import TensorSpec
@@ -144,8 +151,8 @@ def _outlines(
     series: Series, include: tuple[str, ...], exclude: tuple[str, ...], average: bool
 ) -> tuple[list[Outline], list[str]]:
     """Checkpoints grouped by what their headers list, the largest group first, and decisions."""
-    members = _groups(series)
-    arrays = [_arrays(series, group[0]) for group in members]
+    members = grouped(series)
+    arrays = [arrays_of(series, group[0]) for group in members]
     choice = choose(arrays, average=average and not series.averaged)
     if choice is None:
         raise TrajectoryError(
@@ -160,47 +167,17 @@ def _outlines(
     return outlines, decisions(arrays, choice)
 
 
-def _groups(series: Series) -> list[list[Checkpoint]]:
-    """Checkpoints grouped by what their headers list, the largest group first."""
-    groups: list[list[Checkpoint]] = []
-    known: dict[tuple[object, ...], int] = {}
-    # Readers share the table of tensors between files with equal headers.
-    seen: dict[tuple[int, ...], int] = {}
-    for checkpoint in series.checkpoints:
-        tables = tuple(id(part.header.tensors) for part in checkpoint.parts)
-        if tables not in seen:
-            outline = tuple(
-                (index, part.shown(name), spec.shape, spec.dtype, spec.role)
-                for index, part in enumerate(checkpoint.parts)
-                for name, spec in part.header.tensors.items()
-            )
-            seen[tables] = known.setdefault(outline, len(known))
-            if seen[tables] == len(groups):
-                groups.append([])
-        groups[seen[tables]].append(checkpoint)
-    return sorted(groups, key=len, reverse=True)
-
-
-def _arrays(series: Series, checkpoint: Checkpoint) -> dict[str, Stored]:
-    if series.store is not None:
-        return {
-            name: Stored(0, name, TensorSpec(tensor.shape, tensor.original or tensor.dtype))
-            for name, tensor in series.store.header.tensors.items()
-        }
-    return {
-        part.shown(name): Stored(index, name, spec)
-        for index, part in enumerate(checkpoint.parts)
-        for name, spec in part.header.tensors.items()
-    }
-
-
 def _check_globs(
     outlines: Sequence[Outline], series: Series, include: Sequence[str], exclude: Sequence[str]
 ) -> None:
     names = {
         spelling
         for outline in outlines
-        for spelling in (*outline.kept, *outline.left_out, *_arrays(series, outline.checkpoints[0]))
+        for spelling in (
+            *outline.kept,
+            *outline.left_out,
+            *arrays_of(series, outline.checkpoints[0]),
+        )
     }
     for option, globs in (("--include", include), ("--exclude", exclude)):
         for glob in globs:

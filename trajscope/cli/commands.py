@@ -307,7 +307,7 @@ def _history(
     def from_history(trajectory: "xr.Dataset") -> "Iterator[xr.Dataset]":
         folder, always = output / "history", choice == "always"
         with remembered(trajectory, folder, always=always, progress=advance) as found:
-            told.extend([found.line] if found.line else [])
+            told.append(found.line)
             yield found.trajectory
 
     return from_history

@@ -195,7 +195,7 @@ WINDOWS = click.option(
 HISTORY = click.option(
     "--history",
     type=click.Choice(["auto", "always", "never"]),
-    default="auto",
+    default="never",
     show_default=True,
     help="Keep the weights in OUT/history, so that the next time only new checkpoints are read; "
     "auto: up to 1 GiB.",

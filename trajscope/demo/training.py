@@ -1,6 +1,5 @@
 """Train a small batch-norm network on the digits and keep its weights after every epoch."""
 
-import json
 import re
 from collections import OrderedDict
 from collections.abc import Callable
@@ -12,6 +11,8 @@ from safetensors import SafetensorError, safe_open
 
 from trajscope.demo.digits import load_digits
 from trajscope.errors import OptionError, printable
+from trajscope.files import replaced
+from trajscope.saving import write_safetensors
 
 if TYPE_CHECKING:
     import torch
@@ -116,19 +117,9 @@ def _train(folder: Path, seed: int, epochs: int, progress: Callable[[int, int], 
 
 
 def _save(network: "torch.nn.Module", folder: Path, *, step: int, epoch: int) -> None:
-    from safetensors.torch import save
-
-    metadata = {"step": str(step), "epoch": str(epoch), "trainer": TRAINER}
-    content = save(network.state_dict(), metadata)
-    # The library shuffles the metadata anew each time; in one order, equal runs give equal bytes.
-    size = int.from_bytes(content[:8], "little")
-    header = json.dumps(
-        json.loads(content[8 : 8 + size]) | {"__metadata__": metadata}, separators=(",", ":")
-    )
-    path = folder / f"step-{step:06d}.safetensors"
-    unfinished = path.with_suffix(".tmp")
-    unfinished.write_bytes(content[:8] + header.encode().ljust(size) + content[8 + size :])
-    unfinished.replace(path)
+    texts = {"step": str(step), "epoch": str(epoch), "trainer": TRAINER}
+    with replaced(folder / f"step-{step:06d}.safetensors") as unfinished:
+        write_safetensors(unfinished, network.state_dict(), texts)
 
 
 def _emptied_folder(directory: Path) -> Path:
@@ -160,7 +151,7 @@ def _emptied_folder(directory: Path) -> Path:
 def _is_own(path: Path) -> bool:
     if path.is_symlink() or not path.is_file():
         return False
-    if re.fullmatch(r"step-\d+\.tmp", path.name):  # left by a demo that was interrupted
+    if re.fullmatch(r"\.tmp-[0-9a-f]{32}", path.name):  # left by a demo that was killed
         return True
     if not re.fullmatch(r"step-\d+\.safetensors", path.name):
         return False

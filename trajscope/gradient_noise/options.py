@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from trajscope.errors import OptionError, printable
+from trajscope.files import obstacle
 from trajscope.measure.resources import default_memory, parse_bytes, resident_bytes
 from trajscope.optimizer import RATE_EXPECTED, Optimizer, is_rate
 
@@ -82,8 +83,11 @@ class Options:
             )
         if isinstance(self.memory, str):
             parse_bytes(self.memory)
-        if self.work_dir is not None:
-            _check_folder(Path(self.work_dir))
+        if self.work_dir is not None and (what := obstacle(Path(self.work_dir))):
+            raise OptionError(
+                f"--work-dir {printable(self.work_dir)}: a folder for unfinished work was "
+                f"expected, but {what}. Choose another."
+            )
 
     @property
     def optimizer(self) -> Optimizer:
@@ -143,16 +147,3 @@ class Options:
             free = int(torch.cuda.mem_get_info(device)[0])
             return free // 2 if limit is None else limit - torch.cuda.memory_allocated(device)
         return default_memory() if limit is None else limit - resident_bytes()
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder that could not be made or written to; nothing is made yet."""
-    above = folder.absolute()
-    while not os.path.lexists(above):
-        above = above.parent
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        what = "may not be written to" if above.is_dir() else "is no folder"
-        raise OptionError(
-            f"--work-dir {printable(folder)}: a folder for unfinished work was expected, but "
-            f"{printable(above)} {what}. Choose another."
-        )

@@ -12,6 +12,7 @@ from uuid import uuid4
 import xarray as xr
 
 from trajscope.errors import CheckpointError
+from trajscope.files import replaced
 from trajscope.readers.files import open_regular
 from trajscope.schema import TENSOR, WEIGHT
 
@@ -45,15 +46,12 @@ class Index:
         Digest of the tensors, their order and the dtype.
     data :
         Name of the file of weights: one row behind another, little-endian, without a header.
-    asked :
-        Whether the history was asked for, whatever its size.
     rows :
         In the order of the file, whose bytes behind the last of them mean nothing.
     """
 
     columns: str
     data: str
-    asked: bool
     rows: tuple[Row, ...]
 
 
@@ -99,24 +97,10 @@ def read_index(folder: Path) -> Index | None:
 
 def write_index(folder: Path, index: Index) -> None:
     """Make `index` the one of the history, all of it or nothing; other files of weights go."""
-    unfinished = folder / f"{INDEX}.new"
-    with unfinished.open("w", encoding="utf-8") as file:
-        json.dump({"version": _VERSION, **asdict(index)}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(folder / INDEX)
-    _remove_data(folder, index.data)
-
-
-def remove_history(folder: Path) -> None:
-    """Remove the index, then the weights; nothing else that lies there."""
-    (folder / INDEX).unlink(missing_ok=True)
-    _remove_data(folder, "")
-
-
-def _remove_data(folder: Path, kept: str) -> None:
+    with replaced(folder / INDEX, durable=True, alone=True) as unfinished:
+        unfinished.write_text(json.dumps({"version": _VERSION, **asdict(index)}), encoding="utf-8")
     for path in folder.iterdir():
-        if _DATA.fullmatch(path.name) and path.name != kept:
+        if _DATA.fullmatch(path.name) and path.name != index.data:
             with suppress(OSError):
                 path.unlink()
 
@@ -132,7 +116,7 @@ def _parsed(known: object) -> Index:
     data = _text(known["data"])
     if not _DATA.fullmatch(data):  # never a path: a forged index must not reach other files
         raise ValueError
-    return Index(_text(known["columns"]), data, known["asked"] is True, rows)
+    return Index(_text(known["columns"]), data, rows)
 
 
 def _text(value: object) -> str:

@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,12 +15,10 @@ import xarray as xr
 from trajscope.checkpoints.lazy import lazy_weights
 from trajscope.errors import CheckpointError, printable
 from trajscope.history.index import (
-    INDEX,
     Index,
     UnusableError,
     columns_of,
     read_index,
-    remove_history,
     row_bytes,
     write_index,
 )
@@ -29,7 +27,7 @@ from trajscope.history.update import Progress, Split, extended, split_steps
 from trajscope.schema import FINGERPRINT, STEP, WEIGHT
 
 MOST_BYTES: Final = 1 << 30
-"""Weights that are kept without being asked for."""
+"""Weights that are kept, unless they always are."""
 
 _SHARE_OF_DISK: Final = 10
 
@@ -41,7 +39,7 @@ class Remembered:
     Attributes
     ----------
     line :
-        For the user: what was read, or why nothing is kept; ``""`` where that goes without saying.
+        For the user: what was read, or why nothing is kept.
     """
 
     trajectory: xr.Dataset
@@ -93,27 +91,22 @@ def _brought_up_to_date(
     trajectory: xr.Dataset, folder: Path, held: ExitStack, progress: Progress, *, always: bool
 ) -> Remembered:
     if not trajectory[FINGERPRINT].to_numpy().astype(bool).any():
-        told = "No history is kept: nothing tells when these checkpoints change." if always else ""
+        told = "No history is kept: nothing tells when these checkpoints change."
         return Remembered(trajectory, told, is_kept=False)
-    fits = always or _fits(trajectory, folder)
-    if not fits and not os.path.lexists(folder / INDEX):
-        return Remembered(trajectory, "", is_kept=False)
+    if not (always or _fits(trajectory, folder)):
+        told = f"No history is kept in {printable(folder)}: it would take "
+        told += f"{_size(trajectory) / 2**30:.1f} GiB. To keep it: --history always."
+        return Remembered(trajectory, told, is_kept=False)
     folder.mkdir(parents=True, exist_ok=True)
     held.callback(os.close, _locked(folder))
     index, reason = _usable(folder, trajectory)
-    if not fits and not (index and index.asked):
-        remove_history(folder)
-        told = f"The history in {printable(folder)} was removed: it would take "
-        told += f"{_size(trajectory) / 2**30:.1f} GiB. To keep it: --history always."
-        return Remembered(trajectory, told, is_kept=False)
-    known = index or Index(columns_of(trajectory), "", always, ())
+    known = index or Index(columns_of(trajectory), "", ())
     split = split_steps(trajectory, known)
     line = _told(split, folder, reason, _written_again(trajectory, split, known))
-    if len(split.new) or (always and not known.asked):
+    places = split.places
+    if len(split.new):
         known, places = extended(folder, known, split, trajectory, progress)
-        write_index(folder, replace(known, asked=always or known.asked))
-    else:
-        places = split.places
+        write_index(folder, known)
     weights = trajectory["weights"]
     kept = KeptRows(str(folder / known.data), weights.dtype, trajectory.sizes[WEIGHT], places)
     return Remembered(trajectory.assign(weights=lazy_weights(kept)), line, is_kept=True)
@@ -124,7 +117,7 @@ def _size(trajectory: xr.Dataset) -> int:
 
 
 def _fits(trajectory: xr.Dataset, folder: Path) -> bool:
-    """Whether the weights are few enough to be kept without being asked for."""
+    """Whether the weights are few enough for this disk."""
     above = folder
     while not above.exists():
         above = above.parent

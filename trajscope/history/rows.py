@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from trajscope.checkpoints.manifest import Rows
 from trajscope.errors import CheckpointError, printable
+from trajscope.files import read_into
 from trajscope.readers.base import Values
 from trajscope.readers.files import open_regular
 
@@ -142,13 +143,8 @@ def _put(descriptor: int, block: NDArray[np.generic], offset: int) -> None:
 
 
 def _fill(descriptor: int, path: str, block: NDArray[np.generic], offset: int) -> None:
-    """Read from byte `offset` on until `block` is full: one call may return less."""
-    view = block.reshape(-1).view(np.uint8).data
-    while view:
-        count = os.preadv(descriptor, [view], offset)
-        if count == 0:
-            raise CheckpointError(
-                f"{printable(path)} ends early: {len(view)} bytes are missing at byte {offset}. "
-                "Run the analysis again, or with --history never."
-            )
-        view, offset = view[count:], offset + count
+    if missing := read_into(descriptor, block.reshape(-1).view(np.uint8).data, offset):
+        raise CheckpointError(
+            f"{printable(path)} ends early: {missing} bytes are missing at byte "
+            f"{offset + block.nbytes - missing}. Run the analysis again, or with --history never."
+        )

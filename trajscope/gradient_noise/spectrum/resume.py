@@ -1,6 +1,5 @@
 """Unfinished work on disk, so that a run that was killed goes on where it was."""
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from trajscope.errors import OptionError, printable
+from trajscope.files import replaced
 from trajscope.kernels.gram import Floats
 
 
@@ -52,12 +52,11 @@ class Ledger:
         """Write `arrays`, unless that was done a short while ago."""
         if self.path is None or time.monotonic() - self.written < self.interval:
             return
-        unfinished = self.path.with_suffix(".tmp")
-        with unfinished.open("wb") as file:
+        with (
+            replaced(self.path, durable=True, alone=True) as unfinished,
+            unfinished.open("wb") as file,
+        ):
             np.savez(file, **dict(arrays))  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(self.path)
         self.written = time.monotonic()
 
     def clear(self) -> None:

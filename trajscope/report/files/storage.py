@@ -2,12 +2,10 @@
 
 import json
 import os
-import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from trajscope.errors import ResultsError, encodable, printable
+from trajscope.files import replaced
 from trajscope.schema import check_results
 
 # Format 2: strings and empty groups have a stable specification there, in every zarr release 3.x.
@@ -44,10 +43,8 @@ def save_results(results: xr.DataTree, path: str | os.PathLike[str]) -> Path:
     storable = xr.DataTree.from_dict(
         {node.path: _storable(node.to_dataset(inherit=False)) for node in results.subtree}
     )
-    with _beside(target) as workplace:
-        with _interrupt_put_off():
-            storable.to_zarr(str(workplace / "new"), zarr_format=ZARR_FORMAT, consolidated=True)
-        _swap(workplace / "new", target)
+    with _replaced(target) as unfinished, _interrupt_put_off():
+        storable.to_zarr(str(unfinished), zarr_format=ZARR_FORMAT, consolidated=True)
     return target
 
 
@@ -111,9 +108,8 @@ def loaded(results: xr.DataTree) -> xr.DataTree:
 
 def replace_text(path: Path, text: str) -> Path:
     """The file at `path` with `text` in it; a reader sees the old one or the new, never half."""
-    with _beside(path) as workplace:
-        (workplace / "new").write_text(text, encoding="utf-8", newline="\n")
-        (workplace / "new").replace(path)
+    with _replaced(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8", newline="\n")
     return path
 
 
@@ -143,12 +139,11 @@ def _storable_attribute(value: Any) -> Any:
 
 
 @contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """A hidden folder next to `target`, hence on the same file system; removed afterwards."""
+def _replaced(target: Path) -> Iterator[Path]:
+    """As `trajscope.files.replaced`, with the error of a result."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as name:
-            yield Path(name)
+        with replaced(target) as unfinished:
+            yield unfinished
     except OSError as error:
         raise ResultsError(
             f"{printable(target)} cannot be written: {error.strerror or printable(error)}. "
@@ -170,21 +165,6 @@ def _interrupt_put_off() -> Iterator[None]:
         signal.signal(signal.SIGINT, former or signal.default_int_handler)
     if interrupts:
         raise KeyboardInterrupt
-
-
-def _swap(new: Path, target: Path) -> None:
-    """`new` in the place of `target`, which is put back if that fails."""
-    # Not inside the temporary folder: should even putting it back fail, the old result survives.
-    aside = target.with_name(f".{target.name}.old-{os.getpid()}")
-    with suppress(FileNotFoundError):
-        target.replace(aside)
-    try:
-        new.replace(target)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            aside.replace(target)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _root_attributes(place: Path) -> Mapping[str, object]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import xarray as xr
 
 from trajscope.errors import ResultsError, printable
+from trajscope.files import obstacle
 from trajscope.report.content.summary import summary
 from trajscope.report.files.storage import (
     loaded,
@@ -55,14 +56,10 @@ def check_output(out: str | os.PathLike[str]) -> None:
         It is no folder, it may not be written to, or a foreign results.zarr lies in it.
     """
     folder = Path(out)
-    above = folder.absolute()
-    while not os.path.lexists(above):
-        above = above.parent
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        what = "may not be written to" if above.is_dir() else "is no folder"
+    if what := obstacle(folder):
         raise ResultsError(
-            f"{printable(folder)} should be a folder for the report, but {printable(above)} "
-            f"{what}. Choose another with --output."
+            f"{printable(folder)} should be a folder for the report, but {what}. Choose another "
+            "with --output."
         )
     refuse_foreign(folder / STORE)
 

@@ -17,6 +17,10 @@ _ASCII = str.maketrans(
 )
 
 
+Line = tuple[tuple[str, str], ...]
+"""Pieces of text, each with its rich style."""
+
+
 def console() -> "Console":
     """Standard output as rich sees it: its width, its colours, its encoding."""
     from rich.console import Console
@@ -76,3 +80,8 @@ def wrapped(text: str, columns: int, *, first: str = "", rest: str = "") -> list
     return textwrap.wrap(
         text, columns, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
     )
+
+
+def styled(lines: Iterable[str], style: str = "") -> list[Line]:
+    """Each line as one piece in a style."""
+    return [((line, style),) for line in lines]

@@ -2,7 +2,6 @@
 
 import math
 import os
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,33 +9,35 @@ import xarray as xr
 
 from trajscope.errors import printable
 from trajscope.report.content.headline import blind_spots, headline, key_numbers
-from trajscope.report.content.input import Omission, Reading, reading, step_word
-from trajscope.report.content.numbers import counted, listed, number, percent
+from trajscope.report.content.input import Reading, reading, step_word
+from trajscope.report.content.numbers import counted, number, percent
 from trajscope.report.content.verdict import (
     Standing,
-    layers_in_words,
     standings,
     strongest,
     verdict,
 )
 from trajscope.report.screen.cases import case_lines, comparison_screen
 from trajscope.report.screen.lines import (
+    Line,
     columns_within,
     console,
     fitted,
     in_ascii,
-    labelled,
     sentences,
     shortened,
     shows_unicode,
+    styled,
     wrapped,
 )
-from trajscope.schema import GROUP, cases_of, is_comparison
+from trajscope.report.screen.margin import margin_notes
+from trajscope.schema import cases_of, is_comparison
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 _MOST_LINES = 30
+_BLANK: Line = ()
 _ROOM = ((4, 2), (4, 1), (2, 1), (2, 0), (1, 0))
 """Most lines of detail, and most warnings, from what is wished to what fits everywhere."""
 
@@ -114,7 +115,7 @@ def screen_text(
             *_not_seen(results, columns),
             *_numbers(results, columns),
             *_windows(results, columns),
-            *_margin_notes(results, seen, os.fspath(page), columns, warnings),
+            *margin_notes(results, seen, os.fspath(page), columns, warnings),
         ]
         if len(lines) <= _MOST_LINES:
             break
@@ -125,12 +126,6 @@ def screen_text(
             text.append(piece if unicode else in_ascii(piece), style=style or None)
     text.rstrip()
     return text
-
-
-Line = tuple[tuple[str, str], ...]
-"""Pieces of text, each with its rich style."""
-
-_BLANK: Line = ()
 
 
 def _untold(seen: Reading, told: Reading) -> Reading:
@@ -148,7 +143,7 @@ def _what_was_read(results: xr.DataTree, seen: Reading, columns: int) -> list[Li
     place = fitted(seen.source, columns - len(name) - 2)
     steps = "" if seen.window.unit == "index" else f", {step_word(seen.window.unit)} {seen.steps}"
     read = f"{counted(seen.window.checkpoints, 'checkpoint')}{steps}; {seen.weights}, {seen.stored}"
-    return [*_styled([f"{name}  {place}", *shortened(wrapped(read, columns), 2)]), _BLANK]
+    return [*styled([f"{name}  {place}", *shortened(wrapped(read, columns), 2)]), _BLANK]
 
 
 def _headline(results: xr.DataTree, columns: int, most_detail: int) -> list[Line]:
@@ -158,9 +153,9 @@ def _headline(results: xr.DataTree, columns: int, most_detail: int) -> list[Line
     first, *rest = wrapped(found.sentence, columns, first=indent, rest=indent)
     return [
         ((badge, "bold reverse"), (first[len(badge) :], "bold")),
-        *_styled(shortened(rest, 2), "bold"),
-        *_styled(sentences(found.detail, columns, most_detail) if found.tested else []),
-        *_styled(shortened(wrapped(found.caution, columns), 2)),
+        *styled(shortened(rest, 2), "bold"),
+        *styled(sentences(found.detail, columns, most_detail) if found.tested else []),
+        *styled(shortened(wrapped(found.caution, columns), 2)),
         _BLANK,
     ]
 
@@ -172,8 +167,8 @@ def _not_seen(results: xr.DataTree, columns: int) -> list[Line]:
         for spot in blind_spots(results)
     ]
     return [
-        *_styled(["Could not have been seen"], "bold"),
-        *_styled([f" · {spot}" for spot in spots]),
+        *styled(["Could not have been seen"], "bold"),
+        *styled([f" · {spot}" for spot in spots]),
         _BLANK,
     ]
 
@@ -183,10 +178,10 @@ def _numbers(results: xr.DataTree, columns: int) -> list[Line]:
     asked = standings(results["tests"].to_dataset(), judged.alpha) if judged else ()
     if judged is None or not asked:
         rows = [f"{row.name:<28}{row.value:>9}   {row.reference}" for row in key_numbers(results)]
-        return [*_styled([fitted(row, columns) for row in rows]), _BLANK]
+        return [*styled([fitted(row, columns) for row in rows]), _BLANK]
     cells = 10 if columns < 80 else 20
     head = f"{'null, and this run':<20}{f'{percent(1 - judged.alpha)} of draws':>{cells + 1}}"
-    lines = _styled([f"{head:<{2 * cells + 22}}{'of edge':>8}{'p':>9}"], "bold")
+    lines = styled([f"{head:<{2 * cells + 22}}{'of edge':>8}{'p':>9}"], "bold")
     for name, tests in _QUESTIONS:
         one = strongest(asked, tests)
         if one is not None:
@@ -198,7 +193,7 @@ def _windows(results: xr.DataTree, columns: int) -> list[Line]:
     if not cases_of(results):
         return []
     head, *rows = case_lines(results, columns)
-    return [*_styled([head], "bold"), *_styled(rows), _BLANK]
+    return [*styled([head], "bold"), *styled(rows), _BLANK]
 
 
 def _standing(name: str, one: Standing, cells: int) -> Line:
@@ -213,71 +208,3 @@ def _standing(name: str, one: Standing, cells: int) -> Line:
     ratio = number(one.ratio, 2) if math.isfinite(one.ratio) else "unknown"
     style = "bold" if one.spoke else ""
     return ((f"{name:<20}{''.join(band)}{ratio:>8}{f'{one.p_value:.2g}':>9}", style),)
-
-
-def _margin_notes(
-    results: xr.DataTree, seen: Reading, page: str, columns: int, most_warnings: int
-) -> list[Line]:
-    left = sum(len(one.names) for one in seen.left_out)
-    skipped = sum(len(one.names) for one in seen.skipped)
-    hidden = len(seen.warnings) - most_warnings
-    notes = [
-        ("Layers", _layers(results)),
-        ("Left out", f"{counted(left, 'tensor')}: {_reasons(seen.left_out)}" if left else ""),
-        ("Skipped", f"{counted(skipped, 'file')}: {_reasons(seen.skipped)}" if skipped else ""),
-        *(("Warning", text) for text in seen.warnings[:most_warnings]),
-        ("" if most_warnings else "Warnings", _more(hidden, most_warnings)),
-    ]
-    # One line each, two for a warning, keep the screen in its height; the page has all of it.
-    lines = [
-        line
-        for label, text in notes
-        if text
-        for line in _styled(
-            shortened(labelled([(label, text)], columns), 2 if label == "Warning" else 1),
-            "yellow" if label == "Warning" else "",
-        )
-    ]
-    # Whole, however long: a path that is cut cannot be opened.
-    report = f"Report    {printable(page, limit=4096)}   {_timings(results)}".rstrip()
-    return [*lines, *_styled([report] if page else [])]
-
-
-def _more(hidden: int, shown: int) -> str:
-    if hidden <= 0:
-        return ""
-    noun = "more warning" if shown else "warning"
-    return f"{'and ' if shown else ''}{counted(hidden, noun)}, in the report"
-
-
-def _layers(results: xr.DataTree) -> str:
-    judged = layers_in_words(results)
-    if judged:
-        return judged
-    exponents = results["observables"]["diffusion_exponent"].isel({GROUP: slice(1, None)})
-    exponents = exponents.dropna(GROUP)
-    if exponents.sizes[GROUP] < 2:
-        return ""
-    ordered = exponents.sortby(exponents)
-    low, high = ordered[0], ordered[-1]
-    return (
-        f"{ordered.sizes[GROUP]} groups; exponent {number(float(low), 2)} "
-        f"({printable(low[GROUP].item(), limit=24)}) to {number(float(high), 2)} "
-        f"({printable(high[GROUP].item(), limit=24)})"
-    )
-
-
-def _timings(results: xr.DataTree) -> str:
-    seconds = results.attrs.get("timings", {})
-    return ", ".join(
-        f"{printable(name).removesuffix('_s')} {number(float(time), 2)} s"
-        for name, time in seconds.items()
-    )
-
-
-def _reasons(omissions: Sequence[Omission]) -> str:
-    return listed([one.reason for one in omissions])
-
-
-def _styled(lines: Iterable[str], style: str = "") -> list[Line]:
-    return [((line, style),) for line in lines]

@@ -1,32 +1,23 @@
 """A folder of checkpoints as one lazy, labelled array: ``weights(step, weight)``."""
 
 import gc
-import json
 import os
 import warnings as python_warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
-from xarray.backends import BackendEntrypoint
 
-from trajscope.checkpoints.base import Series
-from trajscope.checkpoints.fingerprint import checkpoint_fingerprints, fingerprint, format_of
-from trajscope.checkpoints.lazy import lazy_weights, shaped
-from trajscope.checkpoints.manifest import FileManifest, make_manifest
-from trajscope.checkpoints.remote import Mirror, is_remote, mirrored, remote_manifest
-from trajscope.checkpoints.scan import known_suffix, store_reader
+from trajscope.checkpoints.mirror import mirrored
+from trajscope.checkpoints.remote import is_remote
 from trajscope.checkpoints.selection import Selection, selected
 from trajscope.checkpoints.series import find_series
-from trajscope.checkpoints.weights import Weights, WeightTensor, choose_weights
+from trajscope.checkpoints.weights import choose_weights
 from trajscope.errors import OptionError, TrajectoryError, TrajscopeWarning, printable
-from trajscope.schema import ALL_WEIGHTS, FINGERPRINT, STEP, TENSOR, WEIGHT
-
-_LONGEST_PATH = 4096
+from trajscope.schema import FINGERPRINT, STEP
+from trajscope.trajectory.dataset import as_dataset
 
 
 def open_trajectory(  # noqa: PLR0913
@@ -189,10 +180,10 @@ def _opened(
                 f"{printable(series.root)}: one checkpoint is left, at least 2 are needed to see a "
                 f"movement. {chosen.warnings[0]}"
             )
-        opened = [_dataset(series, chosen, selection, mirror)]
+        opened = [as_dataset(series, chosen, selection, mirror)]
         if buffers:
             everything = choose_weights(series, include="*", average=average)
-            opened.append(_dataset(series, everything, selection, mirror))
+            opened.append(as_dataset(series, everything, selection, mirror))
         return tuple(opened)
 
 
@@ -210,144 +201,3 @@ def _uncollected() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def tensor(trajectory: xr.Dataset, name: str) -> xr.DataArray:
-    """One tensor of a trajectory in its own shape, (step, dim_0, dim_1, ...), lazily.
-
-    Raises
-    ------
-    TrajectoryError
-        There is no such tensor, or the Dataset is not a whole trajectory along ``weight``.
-    """
-    missing = {"weights", TENSOR, "row_size", "shape"} - set(trajectory.variables)
-    if missing or trajectory["weights"].dims != (STEP, WEIGHT):
-        raise TrajectoryError(
-            "A Dataset as open_trajectory returns it was expected, with weights(step, weight); "
-            + (f"{', '.join(sorted(missing))} is missing. " if missing else "it has others. ")
-            + "Select steps with a list or a slice, so that the dimension stays."
-        )
-    sizes = trajectory["row_size"].to_numpy()
-    if sizes.sum() != trajectory.sizes[WEIGHT]:
-        raise TrajectoryError(
-            f"The tensors have {sizes.sum()} weights together, the Dataset has "
-            f"{trajectory.sizes[WEIGHT]}. Take the tensor first, then select some of its weights."
-        )
-    names = [str(each) for each in trajectory[TENSOR].to_numpy()]
-    if name not in names:
-        close = get_close_matches(str(name), names) or names[:5]
-        raise TrajectoryError(
-            f"There is no tensor {printable(name)!r} in this trajectory of {len(names)} tensors. "
-            f"Near it: {', '.join(printable(each) for each in close)}."
-        )
-    position = names.index(name)
-    start = int(sizes[:position].sum())
-    shape = tuple(json.loads(str(trajectory["shape"].to_numpy()[position])))
-    flat = trajectory["weights"].variable[:, start : start + int(sizes[position])]
-    along = {key: c.variable for key, c in trajectory.coords.items() if c.dims == (STEP,)}
-    return xr.DataArray(shaped(flat, shape), coords=along, name=name)
-
-
-class TrajscopeBackend(BackendEntrypoint):
-    """``xr.open_dataset(folder, engine="trajscope")``.
-
-    Pass ``cache=False`` too, unless the weights fit in memory: xarray keeps what it has read.
-    """
-
-    description = "Open a folder of checkpoints as one trajectory through weight space"
-
-    def open_dataset(  # type: ignore[override]  # noqa: PLR0913
-        self,
-        filename_or_obj: str | os.PathLike[str],
-        *,
-        drop_variables: str | Sequence[str] | None = None,
-        run: str | None = None,
-        burn_in: int | str | None = None,
-        steps: str | slice | None = None,
-        include: str | Sequence[str] = (),
-        exclude: str | Sequence[str] = (),
-        by: str = "layer",
-        order: str = "step",
-        weights: str = "live",
-        strict: bool = False,
-    ) -> xr.Dataset:
-        """The Dataset of `open_trajectory`, which explains the options."""
-        dataset = open_selection(
-            filename_or_obj,
-            Selection(run, burn_in, steps, include, exclude, by, order, weights, strict),
-        )
-        return dataset.drop_vars(drop_variables or [], errors="ignore")
-
-    def guess_can_open(self, filename_or_obj: object) -> bool:
-        """Whether this is a folder with checkpoints in it or one level below; never a store."""
-        if not isinstance(filename_or_obj, str | os.PathLike):
-            return False
-        folder = Path(filename_or_obj)
-        try:
-            if not folder.is_dir() or store_reader(folder) is not None:
-                return False
-            entries = list(folder.iterdir())[:200]
-            below = (path for entry in entries[:20] if entry.is_dir() for path in entry.iterdir())
-            return any(known_suffix(path.name) for path in [*entries, *below])
-        except OSError:
-            return False
-
-
-def _dataset(
-    series: Series, weights: Weights, selection: Selection, mirror: Mirror | None
-) -> xr.Dataset:
-    manifest = make_manifest(series.root, weights, series.store)
-    told: Callable[[object], str] = mirror.told if mirror else str
-    if mirror and isinstance(manifest, FileManifest):
-        manifest = remote_manifest(manifest, mirror.url)
-    tensors, checkpoints = weights.tensors, weights.checkpoints
-    numbers = [checkpoint.step for checkpoint in checkpoints]
-    whole = all(isinstance(number, int) for number in numbers)
-    return xr.Dataset(
-        {"weights": lazy_weights(manifest)},
-        coords={
-            STEP: np.array(numbers, np.int64 if whole else np.float64),
-            "path": (STEP, _texts(told(checkpoint.path) for checkpoint in checkpoints)),
-            FINGERPRINT: (STEP, _texts(checkpoint_fingerprints(weights, local=mirror is None))),
-            TENSOR: _texts(each.name for each in tensors),
-            "row_size": (TENSOR, np.array([each.size for each in tensors], np.int64)),
-            "group": (TENSOR, _texts(_group(each, selection.by) for each in tensors)),
-            "shape": (TENSOR, _texts(json.dumps(each.shape) for each in tensors)),
-            "stored_dtype": (TENSOR, _texts(each.stored_dtype for each in tensors)),
-        },
-        attrs={
-            # xarray prints attributes as they are.
-            "source": printable(told(series.root), limit=_LONGEST_PATH),
-            "run": printable(series.run, limit=_LONGEST_PATH),
-            "selection": selection.given(),
-            "step_unit": series.step_unit,
-            "step_source": series.step_source,
-            "format": format_of(series),
-            "fingerprint": fingerprint(series, weights),
-            "left_out": [
-                {"name": _text(each.name), "reason": each.reason} for each in weights.left_out
-            ],
-            "skipped": [
-                {"path": each.path, "reason": told(each.reason)}
-                for each in (*(mirror.skipped if mirror else ()), *series.skipped, *weights.skipped)
-            ],
-            "warnings": [told(each) for each in (*series.warnings, *weights.warnings)],
-            "decisions": [*series.decisions, *weights.decisions],
-        },
-    )
-
-
-def _group(tensor: WeightTensor, by: str) -> str:
-    if by == "none":
-        return ALL_WEIGHTS
-    return _text(tensor.layer if by == "layer" else tensor.name)
-
-
-def _texts(values: Iterable[object]) -> NDArray[np.str_]:
-    return np.array([_text(value) for value in values], dtype=np.str_)
-
-
-def _text(value: object) -> str:
-    """A foreign name that any array can hold: NUL and bytes that are no UTF-8 as escapes."""
-    text = str(value).encode("utf-8", "backslashreplace").decode("utf-8")
-    return text.replace("\0", "\\x00")

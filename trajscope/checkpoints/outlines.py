@@ -4,9 +4,10 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from trajscope.checkpoints.base import Checkpoint
+from trajscope.checkpoints.base import Checkpoint, Series
 from trajscope.checkpoints.sections import Stored
 from trajscope.errors import printable
+from trajscope.readers.base import TensorSpec
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,41 @@ class Outline:
     checkpoints: list[Checkpoint]
     kept: Mapping[str, Stored]
     left_out: Mapping[str, str]
+
+
+def grouped(series: Series) -> list[list[Checkpoint]]:
+    """Checkpoints grouped by what their headers list, the largest group first."""
+    groups: list[list[Checkpoint]] = []
+    known: dict[tuple[object, ...], int] = {}
+    # Readers share the table of tensors between files with equal headers.
+    seen: dict[tuple[int, ...], int] = {}
+    for checkpoint in series.checkpoints:
+        tables = tuple(id(part.header.tensors) for part in checkpoint.parts)
+        if tables not in seen:
+            outline = tuple(
+                (index, part.shown(name), spec.shape, spec.dtype, spec.role)
+                for index, part in enumerate(checkpoint.parts)
+                for name, spec in part.header.tensors.items()
+            )
+            seen[tables] = known.setdefault(outline, len(known))
+            if seen[tables] == len(groups):
+                groups.append([])
+        groups[seen[tables]].append(checkpoint)
+    return sorted(groups, key=len, reverse=True)
+
+
+def arrays_of(series: Series, checkpoint: Checkpoint) -> dict[str, Stored]:
+    """Every array of a checkpoint by its name there, weights or not."""
+    if series.store is not None:
+        return {
+            name: Stored(0, name, TensorSpec(tensor.shape, tensor.original or tensor.dtype))
+            for name, tensor in series.store.header.tensors.items()
+        }
+    return {
+        part.shown(name): Stored(index, name, spec)
+        for index, part in enumerate(checkpoint.parts)
+        for name, spec in part.header.tensors.items()
+    }
 
 
 def usual_shapes(outlines: Sequence[Outline]) -> dict[str, tuple[int, ...]]:
