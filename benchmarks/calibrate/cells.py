@@ -103,8 +103,8 @@ def _measure_run(cell: Cell, seed: int) -> dict[str, Any]:
     if cell.table == "increments":
         return found
     found |= position_tests(window, n_surrogates, seed, cell.damping)
-    if found["Brownian"] > LEVEL or not found["taken back"]:
-        found.pop("early excess", None)
+    if found["brownian"] > LEVEL or not found["reverts"]:
+        found.pop("early_excess", None)
     return found
 
 
@@ -114,7 +114,7 @@ def _increment_cells() -> list[Cell]:
         for d in (10, 1000):
             for process in ("isotropic", "rank 1%", "t3", "drift .1"):
                 n_runs = 400 if n_steps == 1000 and process in ("t3", "drift .1") else 1000
-                silent = ("constant drift",) if "drift" in process else ()
+                silent = ("constant_drift",) if "drift" in process else ()
                 name = f"Brownian, {process}"
                 cells.append(Cell("increments", name, n_runs, n_steps, d, silent))
     return cells

@@ -4,6 +4,7 @@ from typing import Final
 
 import numpy as np
 
+from trajscope.inference.decision.catalogue import BROWNIAN, NAMES, TESTS
 from trajscope.inference.decision.order import (
     FEWEST_CORRELATION_TIMES,
     FEWEST_FOR_A_BEGINNING,
@@ -32,22 +33,13 @@ from trajscope.inference.statistics.window import Window
 from trajscope.kernels.factors import factor_of_gram
 from trajscope.kernels.gram import Floats
 
-OF_INCREMENTS: Final = (
-    "noise scale",
-    "omnibus",
-    "confined",
-    "Brownian",
-    "constant drift",
-    "relaxation",
-)
-OF_POSITIONS: Final = (
-    "noise scale",
-    "early excess",
-    "phases",
-    "AR modes",
-    "circulation",
-    "line",
-)
+_ELSEWHERE: Final = ("drift", "slow_drift")
+"""Twice the smaller of two that have a rate; and a test of persistent increments only."""
+OF_POSITIONS: Final = ("noise_scale", "early_excess", "phases", "AR modes", "circulation", "line")
+OF_INCREMENTS: Final = tuple(name for name in NAMES if name not in (*OF_POSITIONS[1:], *_ELSEWHERE))
+LABELS: Final = {test.name: test.label for test in TESTS} | {
+    null: null for null in ("phases", "AR modes")
+}
 LEVEL: Final = 0.01
 
 Measured = dict[str, float]
@@ -64,18 +56,17 @@ def window_of(path: Floats) -> Window:
 def increment_tests(window: Window, n_surrogates: int, seed: int) -> Measured:
     """p-values of the tests of increments."""
     draws = draw_increments(window.increments, n_surrogates, seed)
-    omnibus = brownian.p_value(brownian.omnibus(draws))
-    confined = brownian.p_value(brownian.confinement(draws))
-    taken_back = confined <= LEVEL or draws.lowest_power[0] <= 1
-    return {
-        "noise scale": brownian.p_value(draws.noise_scale),
-        "omnibus": omnibus,
-        "confined": confined,
-        "Brownian": min(1.0, 2 * min(omnibus, confined)),
-        "constant drift": brownian.p_value(draw_drift(window.increments, n_surrogates, seed)),
-        "relaxation": brownian.p_value(brownian.relaxation(draws)),
-        "taken back": float(taken_back),
+    statistics = {
+        "noise_scale": draws.noise_scale,
+        "omnibus": brownian.omnibus(draws),
+        "confined": brownian.confinement(draws),
+        "constant_drift": draw_drift(window.increments, n_surrogates, seed),
+        "relaxation": brownian.relaxation(draws),
     }
+    found = {name: brownian.p_value(statistic) for name, statistic in statistics.items()}
+    found["brownian"] = BROWNIAN.twice_the_smaller(found)
+    reverts = found["confined"] <= LEVEL or draws.lowest_power[0] <= 1
+    return found | {"reverts": float(reverts)}
 
 
 def position_tests(window: Window, n_surrogates: int, seed: int, damping: float | None) -> Measured:
@@ -85,7 +76,7 @@ def position_tests(window: Window, n_surrogates: int, seed: int, damping: float 
     found: Measured = {"guard": float(n_steps >= FEWEST_CORRELATION_TIMES * time)}
     if n_steps >= FEWEST_FOR_A_BEGINNING * time:
         early = brownian.standardised(draw_early_excess(positions, n_surrogates, seed))
-        found["early excess"] = brownian.p_value(early.max(axis=-1))
+        found["early_excess"] = brownian.p_value(early.max(axis=-1))
     if not found["guard"] or positions.shape[1] < 2:
         return found
     spectra = spectra_of(positions)

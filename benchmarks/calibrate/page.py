@@ -12,12 +12,12 @@ from scipy.stats import binom
 
 from .cells import FIRST_SEED, SURROGATES, TESTS, Cell
 from .differences import OF_DIFFERENCES
-from .measures import LEVEL
+from .measures import LABELS, LEVEL
 
 TEMPLATE: Final = Path(__file__).with_name("template.md")
 LEVELS: Final = (0.01, 0.05)
 MANY_ERRORS: Final = 2
-POWER_OF: Final = ("omnibus", "confined", "Brownian", "phases", "AR modes", "circulation", "line")
+POWER_OF: Final = ("omnibus", "confined", "brownian", "phases", "AR modes", "circulation", "line")
 
 Runs = Sequence[Mapping[str, Any]]
 Found = Mapping[Cell, Runs]
@@ -95,7 +95,7 @@ def _summary(found: Found) -> str:
             pooled = (_pooled(rates[k] for _, rates in cells) for k in range(len(LEVELS)))
             worst = max(cells, key=lambda pair: (pair[1][0].share, pair[1][1].share))
             rows.append((
-                test, f"of {table}", str(len(cells)), *pooled, f"{liberal} of {len(flat)}",
+                LABELS.get(test, test), f"of {table}", str(len(cells)), *pooled, f"{liberal} of {len(flat)}",
                 f"{_label(worst[0])}: {worst[1][0].share:.3f}",
             ))  # fmt: skip
     header = ("test", "table", "processes", "1%", "5%", "liberal", "largest rate at 1%")
@@ -121,7 +121,7 @@ def _rates(found: Found, table: str) -> str:
             row.append(_refused(found[cell]))
         rows.append((*row, *(_cell(_both(found, cell, test), len(found[cell])) for test in tests)))
     extra = ("refused",) if table == "positions" else ()
-    return _table(("process", "T", "d", "runs", *extra, *tests), rows)
+    return _table(("process", "T", "d", "runs", *extra, *(LABELS.get(test, test) for test in tests)), rows)
 
 
 def _power(found: Found) -> str:
@@ -132,7 +132,8 @@ def _power(found: Found) -> str:
         written = [f"{each.share:.2f}" if each else "–" for each in shares]
         rows.append((cell.process, str(cell.n_steps), str(len(runs)), *written[:3],
                      _refused(runs), *written[3:]))  # fmt: skip
-    return _table(("process", "T", "runs", *POWER_OF[:3], "refused", *POWER_OF[3:]), rows)
+    labels = [LABELS.get(test, test) for test in POWER_OF]
+    return _table(("process", "T", "runs", *labels[:3], "refused", *labels[3:]), rows)
 
 
 def _verdicts(found: Found) -> str:

@@ -55,6 +55,23 @@ def test_a_language_model_with_broadcast_positions_counts_tied_weights_once(
     check(result, expected)
 
 
+def test_every_number_comes_with_its_words_and_what_to_compare_it_with(tmp_path):
+    problem = classification("batch norm", 20)
+    result = found(write_run(tmp_path, problem.model), problem)
+    d = result.attrs["n_weights"]
+    by_group = {str(name) for name in result if f"group_{name}" in result}
+    by_group -= {"eigenvalue", "rank_eps32_threshold", "rank_eps64_threshold"}
+    assert set(result.attrs["numbers"]) == by_group | {"loss"}
+    for name in result.attrs["numbers"]:
+        told = result[name].attrs
+        assert all(told[key] for key in ("label", "units", "long_name", "compare_with")), name
+        assert told["shown_as"] in {"number", "count", "share"}
+    assert result["participation_ratio"].attrs["compare_with"] == f"{d} if D were isotropic"
+    assert result["rank_eps32"].attrs["compare_with"] == f"threshold {d * EPS32:.2g} λ_max"
+    assert "compare_with" not in result["group_trace"].attrs
+    assert result["group_trace"].attrs["label"] == "trace"
+
+
 @pytest.mark.parametrize("n_samples", [15, 300])
 def test_every_layer_has_a_spectrum_of_its_own(n_samples, tmp_path):
     problem = classification("batch norm", n_samples)

@@ -17,7 +17,7 @@ RARE = 5e-4
 NULLS = (
     Cell("increments", "Brownian, isotropic", 150, n_steps=50, d=1000),
     Cell("increments", "Brownian, t3", 200, n_steps=32),
-    Cell("increments", "Brownian, drift .1", 150, silent=("constant drift",)),
+    Cell("increments", "Brownian, drift .1", 150, silent=("constant_drift",)),
     Cell("positions", "OU, tau = 2", 150, n_steps=50),
     Cell("positions", "Brownian, rank 10", 100),
     Cell("positions", "double well, lambda = 0", 100),
@@ -26,10 +26,10 @@ NULLS = (
 THERE = {
     "confined": ("OU, tau = T/20", 0.9),
     "omnibus": ("OU, tau = 2", 0.9),
-    "constant drift": ("Brownian, drift .3", 0.9),
-    "noise scale": ("noise scale doubled half-way", 0.9),
+    "constant_drift": ("Brownian, drift .3", 0.9),
+    "noise_scale": ("noise scale doubled half-way", 0.9),
     "relaxation": ("relaxing OU (5 sd), tau = T/5", 0.6),
-    "early excess": ("relaxing OU (5 sd), tau = T/20", 0.6),
+    "early_excess": ("relaxing OU (5 sd), tau = T/20", 0.6),
     "circulation": ("double well, lambda = 1.5", 0.8),
     "line": ("limit cycle, coherent", 0.8),
 }

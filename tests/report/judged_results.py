@@ -5,16 +5,12 @@ import xarray as xr
 from simulated_results import make_results
 
 from trajscope.analysis.run import analyze
+from trajscope.inference.decision.catalogue import NAMES, TESTS
+from trajscope.inference.decision.result import described_tests
 
-TESTS = [
-    "noise_scale", "omnibus", "confined", "brownian", "constant_drift", "relaxation", "drift",
-    "slow_drift", "early_excess", "circulation", "line",
-]  # fmt: skip
-QUESTIONS = {
-    "length": "long enough?", "noise_scale": "noise steady?", "brownian": "Brownian?",
-    "drift": "drifting?", "early_excess": "began elsewhere?", "circulation": "circulating?",
-    "line": "oscillating?",
-}  # fmt: skip
+GATES = [{"test": "length", "question": "long enough?"}] + [
+    {"test": test.name, "question": test.question} for test in TESTS if test.question
+]
 
 
 def judge(x, **options):
@@ -33,8 +29,10 @@ def with_verdict(results, code="confined", *, n=40, **told):
     """`results` with a verdict that says what is `told`, and tests whose numbers are all chosen."""
     groups = results["observables"]["group"].values
     n_groups = len(groups)
-    p = np.full((n_groups, len(TESTS)), 0.5)
+    p = np.full((n_groups, len(NAMES)), 0.5)
     p[:, -1] = np.nan
+    position = np.where(np.isfinite(p), 0.75, np.nan)
+    position[:, [bool(test.doubled_of) for test in TESTS]] = np.nan
     scale = np.array([2, 4, 8, 10]) * 100
     frequency = np.arange(1, n // 2) / (n * 100)
     ones = np.ones(n_groups)
@@ -45,8 +43,8 @@ def with_verdict(results, code="confined", *, n=40, **told):
     data = {
         "p_value": (("group", "test"), p),
         "p_adjusted": (("group", "test"), p),
-        "position": (("group", "test"), np.where(np.isfinite(p), 0.75, np.nan)),
-        "critical": (("group", "test"), np.where(np.isfinite(p), 1.5, np.nan)),
+        "position": (("group", "test"), position),
+        "critical": (("group", "test"), 2 * position),
         "relative_power": (("group", "frequency"), power),
         "relative_power_low": ("group", 0.01 * ones),
         "relative_power_high": ("group", 6 * ones),
@@ -62,13 +60,10 @@ def with_verdict(results, code="confined", *, n=40, **told):
         "signed_area": ("plane_step", time),
         "signed_area_surrogate": (("surrogate", "plane_step"), np.outer([0.1, 0.2, 0.6], time)),
     }
-    coords = {"group": groups, "test": TESTS, "frequency": frequency, "scale": scale}
+    coords = {"group": groups, "frequency": frequency, "scale": scale} | described_tests()
     attrs = {"n_surrogates": 999, "alpha": 0.01, "seed": 0, "method": "permutations", "stride": 1}
     coords["plane_step"] = 1000 + 100 * np.arange(n)
-    gates = [
-        {"test": test, "question": question, "answer": "yes", "p_value": 0.5, "finding": "p = 0.5"}
-        for test, question in QUESTIONS.items()
-    ]
+    gates = [gate | {"answer": "yes", "p_value": 0.5, "finding": "p = 0.5"} for gate in GATES]
     verdict = {
         "code": code,
         "sentence": "Confined: taken back (p = 0.002). No circulation was found.",

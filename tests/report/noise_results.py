@@ -3,13 +3,11 @@
 import numpy as np
 import xarray as xr
 
+from trajscope.gradient_noise.result import described
+from trajscope.gradient_noise.spectrum.numbers import NUMBERS
+
 STEPS = (200, 400, 1000)
 SIZES = {"all": 900, "conv1": 100, "fc1": 800}
-NUMBERS = (
-    "eigenvalue_mean", "eigenvalue_std", "trace", "lambda_max", "rank_eps32", "rank_eps64",
-    "participation_ratio", "stable_rank", "directions_90", "directions_99", "gradient_norm",
-    "signal_to_noise", "gradient_diversity", "score",
-)  # fmt: skip
 
 
 def noise(*, steps=STEPS, sizes=SIZES, with_curve=True, with_rate=True, mode="eval"):
@@ -20,8 +18,8 @@ def noise(*, steps=STEPS, sizes=SIZES, with_curve=True, with_rate=True, mode="ev
     data = {}
     for name, dims, array in (
         ("eigenvalue", ("component",), values),
-        *((name, (), 1.5 + np.arange(len(groups) * n_steps).reshape(len(groups), -1))
-          for name in NUMBERS),
+        *((number.name, (), 1.5 + np.arange(len(groups) * n_steps).reshape(len(groups), -1))
+          for number in NUMBERS),
     ):  # fmt: skip
         data[name] = (("step", *dims), array[0])
         data[f"group_{name}"] = (("group", "step", *dims), array)
@@ -54,7 +52,7 @@ def noise(*, steps=STEPS, sizes=SIZES, with_curve=True, with_rate=True, mode="ev
         "n_weights": d, "n_samples": 51, "n_data": 60_000, "batch_size": 32, "seconds": 1.0,
         "warnings": ["rank_eps32 says little."],
     }  # fmt: skip
-    return xr.Dataset(data, coordinates, attributes)
+    return described(xr.Dataset(data, coordinates, attributes))
 
 
 def with_noise(results, found):

@@ -32,8 +32,8 @@ def test_the_screen_has_a_column_for_each_checkpoint_in_80_columns():
     table = {line[:28].strip(): line[28:].split() for line in lines if line[28:].strip()}
     assert table["step"] == ["200", "400", "1,000"]
     assert table["largest eigenvalue"] == ["1.00", "1.10", "1.20"]
-    assert table["directions for 90% / trace"] == ["7", "8", "9"]
-    assert table["rank / d, float32 eps"] == ["0.17%", "0.28%", "0.39%"]
+    assert table["directions for 90%"] == ["7", "8", "9"]
+    assert table["rank / d, float32 ε"] == ["0.17%", "0.28%", "0.39%"]
     text = " ".join(" ".join(lines).split())
     assert "51 of 60,000 samples, network in eval mode" in text
     assert "at most 4% of the trace lies at other eigenvalues" in text
@@ -54,6 +54,9 @@ def test_of_many_checkpoints_the_first_and_the_last_are_shown_and_the_rest_count
 def test_a_terminal_without_unicode_gets_ascii():
     lines = diffusion_lines(noise(), width=60, unicode=False)
     assert all(line.isascii() for line in lines)
+    table = [line for line in lines if line.startswith(("step ", "|mean", "rank", "(eta/b)"))]
+    assert {len(line) for line in table} == {28 + 2 * 12}
+    assert "|mean gradient| / sqrt d " in " ".join(table)
 
 
 def test_the_section_has_the_numbers_of_every_checkpoint_and_what_to_compare_them_with():
@@ -68,6 +71,25 @@ def test_the_section_has_the_numbers_of_every_checkpoint_and_what_to_compare_the
     assert html.count("Compare with:") == 2
     for plot in FIGURES:
         assert f'id="{plot.name}"' in html
+
+
+def test_a_result_without_words_for_its_numbers_is_shown_by_their_names():
+    old = noise().drop_attrs()
+    old.attrs = {name: value for name, value in noise().attrs.items() if name != "numbers"}
+    html = section(old)
+    assert cells(html, "lambda max") == ["1.00", "1.10", "1.20", ""]
+    assert "noise scale" in html
+    assert any(line.startswith("rank eps32 ") for line in diffusion_lines(old, unicode=True))
+
+
+def test_words_of_a_stranger_for_a_number_are_escaped():
+    hostile = noise()
+    for name in ("label", "long_name", "compare_with"):
+        hostile["trace"].attrs[name] = "<script>alert(1)</script>\x1b[31m"
+    html = section(hostile)
+    assert "<script>alert" not in html
+    assert "\x1b" not in html
+    assert not any("\x1b" in line for line in diffusion_lines(hostile, unicode=True))
 
 
 def test_layers_come_with_their_share_of_the_trace_and_escaped_names():

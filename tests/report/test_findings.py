@@ -1,16 +1,15 @@
 import numpy as np
 import pytest
 import xarray as xr
-from judged_results import TESTS, with_verdict
+from judged_results import with_verdict
 from simulated_results import brownian, make_results
 
+from trajscope.inference.decision.catalogue import TESTS
+from trajscope.report.content.standings import standings, strongest
 from trajscope.report.content.verdict import (
     codes,
     exponent_in_words,
     layers_in_words,
-    standings,
-    strongest,
-    untested_gates,
     verdict,
 )
 
@@ -24,7 +23,6 @@ def test_a_result_without_tests_has_no_verdict(results):
     assert verdict(results) is None
     assert codes(results) == {}
     assert standings(results["tests"].to_dataset(), 0.01) == ()
-    assert not any(gate.answer for gate in untested_gates())
 
 
 def test_statistics_are_measured_in_edges_of_their_null(judged):
@@ -34,12 +32,22 @@ def test_statistics_are_measured_in_edges_of_their_null(judged):
     tests["p_adjusted"].loc[{"group": "all", "test": "circulation"}] = 0.01
     found = {one.test: one for one in standings(tests, 0.01)}
     # Those without a statistic of their own, and the one that was not asked, are not there.
-    assert list(found) == [t for t in TESTS if t not in {"brownian", "drift", "line"}]
+    own = [test.name for test in TESTS if not test.doubled_of]
+    assert list(found) == [name for name in own if name != "line"]
     assert found["omnibus"].ratio == 0.5
     assert (found["circulation"].ratio, found["circulation"].spoke) == (2.0, True)
     assert np.isnan(found["relaxation"].ratio)
-    assert strongest(tuple(found.values()), ("omnibus", "circulation")).test == "circulation"
-    assert strongest(tuple(found.values()), ("line",)) is None
+
+
+def test_of_tests_with_one_null_the_one_that_reaches_farthest_stands_for_it(judged):
+    tests = judged["tests"].to_dataset().copy(deep=True)
+    tests["position"].loc[{"group": "all", "test": "confined"}] = 3.0
+    tests["p_adjusted"].loc[{"group": "all", "test": "slow_drift"}] = 0.02
+    found = {one.null: one.test for one in strongest(standings(tests, 0.01))}
+    assert list(found) == [
+        "constant noise", "Brownian", "no drift", "no transient", "reversible",
+    ]  # fmt: skip
+    assert (found["Brownian"], found["no drift"]) == ("confined", "slow_drift")
 
 
 def test_gates_say_answer_number_and_whether_a_null_was_rejected(results):

@@ -109,6 +109,8 @@ def hostile_results():
         gates=[{"test": everything, "question": everything, "answer": everything}],
     )
     results["tests"].attrs["method"] = everything
+    for name in ("test", "test_label", "null_label"):
+        results["tests"].coords[name] = ("test", [everything] * results["tests"].sizes["test"])
     results["diffusion"].attrs["reason"] = everything
     results.attrs |= {"command": everything, "fingerprint": everything, "seed": everything}
     results.attrs |= {"versions": {everything: everything}, "config": {everything: everything}}

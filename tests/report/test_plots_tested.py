@@ -46,7 +46,7 @@ def test_every_figure_is_drawn_and_its_title_says_what_to_conclude(page):
     assert found["exponents-title"] == (
         "Diffusion exponent: 0.40; Brownian runs of this length give 0.70 to 1.1"
     )
-    assert found["standings-title"] == "Every test: noise scale reaches 0.50 times its 99% mark"
+    assert found["standings-title"] == "Every test: noise variance reaches 0.50 times its 99% mark"
 
 
 @pytest.mark.parametrize(
@@ -153,6 +153,27 @@ def test_layers_stand_as_dots_in_bands_with_their_verdicts(judged):
     assert len(page.all("span", class_="dot spoke")) == 1
     assert len(page.all("span", class_="dot")) == 4 * 3 - 1
     assert "1 drifting (fc1); 2 confined." in "".join(e["text"] for e in page.all("section"))
+
+
+def test_the_columns_of_the_table_of_layers_are_those_that_the_result_names(judged):
+    heads = [e["text"] for e in Page(render(judged)).all("th", scope="col")]
+    assert [head.removesuffix(", p") for head in heads if head.endswith(", p")] == [
+        "order of increments", "mean-reverting", "constant drift", "circulation",
+    ]  # fmt: skip
+
+
+def test_a_result_without_words_for_its_tests_is_reported_by_their_names(judged, tmp_path):
+    tests = judged["tests"].to_dataset()
+    old = judged.copy()
+    old["tests"] = tests.drop_vars([name for name in tests.coords if name not in tests.dims])
+    reopened = open_results(save_results(old, tmp_path / "old.zarr")).load()
+    page = Page(render(reopened))
+    assert titles(page)["standings-title"] == (
+        "Every test: noise scale reaches 0.50 times its 99% mark"
+    )
+    heads = [e["text"] for e in page.all("th", scope="col")]
+    assert {"verdict", "noise scale, p", "slow drift, p"} <= set(heads)
+    assert any(line.startswith("early excess  ") for line in screen(reopened).splitlines())
 
 
 def test_the_route_and_the_evidence_are_on_the_page(page):

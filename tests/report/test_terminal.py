@@ -231,7 +231,7 @@ def test_the_verdict_and_its_tests_stand_on_the_screen(results):
     assert "Leave out the first 40 checkpoints." in shown
     assert " · a well slower than 400 steps: it looks Brownian" in shown
     tests = shown[next(i for i, line in enumerate(shown) if "99% of draws" in line) + 1 :]
-    assert tests[0] == f"steady noise        {'─' * 12}●{'─' * 7}┤{' ' * 21}    0.50      0.5"
+    assert tests[0] == f"constant noise      {'─' * 12}●{'─' * 7}┤{' ' * 21}    0.50      0.5"
     assert tests[4] == f"reversible          {'─' * 20}┤{' ' * 14}◆{' ' * 6}     2.0    0.001"
     assert tests[5] == ""
     assert "Layers    all 3 confined" in shown

@@ -9,8 +9,9 @@ import xarray as xr
 
 from trajscope.gradient_noise.overlap import spectrum_distance, subspace_overlap
 from trajscope.gradient_noise.spectrum.job import Covariance
+from trajscope.gradient_noise.spectrum.numbers import DESCRIPTIONS, NUMBERS
 from trajscope.gradient_noise.spectrum.sketch import SKETCH_ERRORS
-from trajscope.gradient_noise.spectrum.statistics import EPS32, EPS64, NUMBERS, Spectrum
+from trajscope.gradient_noise.spectrum.statistics import EPS32, EPS64, Spectrum
 from trajscope.gradient_noise.trend import trend
 from trajscope.kernels.gram import Floats
 from trajscope.schema import ALL_WEIGHTS, COMPONENT, GROUP, STEP
@@ -62,7 +63,7 @@ def spectra_variables(found: Sequence[Covariance]) -> Variables:
             number.name: (
                 (),
                 np.array([[number.value(s) for s in row] for row in table]),
-                {"units": number.units, "long_name": number.long_name},
+                number.description.attributes,
             )
             for number in NUMBERS
         },
@@ -77,7 +78,7 @@ def spectra_variables(found: Sequence[Covariance]) -> Variables:
         variables[f"group_{name}_threshold"] = (GROUP, sizes * epsilon, attributes)
     variables["group_size"] = (GROUP, sizes, {"units": "1", "long_name": "number of weights"})
     losses = np.array([each.losses.mean() for each in found])
-    variables["loss"] = (STEP, losses, {"units": "loss", "long_name": "mean loss of the samples"})
+    variables["loss"] = (STEP, losses)
     return variables
 
 
@@ -167,11 +168,7 @@ def temperature_variables(
             temperature * (1 - batch_size / n_samples),
             {"long_name": "1/beta = eta/(2b) (1 - b/N), without replacement"},
         ),
-        "noise_scale": (
-            STEP,
-            learning_rate / batch_size * mean,
-            {"long_name": "(eta/b) mean(lambda)"},
-        ),
+        "noise_scale": (STEP, learning_rate / batch_size * mean),
     }
 
 
@@ -192,7 +189,18 @@ def as_dataset(
     coordinates: dict[str, Any] = {STEP: np.asarray(steps), GROUP: np.array(list(spectra))}
     if "spectrum_distance" in variables:
         coordinates[STEP_OTHER] = np.asarray(steps)
-    return xr.Dataset(dict(variables), coordinates, dict(attributes))
+    return described(xr.Dataset(dict(variables), coordinates, dict(attributes)))
+
+
+def described(dataset: xr.Dataset) -> xr.Dataset:
+    """With the words of every number of all weights, and with their order as ``numbers``."""
+    names = [name for name in DESCRIPTIONS if name in dataset]
+    changed = {}
+    for name in names:
+        told = DESCRIPTIONS[name]
+        compare_with = told.compared(dataset.attrs["n_weights"])
+        changed[name] = dataset[name].assign_attrs(told.attributes, compare_with=compare_with)
+    return dataset.assign(changed).assign_attrs(numbers=names)
 
 
 def _padded(values: Floats, length: int) -> Floats:

@@ -4,6 +4,7 @@ from typing import Final
 
 import numpy as np
 
+from trajscope.inference.decision.catalogue import BROWNIAN, DRIFT, Test
 from trajscope.inference.decision.settings import Answer, Asked, Inquiry, Judgement, Question
 from trajscope.inference.statistics import brownian
 from trajscope.inference.statistics.circulation import (
@@ -87,21 +88,24 @@ def _draw(increments: Floats, found: Judgement, question: Question) -> Increment
 
 
 def _brownian(found: Judgement) -> Answer:
-    """Twice the smaller of two p-values."""
     assert found.draws is not None
-    omnibus = yield Asked("omnibus", brownian.omnibus(found.draws))
-    confined = yield Asked("confined", brownian.confinement(found.draws))
-    found.evidence["brownian"] = min(1.0, 2 * min(omnibus, confined))
-    return found.evidence["brownian"]
+    yield Asked("omnibus", brownian.omnibus(found.draws))
+    yield Asked("confined", brownian.confinement(found.draws))
+    return _together(BROWNIAN, found)
 
 
 def _drift(increments: Floats, found: Judgement, question: Question) -> Answer:
     assert found.draws is not None
     drift = draw_drift(increments, question.n_surrogates, question.seed)
-    constant = yield Asked("constant_drift", drift)
-    relaxation = yield Asked("relaxation", brownian.relaxation(found.draws))
-    found.evidence["drift"] = min(1.0, 2 * min(constant, relaxation))
-    return found.evidence["drift"]
+    yield Asked("constant_drift", drift)
+    yield Asked("relaxation", brownian.relaxation(found.draws))
+    return _together(DRIFT, found)
+
+
+def _together(test: Test, found: Judgement) -> float:
+    """The p-value of a test that is doubled of two that were asked."""
+    p_value = found.evidence[test.name] = test.twice_the_smaller(found.evidence)
+    return p_value
 
 
 def _change(increments: Floats) -> dict[str, float]:
@@ -142,8 +146,8 @@ def _is_explained_by_drift(window: Window, found: Judgement, question: Question)
 
 
 def _p_of(draws: IncrementDraws) -> float:
-    omnibus = brownian.p_value(brownian.omnibus(draws))
-    return min(1.0, 2 * min(omnibus, brownian.p_value(brownian.confinement(draws))))
+    statistics = {"omnibus": brownian.omnibus(draws), "confined": brownian.confinement(draws)}
+    return BROWNIAN.twice_the_smaller({k: brownian.p_value(v) for k, v in statistics.items()})
 
 
 def _without_drift(increments: Floats) -> Floats:

@@ -2,23 +2,14 @@
 
 from typing import Final
 
+from trajscope.inference.decision.catalogue import TESTS
 from trajscope.inference.decision.order import FEWEST_CORRELATION_TIMES
 from trajscope.inference.decision.settings import Judgement
 from trajscope.inference.decision.words import Detail, Run, number, p_text
 from trajscope.inference.statistics.oscillation import FEWEST_RINGING_TIMES
 
-QUESTIONS: Final = {
-    "noise_scale": "noise steady?",
-    "brownian": "Brownian?",
-    "drift": "drifting?",
-    "early_excess": "began elsewhere?",
-    "circulation": "circulating?",
-    "line": "oscillating?",
-}
 _DRIFT_COUNTS: Final = ("drifting", "noise_scale_changes")
 """Verdicts of windows whose drift was told from what pulls back or persists."""
-_YES_WHEN_KEPT: Final = ("noise_scale", "brownian")
-"""Tests whose null is the answer yes."""
 
 
 def unseen(found: Judgement, detail: Detail, run: Run) -> list[str]:
@@ -64,17 +55,19 @@ def gates(found: Judgement, alpha: float) -> list[dict[str, object]]:
             "finding": "" if long_enough else found.reason,
         }
     ]
-    for test, question in QUESTIONS.items():
-        p_value = found.evidence.get(test)
+    for test in TESTS:
+        if not test.question:
+            continue
+        p_value = found.evidence.get(test.name)
         kept = p_value is not None and p_value > alpha
-        answer = "yes" if kept == (test in _YES_WHEN_KEPT) else "no"
-        if test == "drift" and answer == "yes" and found.code not in _DRIFT_COUNTS:
+        answer = "yes" if kept == test.yes_when_kept else "no"
+        if test.name == "drift" and answer == "yes" and found.code not in _DRIFT_COUNTS:
             # Its null is a walk, and this path is none: what it found has other reasons.
             p_value = None
         passed.append(
             {
-                "test": test,
-                "question": question,
+                "test": test.name,
+                "question": test.question,
                 "answer": "not asked" if p_value is None else answer,
                 "p_value": p_value,
                 "finding": "" if p_value is None else f"p = {p_text(p_value)}",

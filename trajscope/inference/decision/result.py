@@ -1,18 +1,27 @@
 """The tests and the verdict of every group as labelled arrays."""
 
-from typing import Final
-
 import numpy as np
 import xarray as xr
 
+from trajscope.inference.decision.catalogue import NAMES, TESTS
 from trajscope.inference.decision.combine import Judged
 from trajscope.inference.decision.path import gates, guard, unseen
-from trajscope.inference.decision.settings import TESTS
 from trajscope.inference.decision.words import sentence
 from trajscope.inference.statistics import brownian
 from trajscope.inference.statistics.curves import CURVES, absent, curves
 from trajscope.inference.statistics.increments import n_frequencies, scales
-from trajscope.schema import AXIS, FREQUENCY, GROUP, PLANE_STEP, SCALE, SURROGATE, TEST
+from trajscope.schema import (
+    AXIS,
+    FREQUENCY,
+    GROUP,
+    IN_LAYER_TABLE,
+    NULL_LABEL,
+    PLANE_STEP,
+    SCALE,
+    SURROGATE,
+    TEST,
+    TEST_LABEL,
+)
 
 
 def tests_dataset(judged: Judged) -> xr.Dataset:
@@ -36,7 +45,7 @@ def tests_dataset(judged: Judged) -> xr.Dataset:
     word = "checkpoint" if run.spacing is None or run.unit == "index" else run.unit
     coords: dict[str, object] = {
         GROUP: list(judged.names),
-        TEST: list(TESTS),
+        **described_tests(),
         FREQUENCY: xr.Variable(
             FREQUENCY,
             np.arange(1, n_frequencies(n) + 1) / (n * spacing),
@@ -47,11 +56,32 @@ def tests_dataset(judged: Judged) -> xr.Dataset:
     return xr.Dataset(variables, coords)
 
 
+def described_tests() -> dict[str, xr.Variable]:
+    """Coordinates along the tests: their names, and of each what a report says of it."""
+    told = {
+        TEST: (NAMES, "name of the test"),
+        TEST_LABEL: ([test.label for test in TESTS], "what reports call it"),
+        NULL_LABEL: ([test.null_label for test in TESTS], "its null in a word or two"),
+        "null_hypothesis": ([test.null for test in TESTS], "its null"),
+        "statistic": ([test.what_is_compared for test in TESTS], "statistic that is compared"),
+        "null_draws": ([test.draws for test in TESTS], "what is drawn under the null"),
+        "rejects": ([test.rejects for test in TESTS], "departures that it can find"),
+        IN_LAYER_TABLE: (
+            [test.in_layer_table for test in TESTS],
+            "whether reports show its statistic of every layer",
+        ),
+    }
+    return {
+        name: xr.Variable(TEST, list(values), {"long_name": text})
+        for name, (values, text) in told.items()
+    }
+
+
 def _p_values(judged: Judged) -> dict[str, xr.Variable]:
-    shape = len(judged.names), len(TESTS)
+    shape = len(judged.names), len(NAMES)
     raw, adjusted, position, critical = (np.full(shape, np.nan) for _ in range(4))
     for row, each in enumerate(judged.found):
-        for column, test in enumerate(TESTS):
+        for column, test in enumerate(NAMES):
             adjusted[row, column] = each.evidence.get(test, np.nan)
             statistic = each.asked.get(test)
             if statistic is None:
@@ -60,9 +90,10 @@ def _p_values(judged: Judged) -> dict[str, xr.Variable]:
             raw[row, column] = brownian.p_value(comparable)
             position[row, column] = comparable[0]
             critical[row, column] = np.quantile(comparable[1:], 1 - judged.question.alpha)
-        for both, (one, other) in _TWICE_THE_SMALLER.items():
-            smaller = np.fmin(raw[row, TESTS.index(one)], raw[row, TESTS.index(other)])
-            raw[row, TESTS.index(both)] = np.minimum(1, 2 * smaller)
+        single = dict(zip(NAMES, raw[row], strict=True))
+        for column, record in enumerate(TESTS):
+            if record.doubled_of:
+                raw[row, column] = record.twice_the_smaller(single)
     texts = {
         "p_value": (raw, "p-value of the group alone"),
         "p_adjusted": (adjusted, "p-value among all layers; that of all weights is its own"),
@@ -73,12 +104,6 @@ def _p_values(judged: Judged) -> dict[str, xr.Variable]:
         name: xr.Variable((GROUP, TEST), values, {"units": "1", "long_name": text})
         for name, (values, text) in texts.items()
     }
-
-
-_TWICE_THE_SMALLER: Final = {
-    "brownian": ("omnibus", "confined"),
-    "drift": ("constant_drift", "relaxation"),
-}
 
 
 def _of_current(judged: Judged) -> dict[str, xr.Variable]:

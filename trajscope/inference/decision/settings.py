@@ -19,22 +19,6 @@ CODES: Final = (
     "circulating",
     "oscillating",
 )
-TESTS: Final = (
-    "noise_scale",
-    "omnibus",
-    "confined",
-    "brownian",
-    "constant_drift",
-    "relaxation",
-    "drift",
-    "slow_drift",
-    "early_excess",
-    "circulation",
-    "line",
-)
-"""In the order they are asked."""
-
-
 RINGING_UNKNOWN: Final = (
     "Ringing of an optimizer with momentum looks the same: give its --momentum."
 )
@@ -95,7 +79,7 @@ class Asked:
     Attributes
     ----------
     name :
-        One of `TESTS`.
+        One of `catalogue.NAMES`.
     statistic : (draw,)
         Of the data first; large values speak against the null.
     """

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from trajscope.inference.decision.catalogue import NAMES
 from trajscope.inference.decision.order import inquire
-from trajscope.inference.decision.settings import TESTS, Asked, Inquiry, Judgement, Question
+from trajscope.inference.decision.settings import Asked, Inquiry, Judgement, Question
 from trajscope.inference.statistics import brownian
 from trajscope.inference.statistics.window import Window
 from trajscope.kernels.gram import Floats
@@ -43,7 +44,7 @@ def judge_together(windows: Sequence[Window], question: Question) -> list[Judgem
         first = pool.map(lambda inquiry: next(inquiry, None), inquiries)
         pending = {number: asked for number, asked in enumerate(first) if asked is not None}
         while pending:
-            name = min((asked.name for asked in pending.values()), key=TESTS.index)
+            name = min((asked.name for asked in pending.values()), key=NAMES.index)
             now = {number: asked for number, asked in pending.items() if asked.name == name}
             p_values = together([asked.statistic for asked in now.values()])
             for (number, asked), p_value in zip(now.items(), p_values, strict=True):

@@ -2,17 +2,29 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
 from trajscope.errors import printable
 from trajscope.report.content.curves import Floats
-from trajscope.report.content.gradient_noise_summary import trend_of
+from trajscope.report.content.gradient_noise_summary import numbers_of, trend_of
 from trajscope.report.content.numbers import exact, number, percent
 from trajscope.schema import STEP
 
 _LEVEL = 0.01
+_LIMIT = 200
+
+
+@dataclass(frozen=True)
+class NumberRow:
+    """A number of D in words: what it is, of each checkpoint, and what to hold it against."""
+
+    label: str
+    meaning: str
+    cells: tuple[str, ...]
+    compare_with: str
 
 
 def heading(found: xr.Dataset) -> tuple[str, str]:
@@ -59,11 +71,34 @@ def mapping_sentences(found: xr.Dataset) -> list[str]:
     return [printable(text, limit=400) for text in found.attrs.get("mapping", [])]
 
 
-def in_words(name: str, values: Floats, *, share_of: int = 0) -> list[str]:
-    """One number of several checkpoints, counts whole; as a share where it is said of how many."""
-    if share_of:
-        return [percent(float(value) / share_of, 2) for value in values]
-    is_count = name.startswith("directions") and bool(np.isfinite(values).all())
+def number_rows(found: xr.Dataset, shown: Sequence[int]) -> list[NumberRow]:
+    """The numbers of all weights at some of the checkpoints, in the order of the result."""
+    known = numbers_of(found)
+    names = found.attrs.get("numbers", known)  # an earlier version told no order
+    n_weights = int(found.attrs["n_weights"])
+    return [
+        NumberRow(
+            label_of(found, name),
+            printable(found[name].attrs.get("long_name", ""), limit=_LIMIT),
+            tuple(in_words(found[name], found[name].values[list(shown)], n_weights)),
+            printable(found[name].attrs.get("compare_with", ""), limit=_LIMIT),
+        )
+        for name in names
+        if name in known
+    ]
+
+
+def label_of(found: xr.Dataset, name: str) -> str:
+    """What a number is called; as in the result, where an earlier version gave it no label."""
+    return printable(found[name].attrs.get("label", name.replace("_", " ")), limit=27)
+
+
+def in_words(told: xr.DataArray, values: Floats, n_weights: int) -> list[str]:
+    """One number of several checkpoints, as `told` says: counts whole, or as a share of weights."""
+    shown_as = told.attrs.get("shown_as", "number")
+    if shown_as == "share":
+        return [percent(float(value) / n_weights, 2) for value in values]
+    is_count = shown_as == "count" and bool(np.isfinite(values).all())
     return [(exact if is_count else number)(float(value)) for value in values]
 
 

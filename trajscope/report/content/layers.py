@@ -9,7 +9,8 @@ import xarray as xr
 from trajscope.errors import printable
 from trajscope.report.content.curves import Floats
 from trajscope.report.content.numbers import number, percent
-from trajscope.report.content.verdict import NAMES, Standing, codes, standings, verdict
+from trajscope.report.content.standings import Standing, layer_tests, standings
+from trajscope.report.content.verdict import codes, verdict
 from trajscope.schema import GROUP, LAG, STEP
 
 MOST_ROWS = 40
@@ -17,7 +18,6 @@ MOST_ROWS = 40
 LARGEST = 20
 
 _WIDTH, _HEIGHT, _POINTS = 96, 24, 32
-_DOT_TESTS = ("omnibus", "confined", "constant_drift", "circulation")
 _MEDIAN, _EDGE, _END = 14.0, 44.0, 78.0
 """Places in a cell of the median of the null, of its edge, and of the farthest dot."""
 
@@ -76,7 +76,7 @@ class Layers:
     walk :
         Height of the level line in every cell, on the same scale.
     tests :
-        Names of the tests that are shown; empty where there are none.
+        Labels of the tests that are shown; empty where there are none.
     """
 
     shown: tuple[Row, ...]
@@ -105,23 +105,31 @@ def layers(results: xr.DataTree) -> Layers:
     judged = verdict(results)
     tests, alpha = results["tests"].to_dataset(), judged.alpha if judged else float("nan")
     words = codes(results)
+    columns = layer_tests(tests) if words else {}
     rows = tuple(
         _row(
             groups.isel({GROUP: place}),
             heights[place],
             standings(tests, alpha, place + 1) if words else (),
+            tuple(columns),
             words.get(str(groups[GROUP].values[place]), ""),
         )
         for place in range(groups.sizes[GROUP])
     )
-    shown = tuple(NAMES[test] for test in _DOT_TESTS) if words else ()
+    labels = tuple(columns.values())
     if len(rows) <= MOST_ROWS:
-        return Layers(rows, rows, walk, shown)
+        return Layers(rows, rows, walk, labels)
     largest = np.argsort(-groups["n_weights"].values, kind="stable")[:LARGEST]
-    return Layers(tuple(rows[place] for place in largest), rows, walk, shown)
+    return Layers(tuple(rows[place] for place in largest), rows, walk, labels)
 
 
-def _row(group: xr.Dataset, heights: Floats, found: tuple[Standing, ...], judged: str) -> Row:
+def _row(
+    group: xr.Dataset,
+    heights: Floats,
+    found: tuple[Standing, ...],
+    columns: tuple[str, ...],
+    judged: str,
+) -> Row:
     moved = float(group["displacement"].isel({STEP: -1}))
     path = float(group["path_length"])
     first = group["explained_variance"].values[:1]
@@ -134,7 +142,7 @@ def _row(group: xr.Dataset, heights: Floats, found: tuple[Standing, ...], judged
         first_component=percent(float(first[0])) if first.size else "unknown",
         zero=percent(float(group["zero_increment_fraction"]), 1),
         path_ratio=number(path / moved, 2) if moved > 0 else "never moved",
-        dots=tuple(asked.get(test) for test in _DOT_TESTS),
+        dots=tuple(asked.get(test) for test in columns),
         verdict=judged.replace("_", " "),
     )
 

@@ -1,30 +1,15 @@
-"""What the tests of a result found: the verdict, its gates, and how far every statistic reaches."""
+"""The verdict of a result and its gates, of all weights and of every layer, in words."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import xarray as xr
 
 from trajscope.errors import printable
 from trajscope.report.content.numbers import number, percent
-from trajscope.schema import ALL_WEIGHTS, GROUP, STEP, TEST
+from trajscope.schema import ALL_WEIGHTS, GROUP, STEP
 
-NAMES: Mapping[str, str] = {
-    "noise_scale": "noise scale",
-    "omnibus": "order of increments",
-    "confined": "taken back",
-    "constant_drift": "constant drift",
-    "relaxation": "relaxation",
-    "slow_drift": "slow drift",
-    "early_excess": "began elsewhere",
-    "circulation": "circulation",
-    "line": "narrow line",
-}
-"""What every test with a statistic of its own is called, in the order they are asked."""
-
-_QUESTIONS = ("long enough?", "noise steady?", "Brownian?", "drifting?", "circulating?")
 _LIMIT = 600
 
 
@@ -87,31 +72,6 @@ class Verdict:
         return f"{self.n_surrogates:,} {self.method}, α = {self.alpha:g}"
 
 
-@dataclass(frozen=True)
-class Standing:
-    """How far a statistic reaches among the draws of its null.
-
-    Attributes
-    ----------
-    ratio :
-        0 at the median of the null, 1 where its share 1 - alpha ends; NaN where it has no spread.
-    p_value :
-        Among all layers, where there are several.
-    spoke :
-        Whether the null is rejected.
-    """
-
-    test: str
-    ratio: float
-    p_value: float
-    spoke: bool
-
-    @property
-    def name(self) -> str:
-        """What the test is called."""
-        return NAMES[self.test]
-
-
 def verdict(results: xr.DataTree) -> Verdict | None:
     """The verdict on all weights, or `None` where the result was made without tests."""
     told, tested = results["verdict"].attrs, results["tests"].attrs
@@ -130,36 +90,6 @@ def verdict(results: xr.DataTree) -> Verdict | None:
         gates=_gates(results, evidence, alpha),
         evidence=evidence,
     )
-
-
-def untested_gates() -> tuple[Gate, ...]:
-    """The way to a verdict where nothing was asked."""
-    return tuple(Gate(question) for question in _QUESTIONS)
-
-
-def standings(tests: xr.Dataset, alpha: float, group: int = 0) -> tuple[Standing, ...]:
-    """The tests that were asked of a group, in their order."""
-    if "position" not in tests:
-        return ()
-    own = tests.isel({GROUP: group})
-    found = []
-    for test in NAMES:
-        if test not in own[TEST].values:
-            continue
-        one = own.sel({TEST: test})
-        p_value, position, mark = (
-            float(one[name]) for name in ("p_adjusted", "position", "critical")
-        )
-        if math.isfinite(p_value):
-            ratio = position / mark if mark > 0 else math.nan
-            found.append(Standing(test, ratio, p_value, p_value <= alpha))
-    return tuple(found)
-
-
-def strongest(found: tuple[Standing, ...], tests: tuple[str, ...]) -> Standing | None:
-    """The one of several tests of a question that reaches farthest."""
-    asked = [one for one in found if one.test in tests]
-    return min(asked, key=lambda one: (one.p_value, -np.nan_to_num(one.ratio)), default=None)
 
 
 def codes(results: xr.DataTree) -> dict[str, str]:

@@ -67,7 +67,7 @@ def increment_size_title(curves: Curves) -> str:
             f"Increment size: variance changes {ratio}-fold at {curves.window.unit} {exact(change)}"
         )
     if "noise_scale" in told:
-        return f"Increment size: no change of the noise scale seen, p = {told['noise_scale']:.2g}"
+        return f"Increment size: no change of noise variance seen, p = {told['noise_scale']:.2g}"
     size = relative_size(curves)
     return (
         f"Increment size: squares from {number(size.min(), 2)} to {number(size.max(), 2)} of mean"

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from trajscope.errors import printable
 from trajscope.report.content.curves import Curves, Floats
 from trajscope.report.content.numbers import counted, number, percent
-from trajscope.report.content.verdict import Standing, standings
+from trajscope.report.content.standings import Standing, standings
 from trajscope.report.figures import canvas
 from trajscope.report.figures.palette import light
 from trajscope.schema import GROUP
@@ -199,7 +199,7 @@ def draw_standings(figure: "Figure", curves: Curves) -> None:
         )  # fmt: skip
     axes.set_xlim(-0.65, farthest + 0.1)
     axes.set_ylim(max(len(found), 3) - 0.4, -0.9)
-    axes.set_yticks(place, [one.name for one in found])
+    axes.set_yticks(place, [one.label for one in found])
     axes.tick_params(axis="y", length=0)
     canvas.plain_ticks(axes.xaxis, 5)
     canvas.label(axes, 1.0, 1.0, f"{_share(curves)} of draws end at 1", "null", ha="left",
@@ -213,7 +213,7 @@ def standings_title(curves: Curves) -> str:
     if not known:
         return f"Every test: no null has a spread, so none of {len(standing(curves))} has a mark"
     first = max(known, key=lambda one: one.ratio)
-    return f"Every test: {first.name} reaches {number(first.ratio, 2)} times its {share} mark"
+    return f"Every test: {first.label} reaches {number(first.ratio, 2)} times its {share} mark"
 
 
 def _points(axes: "Axes", x: Floats, y: Floats, outside: NDArray[np.bool_]) -> None:

@@ -16,7 +16,9 @@ from trajscope.report.content.gradient_noise import (
     comparison,
     heading,
     in_words,
+    label_of,
     mapping_sentences,
+    number_rows,
     temperature,
     trends,
 )
@@ -26,7 +28,7 @@ from trajscope.report.content.noise_budget import (
     budget_sentences,
     sketch_sentence,
 )
-from trajscope.report.content.numbers import exact, number, percent
+from trajscope.report.content.numbers import exact, percent
 from trajscope.report.figures.canvas import drawing
 from trajscope.report.figures.gradient_noise import FIGURES, NoisePlot
 from trajscope.schema import ALL_WEIGHTS, GROUP, STEP
@@ -41,45 +43,23 @@ NOT_COMPUTED: Final = (
 
 DEFINITIONS: Final = (
     ("D", "(1/N) Σ g_k g_k' − ḡ ḡ', g_k the gradient of sample k's loss by all d trained weights"),
-    ("mean, sd", "of all d eigenvalues, the zero ones among them"),
-    ("rank", "eigenvalues above λ_max d ε; ε = 2⁻²³ is the rule of the paper, 2⁻⁵² NumPy's"),
-    ("participation ratio", "(tr D)² / tr D²: how many directions share the noise"),
-    ("stable rank", "tr D / λ_max"),
-    ("gradient diversity", "Σ |g_k|² / |Σ g_k|² (Yin et al. 2018, arXiv:1706.05699)"),
-    ("score", "rank / d + variance of the eigenvalues (arXiv:1710.11029)"),
     ("moved trace", "Σ |p_i − q_i| / 2 with p = λ / tr D at one checkpoint, q at another"),
     ("overlap", "mean squared cosine of the principal angles between leading eigenspaces"),
 )
+"""Besides the numbers, whose words the result holds."""
 
-
-REFERENCES: Final = (
-    ("loss", "loss", "zero: nothing left to learn from these samples", False),
-    ("|mean gradient| / √d", "gradient_norm", "zero at a critical point", False),
-    ("mean eigenvalue", "eigenvalue_mean", "paper, two networks on MNIST: 3e−4, 9e−4", False),
-    ("sd of eigenvalues", "eigenvalue_std", "zero where D is isotropic", False),
-    ("trace", "trace", "variance of one sample's gradient, all weights", False),
-    ("largest eigenvalue", "lambda_max", "the trace, if there were one direction", False),
-    ("rank / d, float32 ε", "rank_eps32", "threshold {threshold} λ_max", True),
-    ("rank / d, float64 ε", "rank_eps64", "threshold {threshold} λ_max", True),
-    ("participation ratio", "participation_ratio", "{d} if D were isotropic", False),
-    ("stable rank", "stable_rank", "{d} if D were isotropic", False),
-    ("directions for 90%", "directions_90", "{most} if D were isotropic", False),
-    ("directions for 99%", "directions_99", "{nearly} if D were isotropic", False),
-    ("|mean gradient|² / trace", "signal_to_noise", "1/b: noise of a batch is as large", False),
-    ("gradient diversity", "gradient_diversity", "1/N: all gradients are the same", False),
-    ("rank / d + variance", "score", "the paper's score, with the float32 rank", False),
-    ("(η/b) mean eigenvalue", "noise_scale", "the paper: alike for networks that do well", False),
-)
-"""Rows of the table: label, variable, what to hold it against, whether it is a share of d."""
+_OF_LAYERS: Final = (
+    "lambda_max", "participation_ratio", "directions_90", "rank_eps32", "signal_to_noise",
+)  # fmt: skip
+"""Columns of the table of layers."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table, in words."""
+    """One row of the table of layers, in words."""
 
     name: str
     cells: tuple[str, ...]
-    reference: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,12 +83,13 @@ def diffusion_section(results: xr.DataTree) -> Markup:
         return Markup("<p>{}</p>").format(f"{reason} {NOT_COMPUTED}".strip())
     shown = _shown_steps(found.sizes[STEP])
     rows, n_groups = _layers(found), found.sizes[GROUP] - 1
+    numbers = number_rows(found, shown)
     return Markup(
         _template().render(
             heading=heading(found)[1],
             panels=list(_panels(found)),
             steps=[exact(float(found[STEP].values[row])) for row in shown],
-            numbers=list(_numbers(found, shown)),
+            numbers=numbers,
             sentences=[
                 *mapping_sentences(found),
                 *sketch_sentence(found),
@@ -120,9 +101,10 @@ def diffusion_section(results: xr.DataTree) -> Markup:
             budget_sentences=budget_sentences(found),
             budget_steps=len(found.attrs.get("budget_steps", [])),
             warnings=[printable(text, limit=400) for text in found.attrs.get("warnings", [])],
+            layer_columns=[label_of(found, name) for name in _OF_LAYERS],
             layers=rows,
             hidden=n_groups - len(rows),
-            definitions=DEFINITIONS,
+            definitions=[*DEFINITIONS, *((row.label, row.meaning) for row in numbers)],
         )
     )
 
@@ -145,26 +127,6 @@ def _shown_steps(n_steps: int) -> list[int]:
     return [int(row) for row in np.rint(np.linspace(0, n_steps - 1, min(n_steps, _MOST_STEPS)))]
 
 
-def _numbers(found: xr.Dataset, shown: list[int]) -> Iterator[Row]:
-    n_weights = int(found.attrs["n_weights"])
-    for name, variable, reference, is_share in REFERENCES:
-        if variable in found:
-            words = in_words(
-                variable, found[variable].values[shown], share_of=n_weights if is_share else 0
-            )
-            threshold = found.get(f"{variable}_threshold", np.nan)
-            yield Row(
-                name,
-                tuple(words),
-                reference.format(
-                    d=f"{n_weights:,}",
-                    most=f"{np.ceil(0.9 * n_weights):,.0f}",
-                    nearly=f"{np.ceil(0.99 * n_weights):,.0f}",
-                    threshold=number(float(threshold), 2),
-                ),
-            )
-
-
 def _layers(found: xr.Dataset) -> list[Row]:
     """The groups with the most noise at the last checkpoint."""
     last = found.isel({STEP: -1})
@@ -173,26 +135,16 @@ def _layers(found: xr.Dataset) -> list[Row]:
     places = [place for place, group in enumerate(groups) if group != ALL_WEIGHTS]
     traces = np.nan_to_num(last["group_trace"].values)
     places.sort(key=lambda place: -float(traces[place]))
-    return [
-        Row(
-            printable(groups[place], limit=60),
-            (
-                f"{int(found['group_size'].values[place]):,}",
-                percent(float(traces[place]) / total, 1) if total > 0 else "unknown",
-                *(
-                    number(float(last[f"group_{name}"].values[place]))
-                    for name in ("lambda_max", "participation_ratio", "directions_90")
-                ),
-                percent(
-                    float(last["group_rank_eps32"].values[place])
-                    / int(found["group_size"].values[place]),
-                    2,
-                ),
-                number(float(last["group_signal_to_noise"].values[place])),
-            ),
+    rows = []
+    for place in places[:_MOST_LAYERS]:
+        size = int(found["group_size"].values[place])
+        share = percent(float(traces[place]) / total, 1) if total > 0 else "unknown"
+        words = (
+            in_words(found[name], last[f"group_{name}"].values[[place]], size)[0]
+            for name in _OF_LAYERS
         )
-        for place in places[:_MOST_LAYERS]
-    ]
+        rows.append(Row(printable(groups[place], limit=60), (f"{size:,}", share, *words)))
+    return rows
 
 
 @cache

@@ -19,7 +19,7 @@ from trajscope.report.content.input import Reading, reading, step_word
 from trajscope.report.content.layers import layers
 from trajscope.report.content.numbers import exact, number, percent
 from trajscope.report.content.summary import plain
-from trajscope.report.content.verdict import Verdict, layers_in_words, untested_gates, verdict
+from trajscope.report.content.verdict import Verdict, layers_in_words, verdict
 from trajscope.report.figures.catalogue import FIGURES, caption, in_order, known_processes_svg, svg
 from trajscope.report.figures.palette import declarations
 from trajscope.report.figures.record import Obstacle, Plot, obstacle
@@ -73,7 +73,7 @@ def render(results: xr.DataTree) -> str:
         headline=headline(results),
         blind_spots=[spot[0].upper() + spot[1:] for spot in blind_spots(results)],
         key_numbers=key_numbers(results),
-        gates=judged.gates if judged else untested_gates(),
+        gates=judged.gates if judged else (),
         share=percent(1 - judged.alpha) if judged else "",
         first=panels[0],
         panels=panels[1:],

@@ -12,8 +12,8 @@ _MARGIN = 10  # "Left out  "
 
 # What an encoding without Unicode gets instead; anything else there becomes a question mark.
 _ASCII = str.maketrans(
-    {"·": "-", "−": "-", "…": "~", "√": "sqrt", "×": "x", "–": "-", "─": "-", "┤": "|", "●": "o"}
-    | {"◆": "#", "α": "alpha"}
+    {"·": "-", "−": "-", "…": "~", "√": "sqrt ", "×": "x", "–": "-", "─": "-", "┤": "|", "●": "o"}
+    | {"◆": "#", "α": "alpha", "ε": "eps", "η": "eta", "²": "^2"}
 )
 
 

@@ -11,12 +11,8 @@ from trajscope.errors import printable
 from trajscope.report.content.headline import blind_spots, headline, key_numbers
 from trajscope.report.content.input import Reading, reading, step_word
 from trajscope.report.content.numbers import counted, number, percent
-from trajscope.report.content.verdict import (
-    Standing,
-    standings,
-    strongest,
-    verdict,
-)
+from trajscope.report.content.standings import Standing, standings, strongest
+from trajscope.report.content.verdict import verdict
 from trajscope.report.screen.cases import case_lines, comparison_screen
 from trajscope.report.screen.lines import (
     Line,
@@ -40,16 +36,6 @@ _MOST_LINES = 30
 _BLANK: Line = ()
 _ROOM = ((4, 2), (4, 1), (2, 1), (2, 0), (1, 0))
 """Most lines of detail, and most warnings, from what is wished to what fits everywhere."""
-
-_QUESTIONS = (
-    ("steady noise", ("noise_scale",)),
-    ("Brownian", ("omnibus", "confined")),
-    ("no drift", ("constant_drift", "relaxation", "slow_drift")),
-    ("began in place", ("early_excess",)),
-    ("reversible", ("circulation",)),
-    ("no narrow line", ("line",)),
-)
-"""Nulls, and the tests of each; the one that reaches farthest is shown."""
 
 
 def screen(
@@ -182,10 +168,7 @@ def _numbers(results: xr.DataTree, columns: int) -> list[Line]:
     cells = 10 if columns < 80 else 20
     head = f"{'null, and this run':<20}{f'{percent(1 - judged.alpha)} of draws':>{cells + 1}}"
     lines = styled([f"{head:<{2 * cells + 22}}{'of edge':>8}{'p':>9}"], "bold")
-    for name, tests in _QUESTIONS:
-        one = strongest(asked, tests)
-        if one is not None:
-            lines.append(_standing(name, one, cells))
+    lines += [_standing(one, cells) for one in strongest(asked)]
     return [*lines, _BLANK]
 
 
@@ -196,7 +179,7 @@ def _windows(results: xr.DataTree, columns: int) -> list[Line]:
     return [*styled([head], "bold"), *styled(rows), _BLANK]
 
 
-def _standing(name: str, one: Standing, cells: int) -> Line:
+def _standing(one: Standing, cells: int) -> Line:
     """A statistic as a dot on the band of its null, which ends at its edge."""
     band = ["─"] * cells + ["┤"] + [" "] * (cells + 1)
     if math.isfinite(one.ratio):
@@ -207,4 +190,5 @@ def _standing(name: str, one: Standing, cells: int) -> Line:
         band[min(max(nearest, 0), 2 * cells + 1)] = "◆" if one.spoke else "●"
     ratio = number(one.ratio, 2) if math.isfinite(one.ratio) else "unknown"
     style = "bold" if one.spoke else ""
+    name = fitted(one.null, 19)
     return ((f"{name:<20}{''.join(band)}{ratio:>8}{f'{one.p_value:.2g}':>9}", style),)

@@ -1,0 +1,12 @@
+"""Tables of the docs say what the records say."""
+
+import pytest
+
+from tests.tables import PAGES, remade
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_table_of_the_docs_is_that_of_the_records(page):
+    text = page.read_text(encoding="utf-8")
+    assert "<!-- table -->" in text
+    assert remade(page) == text, "Make the tables again: python -m tests.tables"

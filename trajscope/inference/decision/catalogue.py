@@ -1,0 +1,189 @@
+"""Every statistical test, one record each: what it is called, what it tests, and how."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Test:
+    """A statistical test in words, and its place on the way to a verdict.
+
+    Attributes
+    ----------
+    name :
+        In results and summaries.
+    label :
+        What reports call it.
+    null_label :
+        Its null in a word or two; tests with the same one share a null.
+    null :
+        Its null in one sentence.
+    statistic, draws :
+        What is compared with what is drawn under the null; empty where the p-value is `doubled_of`
+        others.
+    rejects :
+        The departures that it can find: to one side, or to both.
+    question :
+        On the decision path; empty where the test alone decides nothing.
+    yes_when_kept :
+        Whether `question` is answered with yes where the null is kept.
+    doubled_of :
+        Two tests; the p-value is twice the smaller of theirs.
+    in_layer_table :
+        Whether reports show its statistic of every layer.
+    """
+
+    name: str
+    label: str
+    null_label: str
+    null: str
+    rejects: str
+    statistic: str = ""
+    draws: str = ""
+    question: str = ""
+    yes_when_kept: bool = False
+    doubled_of: tuple[str, ...] = ()
+    in_layer_table: bool = False
+
+    @property
+    def what_is_compared(self) -> str:
+        """The statistic in words, also of a test that has none of its own."""
+        return self.statistic or f"twice the smaller p-value of {' and '.join(self.doubled_of)}"
+
+    def twice_the_smaller(self, p_values: Mapping[str, float]) -> float:
+        """The p-value of a test that is `doubled_of` two others; NaN where both of theirs are."""
+        smaller = np.fmin.reduce([p_values[name] for name in self.doubled_of])
+        return float(np.minimum(1, 2 * smaller))
+
+
+_ORDERS: Final = "permutations of the increments; sign flips where their variance changes"
+_EXCHANGEABLE: Final = (
+    "The increments are exchangeable in time: Brownian motion of any covariance and any drift."
+)
+_NO_DRIFT: Final = "The increments are independent and symmetric about zero."
+_LARGER_P: Final = "whichever leaves the larger p-value"
+
+BROWNIAN: Final = Test(
+    name="brownian",
+    label="Brownian motion",
+    null_label="Brownian",
+    null=_EXCHANGEABLE,
+    rejects="any departure",
+    question="Brownian?",
+    yes_when_kept=True,
+    doubled_of=("omnibus", "confined"),
+)
+DRIFT: Final = Test(
+    name="drift",
+    label="drift",
+    null_label="no drift",
+    null=_NO_DRIFT,
+    rejects="a drift, steady or early",
+    question="drifting?",
+    doubled_of=("constant_drift", "relaxation"),
+)
+TESTS: Final = (
+    Test(
+        name="noise_scale",
+        label="noise variance",
+        null_label="constant noise",
+        null="The noise keeps its variance: innovations are exchangeable in time.",
+        statistic="largest CUSUM of squared differences of the increments' AR(3) innovations, over "
+        "its long-run standard deviation",
+        draws="permutations of the innovations",
+        rejects="a larger or a smaller variance",
+        question="constant noise?",
+        yes_when_kept=True,
+    ),
+    Test(
+        name="omnibus",
+        label="order of increments",
+        null_label="Brownian",
+        null=_EXCHANGEABLE,
+        statistic="largest of five standardised departures from a flat spectrum: Bartlett's "
+        "Kolmogorov–Smirnov distance, Fisher's g, Ljung–Box, variance ratio, power of the lowest "
+        "tenth of the frequencies",
+        draws=_ORDERS,
+        rejects="any departure",
+        in_layer_table=True,
+    ),
+    Test(
+        name="confined",
+        label="mean-reverting",
+        null_label="Brownian",
+        null=_EXCHANGEABLE,
+        statistic="larger of two standardised departures: variance ratio over the longest scale "
+        "below its null, and Dickey–Fuller t",
+        draws=_ORDERS,
+        rejects="mean reversion only",
+        in_layer_table=True,
+    ),
+    BROWNIAN,
+    Test(
+        name="constant_drift",
+        label="constant drift",
+        null_label="no drift",
+        null=_NO_DRIFT,
+        statistic="squared displacement over the sum of squared increments",
+        draws="sign flips of the increments",
+        rejects="movement in one direction only",
+        in_layer_table=True,
+    ),
+    Test(
+        name="relaxation",
+        label="relaxation",
+        null_label="no drift",
+        null="The increments along the net displacement are exchangeable in time.",
+        statistic="largest standardised decay of the movement along the net displacement",
+        draws=_ORDERS,
+        rejects="movement that comes early only",
+    ),
+    DRIFT,
+    Test(
+        name="slow_drift",
+        label="slow drift",
+        null_label="no drift",
+        null="The mean is one of the slowest cosine coefficients of the increments like any other.",
+        statistic="share of the mean in the squared slowest cosine coefficients of the increments",
+        draws="rotations of these coefficients",
+        rejects="a larger share only",
+    ),
+    Test(
+        name="early_excess",
+        label="initial transient",
+        null_label="no transient",
+        null="The path is stationary from its first checkpoint on.",
+        statistic="largest standardised mean squared distance from the mean during the first 1/20, "
+        "1/10, 1/5 or 1/3, over that of the whole window",
+        draws=f"phase surrogates, phases of each component or shared by all, {_LARGER_P}",
+        rejects="a beginning farther out only",
+        question="initial transient?",
+    ),
+    Test(
+        name="circulation",
+        label="circulation",
+        null_label="reversible",
+        null="The path looks the same backwards in time.",
+        statistic="sum of squared standardised signed areas, over all pairs of slow modes",
+        draws=f"phase surrogates of the modes, or independent autoregressive modes, {_LARGER_P}",
+        rejects="either sense of rotation",
+        question="circulating?",
+        in_layer_table=True,
+    ),
+    Test(
+        name="line",
+        label="spectral peak",
+        null_label="no spectral peak",
+        null="Slow modes only relax, or ring as the given momentum makes them.",
+        statistic="share of its power that the second most coherent mode has within two "
+        "frequencies of a common peak",
+        draws="AR(1) modes; ringing AR(2) modes where the momentum is given",
+        rejects="a narrower peak only",
+        question="oscillating?",
+    ),
+)
+"""In the order in which they are asked."""
+NAMES: Final = tuple(test.name for test in TESTS)
