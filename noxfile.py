@@ -1,4 +1,4 @@
-"""Checks of the project, each in an environment of its own: nox, nox -s lint types, nox -l."""
+"""Checks of the project, each in an environment of its own: nox, nox -s ci, nox -l."""
 
 import re
 from pathlib import Path
@@ -45,17 +45,28 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """Run the tests that take longer: memory, calibration, the demo."""
+    """Run the tests that take longer: memory, the demo, the examples."""
     install_project(session, "tests")
     run_tests(session, "-m", "slow")
+
+
+@nox.session
+def ci(session: nox.Session) -> None:
+    """Check style, types and docs, then run the tests and a slice of the slow ones."""
+    # One environment for all of it: torch takes longest to install.
+    install_project(session, "tests", "lint", "types")
+    check_style(session)
+    session.run("mypy")
+    check_docs(session)
+    run_tests(session, "-m", "not slow")
+    run_tests(session, "-m", "slice")
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format."""
     install_group(session, "lint")
-    session.run("ruff", "check")
-    session.run("ruff", "format", "--check")
+    check_style(session)
 
 
 @nox.session
@@ -69,19 +80,7 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Check that local links lead somewhere and that quoted --help texts are current."""
     install_project(session)
-    stale = []
-    for page in [*Path().glob("*.md"), *Path("docs").rglob("*.md")]:
-        text = page.read_text(encoding="utf-8")
-        links = (found[1] or found[2] for found in LINK.finditer(CODE.sub("", text)))
-        for link in links:
-            if "://" not in link and not (page.parent / link).exists():
-                stale.append(f"{page}: the link {link} leads nowhere")
-        for command, quoted in HELP.findall(text):
-            actual = session.run(*command.split(), silent=True, env={"COLUMNS": "80"})
-            if quoted.strip() != str(actual).strip():
-                stale.append(f"{page}: {command} prints something else now")
-    if stale:
-        session.error("\n".join(stale))
+    check_docs(session)
 
 
 @nox.session
@@ -122,6 +121,29 @@ def peers(session: nox.Session) -> None:
     install_project(session)
     session.install("--no-deps", *PEERS)
     session.run("python", "benchmarks/diffusion.py", *(session.posargs or ["--scale", "0.01"]))
+
+
+def check_style(session: nox.Session) -> None:
+    """Fail where ruff finds fault or would format otherwise."""
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+def check_docs(session: nox.Session) -> None:
+    """Fail where a local link leads nowhere or a quoted --help text is stale."""
+    stale = []
+    for page in [*Path().glob("*.md"), *Path("docs").rglob("*.md")]:
+        text = page.read_text(encoding="utf-8")
+        links = (found[1] or found[2] for found in LINK.finditer(CODE.sub("", text)))
+        for link in links:
+            if "://" not in link and not (page.parent / link).exists():
+                stale.append(f"{page}: the link {link} leads nowhere")
+        for command, quoted in HELP.findall(text):
+            actual = session.run(*command.split(), silent=True, env={"COLUMNS": "80"})
+            if quoted.strip() != str(actual).strip():
+                stale.append(f"{page}: {command} prints something else now")
+    if stale:
+        session.error("\n".join(stale))
 
 
 def run_tests(session: nox.Session, *chosen: str) -> None:

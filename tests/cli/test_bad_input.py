@@ -215,7 +215,11 @@ def test_options_that_ask_for_what_cannot_be_are_refused(trajscope, run, out, op
 
 
 @pytest.mark.parametrize(
-    "address", ["nonsense", pytest.param("tcp://127.0.0.1:9", marks=pytest.mark.slow)]
+    "address",
+    [
+        "nonsense",
+        pytest.param("tcp://127.0.0.1:9", marks=[pytest.mark.slow, pytest.mark.slice]),
+    ],
 )
 def test_a_scheduler_that_does_not_answer_is_named(run, out, address):
     done = in_process("analyze", run, "-o", out, "--scheduler", address, "--quiet")

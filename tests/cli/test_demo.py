@@ -1,10 +1,28 @@
 import json
 import os
 import re
+from functools import partial
 
 import pytest
 
 from tests.cli.running import in_process
+from trajscope import open_results
+from trajscope.demo import training
+from trajscope.inference.decision.settings import CODES
+
+
+def test_a_short_demo_leaves_a_report_a_summary_and_results_with_a_verdict(
+    trajscope, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(training, "train_demo", partial(training.train_demo, epochs=80))
+    assert trajscope("demo", tmp_path / "demo", "--quiet") == (0, "", "")
+    report = tmp_path / "demo" / "report"
+    numbers = json.loads((report / "summary.json").read_text())
+    assert numbers["trajectory"]["checkpoints"] == 81
+    code = numbers["verdict"]["code"]
+    assert code in CODES
+    assert open_results(report / "results.zarr")["verdict"].attrs["code"] == code
+    assert (report / "report.html").read_text().rstrip().endswith("</html>")
 
 
 @pytest.mark.slow

@@ -130,7 +130,6 @@ def test_the_ratio_is_one_for_plain_and_heavy_ball_descent(momentum, updates, sa
     assert sum(each.low < 1 < each.high for each in found) >= 4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("momentum", "updates", "sampling"), WAYS)
 def test_the_interval_covers_as_often_as_it_says(momentum, updates, sampling):
     n = 150

@@ -36,7 +36,6 @@ THERE = {
 N_RUNS = 30
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("cell", NULLS, ids=lambda cell: cell.key)
 def test_no_test_speaks_too_often_where_nothing_is(cell):
     runs = measure(cell, 0, cell.n_runs)
@@ -49,7 +48,6 @@ def test_no_test_speaks_too_often_where_nothing_is(cell):
             assert found.rejected <= most, f"{test}: {found.rejected} of {found.n} at {level}"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("test", THERE)
 def test_every_test_sees_what_it_is_there_for(test):
     process, share = THERE[test]

@@ -28,7 +28,6 @@ def test_a_well_of_no_depth_is_brownian():
     assert mean_variance_ratio(149, 1e5) == pytest.approx(ratio, rel=0.05)
 
 
-@pytest.mark.slow
 def test_wells_are_seen_four_times_in_five_at_the_slowest_that_is_named():
     null = np.random.default_rng(6).standard_normal((199, 10))
     ratios = draw_increments(null, 999, seed=0).variance_ratio[1:, -1]

@@ -39,7 +39,6 @@ def test_layers_with_fewer_draws_of_a_null_are_compared_by_those_they_share(monk
     assert all(each.evidence["circulation"] > 0 for each in found if "circulation" in each.asked)
 
 
-@pytest.mark.slow
 def test_a_false_alarm_in_any_of_twenty_layers_is_as_rare_as_the_level_says():
     runs = [judge_together(windows(20, 2000 + run), Question(199, 0.05)) for run in range(60)]
     for test in ("noise_scale", "omnibus", "constant_drift"):

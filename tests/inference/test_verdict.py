@@ -70,7 +70,6 @@ KNOWN = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", KNOWN)
 def test_verdict_on_a_process_with_a_known_answer(name):
     make, right, share = KNOWN[name]

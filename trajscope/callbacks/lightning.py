@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-import lightning  # type: ignore[import-not-found]
+import lightning
 
 from trajscope.saving import save_checkpoint
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-import transformers  # type: ignore[import-not-found]
+import transformers
 
 from trajscope.saving import save_checkpoint
 

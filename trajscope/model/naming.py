@@ -168,7 +168,7 @@ class Library:
 
 def _transformers_parts(model: "nn.Module") -> "list[tuple[str, nn.Module]]":
     try:
-        from transformers import PreTrainedModel  # type: ignore[import-not-found]
+        from transformers import PreTrainedModel
     except ImportError:
         return []
     found: list[tuple[str, nn.Module]] = []
@@ -180,9 +180,7 @@ def _transformers_parts(model: "nn.Module") -> "list[tuple[str, nn.Module]]":
 
 
 def _transformers_save(model: Any, state: "dict[str, Tensor]") -> "Mapping[str, Tensor]":
-    from transformers.core_model_loading import (  # type: ignore[import-not-found]
-        revert_weight_conversion,
-    )
+    from transformers.core_model_loading import revert_weight_conversion
 
     found: Mapping[str, Tensor] = revert_weight_conversion(model, state)
     return found
@@ -190,7 +188,7 @@ def _transformers_save(model: Any, state: "dict[str, Tensor]") -> "Mapping[str, 
 
 def _peft_parts(model: "nn.Module") -> "list[tuple[str, nn.Module]]":
     try:
-        from peft import PeftModel  # type: ignore[import-not-found]
+        from peft import PeftModel
     except ImportError:
         return []
     modules = model.named_modules()
