@@ -95,7 +95,7 @@ def _summary(found: Found) -> str:
             pooled = (_pooled(rates[k] for _, rates in cells) for k in range(len(LEVELS)))
             worst = max(cells, key=lambda pair: (pair[1][0].share, pair[1][1].share))
             rows.append((
-                LABELS.get(test, test), f"of {table}", str(len(cells)), *pooled, f"{liberal} of {len(flat)}",
+                _named(test), f"of {table}", str(len(cells)), *pooled, f"{liberal} of {len(flat)}",
                 f"{_label(worst[0])}: {worst[1][0].share:.3f}",
             ))  # fmt: skip
     header = ("test", "table", "processes", "1%", "5%", "liberal", "largest rate at 1%")
@@ -121,7 +121,7 @@ def _rates(found: Found, table: str) -> str:
             row.append(_refused(found[cell]))
         rows.append((*row, *(_cell(_both(found, cell, test), len(found[cell])) for test in tests)))
     extra = ("refused",) if table == "positions" else ()
-    return _table(("process", "T", "d", "runs", *extra, *(LABELS.get(test, test) for test in tests)), rows)
+    return _table(("process", "T", "d", "runs", *extra, *(_named(test) for test in tests)), rows)
 
 
 def _power(found: Found) -> str:
@@ -132,7 +132,7 @@ def _power(found: Found) -> str:
         written = [f"{each.share:.2f}" if each else "–" for each in shares]
         rows.append((cell.process, str(cell.n_steps), str(len(runs)), *written[:3],
                      _refused(runs), *written[3:]))  # fmt: skip
-    labels = [LABELS.get(test, test) for test in POWER_OF]
+    labels = [_named(test) for test in POWER_OF]
     return _table(("process", "T", "runs", *labels[:3], "refused", *labels[3:]), rows)
 
 
@@ -202,6 +202,10 @@ def _cell(rates: list[Rate], n_runs: int) -> str:
     text = " / ".join(f"**{each.share:.3f}**" if each.is_liberal else f"{each.share:.3f}"
                       for each in rates)  # fmt: skip
     return text if rates[0].n == n_runs else f"{text} ({rates[0].n})"
+
+
+def _named(test: str) -> str:
+    return LABELS.get(test, test)
 
 
 def _refused(runs: Runs) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trajscope.analysis import analyze
+from trajscope.analysis.run import analyze
 from trajscope.inference.decision.catalogue import BROWNIAN, DRIFT, NAMES, TESTS
 from trajscope.simulate import brownian
 
