@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 from trajscope.errors import CheckpointError, printable
+from trajscope.files import read_into
 
 
 def open_regular(path: Path | str) -> int:
@@ -41,21 +42,17 @@ def read_exactly(descriptor: int, path: Path, first: int, count: int) -> bytearr
         The file ends first, or cannot be read.
     """
     buffer = bytearray(count)
-    done = 0
     try:
-        while done < count and (
-            got := os.preadv(descriptor, [memoryview(buffer)[done:]], first + done)
-        ):
-            done += got
+        missing = read_into(descriptor, memoryview(buffer), first)
     except OSError as error:
         raise CheckpointError(
             f"{printable(path)} cannot be read: {error.strerror}. Check the disk, or leave the "
             "file out with --exclude."
         ) from error
-    if done < count:
+    if missing:
         raise CheckpointError(
-            f"{printable(path)} ends early: {count} bytes are expected at byte {first}, {done} are "
-            "there. It may still be being written, or was replaced while it was read; wait, or "
-            "leave it out with --exclude."
+            f"{printable(path)} ends early: {count} bytes are expected at byte {first}, "
+            f"{count - missing} are there. It may still be being written, or was replaced while it "
+            "was read; wait, or leave it out with --exclude."
         )
     return buffer

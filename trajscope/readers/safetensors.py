@@ -13,6 +13,7 @@ from pathlib import Path
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers.base import Header, Reader, TensorSpec
 from trajscope.readers.files import open_regular, read_exactly
+from trajscope.readers.natural import natural_key
 from trajscope.readers.ranges import read_range
 
 _MAX_HEADER = 100_000_000
@@ -160,7 +161,7 @@ def _layout(raw: bytes, first: int) -> _Layout:
             problem = "overlaps another" if begin < position else "leaves a hole before it"
             raise _HeaderError(f"the data of tensor '{printable(name)}' {problem}")
         position = end
-    ordered = sorted(specs, key=lambda item: _natural(item[2]))
+    ordered = sorted(specs, key=lambda item: natural_key(item[2]))
     return {name: spec for _, _, name, spec in ordered}, metadata, first + position
 
 
@@ -223,13 +224,3 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_without_duplicates)
-
-
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    """Sort key that orders the digits inside a name by their value."""
-    key = []
-    for part in re.split("([0-9]+)", name):
-        digits = part.lstrip("0") if part[:1].isdecimal() else ""
-        # Longer numbers are larger; comparing text spares converting a million digits.
-        key.append((1, len(digits), digits) if part[:1].isdecimal() else (0, 0, part))
-    return key

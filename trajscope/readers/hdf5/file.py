@@ -13,9 +13,9 @@ from trajscope.readers.base import Header, Reader, TensorSpec, Values, stored_dt
 from trajscope.readers.boxes import boxes_of
 from trajscope.readers.hdf5.objects import Array, attributes_of, list_arrays
 from trajscope.readers.hdf5.opening import SIGNATURE, damaged, open_file
+from trajscope.readers.natural import natural_key
 from trajscope.readers.ranges import Place, row_major
 
-_NATURAL = re.compile("([0-9]+)")
 # Keras numbers the variables of a layer; those of a batch normalisation end with two statistics.
 _VARIABLE = re.compile(r"(?P<layer>(?:.*/)?(?P<kind>[^/]*)/vars)/(?P<number>\d{1,4})", re.ASCII)
 _BATCH_NORM = re.compile(r"batch_normalization(_\d+)?", re.ASCII)
@@ -45,7 +45,7 @@ def read_header(path: Path) -> Header:
     statistics = _statistics(arrays)
     specs = tuple(
         (name, _spec(name, arrays[name], "buffer" if name in statistics else ""))
-        for name in sorted(arrays, key=_natural)
+        for name in sorted(arrays, key=natural_key)
     )
     return Header(_shared(specs), attributes_of(path))
 
@@ -94,13 +94,6 @@ def _statistics(arrays: dict[str, Array]) -> set[str]:
         if match and _BATCH_NORM.fullmatch(match["kind"]):
             layers[match["layer"]].append((int(match["number"]), name))
     return {name for variables in layers.values() for _, name in sorted(variables)[-2:]}
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Sort key that orders the digits inside a name by their value."""
-    return [
-        (len(part.lstrip("0")) if part.isdecimal() else 0, part) for part in _NATURAL.split(name)
-    ]
 
 
 @lru_cache(maxsize=32)
