@@ -129,8 +129,6 @@ def test_an_array_gives_the_same_bits_however_it_is_held(held):
         sums_alike(analyze(held(x), memory="2GiB"), analyze(array_of(x), memory="2GiB"))
 
 
-@pytest.mark.filterwarnings("ignore:unclosed.*socket:ResourceWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_worker_processes_give_the_same_bits_from_files(folder):
     sums_alike(analyze(folder, workers=1, memory="2GiB"), analyze(folder, memory="2GiB"))
 

@@ -5,9 +5,9 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from distributed import LocalCluster
 
 from tests.cli.running import N_WEIGHTS, in_process, on_terminal, shown, write_run
+from tests.clusters import local_cluster
 from trajscope import open_results
 
 
@@ -213,16 +213,8 @@ def assert_close(actual, expected):
     assert actual == expected
 
 
-@pytest.mark.filterwarnings("ignore:unclosed.*socket:ResourceWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_running_cluster_does_the_work(run, tmp_path):
-    with LocalCluster(
-        n_workers=1,
-        threads_per_worker=1,
-        processes=False,
-        protocol="tcp",
-        dashboard_address=None,
-    ) as cluster:
+    with local_cluster(1, protocol="tcp") as cluster:
         address = cluster.scheduler_address
         done = in_process("analyze", run, "-o", tmp_path / "cluster", "--scheduler", address)
     assert (done.code, done.err) == (0, "")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import xarray as xr
-from dask.distributed import LocalCluster
 
+from tests.clusters import local_cluster
 from tests.trajectories import brownian as walk
 from trajscope import analyze
 from trajscope.errors import TrajscopeWarning
@@ -64,9 +64,7 @@ def test_too_few_checkpoints_without_nan_are_too_short():
 def test_the_same_seed_gives_the_same_verdict_whoever_computes_it():
     x = ornstein_uhlenbeck(60, 400, taus=[3.0] * 5, seed=5).astype(np.float32)
     expected, tests = judged(x)
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
-    ) as cluster:
+    with local_cluster(2) as cluster:
         for options in ({"workers": 1}, {"workers": 2}, {"scheduler": cluster.scheduler_address}):
             verdict, others = judged(x.chunk(step=-1, weight=70), **options)
             assert verdict == expected, options

@@ -5,19 +5,14 @@ import dask.array
 import numpy as np
 import pytest
 import xarray as xr
-from distributed import Client, LocalCluster
+from distributed import Client
 
+from tests.clusters import local_cluster
 from tests.measure.passes import assert_same_bits, cut_at, lazy, plan_of, sums_of
 from tests.trajectories import late_training
 from trajscope.errors import OptionError
 from trajscope.measure.executor import executor
 from trajscope.measure.span import NonFiniteError
-
-# distributed forgets to close a socket when a second cluster is started in one process.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed.*socket:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
 
 TASKS = cut_at([0, 7, 50, 90, 200, 230, 300], [0, 1, 0, 2], {0, 1, 3, 4})
 LAYOUT = {"tasks": TASKS, "width": 64, "chunk": 2}
@@ -46,9 +41,7 @@ SOURCES = {
 
 @pytest.fixture(scope="module")
 def cluster():
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
-    ) as cluster:
+    with local_cluster(2) as cluster:
         yield cluster
 
 
@@ -122,9 +115,8 @@ def test_a_port_that_nothing_listens_on_is_given_up_after_ten_seconds():
 
 def test_a_cluster_without_workers_is_said_to_have_none(monkeypatch):
     monkeypatch.setattr("trajscope.measure.executor._PATIENCE", 1)
-    options = {"n_workers": 0, "processes": False, "dashboard_address": None}
     with (
-        LocalCluster(**options) as empty,
+        local_cluster(0) as empty,
         pytest.raises(OptionError, match=r"has no worker, .* Start one with 'dask worker'"),
         executor(None, empty.scheduler_address),
     ):
@@ -134,7 +126,7 @@ def test_a_cluster_without_workers_is_said_to_have_none(monkeypatch):
 def test_workers_that_keep_dying_are_told_from_a_result():
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        local_cluster(1, processes=True) as cluster,
         executor(None, cluster.scheduler_address) as running,
         pytest.raises(OptionError, match="Worker processes died again and again on the same task"),
     ):

@@ -91,7 +91,7 @@ def _brownian(found: Judgement) -> Answer:
     assert found.draws is not None
     yield Asked("omnibus", brownian.omnibus(found.draws))
     yield Asked("confined", brownian.confinement(found.draws))
-    return _together(BROWNIAN, found)
+    return _doubled(BROWNIAN, found)
 
 
 def _drift(increments: Floats, found: Judgement, question: Question) -> Answer:
@@ -99,10 +99,10 @@ def _drift(increments: Floats, found: Judgement, question: Question) -> Answer:
     drift = draw_drift(increments, question.n_surrogates, question.seed)
     yield Asked("constant_drift", drift)
     yield Asked("relaxation", brownian.relaxation(found.draws))
-    return _together(DRIFT, found)
+    return _doubled(DRIFT, found)
 
 
-def _together(test: Test, found: Judgement) -> float:
+def _doubled(test: Test, found: Judgement) -> float:
     """The p-value of a test that is doubled of two that were asked."""
     p_value = found.evidence[test.name] = test.twice_the_smaller(found.evidence)
     return p_value

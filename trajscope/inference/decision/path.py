@@ -55,9 +55,7 @@ def gates(found: Judgement, alpha: float) -> list[dict[str, object]]:
             "finding": "" if long_enough else found.reason,
         }
     ]
-    for test in TESTS:
-        if not test.question:
-            continue
+    for test in (test for test in TESTS if test.question):
         p_value = found.evidence.get(test.name)
         kept = p_value is not None and p_value > alpha
         answer = "yes" if kept == test.yes_when_kept else "no"
