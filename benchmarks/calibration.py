@@ -27,7 +27,7 @@ SECTIONS = {
     "positions": "## False positives: positions",
     "power": "## Power",
     "verdict": "## Verdicts",
-    "same": "## Differences between equal runs",
+    "equal": "## Differences between equal runs",
     "other": "## Differences between other runs",
 }
 """Headings of the parts of the page that a table fills."""
@@ -81,7 +81,7 @@ def only(text: str, tables: list[str]) -> str:
     new = sections(text)
     kept = sections(PAGE.read_text(encoding="utf-8"))
     kept |= {SECTIONS[table]: new[SECTIONS[table]] for table in tables}
-    return "".join(kept.get(heading, new[heading]) for heading in new)
+    return "\n".join(kept.get(heading, new[heading]).rstrip("\n") + "\n" for heading in new)
 
 
 def main() -> None:

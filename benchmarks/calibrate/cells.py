@@ -18,7 +18,7 @@ from .measures import (
 from .processes import PROCESSES, RINGING_RADIUS
 
 SURROGATES: Final = {
-    "increments": 199, "positions": 199, "power": 199, "verdict": 999, "same": 199, "other": 199,
+    "increments": 199, "positions": 199, "power": 199, "verdict": 999, "equal": 199, "other": 199,
 }  # fmt: skip
 """Draws of every null, by table."""
 FIRST_SEED: Final = 4_000_000_000
@@ -88,7 +88,7 @@ def measure(cell: Cell, first: int, count: int) -> list[dict[str, Any]]:
 
 
 def _measure_run(cell: Cell, seed: int) -> dict[str, Any]:
-    if cell.table in ("same", "other"):
+    if cell.table in ("equal", "other"):
         first = PROCESSES[cell.process](cell.n_steps, cell.d, seed)
         second = PROCESSES[cell.second or cell.process](
             cell.second_steps or cell.n_steps, cell.d, SECOND_SEED + seed
@@ -209,7 +209,7 @@ def _verdict_cells() -> list[Cell]:
 def _same_cells() -> list[Cell]:
     def cell(process: str, n_steps: int = 200, d: int = 10, second_steps: int = 0) -> Cell:
         n_runs = 1000 if d <= 100 else 400
-        return Cell("same", process, n_runs, n_steps, d, second_steps=second_steps)
+        return Cell("equal", process, n_runs, n_steps, d, second_steps=second_steps)
 
     walks = [f"Brownian, {kind}" for kind in ("isotropic", "t3", "drift .1")]
     rest = ["OU, tau = 2", "OU, tau = 10", "AR(.5) increments", "double well, lambda = 1.5"]
@@ -248,6 +248,6 @@ CELLS: Final = (
 TESTS: Final = {
     "increments": OF_INCREMENTS,
     "positions": OF_POSITIONS,
-    "same": OF_DIFFERENCES,
+    "equal": OF_DIFFERENCES,
 }
 """Whose rate under the null a table holds."""

@@ -152,7 +152,7 @@ def _verdicts(found: Found) -> str:
 def _same(found: Found) -> str:
     """Rates of the tests of difference between equal runs, and how often intervals cover."""
     rows = []
-    for cell in _of(found, "same"):
+    for cell in _of(found, "equal"):
         runs = found[cell]
         steps = f"{cell.n_steps}" + (f", {cell.second_steps}" if cell.second_steps else "")
         rates = [_cell(_both(found, cell, test), len(runs)) for test in OF_DIFFERENCES]

@@ -165,9 +165,9 @@ def test_effects_of_one_pair_are_inside_their_intervals():
 
 
 EQUAL = (
-    Cell("same", "Brownian, t3", 200, n_steps=200, second_steps=600),
-    Cell("same", "OU, tau = 10", 200),
-    Cell("same", "Brownian, isotropic", 200, n_steps=64),
+    Cell("equal", "Brownian, t3", 200, n_steps=200, second_steps=600),
+    Cell("equal", "OU, tau = 10", 200),
+    Cell("equal", "Brownian, isotropic", 200, n_steps=64),
 )
 
 

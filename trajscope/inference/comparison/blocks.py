@@ -1,5 +1,6 @@
 """What is compared of a run: sums over blocks of its increments, and what follows from them."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -102,8 +103,18 @@ class Blocks:
 
     @cached_property
     def products(self) -> Floats:
-        """`lagged` without the drift's share."""
-        return np.asarray(self.lagged - self.lengths[:, np.newaxis] * self.drifts[-1])
+        """`lagged` without the drift's share: of each block, by its products with others.
+
+        Their mean over blocks is that of `drifts`. A block's own part of it is spread by the root
+        of two, for products are shared by two blocks: without a drift their mean scatters twice as
+        much as independent numbers would.
+        """
+        products, weights = self._apart
+        own = products.sum(axis=1) / weights.sum(axis=1)
+        drift = self.drifts[-1]
+        return np.asarray(
+            self.lagged - (self.lengths * (drift + math.sqrt(2) * (own - drift)))[:, np.newaxis]
+        )
 
     @cached_property
     def drifts(self) -> Floats:
@@ -112,13 +123,18 @@ class Blocks:
         ``mean of <s[j], s[k]> / (n[j] n[k])`` over blocks j, k that are no neighbours, s their
         displacements and n their lengths: unbiased, since noise of different blocks averages out.
         """
-        number = np.arange(len(self.lengths))
-        apart = np.abs(np.subtract.outer(number, number)) > 1
-        products = np.where(apart, self.crossed, 0.0)
-        weights = np.where(apart, np.multiply.outer(self.lengths, self.lengths), 0.0)
+        products, weights = self._apart
         without = products.sum() - 2 * products.sum(axis=0)
         norms = weights.sum() - 2 * weights.sum(axis=0)
         return np.append(without / norms, products.sum() / weights.sum())
+
+    @cached_property
+    def _apart(self) -> tuple[Floats, Floats]:
+        """`crossed` of blocks that are no neighbours, else 0, and products of their lengths."""
+        number = np.arange(len(self.lengths))
+        apart = np.abs(np.subtract.outer(number, number)) > 1
+        lengths = np.multiply.outer(self.lengths, self.lengths)
+        return np.where(apart, self.crossed, 0.0), np.where(apart, lengths, 0.0)
 
     @property
     def memory(self) -> float:
