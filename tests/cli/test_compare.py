@@ -1,0 +1,142 @@
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tests.cli.running import SHAPES, contents, in_process, write_run
+from trajscope import open_results
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two folders of a hundred checkpoints; the second moves twice as far."""
+    for number, name in enumerate(("small", "large"), 1):
+        folder = tmp_path / name / "checkpoints"
+        folder.mkdir(parents=True)
+        rng = np.random.default_rng(number)
+        weights = {key: np.zeros(shape, np.float32) for key, shape in SHAPES.items()}
+        for step in range(100):
+            save_file(weights, folder / f"step-{10 * step}.safetensors")
+            for key, shape in SHAPES.items():
+                weights[key] += number * rng.standard_normal(shape, dtype=np.float32)
+    return tmp_path / "small", tmp_path / "large"
+
+
+def test_two_runs_are_compared_and_reported(trajscope, runs, out):
+    done = trajscope("compare", *runs, "-o", out)
+    assert done.code == 0
+    assert done.err == ""
+    lines = done.out.splitlines()
+    assert "2 runs compared" in lines[0]
+    assert any(
+        line.startswith("large against small") or "large against small" in line for line in lines
+    )
+    assert lines[-1] == f"Report    {out / 'report.html'}"
+    assert all(len(line) <= 100 for line in lines[:-1])
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["compare"]["runs"] == ["small", "large"]
+    found = {(each["quantity"], each["group"]): each for each in summary["compare"]["differences"]}
+    variance = found["increment_variance", "all"]
+    assert variance["runs"] == ["small", "large"]
+    assert variance["p_value"] <= 0.01
+    assert variance["interval"][0] < 4 < variance["interval"][1]
+    assert {quantity for quantity, _ in found} == {
+        "increment_variance", "variance_ratio", "spectrum_shape", "drift",
+    }  # fmt: skip
+    assert {group for _, group in found} == {"all", "fc1", "fc2"}
+    assert summary["compare"]["guards"] == []
+    assert [case["label"] for case in summary["cases"]] == ["small", "large"]
+    page = (out / "report.html").read_text()
+    assert "small" in page
+    assert "large" in page
+
+
+def test_a_comparison_is_reported_again_without_the_checkpoints(trajscope, runs, out):
+    trajscope("compare", *runs, "-o", out, "--quiet")
+    first = {name: (out / name).read_bytes() for name in ("report.html", "summary.json")}
+    done = trajscope("report", out / "results.zarr")
+    assert "2 runs compared" in done.out
+    assert {name: (out / name).read_bytes() for name in first} == first
+
+
+def test_replicas_are_pooled_and_labels_given(trajscope, runs, out):
+    done = trajscope("compare", "--replicas", *runs, "--label", "a", "--label", "b", "-o", out)
+    assert done.code == 0
+    told = json.loads((out / "summary.json").read_text())["compare"]
+    assert told["runs"] == ["a", "b"]
+    assert set(told["ensemble"]["p_pooled"]) == {
+        "noise_scale", "omnibus", "confined", "constant_drift", "relaxation",
+    }  # fmt: skip
+    assert sum(told["ensemble"]["verdicts"].values()) == pytest.approx(1)
+
+
+def test_finished_reports_are_compared(trajscope, runs, tmp_path, out):
+    for run in runs:
+        trajscope("analyze", run, "-o", tmp_path / f"of-{run.name}", "--quiet")
+    stored = [tmp_path / f"of-{run.name}" for run in runs]
+    assert trajscope("compare", *stored, "-o", out).code == 0
+    told = json.loads((out / "summary.json").read_text())["compare"]
+    assert [guard["code"] for guard in told["guards"]] == ["no_weights"]
+    before = contents(stored[0])
+    done = trajscope("compare", *stored, "-o", stored[0])
+    assert done.code == 2
+    assert "would be replaced" in done.err
+    assert contents(stored[0]) == before
+
+
+def test_windows_are_cases_of_the_report(trajscope, runs, out):
+    done = trajscope("analyze", runs[0], "--windows", "0:500,500:1000", "-o", out)
+    assert done.code == 0
+    assert any(line.startswith("0:500") for line in done.out.splitlines())
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["verdict"]["code"] == "brownian"
+    assert [case["label"] for case in summary["cases"]] == ["0:500", "500:1000"]
+    assert [case["trajectory"]["checkpoints"] for case in summary["cases"]] == [50, 50]
+    stored = open_results(out / "results.zarr")
+    assert stored["cases/2"].attrs["label"] == "500:1000"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{a}"], "at least 2 are needed"),
+        (["{a}", "{a}"], "is given twice"),
+        (["{a}", "{b}", "--label", "x", "--label", "x"], "'x' is the label of 2 runs"),
+        (["{a}", "{b}", "--label", "x"], "1 labels were given for 2 runs"),
+        (["{a}", "{other}"], "share no tensor of one name and size"),
+        (["{a}", "{one}"], "1 checkpoint"),
+        (["{a}", "{b}", "--include", "nothing*"], "nothing*"),
+        (["{a}", "{b}", "--steps", "5000:"], "--steps"),
+        (["{a}", "{b}", "--memory", "1MiB"], "of 2 runs"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_sentence_and_writes_nothing(
+    trajscope, runs, tmp_path, out, arguments, message
+):
+    write_run(tmp_path / "one", 1)
+    (tmp_path / "other").mkdir()
+    for step in range(100):
+        save_file({"w": np.full(3, step, np.float32)}, tmp_path / f"other/step-{step}.safetensors")
+    places = {"a": runs[0], "b": runs[1], "one": tmp_path / "one", "other": tmp_path / "other"}
+    done = trajscope("compare", *(each.format(**places) for each in arguments), "-o", out)
+    assert done.code == 2
+    assert message in done.err
+    assert "Traceback" not in done.err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("windows", ["5000:6000", "0:1", "0:10,0:10", "x", "99"])
+def test_windows_that_cannot_be_had_are_one_sentence_and_write_nothing(
+    trajscope, runs, out, windows
+):
+    done = trajscope("analyze", runs[0], "--windows", windows, "-o", out)
+    assert done.code == 2
+    assert "--windows" in done.err
+    assert not out.exists()
+
+
+def test_the_real_command_compares(runs, out):
+    done = in_process("compare", *runs, "-o", out, "--quiet")
+    assert done == (0, "", "")
+    assert (out / "report.html").exists()
