@@ -6,8 +6,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from trajscope.errors import OptionError
-from trajscope.measure.paths import PATHS, Size, keeps_groups
+from trajscope.measure.paths import PATHS, Size
 from trajscope.measure.plan import CHUNK_TASKS, Segment, cut, make_plan
+from trajscope.measure.room import keeps_groups
 
 GIB, MIB = 1 << 30, 1 << 20
 

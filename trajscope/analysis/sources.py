@@ -15,7 +15,7 @@ from trajscope.errors import OptionError, TrajectoryError, encodable, printable
 from trajscope.inference.comparison.differences import Moves
 from trajscope.kernels.factors import factor_of_gram, factor_width, leading_columns
 from trajscope.measure.found import Measurement
-from trajscope.measure.paths import LAYER_COLUMNS
+from trajscope.measure.room import LAYER_COLUMNS
 from trajscope.report.files.storage import open_results
 from trajscope.schema import ALL_WEIGHTS, GROUP, INTERVAL, LAYER, check_results
 

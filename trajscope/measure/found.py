@@ -12,9 +12,10 @@ from trajscope.kernels.gram import Floats
 from trajscope.measure.groups import Groups
 from trajscope.measure.labels import Arrays, labels, observables, stacked
 from trajscope.measure.observables import OBSERVABLES, Measured
-from trajscope.measure.paths import Path, Size, keeps_groups, layer_width
+from trajscope.measure.paths import Path, Size
 from trajscope.measure.plan import Part
 from trajscope.measure.pooled import increment_factor, pooled_quantities
+from trajscope.measure.room import keeps_groups, layer_width
 from trajscope.measure.span import WHOLE, add_sums
 from trajscope.schema import INTERVAL, LAYER
 

@@ -8,20 +8,22 @@ from typing import Final
 from trajscope.errors import OptionError
 from trajscope.measure.joint import Joint
 from trajscope.measure.paths import (
-    MIB,
-    MOST_TASKS,
-    NARROWEST_ROW,
     PATHS,
     Path,
     Size,
-    block_width,
     cost,
-    groups_held,
     is_possible,
-    least_memory,
-    narrowest,
     window_reductions,
     worker_counts,
+)
+from trajscope.measure.room import (
+    MIB,
+    MOST_TASKS,
+    NARROWEST_ROW,
+    block_width,
+    groups_held,
+    least_memory,
+    narrowest,
 )
 
 CHUNK_TASKS: Final = 16

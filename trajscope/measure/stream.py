@@ -7,8 +7,8 @@ from typing import Any
 
 from trajscope.kernels.gram import Floats
 from trajscope.measure.executor import Executor
-from trajscope.measure.paths import FAN_IN
 from trajscope.measure.plan import Plan, Segment, Wanted
+from trajscope.measure.room import FAN_IN
 from trajscope.measure.span import GroupSums, add_sums, scan_span, sum_span, tree_sum
 
 Progress = Callable[[int, int], None]
