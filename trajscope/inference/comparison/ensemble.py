@@ -73,7 +73,7 @@ def ensemble(members: Sequence[Member]) -> xr.Dataset:
             if all(name in each for each in datasets):
                 found |= _spread(name, [each[name] for each in datasets])
     shares = np.array([[_share(members, group, code) for code in CODES] for group in groups])
-    pooled = np.array([[_pooled(members, group, test) for test in POOLED] for group in groups])
+    p_pooled = np.array([[_pooled(members, group, test) for test in POOLED] for group in groups])
     return xr.Dataset(
         {
             **found,
@@ -81,13 +81,23 @@ def ensemble(members: Sequence[Member]) -> xr.Dataset:
                 (GROUP, VERDICT), shares, {"units": "1", "long_name": "share of the runs"}
             ),
             "p_pooled": (
-                (GROUP, TEST), pooled,
+                (GROUP, TEST), p_pooled,
                 {"units": "1", "long_name": "p-value of all runs together, draws within each"},
             ),
         },
         {GROUP: groups, VERDICT: list(CODES), TEST: list(POOLED)},
         {"runs": [each.label for each in members]},
     )  # fmt: skip
+
+
+def pooled(statistics: Sequence[Floats]) -> float:
+    """The p-value of several runs together, from the draws of each, data first.
+
+    Of the mean of their statistics, each on the scale of its own null: under the null the data of
+    every run are one more draw of it, so that means of draws are draws of the mean.
+    """
+    n = min(map(len, statistics))
+    return brownian.p_value(np.mean([brownian.standardised(s[:n]) for s in statistics], axis=0))
 
 
 def _common(names: Sequence[Sequence[str]]) -> list[str]:
@@ -124,7 +134,4 @@ def _pooled(members: Sequence[Member], group: str, test: str) -> float:
         if statistic is None:
             return float("nan")
         asked.append(statistic)
-    n = min(map(len, asked))
-    # Under the null the data are one more draw, of every run: means compare like with like.
-    pooled = np.mean([brownian.standardised(each[:n]) for each in asked], axis=0)
-    return brownian.p_value(pooled)
+    return pooled(asked)
