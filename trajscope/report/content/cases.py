@@ -8,7 +8,7 @@ import xarray as xr
 
 from trajscope.errors import printable
 from trajscope.report.content.numbers import number, percent
-from trajscope.schema import COMPONENT, GROUP, QUANTITY, STEP, cases_of
+from trajscope.schema import COMPONENT, GROUP, PAIR, QUANTITY, STEP, cases_of
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Row:
     variance :
         Mean squared increment of a weight from one checkpoint to the next.
     components :
-        Shares of variance along the first three joint components.
+        Shares of variance along the first three principal components.
     """
 
     case: str
@@ -80,26 +80,45 @@ def label_of(case: xr.DataTree) -> str:
 
 def overview(results: xr.DataTree) -> tuple[Row, ...]:
     """A row for every group of every case; cases in order, all weights of each first."""
-    return tuple(
-        _row(case, place)
-        for case in cases_of(results)
-        for place in range(case["observables"].sizes[GROUP])
-    )
+    return tuple(row for case in cases_of(results) for row in _rows(case))
 
 
 def differences(results: xr.DataTree) -> tuple[Difference, ...]:
     """The tests that were made, pair by pair, all weights first; see `guards` for the others."""
     found = results["compare"].to_dataset()
+    if PAIR not in found.sizes:
+        return ()
     alpha = float(found.attrs.get("alpha", math.nan))
-    made = []
-    for pair in range(found.sizes.get("pair", 0)):
-        for group in range(found.sizes[GROUP]):
-            for place in range(found.sizes[QUANTITY]):
-                one = found.isel({"pair": pair, GROUP: group, QUANTITY: place})
-                p_value = float(one["p_value"])
-                if math.isfinite(p_value):
-                    made.append(_difference(one, p_value, alpha))
-    return tuple(made)
+    p_value, effect, low, high = (
+        np.asarray(found[name].transpose(PAIR, GROUP, QUANTITY).values, dtype=np.float64)
+        for name in ("p_value", "effect", "effect_low", "effect_high")
+    )
+    first, second, groups, labels, meanings, nulls = (
+        [printable(text, limit=limit) for text in found[name].values]
+        for name, limit in (
+            ("first", 80), ("second", 80), (GROUP, 80), ("quantity_label", 80),
+            ("effect_is", 200), ("null_hypothesis", 200),
+        )
+    )  # fmt: skip
+    quantities, no_effect = found[QUANTITY].values.tolist(), found["no_effect"].values
+    return tuple(
+        Difference(
+            first=first[pair],
+            second=second[pair],
+            quantity=str(quantities[what]),
+            label=labels[what],
+            group=groups[group],
+            p_value=float(p_value[pair, group, what]),
+            effect=float(effect[pair, group, what]),
+            low=float(low[pair, group, what]),
+            high=float(high[pair, group, what]),
+            no_effect=float(no_effect[what]),
+            meaning=meanings[what],
+            null=nulls[what],
+            rejects=bool(p_value[pair, group, what] <= alpha),
+        )
+        for pair, group, what in np.argwhere(np.isfinite(p_value)).tolist()
+    )
 
 
 def guards(results: xr.DataTree) -> tuple[Guard, ...]:
@@ -115,33 +134,26 @@ def guards(results: xr.DataTree) -> tuple[Guard, ...]:
     )
 
 
-def _row(case: xr.DataTree, place: int) -> Row:
-    own = case["observables"].to_dataset().isel({GROUP: place})
-    name = str(own[GROUP].item())
-    judged = case["verdict"].to_dataset()
-    codes = dict(zip(judged[GROUP].values.tolist(), judged["code"].values.tolist(), strict=True))
+def _rows(case: xr.DataTree) -> list[Row]:
+    own, judged = case["observables"].to_dataset(), case["verdict"].to_dataset()
+    codes: dict[object, object] = {}
+    if "code" in judged:
+        codes = dict(
+            zip(judged[GROUP].values.tolist(), judged["code"].values.tolist(), strict=True)
+        )
+    groups = own[GROUP].values.tolist()
+    moved = own["displacement"].isel({STEP: -1}).values
     shares = own["explained_variance"].isel({COMPONENT: slice(3)}).values
-    return Row(
-        label_of(case),
-        printable(name, limit=80),
-        printable(codes.get(name, "unknown"), limit=40).replace("_", " "),
-        number(float(own["displacement"].isel({STEP: -1}))),
-        number(float(own["diffusion_exponent"]), 2),
-        number(float(own["increment_rms"]) ** 2),
-        ", ".join(percent(float(share)) for share in shares),
-    )
-
-
-def _difference(one: xr.Dataset, p_value: float, alpha: float) -> Difference:
-    return Difference(
-        *(printable(one[name].item(), limit=80) for name in ("first", "second")),
-        str(one[QUANTITY].item()),
-        printable(one["quantity_label"].item(), limit=80),
-        printable(one[GROUP].item(), limit=80),
-        p_value,
-        *(float(np.asarray(one[name])) for name in ("effect", "effect_low", "effect_high")),
-        float(one["no_effect"]),
-        printable(one["effect_is"].item(), limit=200),
-        printable(one["null_hypothesis"].item(), limit=200),
-        p_value <= alpha,
-    )
+    exponents, sizes = own["diffusion_exponent"].values, own["increment_rms"].values
+    return [
+        Row(
+            case=label_of(case),
+            group=printable(name, limit=80),
+            verdict=printable(codes.get(name, "unknown"), limit=40).replace("_", " "),
+            displacement=number(float(moved[place])),
+            exponent=number(float(exponents[place]), 2),
+            variance=number(float(sizes[place]) ** 2),
+            components=", ".join(percent(float(share)) for share in shares[place]),
+        )
+        for place, name in enumerate(groups)
+    ]

@@ -2,13 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Final
 
 import numpy as np
 import xarray as xr
-from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from trajscope.errors import printable
@@ -29,6 +26,7 @@ from trajscope.report.content.noise_budget import (
 from trajscope.report.content.numbers import exact, number, percent
 from trajscope.report.figures.canvas import drawing
 from trajscope.report.figures.gradient_noise import FIGURES, NoisePlot
+from trajscope.report.page.environment import template
 from trajscope.schema import ALL_WEIGHTS, GROUP, STEP
 
 _MOST_STEPS: Final = 8
@@ -104,7 +102,7 @@ def diffusion_section(results: xr.DataTree) -> Markup:
     shown = _shown_steps(found.sizes[STEP])
     rows, n_groups = _layers(found), found.sizes[GROUP] - 1
     return Markup(
-        _template().render(
+        template("diffusion.html").render(
             heading=heading(found)[1],
             panels=list(_panels(found)),
             steps=[exact(float(found[STEP].values[row])) for row in shown],
@@ -193,12 +191,3 @@ def _layers(found: xr.Dataset) -> list[Row]:
         )
         for place in places[:_MOST_LAYERS]
     ]
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    text = files("trajscope.report.page").joinpath("diffusion.html").read_text(encoding="utf-8")
-    return environment.from_string(text)
