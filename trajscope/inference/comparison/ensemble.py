@@ -8,11 +8,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from trajscope.inference.decision.catalogue import TESTS
 from trajscope.inference.decision.combine import Judged
 from trajscope.inference.decision.settings import CODES
 from trajscope.inference.statistics import brownian
 from trajscope.kernels.gram import Floats
-from trajscope.schema import GROUP, TEST, VERDICT
+from trajscope.schema import GROUP, TEST, TEST_LABEL, VERDICT
 
 POOLED: Final = ("noise_scale", "omnibus", "confined", "constant_drift", "relaxation")
 """Tests that every run answers, whatever was found before."""
@@ -72,6 +73,7 @@ def ensemble(members: Sequence[Member]) -> xr.Dataset:
         for name in names:
             if all(name in each for each in datasets):
                 found |= _spread(name, [each[name] for each in datasets])
+    labels = {test.name: test.label for test in TESTS}
     shares = np.array([[_share(members, group, code) for code in CODES] for group in groups])
     p_pooled = np.array([[_pooled(members, group, test) for test in POOLED] for group in groups])
     return xr.Dataset(
@@ -85,7 +87,12 @@ def ensemble(members: Sequence[Member]) -> xr.Dataset:
                 {"units": "1", "long_name": "p-value of all runs together, draws within each"},
             ),
         },
-        {GROUP: groups, VERDICT: list(CODES), TEST: list(POOLED)},
+        {
+            GROUP: groups,
+            VERDICT: list(CODES),
+            TEST: list(POOLED),
+            TEST_LABEL: (TEST, [labels[test] for test in POOLED]),
+        },
         {"runs": [each.label for each in members]},
     )  # fmt: skip
 

@@ -1,14 +1,14 @@
 """Several cases side by side, windows of a run or runs: an overview, and what tells runs apart."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import xarray as xr
 
 from trajscope.errors import printable
-from trajscope.report.content.numbers import counted, number, percent
-from trajscope.schema import ALL_WEIGHTS, COMPONENT, GROUP, QUANTITY, STEP, cases_of
+from trajscope.report.content.numbers import number, percent
+from trajscope.schema import COMPONENT, GROUP, PAIR, QUANTITY, STEP, cases_of
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Row:
     variance :
         Mean squared increment of a weight from one checkpoint to the next.
     components :
-        Shares of variance along the first three joint components.
+        Shares of variance along the first three principal components.
     """
 
     case: str
@@ -80,61 +80,45 @@ def label_of(case: xr.DataTree) -> str:
 
 def overview(results: xr.DataTree) -> tuple[Row, ...]:
     """A row for every group of every case; cases in order, all weights of each first."""
-    return tuple(
-        _row(case, place)
-        for case in cases_of(results)
-        for place in range(case["observables"].sizes[GROUP])
-    )
+    return tuple(row for case in cases_of(results) for row in _rows(case))
 
 
 def differences(results: xr.DataTree) -> tuple[Difference, ...]:
     """The tests that were made, pair by pair, all weights first; see `guards` for the others."""
     found = results["compare"].to_dataset()
+    if PAIR not in found.sizes:
+        return ()
     alpha = float(found.attrs.get("alpha", math.nan))
-    made = []
-    for pair in range(found.sizes.get("pair", 0)):
-        for group in range(found.sizes[GROUP]):
-            for place in range(found.sizes[QUANTITY]):
-                one = found.isel({"pair": pair, GROUP: group, QUANTITY: place})
-                p_value = float(one["p_value"])
-                if math.isfinite(p_value):
-                    made.append(_difference(one, p_value, alpha))
-    return tuple(made)
-
-
-def in_words(pair: Sequence[Difference]) -> str:
-    """What differs between two runs, in one or two sentences.
-
-    Parameters
-    ----------
-    pair :
-        All tests of these two runs.
-    """
-    whole = [each for each in pair if each.group == ALL_WEIGHTS]
-    differ = [each for each in whole if each.rejects]
-    same = [each.label for each in whole if not each.rejects]
-    told = "; ".join(f"{each.label} {_effect(each)}, p = {each.p_value:.2g}" for each in differ)
-    layers: dict[str, int] = {}
-    for each in pair:
-        if each.rejects and each.group != ALL_WEIGHTS:
-            layers[each.label] = layers.get(each.label, 0) + 1
-    in_layers = "; ".join(f"{label} in {counted(n, 'layer')}" for label, n in layers.items())
-    parts = [
-        told,
-        f"no difference seen in {', '.join(same)}" if same else "",
-        f"by layer: {in_layers}" if in_layers else "",
-    ]
-    found = ". ".join(f"{part[0].upper()}{part[1:]}" for part in parts if part)
-    return f"{pair[0].second} against {pair[0].first}: {found or 'nothing could be tested'}."
-
-
-def _effect(each: Difference) -> str:
-    """The effect with its interval: a ratio, or a difference."""
-    interval = f"({number(each.low)} to {number(each.high)})"
-    if each.no_effect == 1:
-        return f"{number(each.effect)} {interval} times as large"
-    larger = f"{number(abs(each.effect))} {'higher' if each.effect > 0 else 'lower'}"
-    return f"{larger} {interval}"
+    p_value, effect, low, high = (
+        np.asarray(found[name].transpose(PAIR, GROUP, QUANTITY).values, dtype=np.float64)
+        for name in ("p_value", "effect", "effect_low", "effect_high")
+    )
+    first, second, groups, labels, meanings, nulls = (
+        [printable(text, limit=limit) for text in found[name].values]
+        for name, limit in (
+            ("first", 80), ("second", 80), (GROUP, 80), ("quantity_label", 80),
+            ("effect_is", 200), ("null_hypothesis", 200),
+        )
+    )  # fmt: skip
+    quantities, no_effect = found[QUANTITY].values.tolist(), found["no_effect"].values
+    return tuple(
+        Difference(
+            first=first[pair],
+            second=second[pair],
+            quantity=str(quantities[what]),
+            label=labels[what],
+            group=groups[group],
+            p_value=float(p_value[pair, group, what]),
+            effect=float(effect[pair, group, what]),
+            low=float(low[pair, group, what]),
+            high=float(high[pair, group, what]),
+            no_effect=float(no_effect[what]),
+            meaning=meanings[what],
+            null=nulls[what],
+            rejects=bool(p_value[pair, group, what] <= alpha),
+        )
+        for pair, group, what in np.argwhere(np.isfinite(p_value)).tolist()
+    )
 
 
 def guards(results: xr.DataTree) -> tuple[Guard, ...]:
@@ -150,38 +134,26 @@ def guards(results: xr.DataTree) -> tuple[Guard, ...]:
     )
 
 
-def _row(case: xr.DataTree, place: int) -> Row:
-    own = case["observables"].to_dataset().isel({GROUP: place})
-    name = str(own[GROUP].item())
-    judged = case["verdict"].to_dataset()
-    codes = dict(zip(judged[GROUP].values.tolist(), judged["code"].values.tolist(), strict=True))
+def _rows(case: xr.DataTree) -> list[Row]:
+    own, judged = case["observables"].to_dataset(), case["verdict"].to_dataset()
+    codes: dict[object, object] = {}
+    if "code" in judged:
+        codes = dict(
+            zip(judged[GROUP].values.tolist(), judged["code"].values.tolist(), strict=True)
+        )
+    groups = own[GROUP].values.tolist()
+    moved = own["displacement"].isel({STEP: -1}).values
     shares = own["explained_variance"].isel({COMPONENT: slice(3)}).values
-    return Row(
-        label_of(case),
-        printable(name, limit=80),
-        printable(codes.get(name, "unknown"), limit=40).replace("_", " "),
-        number(float(own["displacement"].isel({STEP: -1}))),
-        number(float(own["diffusion_exponent"]), 2),
-        number(float(own["increment_rms"]) ** 2),
-        ", ".join(percent(float(share)) for share in shares),
-    )
-
-
-def _difference(one: xr.Dataset, p_value: float, alpha: float) -> Difference:
-    first, second = (printable(one[name].item(), limit=80) for name in ("first", "second"))
-    effect, low, high = (float(one[name]) for name in ("effect", "effect_low", "effect_high"))
-    return Difference(
-        first=first,
-        second=second,
-        quantity=str(one[QUANTITY].item()),
-        label=printable(one["quantity_label"].item(), limit=80),
-        group=printable(one[GROUP].item(), limit=80),
-        p_value=p_value,
-        effect=effect,
-        low=low,
-        high=high,
-        no_effect=float(one["no_effect"]),
-        meaning=printable(one["effect_is"].item(), limit=200),
-        null=printable(one["null_hypothesis"].item(), limit=200),
-        rejects=p_value <= alpha,
-    )
+    exponents, sizes = own["diffusion_exponent"].values, own["increment_rms"].values
+    return [
+        Row(
+            case=label_of(case),
+            group=printable(name, limit=80),
+            verdict=printable(codes.get(name, "unknown"), limit=40).replace("_", " "),
+            displacement=number(float(moved[place])),
+            exponent=number(float(exponents[place]), 2),
+            variance=number(float(sizes[place]) ** 2),
+            components=", ".join(percent(float(share)) for share in shares[place]),
+        )
+        for place, name in enumerate(groups)
+    ]

@@ -124,8 +124,8 @@ class Binned:
     high: Floats
 
 
-def binned(x: Floats, y: Floats, *, by_ratio: bool = False) -> Binned:
-    """The curve in at most `MOST_POINTS` bins of equal width, or of equal ratio on a log axis.
+def binned(x: Floats, y: Floats, *, by_ratio: bool = False, most: int = MOST_POINTS) -> Binned:
+    """The curve in at most `most` bins of equal width, or of equal ratio on a log axis.
 
     A curve of fewer points comes back as it is. Extremes are kept: nothing is smoothed away.
 
@@ -134,10 +134,10 @@ def binned(x: Floats, y: Floats, *, by_ratio: bool = False) -> Binned:
     x, y : (point,)
         `x` ascending, and positive if `by_ratio`.
     """
-    if x.size <= MOST_POINTS:
+    if x.size <= most:
         return Binned(x, y, y, y)
     place = np.log(x) if by_ratio else x
-    edges = np.linspace(place[0], place[-1], MOST_POINTS + 1)[1:-1]
+    edges = np.linspace(place[0], place[-1], most + 1)[1:-1]
     starts = np.unique(np.r_[0, np.searchsorted(place, edges)])
     starts = starts[starts < x.size]
     sizes = np.diff(np.r_[starts, x.size])

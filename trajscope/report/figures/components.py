@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MOST_BARS = 8
+MOST_BARS = 8
+"""Components whose share is drawn."""
 
 
 def draw_components(figure: "Figure", curves: Curves) -> None:
@@ -22,10 +23,10 @@ def draw_components(figure: "Figure", curves: Curves) -> None:
         canvas.add_axes(figure, "PC 2", "PC 1", box=(0.02, 0.1, 0.55, 0.8)),
         curves,
     )
-    _draw_shares(
+    draw_shares(
         canvas.add_axes(figure, "PC", "% of variance", box=(0.655, 0.155, 0.325, 0.745)),
-        100 * curves["explained_variance"][:_MOST_BARS],
-        100 * curves["explained_variance_brownian"][:_MOST_BARS],
+        100 * curves["explained_variance"][:MOST_BARS],
+        100 * curves["explained_variance_brownian"][:MOST_BARS],
     )
 
 
@@ -56,6 +57,20 @@ def random_walk_arch(curves: Curves) -> tuple[Floats, Floats]:
         wave = wave * np.cos(np.pi * k * time)
         arch.append(wave if wave @ scores[:, k - 1] >= 0 else -wave)
     return arch[0], arch[1]
+
+
+def draw_shares(axes: "Axes", shares: Floats, walk: Floats, *, bar: str = "bar: this run") -> None:
+    """Variance along each component as bars, that of a random walk as ticks, both in percent."""
+    number = np.arange(1, shares.size + 1)
+    axes.barh(number, shares, height=0.62, color=light("observed"))
+    axes.vlines(walk, number - 0.42, number + 0.42, color=light("ink"), linewidth=1.8, zorder=4)
+    axes.set_ylim(shares.size + 0.6, 0.4)
+    axes.set_yticks(number)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlim(0, 1.06 * max(float(shares.max()), float(walk.max())))
+    canvas.plain_ticks(axes.xaxis, 4)
+    canvas.label(axes, 0.98, 0.40, bar, "observed", ha="right")
+    canvas.label(axes, 0.98, 0.31, "tick: random walk", "null", ha="right")
 
 
 def drawn_stride(n_steps: int) -> int:
@@ -91,16 +106,3 @@ def _draw_plane(axes: "Axes", curves: Curves) -> None:
     axes.margins(0.16, 0.08)
     axes.set_aspect("equal", adjustable="datalim")
     canvas.label(axes, 1.0, 1.075, "dotted: random walk", "null", ha="right", va="center")
-
-
-def _draw_shares(axes: "Axes", shares: Floats, walk: Floats) -> None:
-    number = np.arange(1, shares.size + 1)
-    axes.barh(number, shares, height=0.62, color=light("observed"))
-    axes.vlines(walk, number - 0.42, number + 0.42, color=light("ink"), linewidth=1.8, zorder=4)
-    axes.set_ylim(shares.size + 0.6, 0.4)
-    axes.set_yticks(number)
-    axes.tick_params(axis="y", length=0)
-    axes.set_xlim(0, 1.06 * max(float(shares.max()), float(walk.max())))
-    canvas.plain_ticks(axes.xaxis, 4)
-    canvas.label(axes, 0.98, 0.40, "bar: this run", "observed", ha="right")
-    canvas.label(axes, 0.98, 0.31, "tick: random walk", "null", ha="right")

@@ -115,9 +115,15 @@ def draw_autocorrelation(figure: "Figure", curves: Curves) -> None:
 
 def autocorrelation_title(curves: Curves) -> str:
     """Title with the lags at which the run and a Brownian path first reach zero."""
-    run = _first_zero(curves.lags, curves["autocorrelation_mean"])
-    walk = _first_zero(curves.lags, curves["autocorrelation_brownian"])
+    run = first_zero(curves.lags, curves["autocorrelation_mean"])
+    walk = first_zero(curves.lags, curves["autocorrelation_brownian"])
     return f"Autocorrelation: zero by lag {exact(run)}; a Brownian path by lag {exact(walk)}"
+
+
+def first_zero(lag: Floats, values: Floats) -> float:
+    """The first lag at which a curve is no longer positive, or the last one."""
+    below = np.flatnonzero(values <= 0)
+    return float(lag[below[0]] if below.size else lag[-1])
 
 
 def draw_displacement(figure: "Figure", curves: Curves) -> None:
@@ -213,8 +219,3 @@ def _along_the_run(axes: "Axes", curves: Curves) -> None:
     axes.set_xlim(curves.window.first, curves.window.last)
     canvas.plain_ticks(axes.xaxis, 5)
     canvas.plain_ticks(axes.yaxis)
-
-
-def _first_zero(lag: Floats, values: Floats) -> float:
-    below = np.flatnonzero(values <= 0)
-    return float(lag[below[0]] if below.size else lag[-1])

@@ -24,17 +24,28 @@ TIME: tuple[tuple[str, str], ...] = tuple(
 )
 """Time from first to last, (light, dark) each."""
 
+RUNS: dict[str, tuple[str, str]] = {
+    "run-2": ("#c8500a", "#f08a3c"),
+    "run-3": ("#35996b", "#d7f5c8"),
+    "run-4": ("#571a52", "#a8528f"),
+}
+"""Of runs drawn over each other, beside "observed", which is the first's; marks, not text.
+
+At least 17 apart (CIE 1976) under protan-, deuter- and tritanopia (Machado 2009), in either theme.
+"""
+
 _VARIABLES = ROLES | {f"time-{i}": pair for i, pair in enumerate(TIME)}
 
-VARIABLE_OF = {light: f"var(--{name})" for name, (light, _) in _VARIABLES.items()}
+VARIABLE_OF = {light: f"var(--{name})" for name, (light, _) in (_VARIABLES | RUNS).items()}
 """CSS variable that stands for a light colour, so that one drawing serves light, dark and print."""
 
 
 def light(role: str) -> str:
     """The light colour of a role, to draw with."""
-    return ROLES[role][0]
+    return (ROLES | RUNS)[role][0]
 
 
-def declarations(dark: bool) -> str:
-    """CSS declarations of every variable, for a dark or a light page."""
-    return "".join(f"--{name}:{pair[dark]};" for name, pair in _VARIABLES.items())
+def declarations(dark: bool, *, runs: bool = False) -> str:
+    """CSS declarations of every variable, for a dark or a light page; with those of `runs`."""
+    variables = _VARIABLES | RUNS if runs else _VARIABLES
+    return "".join(f"--{name}:{pair[dark]};" for name, pair in variables.items())

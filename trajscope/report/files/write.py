@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import xarray as xr
@@ -16,8 +16,10 @@ from trajscope.report.files.storage import (
     replace_text,
     save_results,
 )
+from trajscope.report.page.comparison import render_comparison
 from trajscope.report.page.gradient_noise_alone import is_alone, render_alone
 from trajscope.report.page.render import render
+from trajscope.schema import is_comparison
 
 PAGE, SUMMARY, STORE = "report.html", "summary.json", "results.zarr"
 
@@ -35,10 +37,16 @@ def write_report(results: xr.DataTree, out: str | os.PathLike[str]) -> Path:
         or the folder cannot be written to.
     """
     folder = Path(out)
-    page = (render_alone if is_alone(results) else render)(loaded(results))
+    page = _renderer(results)(loaded(results))
     save_results(results, folder / STORE)
     write_summary(results, folder / SUMMARY)
     return replace_text(folder / PAGE, page)
+
+
+def _renderer(results: xr.DataTree) -> Callable[[xr.DataTree], str]:
+    if is_comparison(results):
+        return render_comparison
+    return render_alone if is_alone(results) else render
 
 
 def write_summary(results: xr.DataTree, path: str | os.PathLike[str]) -> Path:

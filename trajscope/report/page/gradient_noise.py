@@ -2,13 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Final
 
 import numpy as np
 import xarray as xr
-from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from trajscope.errors import printable
@@ -31,6 +28,7 @@ from trajscope.report.content.noise_budget import (
 from trajscope.report.content.numbers import exact, percent
 from trajscope.report.figures.canvas import drawing
 from trajscope.report.figures.gradient_noise import FIGURES, NoisePlot
+from trajscope.report.page.environment import template
 from trajscope.schema import ALL_WEIGHTS, GROUP, STEP
 
 _MOST_STEPS: Final = 8
@@ -85,7 +83,7 @@ def diffusion_section(results: xr.DataTree) -> Markup:
     rows, n_groups = _layers(found), found.sizes[GROUP] - 1
     numbers = number_rows(found, shown)
     return Markup(
-        _template().render(
+        template("diffusion.html").render(
             heading=heading(found)[1],
             panels=list(_panels(found)),
             steps=[exact(float(found[STEP].values[row])) for row in shown],
@@ -145,12 +143,3 @@ def _layers(found: xr.Dataset) -> list[Row]:
         )
         rows.append(Row(printable(groups[place], limit=60), (f"{size:,}", share, *words)))
     return rows
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    text = files("trajscope.report.page").joinpath("diffusion.html").read_text(encoding="utf-8")
-    return environment.from_string(text)

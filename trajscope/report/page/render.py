@@ -1,35 +1,24 @@
 """A finished result as one self-contained page."""
 
-import base64
-import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 
 import xarray as xr
-from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from trajscope.errors import printable
-from trajscope.report.content.curves import MOST_POINTS, Curves, curves
+from trajscope.report.content.curves import Curves, curves
 from trajscope.report.content.headline import blind_spots, headline, key_numbers
 from trajscope.report.content.input import Reading, reading, step_word
 from trajscope.report.content.layers import layers
 from trajscope.report.content.numbers import exact, number, percent
-from trajscope.report.content.summary import plain
 from trajscope.report.content.verdict import Verdict, layers_in_words, verdict
 from trajscope.report.figures.catalogue import FIGURES, caption, in_order, known_processes_svg, svg
-from trajscope.report.figures.palette import declarations
-from trajscope.report.figures.record import Obstacle, Plot, obstacle
+from trajscope.report.figures.record import Columns, Obstacle, Plot, obstacle
+from trajscope.report.page.environment import template
+from trajscope.report.page.methods import frame, methods, timings
 from trajscope.report.page.sections import SECTIONS
-from trajscope.schema import check_results
-
-PAPER = (
-    "P. Chaudhari, S. Soatto. Stochastic gradient descent performs variational inference, "
-    "converges to limit cycles for deep networks. ICLR 2018. arXiv:1710.11029"
-)
+from trajscope.report.page.windows import windows_section
+from trajscope.schema import cases_of, check_results
 
 
 @dataclass(frozen=True)
@@ -67,9 +56,17 @@ def render(results: xr.DataTree) -> str:
     judged = verdict(results)
     panels = [_panel(place, plot, measured) for place, plot in enumerate(in_order(measured), 1)]
     seen = reading(results["trajectory"].to_dataset(), results.attrs.get("warnings", ()))
-    script = _asset("script.js")
-    return _template().render(
+    sections = [(section, section.html(results)) for section in SECTIONS]
+    windows = windows_section(results) if cases_of(results) else None
+    return template("template.html").render(
         title=printable(seen.source),
+        navigation=[
+            ("verdict", "Verdict"),
+            *([("windows", "Windows")] if windows else []),
+            *(("read", "Read"), ("evidence", "Evidence"), ("layers", "Layers")),
+            *((section.name, section.short) for section, _ in sections),
+            ("methods", "Methods"),
+        ],
         headline=headline(results),
         blind_spots=[spot[0].upper() + spot[1:] for spot in blind_spots(results)],
         key_numbers=key_numbers(results),
@@ -77,23 +74,23 @@ def render(results: xr.DataTree) -> str:
         share=percent(1 - judged.alpha) if judged else "",
         first=panels[0],
         panels=panels[1:],
+        windows=windows,
         known=Markup(known_processes_svg()),
         facts=_facts(results, seen, measured),
         reading=seen,
         layers=layers(results),
         layers_summary=layers_in_words(results),
-        sections=[(section, section.html(results)) for section in SECTIONS],
-        command=printable(results.attrs.get("command") or "", limit=2000),
-        methods=_methods(results, seen),
+        sections=sections,
+        methods=methods(results, seen),
         evidence=_evidence(judged) if judged else [],
-        definitions=[(plot.quantity, plot.definition) for plot in FIGURES],
-        paper=PAPER,
-        version=printable(results.attrs["trajscope"]),
-        embedded=Markup(_embedded(measured)),
-        style=Markup(_stylesheet()),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **frame(results, _tables(measured), runs=windows is not None),
     )
+
+
+def _tables(measured: Curves) -> dict[str, Columns]:
+    return {
+        plot.name: plot.columns(measured) for plot in FIGURES if obstacle(plot, measured) is None
+    }
 
 
 def _panel(place: int, plot: Plot, measured: Curves) -> Panel:
@@ -129,74 +126,6 @@ def _facts(results: xr.DataTree, seen: Reading, measured: Curves) -> list[tuple[
         ("stored as", f"{seen.stored}; {zero} of increments are zero"),
         ("rounding", f"about {number(floor, 2)}, beside increments of {number(rms, 2)} (rms)"),
         ("format", seen.format),
-        ("time", _timings(results)),
+        ("time", timings(results)),
     ]
     return [(name, value) for name, value in facts if value]
-
-
-def _methods(results: xr.DataTree, seen: Reading) -> list[tuple[str, str]]:
-    told = results.attrs
-    versions = _pairs(told.get("versions", {}), " ")
-    rows = [
-        ("trajscope", printable(told["trajscope"])),
-        ("made", printable(told.get("created", ""))),
-        ("with", versions),
-        ("seed", printable(told.get("seed", ""))),
-        ("options", _pairs(told.get("config", {}), " = ")),
-        ("input fingerprint", printable(told.get("fingerprint", ""))),
-        ("pass", printable(told.get("path", ""))),
-        ("window", f"T = {seen.window.checkpoints:,}, n = {seen.window.checkpoints - 1:,}"),
-    ]
-    return [(name, value) for name, value in rows if value]
-
-
-def _timings(results: xr.DataTree) -> str:
-    seconds = results.attrs.get("timings", {})
-    return ", ".join(
-        f"{printable(name).removesuffix('_s')} {number(float(time), 2)} s"
-        for name, time in seconds.items()
-    )
-
-
-def _pairs(values: Mapping[str, object], between: str) -> str:
-    return ", ".join(f"{printable(k)}{between}{printable(v)}" for k, v in values.items())
-
-
-def _embedded(measured: Curves) -> str:
-    """The drawn curves as JSON that cannot end its script element."""
-    tables = {
-        plot.name: {
-            name: [
-                plain(float(f"{value:.6g}")) for value in column[:: -(-column.size // MOST_POINTS)]
-            ]
-            for name, column in plot.columns(measured).items()
-        }
-        for plot in FIGURES
-        if obstacle(plot, measured) is None
-    }
-    text = json.dumps(tables, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _stylesheet() -> str:
-    light, dark = declarations(dark=False), declarations(dark=True)
-    return (
-        f":root{{color-scheme:light;{light}}}"
-        f':root[data-theme="dark"]{{color-scheme:dark;{dark}}}'
-        "@media screen and (prefers-color-scheme:dark){"
-        f':root:not([data-theme="light"]){{color-scheme:dark;{dark}}}}}'
-        f"@media print{{:root,:root[data-theme]{{color-scheme:light;{light}}}}}"
-        + _asset("style.css")
-    )
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(_asset("template.html"))
-
-
-def _asset(name: str) -> str:
-    return files("trajscope.report.page").joinpath(name).read_text(encoding="utf-8")

@@ -5,14 +5,8 @@ import os
 import xarray as xr
 
 from trajscope.errors import printable
-from trajscope.report.content.cases import (
-    Difference,
-    Row,
-    differences,
-    guards,
-    in_words,
-    overview,
-)
+from trajscope.report.content.cases import Row, guards, overview
+from trajscope.report.content.comparison import alike, opening, pairs_found
 from trajscope.report.content.numbers import counted
 from trajscope.report.screen.lines import (
     columns_within,
@@ -45,6 +39,7 @@ def comparison_screen(
     columns = columns_within(output.width if width is None else width)
     version = printable(results.attrs["trajscope"], limit=20)
     refused = guards(results)
+    most = 6 if len(_cases(results)) < 3 else 3
     notes = [
         *_of_pairs(results),
         *(("Not done", _refusal(each.reason, each.runs, each.group)) for each in
@@ -56,11 +51,12 @@ def comparison_screen(
         "",
         *case_lines(results, columns),
         "",
+        opening(results).sentence,
         *(
             line
             for label, text in notes
             if text
-            for line in shortened(labelled([(label, text)], columns), 3)
+            for line in shortened(labelled([(label, text)], columns), most)
         ),
     ]
     if page:
@@ -101,12 +97,9 @@ def _short(shares: str) -> str:
 
 
 def _of_pairs(results: xr.DataTree) -> list[tuple[str, str]]:
-    """What differs between every two runs in all weights, and in how many layers."""
-    found: dict[tuple[str, str], list[Difference]] = {}
-    for each in differences(results):
-        found.setdefault((each.first, each.second), []).append(each)
-    pairs = [("Differ", in_words(own)) for own in found.values()]
-    more = _more(len(pairs) - _MOST_PAIRS, "pair")
+    """What differs between every two runs; pairs of which the same is said together."""
+    pairs = [("Found", f"{each.who}: {each.sentence}") for each in alike(pairs_found(results))]
+    more = _more(len(pairs) - _MOST_PAIRS, "sentence")
     return [*pairs[:_MOST_PAIRS], ("", more)]
 
 

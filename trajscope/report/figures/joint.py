@@ -1,0 +1,231 @@
+"""Several runs in one space: their joint principal components, and how far apart they are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import xarray as xr
+
+from trajscope.errors import printable
+from trajscope.report.content.curves import Floats, binned
+from trajscope.report.content.numbers import counted, number, percent
+from trajscope.report.figures import canvas
+from trajscope.report.figures.components import MOST_BARS, draw_shares
+from trajscope.report.figures.palette import light
+from trajscope.report.figures.runs import (
+    DOTTED,
+    Entry,
+    dashes_of,
+    draw_labels,
+    line,
+    role_of,
+    run_entries,
+    short_names,
+)
+from trajscope.schema import COMPONENT, PAIR, RUN
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_PAIRS: Final = 4
+"""Pairs whose distances are drawn: with more, those that end nearest and farthest."""
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Runs along the first two of their joint components.
+
+    Attributes
+    ----------
+    found, walk : run -> (point, component)
+        Positions, and those of random walks from the same starts; by the place of the run.
+    """
+
+    found: dict[int, Floats]
+    walk: dict[int, Floats]
+
+
+def paths(compare: xr.Dataset, labels: Sequence[str]) -> Paths:
+    """Of the runs whose weights were at hand; `labels` are those of all runs, as they are."""
+    run = compare[RUN].values
+    found, walk = (
+        np.asarray(compare[name].isel({COMPONENT: slice(2)}).values, dtype=np.float64)
+        for name in ("joint_component", "joint_component_walk")
+    )
+    here = {place: run == label for place, label in enumerate(labels) if (run == label).any()}
+    return Paths(
+        {place: found[mask] for place, mask in here.items()},
+        {place: walk[mask] for place, mask in here.items()},
+    )
+
+
+def draw_joint(figure: "Figure", compare: xr.Dataset, labels: Sequence[str]) -> None:
+    """The runs in the plane of their joint components, and the variance along each of them."""
+    axes = canvas.add_axes(
+        figure, "joint PC 2, weight units", "joint PC 1, weight units", box=(0.06, 0.125, 0.44, 0.8)
+    )
+    own = paths(compare, labels)
+    axes.axhline(0, color=light("rule"), linewidth=1, zorder=1)
+    axes.axvline(0, color=light("rule"), linewidth=1, zorder=1)
+    for place, path in own.found.items():
+        walk = own.walk[place]
+        line(axes, walk[:, 0], walk[:, 1], role_of(place), DOTTED, width=1.2)
+        line(axes, path[:, 0], path[:, 1], role_of(place), dashes_of(place))
+        face, colour = light("background"), light(role_of(place))
+        axes.plot(*path[0], "o", mfc=face, mec=colour, mew=2, ms=8, zorder=4)
+        axes.plot(*path[-1], "o", mfc=colour, mec=colour, ms=8, zorder=4)
+    _equal_scales(axes, np.concatenate([*own.found.values(), *own.walk.values()]))
+    shares, walk = (
+        100 * np.asarray(compare[f"joint_explained_variance{kind}"].values)[:MOST_BARS]
+        for kind in ("", "_walk")
+    )
+    draw_shares(
+        canvas.add_axes(figure, "joint PC", "% of variance", box=(0.7, 0.125, 0.28, 0.8)),
+        shares, walk[: shares.size], bar="bar: the runs",
+    )  # fmt: skip
+    draw_labels(
+        figure,
+        run_entries([printable(label, limit=80) for label in labels], list(own.found)),
+        [Entry("random walks", "null", DOTTED, 1.2), Entry("ring: first", ""),
+         Entry("disc: last", "")],
+        box=(0.525, 0.125, 0.15, 0.8),
+    )  # fmt: skip
+
+
+def joint_title(compare: xr.Dataset) -> str:
+    """Title with the share of the first two components."""
+    shares, walk = (
+        percent(float(np.asarray(compare[f"joint_explained_variance{kind}"].values)[:2].sum()))
+        for kind in ("", "_walk")
+    )
+    return f"Joint components: the first two hold {shares} of the variance, of random walks {walk}"
+
+
+def has_joint(compare: xr.Dataset) -> bool:
+    """Whether the weights of two runs were at hand, and moved."""
+    if compare.sizes.get(COMPONENT, 0) < 2:
+        return False
+    return bool(np.isfinite(compare["joint_explained_variance"].values).any())
+
+
+def draw_distances(figure: "Figure", compare: xr.Dataset, step_title: str) -> None:
+    """Distance of every pair of runs at the steps that they share, with that of random walks."""
+    axes = canvas.add_axes(
+        figure, "distance between two runs, weight units", step_title,
+        box=(0.06, 0.155, 0.66, 0.745),
+    )  # fmt: skip
+    pairs = known_pairs(compare)
+    shown = _shown_pairs(pairs)
+    for pair in pairs:
+        if pair not in shown:
+            seen = binned(pair.steps, pair.distance)
+            axes.plot(seen.x, seen.mean, color=light("null"), linewidth=0.6, zorder=1)
+    for place, pair in enumerate(shown):
+        line(axes, pair.steps, pair.walk, role_of(place), DOTTED, width=1.3)
+        line(axes, pair.steps, pair.distance, role_of(place), dashes_of(place))
+    steps = np.concatenate([pair.steps for pair in pairs])
+    highest = max(float(max(pair.distance.max(), pair.walk.max())) for pair in pairs)
+    axes.set_xlim(float(steps.min()), float(steps.max()))
+    axes.set_ylim(0, 1.06 * highest)
+    canvas.plain_ticks(axes.xaxis)
+    canvas.plain_ticks(axes.yaxis)
+    others = [Entry("random walks, same pair", "null", DOTTED, 1.3)]
+    if len(shown) < len(pairs):
+        others.append(Entry(f"{len(pairs) - len(shown)} pairs between", "null", width=0.6))
+    draw_labels(
+        figure,
+        [Entry(pair.name, role_of(k), dashes_of(k)) for k, pair in enumerate(shown)], others,
+        box=(0.74, 0.155, 0.26, 0.745),
+    )  # fmt: skip
+
+
+def distance_title(compare: xr.Dataset) -> str:
+    """Title with the distances at the last common step."""
+    pairs = known_pairs(compare)
+    ends, walks = (
+        [number(float(value), 3) for value in (min(values), max(values))]
+        for values in (
+            [pair.distance[-1] for pair in pairs],
+            [pair.walk[-1] for pair in pairs],
+        )
+    )
+    found, walk = (low if low == high else f"{low} to {high}" for low, high in (ends, walks))
+    return f"Distance: {found} at the last step shared; random walks {walk}"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Distances of two runs at the steps that they share.
+
+    Attributes
+    ----------
+    steps, distance, walk : (meeting,)
+    start :
+        "the same" or "different".
+    """
+
+    name: str
+    steps: Floats
+    distance: Floats
+    walk: Floats
+    start: str
+
+
+def known_pairs(compare: xr.Dataset) -> list[Pair]:
+    """The pairs whose weights were at hand and that share a step."""
+    if "distance" not in compare:
+        return []
+    steps, distances, walks = (
+        np.asarray(compare[name].transpose(PAIR, ...).values, dtype=np.float64)
+        for name in ("meeting_step", "distance", "distance_walk")
+    )
+    ends = [
+        [printable(label, limit=80) for label in compare[end].values] for end in ("first", "second")
+    ]
+    labels = list(dict.fromkeys([*ends[0], *ends[1]]))
+    short = dict(zip(labels, short_names(labels), strict=True))
+    pairs = []
+    for place, known in enumerate(np.isfinite(steps) & np.isfinite(distances)):
+        if known.any():
+            pairs.append(
+                Pair(
+                    " – ".join(short[end[place]] for end in ends),
+                    steps[place, known],
+                    distances[place, known],
+                    walks[place, known],
+                    str(compare["start"].values[place]),
+                )
+            )
+    return pairs
+
+
+def starts_in_words(compare: xr.Dataset) -> str:
+    """How many pairs start at the same place."""
+    pairs = known_pairs(compare)
+    alike = sum(pair.start == "the same" for pair in pairs)
+    if len(pairs) == 1:
+        return f"The two runs start at {'the same place' if alike else 'different places'}."
+    return f"{alike} of {counted(len(pairs), 'pair')} start at the same place."
+
+
+def _shown_pairs(pairs: Sequence[Pair]) -> list[Pair]:
+    if len(pairs) <= MOST_PAIRS:
+        return list(pairs)
+    order = sorted(pairs, key=lambda pair: float(pair.distance[-1]))
+    half = MOST_PAIRS // 2
+    return [*order[:half], *order[-half:]]
+
+
+def _equal_scales(axes: "Axes", points: Floats) -> None:
+    """Limits around the points, so that a unit is as long along either axis, and ticks."""
+    box = axes.get_window_extent()
+    middle = (points.min(axis=0) + points.max(axis=0)) / 2
+    reach = np.ptp(points, axis=0) / 2 * 1.08
+    shape = np.array([box.width, box.height])
+    half = shape * max(float((reach / shape).max()), 1e-300)
+    axes.set_xlim(middle[0] - half[0], middle[0] + half[0])
+    axes.set_ylim(middle[1] - half[1], middle[1] + half[1])
+    canvas.plain_ticks(axes.xaxis, 5)
+    canvas.plain_ticks(axes.yaxis, 5)

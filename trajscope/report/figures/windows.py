@@ -1,0 +1,159 @@
+"""The windows of a run along its steps: what each was judged to be, and how large its steps are."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import xarray as xr
+
+from trajscope.report.content.cases import label_of
+from trajscope.report.content.curves import Curves, curves
+from trajscope.report.content.numbers import counted, number
+from trajscope.report.figures import canvas
+from trajscope.report.figures.palette import light
+from trajscope.schema import cases_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH: Final = 980
+_TALLEST: Final = 420
+"""Pixels of the bars of all windows together."""
+_ROW: Final = 24
+_READABLE: Final = 15
+
+
+@dataclass(frozen=True)
+class Span:
+    """One window.
+
+    Attributes
+    ----------
+    first, last :
+        Steps of its first and last checkpoint.
+    variance :
+        Mean squared increment of a weight.
+    """
+
+    label: str
+    verdict: str
+    first: float
+    last: float
+    variance: float
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The windows of a run, in order, and the run's own."""
+
+    spans: tuple[Span, ...]
+    whole: Span
+    step_title: str
+
+    @property
+    def height(self) -> int:
+        """Pixels of the figure."""
+        return 60 + self.rows + 230
+
+    @property
+    def rows(self) -> int:
+        """Pixels of the bars."""
+        return min(_ROW * len(self.spans), _TALLEST)
+
+
+def timeline(results: xr.DataTree) -> Timeline:
+    """Of a result whose cases are windows."""
+    whole = curves(results)
+    spans = tuple(_span(label_of(case), curves(case)) for case in cases_of(results))
+    return Timeline(spans, _span("whole run", whole), whole.step_title)
+
+
+def timeline_svg(found: Timeline) -> str:
+    """The figure as inline SVG."""
+    return canvas.drawing(
+        "timeline", timeline_title(found), lambda figure: draw_timeline(figure, found),
+        size=(WIDTH, found.height),
+    )  # fmt: skip
+
+
+def timeline_title(found: Timeline) -> str:
+    """Title with the number of different verdicts and the range of the variance."""
+    verdicts = len({span.verdict for span in found.spans})
+    ratios = [span.variance / found.whole.variance for span in found.spans]
+    low, high = number(min(ratios), 2), number(max(ratios), 2)
+    return (
+        f"Windows: {counted(verdicts, 'verdict')} in {counted(len(found.spans), 'window')}; "
+        f"variance {low if low == high else f'{low} to {high}'} times the run's"
+    )
+
+
+def draw_timeline(figure: "Figure", found: Timeline) -> None:
+    """A bar with its verdict for every window; below, its increment variance."""
+    height = found.height
+    bars = canvas.add_axes(
+        figure, "window, its steps and its verdict", "",
+        box=(0.13, (height - 36 - found.rows) / height, 0.85, found.rows / height),
+    )  # fmt: skip
+    _draw_bars(bars, found)
+    levels = canvas.add_axes(
+        figure, "increment variance: mean squared increment of a weight, weight²", found.step_title,
+        box=(0.13, 46 / height, 0.85, 150 / height),
+    )  # fmt: skip
+    _draw_levels(levels, found)
+
+
+def _draw_bars(axes: "Axes", found: Timeline) -> None:
+    place = np.arange(len(found.spans), dtype=np.float64)
+    every = -(-_READABLE * len(found.spans) // found.rows)
+    left, right = _range(found)
+    axes.barh(
+        place, [span.last - span.first for span in found.spans],
+        left=[span.first for span in found.spans], height=0.7, color=light("band"), zorder=2,
+    )  # fmt: skip
+    for row, span in enumerate(found.spans[::every]):
+        in_left_half = (span.first + span.last) / 2 < (left + right) / 2
+        axes.annotate(
+            span.verdict, (span.last if in_left_half else span.first, row * every),
+            (6 if in_left_half else -6, 0), textcoords="offset points", va="center",
+            ha="left" if in_left_half else "right", color=light("ink"), fontweight="bold", zorder=5,
+        )  # fmt: skip
+    axes.set_xlim(left, right)
+    axes.set_ylim(len(found.spans) - 0.4, -0.6)
+    axes.set_yticks(place[::every], [_cut(span.label) for span in found.spans[::every]])
+    axes.tick_params(axis="both", length=0)
+    axes.set_xticks([])
+    axes.spines[:].set_visible(False)
+
+
+def _draw_levels(axes: "Axes", found: Timeline) -> None:
+    axes.set_yscale("log")
+    known = [span for span in (*found.spans, found.whole) if span.variance > 0]
+    for span in found.spans:
+        if span.variance > 0:
+            axes.plot([span.first, span.last], [span.variance] * 2, color=light("observed"),
+                      linewidth=4, solid_capstyle="butt", zorder=3)  # fmt: skip
+    left, right = _range(found)
+    canvas.null_mean(axes, np.array([left, right]), np.full(2, found.whole.variance))
+    axes.set_xlim(left, right)
+    low, high = min(span.variance for span in known), max(span.variance for span in known)
+    axes.set_ylim(low / 1.5, high * 2)
+    canvas.plain_ticks(axes.xaxis)
+    canvas.log_ticks(axes.yaxis, low / 1.5, high * 2)
+    canvas.label(axes, 0.01, 1.0, "each window", "observed")
+    canvas.label(axes, 0.99, 1.0, "dashed: whole run", "null", ha="right")
+
+
+def _range(found: Timeline) -> tuple[float, float]:
+    return found.whole.first, found.whole.last
+
+
+def _cut(label: str) -> str:
+    return label if len(label) <= 15 else f"{label[:7]}…{label[-7:]}"
+
+
+def _span(label: str, own: Curves) -> Span:
+    return Span(
+        label, own.verdict.word if own.verdict else "no verdict", own.window.first, own.window.last,
+        own.number("increment_rms") ** 2,
+    )  # fmt: skip

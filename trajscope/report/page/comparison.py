@@ -1,0 +1,249 @@
+"""The page of several runs side by side."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import xarray as xr
+from markupsafe import Markup
+
+from trajscope.errors import printable
+from trajscope.report.content.cases import differences, label_of, overview
+from trajscope.report.content.comparison import (
+    POOLED,
+    PairFound,
+    alike,
+    not_compared,
+    opening,
+    p_in_words,
+    pairs_found,
+    pooled,
+    pooled_tests,
+    verdicts_in_words,
+)
+from trajscope.report.content.curves import MOST_POINTS, Curves, curves
+from trajscope.report.content.headline import (
+    Headline,
+    KeyNumber,
+    blind_spots,
+    headline,
+    key_numbers,
+)
+from trajscope.report.content.input import Omission, reading, step_word
+from trajscope.report.content.numbers import number
+from trajscope.report.figures import joint
+from trajscope.report.figures.canvas import drawing
+from trajscope.report.figures.overlay import (
+    Overlay,
+    Several,
+    drawn,
+    hindrances,
+    overlay_svg,
+    overlay_title,
+    pooled_curves,
+)
+from trajscope.report.figures.overlays import OVERLAYS
+from trajscope.report.figures.record import Columns, Obstacle
+from trajscope.report.figures.runs import dashes_of, role_of
+from trajscope.report.page.environment import template
+from trajscope.report.page.folded import Folded, folded
+from trajscope.report.page.methods import frame, methods, timings
+from trajscope.report.page.render import Panel
+from trajscope.schema import ALL_WEIGHTS, cases_of, check_results
+
+_MOST_PAIRS: Final = 12
+"""Pairs whose sentence is shown at once."""
+_MOST_TESTS: Final = 400
+"""Rows of tests on the page; all of them are in summary.json."""
+_FEWEST_ROWS: Final = 50
+"""Rows of a curve in the CSV, however many runs there are."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run: its colour in the figures, and what its own page would say first."""
+
+    label: str
+    colour: str
+    dashes: str
+    headline: Headline
+    blind_spots: tuple[str, ...]
+    key_numbers: tuple[KeyNumber, ...]
+    facts: tuple[tuple[str, str], ...]
+    left_out: tuple[Omission, ...]
+    warnings: tuple[str, ...]
+
+
+def render_comparison(results: xr.DataTree) -> str:
+    """The page of runs that are compared: everything inline, nothing fetched.
+
+    Raises
+    ------
+    ResultsError
+        `results` is not a finished comparison.
+    """
+    check_results(results)
+    cases = cases_of(results)
+    runs = _several(results, cases)
+    panels = list(_panels(results, runs, [str(case.attrs.get("label", "")) for case in cases]))
+    tests = differences(results)
+    by_p = sorted(tests, key=lambda one: (one.group != ALL_WEIGHTS, one.p_value))
+    has_pool = "ensemble" in results.children
+    rows = max(4 * MOST_POINTS // max(len(cases), 4), _FEWEST_ROWS)
+    return template("comparison.html").render(
+        title=" · ".join(runs.labels[:4]) + (" …" if len(cases) > 4 else ""),
+        navigation=[
+            ("comparison", "Comparison"), ("overview", "Overview"), ("tests", "Tests"),
+            ("evidence", "Evidence"), ("runs", "Runs"), ("methods", "Methods"),
+        ],
+        opening=opening(results),
+        verdicts=verdicts_in_words(results),
+        found=_findings(results),
+        rows=folded(overview(results), lambda row: row.group == ALL_WEIGHTS),
+        pooled=folded(pooled(results), lambda row: row.group == ALL_WEIGHTS) if has_pool else None,
+        pooled_numbers=[heading for _, heading in POOLED],
+        pooled_tests=pooled_tests(results) if has_pool else (),
+        tests=folded(by_p, lambda one: one.group == ALL_WEIGHTS, most=_MOST_TESTS),
+        quantities=list({one.quantity: one for one in tests}.values()),
+        number=number,
+        p_in_words=p_in_words,
+        not_compared=not_compared(results),
+        panels=panels,
+        runs=[_run(place, case) for place, case in enumerate(cases)],
+        methods=_methods(results),
+        evidence=(),
+        csv_note="Of each curve figure.1 is that of the first run, figure.2 of the second.",
+        **frame(results, _tables(runs), rows=rows, runs=True),
+    )  # fmt: skip
+
+
+def _findings(results: xr.DataTree) -> Folded[PairFound]:
+    """One sentence a pair, pairs of which the same is said together; all of them where not."""
+    found = pairs_found(results)
+    together = alike(found)
+    shown = together[:_MOST_PAIRS]
+    is_all = len(shown) == len(found)
+    return Folded(shown, () if is_all else found[:_MOST_TESTS], len(found))
+
+
+def _several(results: xr.DataTree, cases: Sequence[xr.DataTree]) -> Several:
+    own = tuple(curves(case) for case in cases)
+    pool: tuple[Curves, ...] = ()
+    if "ensemble" in results.children:
+        pool = pooled_curves(results["ensemble"].to_dataset(), own)
+    return Several(tuple(label_of(case) for case in cases), own, pool)
+
+
+def _panels(results: xr.DataTree, runs: Several, labels: Sequence[str]) -> Iterator[Panel]:
+    compare = results["compare"].to_dataset()
+    yield _joint(compare, labels)
+    yield _distances(compare, runs)
+    for place, overlay in enumerate(OVERLAYS, 3):
+        yield _overlaid(place, overlay, runs)
+
+
+def _overlaid(place: int, overlay: Overlay, runs: Several) -> Panel:
+    absent = hindrances(overlay, runs)
+    name = overlay.plot.name
+    if not drawn(overlay, runs):
+        title = f"{overlay.plot.quantity}: not drawn"
+        return Panel(place, name, title, Markup(""), "", "", absent[0][1])
+    caption = overlay.caption
+    if absent:
+        label, why = absent[0]
+        more = f" And {len(absent) - 1} more." if len(absent) > 1 else ""
+        caption = f"{caption} Not drawn: {label}. {why.reason}{more}"
+    return Panel(
+        number=place,
+        name=name,
+        title=overlay_title(overlay, runs),
+        svg=Markup(overlay_svg(overlay, runs)),
+        caption=caption,
+        compare=overlay.compare,
+        obstacle=None,
+    )
+
+
+_NO_WEIGHTS: Final = Obstacle(
+    "Finished results hold no weights, so two of them have no common space.",
+    "compare the folders of their checkpoints.",
+)
+
+
+def _joint(compare: xr.Dataset, labels: Sequence[str]) -> Panel:
+    if not joint.has_joint(compare):
+        title = "Joint components: not drawn"
+        return Panel(1, "joint-components", title, Markup(""), "", "", _NO_WEIGHTS)
+    title = joint.joint_title(compare)
+    svg = drawing(
+        "joint-components", title, lambda figure: joint.draw_joint(figure, compare, labels),
+        size=(980, 420),
+    )  # fmt: skip
+    caption = (
+        "All runs in the plane of their first two joint principal components, ring first, disc "
+        "last, equal scales; right, the share of all runs' variance along each component."
+    )
+    against = (
+        "the dotted paths and the ticks: what random walks give that start where the runs do and "
+        "have increments as long. Their directions are arbitrary where shares are alike."
+    )
+    return Panel(1, "joint-components", title, Markup(svg), caption, against, None)
+
+
+def _distances(compare: xr.Dataset, runs: Several) -> Panel:
+    if not joint.known_pairs(compare):
+        title = "Distance: not drawn"
+        what = _NO_WEIGHTS
+        if "distance" in compare:
+            what = Obstacle("No two runs have a checkpoint at one step.", "choose runs that do.")
+        return Panel(2, "distance", title, Markup(""), "", "", what)
+    title = joint.distance_title(compare)
+    step = runs.curves[0].step_title
+    svg = drawing(
+        "distance", title, lambda figure: joint.draw_distances(figure, compare, step),
+        size=(980, 300),
+    )  # fmt: skip
+    starts = joint.starts_in_words(compare)
+    caption = f"Distance between the weights of two runs at the same step. {starts}"
+    against = (
+        "the dotted distance of random walks from the same starts with increments as long. Below "
+        "it the runs keep together, or each is held back; above it they drift apart."
+    )
+    return Panel(2, "distance", title, Markup(svg), caption, against, None)
+
+
+def _tables(runs: Several) -> Mapping[str, Columns]:
+    return {
+        f"{overlay.plot.name}.{place + 1}": overlay.plot.columns(runs.curves[place])
+        for overlay in OVERLAYS
+        for place in drawn(overlay, runs)
+    }
+
+
+def _run(place: int, case: xr.DataTree) -> Run:
+    seen = reading(case["trajectory"].to_dataset(), case.attrs.get("warnings", ()))
+    facts = (
+        ("read from", seen.source),
+        ("checkpoints", f"{seen.window.checkpoints:,}"),
+        (step_word(seen.window.unit), seen.steps),
+        ("weights", seen.weights),
+        ("stored as", seen.stored),
+        ("input fingerprint", printable(case.attrs.get("fingerprint", ""))),
+    )
+    dashes = dashes_of(place)
+    return Run(
+        label=label_of(case),
+        colour=role_of(place),
+        dashes=" ".join(f"{1.7 * length:g}" for length in dashes) if dashes else "none",
+        headline=headline(case),
+        blind_spots=tuple(spot[0].upper() + spot[1:] for spot in blind_spots(case)),
+        key_numbers=key_numbers(case),
+        facts=tuple((name, value) for name, value in facts if value),
+        left_out=(*seen.left_out, *seen.skipped),
+        warnings=seen.warnings,
+    )
+
+
+def _methods(results: xr.DataTree) -> list[tuple[str, str]]:
+    time = timings(results)
+    return [*methods(results), *([("time", time)] if time else [])]
