@@ -105,7 +105,7 @@ def test_windows_are_cases_of_the_report(trajscope, runs, out):
         (["{a}", "{b}", "--label", "x", "--label", "x"], "'x' is the label of 2 runs"),
         (["{a}", "{b}", "--label", "x"], "1 labels were given for 2 runs"),
         (["{a}", "{other}"], "share no tensor of one name and size"),
-        (["{a}", "{one}"], "1 checkpoint"),
+        (["{a}", "{one}"], "holds one checkpoint"),
         (["{a}", "{b}", "--include", "nothing*"], "nothing*"),
         (["{a}", "{b}", "--steps", "5000:"], "--steps"),
         (["{a}", "{b}", "--memory", "1MiB"], "of 2 runs"),

@@ -21,13 +21,15 @@ EXAMPLES = [
 
 def test_every_command_has_an_example():
     assert {example.id for example in EXAMPLES} == {
-        "inspect", "analyze", "diffusion", "pack", "report", "demo",
+        "inspect", "analyze", "compare", "diffusion", "pack", "report", "demo",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "example"), EXAMPLES)
 def test_the_example_in_the_help_works_as_it_stands(name, example, tmp_path):
     write_run(tmp_path / "runs/resnet18/checkpoints")
+    for seed in (1, 2) if name == "compare" else ():
+        write_run(tmp_path / f"runs/seed-{seed}")
     if name == "diffusion":
         write_problem(tmp_path)
         write_fitting_run(tmp_path / "runs/resnet18/checkpoints", n_steps=12)

@@ -10,6 +10,7 @@ from trajscope.report.content.gradient_noise_summary import is_computed
 from trajscope.report.content.input import reading
 from trajscope.report.figures.palette import declarations
 from trajscope.report.page.gradient_noise import diffusion_section
+from trajscope.schema import is_comparison
 
 _PAGE = Markup("""<!doctype html>
 <html lang="en">
@@ -45,6 +46,8 @@ _PAGE = Markup("""<!doctype html>
 
 def is_alone(results: xr.DataTree) -> bool:
     """Whether a result holds gradient noise and no observables."""
+    if is_comparison(results):
+        return False
     has_observables = bool(results["observables"].data_vars)
     return is_computed(results["diffusion"].to_dataset()) and not has_observables
 
