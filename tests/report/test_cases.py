@@ -230,14 +230,17 @@ def test_pairs_of_which_the_same_is_said_share_a_sentence(replicas):
     (together,) = alike(found)
     assert together.who == "seed-1 against seed-0, seed-2 against seed-0, seed-2 against seed-1"
     assert together.sentence.startswith("no difference seen in increment variance, variance ratio")
-    assert opening(replicas).sentence == "No difference seen between 3 runs, in 3 tested pairs."
+    assert opening(replicas).sentence == "3 replicas: brownian 3 of 3."
+    assert opening(replicas).detail.startswith(
+        "No difference seen between 3 runs, in 3 tested pairs. "
+    )
 
 
 def test_too_few_draws_for_so_many_pairs_are_said_before_no_difference_is(replicas):
     few = replicas.copy(deep=True)
     few["compare"].attrs["n_surrogates"] = 199
     told = opening(few)
-    assert told.sentence == "3 runs side by side; too few draws to see a difference."
+    assert told.detail.startswith("3 runs side by side; too few draws to see a difference. ")
     assert "the smallest p of 199 draws is 0.015, above the level" in told.caution
     assert "at least 299 surrogates" in told.caution
     assert opening(replicas).caution == ""

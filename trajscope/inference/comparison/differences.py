@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from trajscope.inference.comparison.blocks import Blocks, blocks_of_factor, blocks_of_gram
+from trajscope.inference.comparison.blocks import Blocks, Shape, blocks_of_factor, blocks_of_gram
 from trajscope.inference.comparison.pair import (
     FEWEST,
     LONGEST_MEMORY,
@@ -172,26 +172,40 @@ def _of_pair(first: Run, second: Run, question: Question) -> Found:
         if second.groups.get(group) != n_weights:
             refuse("other_tensors", "The two runs hold other tensors in this group.", group)
             continue
-        blocks = [
+        one, other = (
             run.moves[group].blocks(stride, shape.length)
             for run, stride in zip((first, second), strides, strict=True)
-        ]
-        if any(each.lagged[:, 0].sum() <= 0 for each in blocks):
-            refuse("still", "No weight moves in one of the runs.", group)
+        )
+        obstacle = _obstacle(one, other, shape)
+        if obstacle is not None:
+            refuse(*obstacle, group)
             continue
-        if max(each.memory for each in blocks) > LONGEST_MEMORY * shape.length:
-            refuse("memory", _MEMORY, group)
-            continue
-        compared = compare_pair(blocks[0], blocks[1], shape, question.n_surrogates, question.seed)
-        found.compared |= {(group, name): one for name, one in compared.items()}
+        compared = compare_pair(one, other, shape, question.n_surrogates, question.seed)
+        known = [each for each in QUANTITIES if compared[each.name].is_known(each)]
+        found.compared |= {(group, each.name): compared[each.name] for each in known}
+        for each in (each for each in QUANTITIES if each not in known):
+            refuse("unknown", f"The {each.label} {_UNKNOWN}", group)
     for group in second.groups.keys() - first.groups.keys():
         refuse("other_tensors", "The first run has no such group.", group)
     return found
 
 
+def _obstacle(first: Blocks, second: Blocks, shape: Shape) -> tuple[str, str] | None:
+    """What keeps the tests from being made, as code and reason."""
+    if any(each.lagged[:, 0].sum() <= 0 for each in (first, second)):
+        return "still", "No weight moves in one of the runs."
+    if max(first.memory, second.memory) > LONGEST_MEMORY * shape.length:
+        return "memory", _MEMORY
+    return None
+
+
 _UNEVEN: Final = (
     "Checkpoints of one run are unevenly spaced, or no spacing is common to both. Select an even "
     "part with --steps."
+)
+_UNKNOWN: Final = (
+    "of one run is nearly zero once its drift is taken off, and not known to a factor of a "
+    "thousand."
 )
 _MEMORY: Final = (
     "Increments are alike over more than a third of a block (an eighth of the shorter run), so "

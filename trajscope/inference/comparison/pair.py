@@ -19,6 +19,8 @@ from trajscope.kernels.gram import Floats
 
 FEWEST: Final = 64
 """Checkpoints of a run that is compared."""
+_LARGEST_ERROR: Final = math.log(1000) / 3
+"""Standard error of a logarithm; beyond, what is left of it without a drift is nearly nothing."""
 LONGEST_MEMORY: Final = 1 / 3
 """Of the increments, as a share of a block: blocks that are alike for long look like fewer."""
 
@@ -97,6 +99,10 @@ class Compared:
     estimate: float
     error: float
     students: Floats
+
+    def is_known(self, quantity: Quantity) -> bool:
+        """Whether the effect is known to better than a factor of a thousand."""
+        return not quantity.is_ratio or self.error < _LARGEST_ERROR
 
     def interval(self, quantity: Quantity, alpha: float) -> tuple[float, float, float]:
         """The effect, and the ends of its interval at level 1 - alpha.

@@ -134,6 +134,11 @@ def guards(results: xr.DataTree) -> tuple[Guard, ...]:
     )
 
 
+def _share(share: float) -> str:
+    """A share in percent, short enough for a table: "98%", "<1%"."""
+    return percent(share).replace("over ", ">").replace("under ", "<")
+
+
 def _rows(case: xr.DataTree) -> list[Row]:
     own, judged = case["observables"].to_dataset(), case["verdict"].to_dataset()
     codes: dict[object, object] = {}
@@ -153,7 +158,7 @@ def _rows(case: xr.DataTree) -> list[Row]:
             displacement=number(float(moved[place])),
             exponent=number(float(exponents[place]), 2),
             variance=number(float(sizes[place]) ** 2),
-            components=", ".join(percent(float(share)) for share in shares[place]),
+            components=", ".join(_share(float(share)) for share in shares[place]),
         )
         for place, name in enumerate(groups)
     ]

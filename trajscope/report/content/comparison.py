@@ -152,6 +152,9 @@ def opening(results: xr.DataTree) -> Opening:
         f"{draws:,} exchanges of blocks of increments, α = {alpha:g}. Where nothing is seen, the "
         "runs may still differ by as much as the intervals in the table say."
     )
+    if "ensemble" in results.children:
+        verdicts = f"{counted(n_runs, 'replica')}: {verdicts_in_words(results)}."
+        return Opening(verdicts, f"{sentence} {basis}", caution)
     return Opening(sentence, basis, caution)
 
 

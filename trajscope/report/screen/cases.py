@@ -73,7 +73,7 @@ def case_lines(results: xr.DataTree, columns: int) -> list[str]:
     lines += [
         _line(
             fitted(row.case, names),
-            (row.verdict, row.displacement, row.exponent, row.variance, _short(row.components)),
+            (row.verdict, row.displacement, row.exponent, row.variance, row.components),
             names,
         )
         for row in rows[:_MOST_CASES]
@@ -90,10 +90,6 @@ def _line(name: str, cells: tuple[str, ...], names: int) -> str:
     return f"{name:<{names}}" + "".join(
         f"  {cell:<{width}}" for cell, width in zip(cells, _WIDTHS, strict=True)
     )
-
-
-def _short(shares: str) -> str:
-    return shares.replace("over ", ">").replace("under ", "<")
 
 
 def _of_pairs(results: xr.DataTree) -> list[tuple[str, str]]:
