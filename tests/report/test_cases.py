@@ -23,7 +23,7 @@ from trajscope.report.page.render import render
 from trajscope.schema import cases_of
 
 START = np.random.default_rng(9).normal(size=40)
-HOSTILE = ("<script>alert(1)</script>", "\u202etxt.exe", "' onload='alert(2)", "x" * 80)
+HOSTILE = ("<script>alert(1)</script>", "\u202etxt.exe", "モデル' onload='alert(2)", "x" * 80)
 NONE = re.compile(r"\b(nan|NaN|None|inf)\b")
 FEW = {"n_surrogates": 199, "seed": 0}
 
@@ -254,7 +254,12 @@ def test_hostile_labels_are_shown_and_never_obeyed(mixed):
     assert len(page.all("script")) == 2
     assert not [e for e in page.elements if any(name.startswith("on") for name in e["attrs"])]
     assert "\u202e" not in source
-    for shown in ("<script>alert(1)</script>", "\\u202etxt.exe", "' onload='alert(2)", "x" * 80):
+    for shown in (
+        "<script>alert(1)</script>",
+        "\\u202etxt.exe",
+        "モデル' onload='alert(2)",
+        "x" * 80,
+    ):
         assert shown in text_of(page)
 
 

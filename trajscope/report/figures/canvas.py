@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -67,7 +68,12 @@ def drawing(
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({**mpl.rcParamsDefault, **_STYLE, "backend": "svg"}):
+    with (
+        mpl.rc_context({**mpl.rcParamsDefault, **_STYLE, "backend": "svg"}),
+        warnings.catch_warnings(),
+    ):
+        # Text stays text, set in the reader's fonts: this one only measures it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72)
         FigureCanvasSVG(figure)
         draw(figure)

@@ -23,11 +23,14 @@ def draw_components(figure: "Figure", curves: Curves) -> None:
         canvas.add_axes(figure, "PC 2", "PC 1", box=(0.02, 0.1, 0.55, 0.8)),
         curves,
     )
+    axes = canvas.add_axes(figure, "PC", "% of variance", box=(0.655, 0.155, 0.325, 0.745))
     draw_shares(
-        canvas.add_axes(figure, "PC", "% of variance", box=(0.655, 0.155, 0.325, 0.745)),
+        axes,
         100 * curves["explained_variance"][:MOST_BARS],
         100 * curves["explained_variance_brownian"][:MOST_BARS],
     )
+    canvas.label(axes, 0.98, 0.40, "bar: this run", "observed", ha="right")
+    canvas.label(axes, 0.98, 0.31, "tick: random walk", "null", ha="right")
 
 
 def components_title(curves: Curves) -> str:
@@ -59,7 +62,7 @@ def random_walk_arch(curves: Curves) -> tuple[Floats, Floats]:
     return arch[0], arch[1]
 
 
-def draw_shares(axes: "Axes", shares: Floats, walk: Floats, *, bar: str = "bar: this run") -> None:
+def draw_shares(axes: "Axes", shares: Floats, walk: Floats) -> None:
     """Variance along each component as bars, that of a random walk as ticks, both in percent."""
     number = np.arange(1, shares.size + 1)
     axes.barh(number, shares, height=0.62, color=light("observed"))
@@ -69,8 +72,6 @@ def draw_shares(axes: "Axes", shares: Floats, walk: Floats, *, bar: str = "bar: 
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(0, 1.06 * max(float(shares.max()), float(walk.max())))
     canvas.plain_ticks(axes.xaxis, 4)
-    canvas.label(axes, 0.98, 0.40, bar, "observed", ha="right")
-    canvas.label(axes, 0.98, 0.31, "tick: random walk", "null", ha="right")
 
 
 def drawn_stride(n_steps: int) -> int:

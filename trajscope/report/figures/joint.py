@@ -32,6 +32,19 @@ if TYPE_CHECKING:
 MOST_PAIRS: Final = 4
 """Pairs whose distances are drawn: with more, those that end nearest and farthest."""
 
+DEFINITIONS: Final = (
+    (
+        "Joint components",
+        "eigenvectors of the covariance of x over the checkpoints of all runs; dotted, the same of "
+        "independent walks with ⟨x_a(t), x_b(s)⟩ = ⟨x_a(0), x_b(0)⟩ + [a = b] Σ |y_a(u)|² over "
+        "u < min(t, s)",
+    ),
+    (
+        "Distance",
+        "|x_a(t) − x_b(t)|; dotted, sqrt(|x_a(0) − x_b(0)|² + Σ |y_a(u)|² + |y_b(u)|² over u < t)",
+    ),
+)
+
 
 @dataclass(frozen=True)
 class Paths:
@@ -83,13 +96,13 @@ def draw_joint(figure: "Figure", compare: xr.Dataset, labels: Sequence[str]) -> 
     )
     draw_shares(
         canvas.add_axes(figure, "joint PC", "% of variance", box=(0.7, 0.125, 0.28, 0.8)),
-        shares, walk[: shares.size], bar="bar: the runs",
+        shares, walk[: shares.size],
     )  # fmt: skip
     draw_labels(
         figure,
         run_entries([printable(label, limit=80) for label in labels], list(own.found)),
         [Entry("random walks", "null", DOTTED, 1.2), Entry("ring: first", ""),
-         Entry("disc: last", "")],
+         Entry("disc: last", ""), Entry("bar: all runs", ""), Entry("tick: walks", "ink", width=2)],
         box=(0.525, 0.125, 0.15, 0.8),
     )  # fmt: skip
 
@@ -107,7 +120,7 @@ def has_joint(compare: xr.Dataset) -> bool:
     """Whether the weights of two runs were at hand, and moved."""
     if compare.sizes.get(COMPONENT, 0) < 2:
         return False
-    return bool(np.isfinite(compare["joint_explained_variance"].values).any())
+    return bool((compare["joint_explained_variance"].values > 0).any())
 
 
 def draw_distances(figure: "Figure", compare: xr.Dataset, step_title: str) -> None:
@@ -118,10 +131,11 @@ def draw_distances(figure: "Figure", compare: xr.Dataset, step_title: str) -> No
     )  # fmt: skip
     pairs = known_pairs(compare)
     shown = _shown_pairs(pairs)
+    thin = 0.6 if len(pairs) <= 20 else 0.25
     for pair in pairs:
         if pair not in shown:
             seen = binned(pair.steps, pair.distance)
-            axes.plot(seen.x, seen.mean, color=light("null"), linewidth=0.6, zorder=1)
+            axes.plot(seen.x, seen.mean, color=light("null"), linewidth=thin, zorder=1)
     for place, pair in enumerate(shown):
         line(axes, pair.steps, pair.walk, role_of(place), DOTTED, width=1.3)
         line(axes, pair.steps, pair.distance, role_of(place), dashes_of(place))
@@ -133,7 +147,7 @@ def draw_distances(figure: "Figure", compare: xr.Dataset, step_title: str) -> No
     canvas.plain_ticks(axes.yaxis)
     others = [Entry("random walks, same pair", "null", DOTTED, 1.3)]
     if len(shown) < len(pairs):
-        others.append(Entry(f"{len(pairs) - len(shown)} pairs between", "null", width=0.6))
+        others.append(Entry(f"{len(pairs) - len(shown)} pairs between", "null", width=thin))
     draw_labels(
         figure,
         [Entry(pair.name, role_of(k), dashes_of(k)) for k, pair in enumerate(shown)], others,
@@ -155,7 +169,7 @@ def distance_title(compare: xr.Dataset) -> str:
     return f"Distance: {found} at the last step shared; random walks {walk}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pair:
     """Distances of two runs at the steps that they share.
 

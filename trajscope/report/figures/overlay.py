@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import xarray as xr
 
 from trajscope.report.content.curves import MOST_POINTS, Curves, Floats, binned
 from trajscope.report.figures import canvas
@@ -19,7 +18,7 @@ from trajscope.report.figures.runs import (
     role_of,
     run_entries,
 )
-from trajscope.schema import GROUP, SCALE
+from trajscope.report.figures.several import Several
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,36 +91,6 @@ class Overlay:
     most: int = MOST_POINTS
 
 
-@dataclass(frozen=True)
-class Several:
-    """Runs side by side; every curve keeps its place, which is its colour.
-
-    Attributes
-    ----------
-    pooled :
-        Mean over runs, and one standard deviation below and above it; empty where the runs are no
-        repetitions of one training.
-    """
-
-    labels: tuple[str, ...]
-    curves: tuple[Curves, ...]
-    pooled: tuple[Curves, ...] = ()
-
-    @property
-    def counts_steps(self) -> bool:
-        """Whether time is counted in steps, since checkpoints lie differently far apart."""
-        spacings = {each.window.spacing for each in self.curves}
-        units = {each.window.unit for each in self.curves}
-        return len(spacings) > 1 and None not in spacings and len(units) == 1
-
-    @property
-    def unit(self) -> str:
-        """What time is counted in."""
-        if not self.counts_steps:
-            return "checkpoint"
-        return {"step": "optimizer step", "epoch": "epoch"}.get(self.curves[0].window.unit, "index")
-
-
 def drawn(overlay: Overlay, runs: Several) -> list[int]:
     """Places of the runs whose curve can be drawn."""
     return [k for k, each in enumerate(runs.curves) if obstacle(overlay.plot, each) is None]
@@ -145,32 +114,6 @@ def overlay_svg(overlay: Overlay, runs: Several) -> str:
         overlay_title(overlay, runs),
         lambda figure: _draw(figure, overlay, runs),
     )
-
-
-def pooled_curves(ensemble: xr.Dataset, runs: Sequence[Curves]) -> tuple[Curves, ...]:
-    """Mean of the runs' curves, and one standard deviation below and above, as curves of a run.
-
-    Empty where the runs have no common spacing, so that their curves have no common places.
-    """
-    first = runs[0]
-    if len({each.window.spacing for each in runs}) > 1 or first.window.spacing is None:
-        return ()
-    names = [
-        str(name).removesuffix("_mean")
-        for name in ensemble.data_vars
-        if str(name).endswith("_mean") and f"{str(name).removesuffix('_mean')}_sd" in ensemble
-    ]
-    found = []
-    for times in (0, -1, 1):
-        whole = xr.Dataset(
-            {name: ensemble[f"{name}_mean"] + times * ensemble[f"{name}_sd"] for name in names},
-            attrs={"stride": first.stride},
-        )
-        # Lengths are told from the shortest, which must be that of the runs.
-        if SCALE in whole and float(whole[SCALE][0]) != float(first.tests[SCALE][0]):
-            whole = whole.drop_dims(SCALE)
-        found.append(Curves(first.window, whole.isel({GROUP: 0}), whole, None))
-    return tuple(found)
 
 
 def _draw(figure: "Figure", overlay: Overlay, runs: Several) -> None:
@@ -251,7 +194,7 @@ def _limit(axes: "Axes", logarithmic: str) -> None:
         axes.set_ylim(0.6 * low, 1.6 * high)
         canvas.log_ticks(axes.yaxis, 0.6 * low, 1.6 * high)
         if len(axes.get_yticks()) < 3:  # less than a factor of ten
-            canvas.plain_ticks(axes.yaxis, 4)
+            canvas.plain_ticks(axes.yaxis, 6)
     else:
         room = 0.06 * (high - low) or 1.0
         axes.set_ylim(low - room if low else 0.0, high + room)

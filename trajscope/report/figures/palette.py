@@ -26,7 +26,7 @@ TIME: tuple[tuple[str, str], ...] = tuple(
 
 RUNS: dict[str, tuple[str, str]] = {
     "run-2": ("#c8500a", "#f08a3c"),
-    "run-3": ("#35996b", "#d7f5c8"),
+    "run-3": ("#35996b", "#b4ee98"),
     "run-4": ("#571a52", "#a8528f"),
 }
 """Of runs drawn over each other, beside "observed", which is the first's; marks, not text.

@@ -10,15 +10,12 @@ from markupsafe import Markup
 from trajscope.errors import printable
 from trajscope.report.content.cases import differences, label_of, overview
 from trajscope.report.content.comparison import (
-    POOLED,
     PairFound,
     alike,
     not_compared,
     opening,
     p_in_words,
     pairs_found,
-    pooled,
-    pooled_tests,
     verdicts_in_words,
 )
 from trajscope.report.content.curves import MOST_POINTS, Curves, curves
@@ -31,20 +28,20 @@ from trajscope.report.content.headline import (
 )
 from trajscope.report.content.input import Omission, reading, step_word
 from trajscope.report.content.numbers import number
+from trajscope.report.content.pooled import POOLED, pooled, pooled_tests
 from trajscope.report.figures import joint
 from trajscope.report.figures.canvas import drawing
 from trajscope.report.figures.overlay import (
     Overlay,
-    Several,
     drawn,
     hindrances,
     overlay_svg,
     overlay_title,
-    pooled_curves,
 )
 from trajscope.report.figures.overlays import OVERLAYS
 from trajscope.report.figures.record import Columns, Obstacle
 from trajscope.report.figures.runs import dashes_of, role_of
+from trajscope.report.figures.several import Several, pooled_curves
 from trajscope.report.page.environment import template
 from trajscope.report.page.folded import Folded, folded
 from trajscope.report.page.methods import frame, methods, timings
@@ -113,7 +110,7 @@ def render_comparison(results: xr.DataTree) -> str:
         methods=_methods(results),
         evidence=(),
         csv_note="Of each curve figure.1 is that of the first run, figure.2 of the second.",
-        **frame(results, _tables(runs), rows=rows, runs=True),
+        **frame(results, _tables(runs), _definitions(), rows=rows, runs=True),
     )  # fmt: skip
 
 
@@ -218,6 +215,11 @@ def _tables(runs: Several) -> Mapping[str, Columns]:
         for overlay in OVERLAYS
         for place in drawn(overlay, runs)
     }
+
+
+def _definitions() -> list[tuple[str, str]]:
+    curves = [(overlay.plot.quantity, overlay.plot.definition) for overlay in OVERLAYS]
+    return [*joint.DEFINITIONS, *curves]
 
 
 def _run(place: int, case: xr.DataTree) -> Run:

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import xarray as xr
 from markupsafe import Markup
@@ -13,7 +13,6 @@ from trajscope.report.content.curves import MOST_POINTS
 from trajscope.report.content.input import Reading
 from trajscope.report.content.numbers import number
 from trajscope.report.content.summary import plain
-from trajscope.report.figures.catalogue import FIGURES
 from trajscope.report.figures.record import Columns
 from trajscope.report.page.environment import asset, stylesheet
 
@@ -24,7 +23,12 @@ PAPER = (
 
 
 def frame(
-    results: xr.DataTree, tables: Mapping[str, Columns], *, rows: int = MOST_POINTS, runs: bool
+    results: xr.DataTree,
+    tables: Mapping[str, Columns],
+    definitions: Sequence[tuple[str, str]],
+    *,
+    rows: int = MOST_POINTS,
+    runs: bool,
 ) -> dict[str, object]:
     """What the head and the methods of every page show, by the names in their templates.
 
@@ -32,13 +36,15 @@ def frame(
     ----------
     tables :
         The drawn curves by their figure, for the CSV; `rows` of each at most.
+    definitions :
+        Of the curves, by what they are called.
     runs :
         Whether several runs are drawn.
     """
     script = asset("script.js")
     return {
         "command": printable(results.attrs.get("command") or "", limit=2000),
-        "definitions": [(plot.quantity, plot.definition) for plot in FIGURES],
+        "definitions": definitions,
         "paper": PAPER,
         "version": printable(results.attrs["trajscope"]),
         "embedded": Markup(_embedded(tables, rows)),

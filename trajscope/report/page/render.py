@@ -83,7 +83,12 @@ def render(results: xr.DataTree) -> str:
         sections=sections,
         methods=methods(results, seen),
         evidence=_evidence(judged) if judged else [],
-        **frame(results, _tables(measured), runs=windows is not None),
+        **frame(
+            results,
+            _tables(measured),
+            [(plot.quantity, plot.definition) for plot in FIGURES],
+            runs=windows is not None,
+        ),
     )
 
 
