@@ -91,6 +91,43 @@ def test_files_of_many_gigabytes_are_analysed_within_512_mib(tmp_path, n_steps, 
     assert found["peak"] < 512 * MIB
 
 
+CASES = """
+import json, warnings
+from pathlib import Path
+import trajscope
+
+warnings.simplefilter("ignore", trajscope.TrajscopeWarning)
+found = trajscope.{call}
+peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) << 10
+print(json.dumps({{"peak": peak, "cases": len(found["cases"].children)}}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "n_cases"),
+    [
+        ("compare({one!r}, {other!r}, memory='512MiB')", 2),
+        ("analyze({one!r}, windows=10, memory='512MiB')", 10),
+    ],
+    ids=["two runs", "ten windows"],
+)
+@pytest.mark.parametrize(
+    "sizes", [[2_000_000], pytest.param([20_000] * 20, marks=pytest.mark.slice)], ids=["one", "20"]
+)
+def test_runs_and_windows_are_measured_within_512_mib(tmp_path, call, n_cases, sizes):
+    folders = {"one": tmp_path / "one", "other": tmp_path / "other"}
+    for folder in folders.values():
+        folder.mkdir()
+        write_sparse(folder, 300, sizes)
+    script = CASES.format(call=call.format(**{name: str(f) for name, f in folders.items()}))
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["cases"] == n_cases
+    assert found["peak"] < 512 * MIB
+
+
 LAZY = """
 import numpy as np
 import xarray as xr

@@ -52,6 +52,7 @@ def size_and_plan(data):
         itemsize=data.draw(st.sampled_from([4, 8])),
         workers=data.draw(st.integers(1, 64)),
         holds_tasks=data.draw(st.booleans()),
+        windows=tuple(data.draw(st.lists(st.integers(8, 500), max_size=5))),
     )
     try:
         return size, make_plan(size, segments), segments
