@@ -419,3 +419,29 @@ def test_a_browser_opens_the_page_without_an_error(name, request, tmp_path):
     (root,) = page.all("html")
     assert root["attrs"]["class"] == "scripted"
     assert "CONSOLE" not in shown.stderr
+
+
+def test_a_run_beside_itself_has_no_distance_to_draw():
+    run = run_of(brownian(80, 40))
+    page = Page(render_comparison(compare(run, run, labels=["one", "other"], **FEW)))
+    (figure,) = page.all("figure", id="distance")
+    assert "All runs lie at the same place at every step they share." in figure["text"]
+
+
+@pytest.mark.filterwarnings("ignore:40 of 40 weights never move")
+def test_runs_and_windows_in_which_nothing_moves_have_a_page():
+    still = run_of(np.zeros((80, 40)))
+    page = Page(render_comparison(compare(still, still, labels=["one", "other"], **FEW)))
+    assert page.all("svg", role="img") == []
+    assert page.all("h1")[0]["text"] == "2 runs side by side; no pair could be tested."
+    (section,) = Page(render(analyze(still, windows=2, **FEW))).all("section", id="windows")
+    assert "Windows: 1 verdict in 2 windows; no weight moved" in section["text"]
+
+
+def test_a_finished_result_and_folders_share_a_page():
+    runs = [run_of(brownian(80, 40, seed=seed)) for seed in range(3)]
+    found = compare(analyze(runs[0], **FEW), *runs[1:], labels=["a", "b", "c"], **FEW)
+    page = Page(render_comparison(found))
+    (figure,) = page.all("figure", id="distance")
+    assert "b – c" in figure["text"]
+    assert "a – b" not in figure["text"]

@@ -118,7 +118,7 @@ def compare(  # noqa: PLR0913 - its options are the command line's
     told = made(settings.config(config, engine), timings)
     parts = {
         "/": xr.Dataset(attrs=told),
-        "/compare": xr.merge([apart, *joint], combine_attrs="override").assign_attrs(
+        "/compare": xr.merge([apart, *joint], join="outer", combine_attrs="override").assign_attrs(
             apart.attrs | {"guards": [*guards, *apart.attrs["guards"]], "replicas": replicas}
         ),
     }

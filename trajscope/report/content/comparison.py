@@ -121,7 +121,9 @@ def opening(results: xr.DataTree) -> Opening:
     elif differ:
         sentence = f"{len(differ):,} of {len(tested):,} tested pairs of {n_runs} runs differ."
     else:
-        sentence = f"No difference seen between {n_runs} runs, in {len(tested):,} tested pairs."
+        sentence = (
+            f"No difference seen between {n_runs} runs, in {counted(len(tested), 'tested pair')}."
+        )
     basis = (
         f"{draws:,} exchanges of blocks of increments, α = {alpha:g}. Where nothing is seen, the "
         "runs may still differ by as much as the intervals in the table say."

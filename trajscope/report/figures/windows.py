@@ -52,6 +52,11 @@ class Timeline:
     step_title: str
 
     @property
+    def moves(self) -> bool:
+        """Whether any weight does: else there is nothing to draw."""
+        return self.whole.variance > 0
+
+    @property
     def height(self) -> int:
         """Pixels of the figure."""
         return 60 + self.rows + 230
@@ -80,12 +85,12 @@ def timeline_svg(found: Timeline) -> str:
 def timeline_title(found: Timeline) -> str:
     """Title with the number of different verdicts and the range of the variance."""
     verdicts = len({span.verdict for span in found.spans})
+    heading = f"Windows: {counted(verdicts, 'verdict')} in {counted(len(found.spans), 'window')}"
+    if not found.moves:
+        return f"{heading}; no weight moved"
     ratios = [span.variance / found.whole.variance for span in found.spans]
     low, high = number(min(ratios), 2), number(max(ratios), 2)
-    return (
-        f"Windows: {counted(verdicts, 'verdict')} in {counted(len(found.spans), 'window')}; "
-        f"variance {low if low == high else f'{low} to {high}'} times the run's"
-    )
+    return f"{heading}; variance {low if low == high else f'{low} to {high}'} times the run's"
 
 
 def draw_timeline(figure: "Figure", found: Timeline) -> None:

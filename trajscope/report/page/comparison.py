@@ -29,8 +29,7 @@ from trajscope.report.content.headline import (
 from trajscope.report.content.input import Omission, reading, step_word
 from trajscope.report.content.numbers import number
 from trajscope.report.content.pooled import POOLED, pooled, pooled_tests
-from trajscope.report.figures import joint
-from trajscope.report.figures.canvas import drawing
+from trajscope.report.figures.joint import DEFINITIONS
 from trajscope.report.figures.overlay import (
     Overlay,
     drawn,
@@ -39,11 +38,12 @@ from trajscope.report.figures.overlay import (
     overlay_title,
 )
 from trajscope.report.figures.overlays import OVERLAYS
-from trajscope.report.figures.record import Columns, Obstacle
+from trajscope.report.figures.record import Columns
 from trajscope.report.figures.runs import dashes_of, role_of
 from trajscope.report.figures.several import Several, pooled_curves
 from trajscope.report.page.environment import template
 from trajscope.report.page.folded import Folded, folded
+from trajscope.report.page.joint import joint_panels
 from trajscope.report.page.methods import frame, methods, timings
 from trajscope.report.page.render import Panel
 from trajscope.schema import ALL_WEIGHTS, cases_of, check_results
@@ -133,8 +133,7 @@ def _several(results: xr.DataTree, cases: Sequence[xr.DataTree]) -> Several:
 
 def _panels(results: xr.DataTree, runs: Several, labels: Sequence[str]) -> Iterator[Panel]:
     compare = results["compare"].to_dataset()
-    yield _joint(compare, labels)
-    yield _distances(compare, runs)
+    yield from joint_panels(compare, labels, runs.curves[0].step_title)
     for place, overlay in enumerate(OVERLAYS, 3):
         yield _overlaid(place, overlay, runs)
 
@@ -161,54 +160,6 @@ def _overlaid(place: int, overlay: Overlay, runs: Several) -> Panel:
     )
 
 
-_NO_WEIGHTS: Final = Obstacle(
-    "Finished results hold no weights, so two of them have no common space.",
-    "compare the folders of their checkpoints.",
-)
-
-
-def _joint(compare: xr.Dataset, labels: Sequence[str]) -> Panel:
-    if not joint.has_joint(compare):
-        title = "Joint components: not drawn"
-        return Panel(1, "joint-components", title, Markup(""), "", "", _NO_WEIGHTS)
-    title = joint.joint_title(compare)
-    svg = drawing(
-        "joint-components", title, lambda figure: joint.draw_joint(figure, compare, labels),
-        size=(980, 420),
-    )  # fmt: skip
-    caption = (
-        "All runs in the plane of their first two joint principal components, ring first, disc "
-        "last, equal scales; right, the share of all runs' variance along each component."
-    )
-    against = (
-        "the dotted paths and the ticks: what random walks give that start where the runs do and "
-        "have increments as long. Their directions are arbitrary where shares are alike."
-    )
-    return Panel(1, "joint-components", title, Markup(svg), caption, against, None)
-
-
-def _distances(compare: xr.Dataset, runs: Several) -> Panel:
-    if not joint.known_pairs(compare):
-        title = "Distance: not drawn"
-        what = _NO_WEIGHTS
-        if "distance" in compare:
-            what = Obstacle("No two runs have a checkpoint at one step.", "choose runs that do.")
-        return Panel(2, "distance", title, Markup(""), "", "", what)
-    title = joint.distance_title(compare)
-    step = runs.curves[0].step_title
-    svg = drawing(
-        "distance", title, lambda figure: joint.draw_distances(figure, compare, step),
-        size=(980, 300),
-    )  # fmt: skip
-    starts = joint.starts_in_words(compare)
-    caption = f"Distance between the weights of two runs at the same step. {starts}"
-    against = (
-        "the dotted distance of random walks from the same starts with increments as long. Below "
-        "it the runs keep together, or each is held back; above it they drift apart."
-    )
-    return Panel(2, "distance", title, Markup(svg), caption, against, None)
-
-
 def _tables(runs: Several) -> Mapping[str, Columns]:
     return {
         f"{overlay.plot.name}.{place + 1}": overlay.plot.columns(runs.curves[place])
@@ -219,7 +170,7 @@ def _tables(runs: Several) -> Mapping[str, Columns]:
 
 def _definitions() -> list[tuple[str, str]]:
     curves = [(overlay.plot.quantity, overlay.plot.definition) for overlay in OVERLAYS]
-    return [*joint.DEFINITIONS, *curves]
+    return [*DEFINITIONS, *curves]
 
 
 def _run(place: int, case: xr.DataTree) -> Run:

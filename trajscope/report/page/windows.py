@@ -17,7 +17,7 @@ def windows_section(results: xr.DataTree) -> Markup:
         template("windows.html")
         .render(
             title=timeline_title(found),
-            svg=Markup(timeline_svg(found)),
+            svg=Markup(timeline_svg(found) if found.moves else ""),
             n_windows=len(cases_of(results)),
             rows=folded(overview(results), lambda row: row.group == ALL_WEIGHTS),
         )
