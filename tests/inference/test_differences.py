@@ -16,7 +16,7 @@ from trajscope.inference.comparison.blocks import (
     pseudo_values,
 )
 from trajscope.inference.comparison.differences import Moves, Run, _holm, differences
-from trajscope.inference.comparison.pair import compare_pair, shape_of
+from trajscope.inference.comparison.pair import compare_pair, pairs_of, shape_of
 from trajscope.inference.decision.settings import Question
 
 FEW = Question(n_surrogates=199)
@@ -179,3 +179,18 @@ def test_equal_runs_are_told_apart_no_more_often_than_the_level(cell):
             found = rate(runs, test, level)
             most = binom.ppf(1 - RARE, found.n, level)
             assert found.rejected <= most, f"{test}: {found.rejected} of {found.n} at {level}"
+
+
+def test_many_runs_are_each_compared_with_the_first_and_few_with_each_other():
+    assert pairs_of(3) == [(0, 1), (0, 2), (1, 2)]
+    assert len(pairs_of(10)) == 45
+    assert pairs_of(11) == [(0, other) for other in range(1, 11)]
+
+
+def test_a_difference_among_many_pairs_is_drawn_for_until_it_can_be_seen():
+    scales = (1, 1, 1, 1, 1, 1, 5)
+    runs = [run_of(str(k), s * brownian(100, 20, k)) for k, s in enumerate(scales)]
+    found = differences(runs, FEW)
+    assert found.attrs["n_surrogates"] == 2 * 21 / 0.01 - 1
+    own = found["p_value"].sel(group="all", quantity="increment_variance")
+    assert (own.where(own["second"] == "6", drop=True) <= 0.01).all()

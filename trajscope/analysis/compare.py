@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Any
 
 import xarray as xr
@@ -18,6 +17,7 @@ from trajscope.analysis.sources import Compared, compared_sources, measurement_o
 from trajscope.arrays import Source
 from trajscope.inference.comparison.differences import Run, differences
 from trajscope.inference.comparison.ensemble import Member, ensemble
+from trajscope.inference.comparison.pair import pairs_of
 from trajscope.inference.decision.result import verdict_dataset
 from trajscope.inference.decision.run import judged_run
 from trajscope.measure.executor import Executor, executor
@@ -185,7 +185,7 @@ def _check(together: Shared, running: Executor, engine: Engine) -> None:
 def _passed(
     together: Shared, runs: Sequence[Compared], running: Executor, engine: Engine
 ) -> tuple[list[_Measured], list[xr.Dataset]]:
-    pairs = [together.meetings(*pair) for pair in combinations(range(len(runs)), 2)]
+    pairs = [together.meetings(*pair) for pair in pairs_of(len(runs))]
     size = size_of(together.stack, together.groups, running, engine.memory, runs=together.rows)
     found, sums = pass_over(
         together.stack, together.groups, size, running,

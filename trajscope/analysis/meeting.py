@@ -1,7 +1,6 @@
 """Several runs in one space: their joint principal components, and how far apart they are."""
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from typing import Final
 
 import numpy as np
@@ -9,6 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from trajscope.analysis.shared import Shared
+from trajscope.inference.comparison.pair import pairs_of
 from trajscope.kernels.components import Components, components_from_gram, explained_variance
 from trajscope.kernels.gram import Floats, double_centre
 from trajscope.schema import COMPONENT, GROUP, MEETING, PAIR, POINT, RUN, STEP
@@ -120,7 +120,7 @@ def _turned(walk: Components, found: Components) -> Components:
 def _distances(
     shared: Shared, labels: Sequence[str], squared: Floats, squares: Sequence[Floats]
 ) -> xr.Dataset:
-    pairs = list(combinations(range(len(labels)), 2))
+    pairs = pairs_of(len(labels))
     meetings = [shared.meetings(*pair) for pair in pairs]
     longest = max(map(len, meetings))
     distance, walk, steps = (np.full((len(pairs), longest), np.nan) for _ in range(3))

@@ -88,7 +88,8 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     windows :
         Parts of the run to be judged on their own from the same pass: ``4`` equal ones, or
         ``"0:1000,1000:2000"`` (or pairs of numbers), steps from the first up to, not including,
-        the second. Tests of different windows are not corrected for each other.
+        the second. Their tests take no more draws than `alpha` needs, 199 at 0.01, and are not
+        corrected for each other.
     diffusion :
         What `trajscope.diffusion` found of the same checkpoints, to be kept with the rest.
     progress :
@@ -126,18 +127,20 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         with _from_history(trajectory, history) as read:
             trajectory, parts, found = measured(read, running, engine, parts)
     passed = time.perf_counter()
+    cases = [trajectory, *(part.of(trajectory) for part in parts)]
+    asked = [settings.question(cases[0]), *(settings.question(c).of_a_window for c in cases[1:])]
     judged = [
-        (own, each, judge_trajectory(own, each, settings.question(own)))
-        for own, each in zip([trajectory, *(p.of(trajectory) for p in parts)], found, strict=True)
+        (case, each, judge_trajectory(case, each, question))
+        for case, each, question in zip(cases, found, asked, strict=True)
     ]
     timings = {"pass_s": passed - started, "tests_s": time.perf_counter() - passed}
     config = settings.config(trajectory.attrs.get("selection", {}), engine)
     told = made(config | ({"windows": [p.name for p in parts]} if parts else {}), timings)
-    whole, *cases = (
+    whole, *others = (
         parts_of(*each, told | label)
         for each, label in zip(judged, [{}, *(p.label for p in parts)], strict=True)
     )
-    result = with_cases(whole, cases)
+    result = with_cases(whole, others)
     if diffusion is not None:
         result["diffusion"] = xr.DataTree(diffusion)
     return result

@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import combinations
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +17,8 @@ from trajscope.inference.comparison.pair import (
     QUANTITIES,
     Compared,
     compare_pair,
+    n_draws,
+    pairs_of,
     shape_of,
 )
 from trajscope.inference.decision.settings import Question
@@ -96,7 +97,8 @@ def differences(runs: Sequence[Run], question: Question) -> xr.Dataset:
 
     All weights are tested on their own; of layers a p-value is that of the largest statistic among
     them, from the same exchanges of blocks (maxT, Westfall & Young 1993). Where there are more
-    than two runs, p-values are those of Holm (1979) over the pairs.
+    than two runs, p-values are those of Holm (1979) over the pairs, and as many draws are made as
+    the level then needs. Of more than ten runs each is compared with the first.
 
     Returns
     -------
@@ -104,7 +106,8 @@ def differences(runs: Sequence[Run], question: Question) -> xr.Dataset:
         ``p_value``, ``effect``, ``effect_low``, ``effect_high``; NaN where nothing was tested,
         and the reason in the attribute ``guards``.
     """
-    pairs = list(combinations(range(len(runs)), 2))
+    pairs = pairs_of(len(runs))
+    question = replace(question, n_surrogates=n_draws(len(pairs), question))
     found = [_of_pair(runs[a], runs[b], question) for a, b in pairs]
     groups = list(dict.fromkeys(name for run in runs for name in run.moves))
     shape = len(pairs), len(groups), len(QUANTITIES)

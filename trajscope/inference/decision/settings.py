@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Generator
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Final, Self
 
 from trajscope.errors import OptionError
 from trajscope.inference.statistics.permutations import IncrementDraws
@@ -61,6 +61,11 @@ class Question:
                 f"--surrogates is {self.n_surrogates}; at least {self._needed} are needed to "
                 f"reject at --alpha {self.alpha:g}."
             )
+
+    @property
+    def of_a_window(self) -> Self:
+        """The same of a part of a run: with no more draws than the level needs."""
+        return replace(self, n_surrogates=min(self.n_surrogates, self._needed))
 
     @property
     def _needed(self) -> int:
