@@ -183,14 +183,14 @@ def test_equal_runs_are_told_apart_no_more_often_than_the_level(cell):
 
 def test_many_runs_are_each_compared_with_the_first_and_few_with_each_other():
     assert pairs_of(3) == [(0, 1), (0, 2), (1, 2)]
-    assert len(pairs_of(10)) == 45
-    assert pairs_of(11) == [(0, other) for other in range(1, 11)]
+    assert len(pairs_of(8)) == 28
+    assert pairs_of(9) == [(0, other) for other in range(1, 9)]
 
 
 def test_a_difference_among_many_pairs_is_drawn_for_until_it_can_be_seen():
     scales = (1, 1, 1, 1, 1, 1, 5)
     runs = [run_of(str(k), s * brownian(100, 20, k)) for k, s in enumerate(scales)]
     found = differences(runs, FEW)
-    assert found.attrs["n_surrogates"] == 2 * 21 / 0.01 - 1
+    assert found.attrs["n_surrogates"] == 4 * 21 / 0.01 - 1
     own = found["p_value"].sel(group="all", quantity="increment_variance")
     assert (own.where(own["second"] == "6", drop=True) <= 0.01).all()

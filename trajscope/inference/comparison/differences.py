@@ -98,7 +98,7 @@ def differences(runs: Sequence[Run], question: Question) -> xr.Dataset:
     All weights are tested on their own; of layers a p-value is that of the largest statistic among
     them, from the same exchanges of blocks (maxT, Westfall & Young 1993). Where there are more
     than two runs, p-values are those of Holm (1979) over the pairs, and as many draws are made as
-    the level then needs. Of more than ten runs each is compared with the first.
+    the level then needs. Of more than eight runs each is compared with the first.
 
     Returns
     -------

@@ -23,8 +23,8 @@ FEWEST: Final = 64
 """Checkpoints of a run that is compared."""
 _LARGEST_ERROR: Final = math.log(1000) / 3
 """Standard error of a logarithm; beyond, what is left of it without a drift is nearly nothing."""
-_MOST_PAIRED: Final = 10
-"""Runs; of more, pairs are so many that neither tests nor readers get through them."""
+_MOST_PAIRED: Final = 8
+"""Runs; of more, pairs are so many that eight blocks cannot tell one of them at 1%."""
 LONGEST_MEMORY: Final = 1 / 3
 """Of the increments, as a share of a block: blocks that are alike for long look like fewer."""
 
@@ -119,7 +119,7 @@ class Compared:
 
 
 def pairs_of(n_runs: int) -> list[tuple[int, int]]:
-    """Which of several runs are compared: every two of up to ten, else each with the first."""
+    """Which of several runs are compared: every two of up to eight, else each with the first."""
     if n_runs <= _MOST_PAIRED:
         return list(combinations(range(n_runs), 2))
     return [(0, other) for other in range(1, n_runs)]
@@ -128,12 +128,12 @@ def pairs_of(n_runs: int) -> list[tuple[int, int]]:
 def n_draws(n_pairs: int, question: Question) -> int:
     """Exchanges drawn for each pair: enough for the level once it is shared among the pairs.
 
-    Twice as many as the smallest p-value needs: one of 6,435 exchanges of eight blocks by eight
-    only swaps the runs, and leaves the statistic as it is.
+    Four times as many as the smallest p-value needs: one of 6,435 exchanges of eight blocks by
+    eight only swaps the runs, and leaves the statistic as it is.
     """
     if n_pairs == 1:
         return question.n_surrogates
-    return max(question.n_surrogates, math.ceil(2 * n_pairs / question.alpha - 1e-9) - 1)
+    return max(question.n_surrogates, math.ceil(4 * n_pairs / question.alpha - 1e-9) - 1)
 
 
 def shape_of(lengths: tuple[int, int]) -> Shape:

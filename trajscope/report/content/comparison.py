@@ -4,14 +4,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 import xarray as xr
 
 from trajscope.errors import printable
-from trajscope.report.content.cases import Difference, Guard, differences, guards, label_of
+from trajscope.report.content.cases import Difference, Guard, differences, guards
 from trajscope.report.content.numbers import counted, listed, number
-from trajscope.schema import ALL_WEIGHTS, cases_of
+from trajscope.schema import ALL_WEIGHTS, PAIR, cases_of
 
 
 @dataclass(frozen=True)
@@ -87,9 +86,20 @@ def pairs_found(results: xr.DataTree) -> tuple[PairFound, ...]:
     }
     found = [
         _pair(pair, by_pair.get(pair, []), reasons.get(pair, ""))
-        for pair in combinations([label_of(case) for case in cases_of(results)], 2)
+        for pair in _pairs(results["compare"].to_dataset())
     ]
     return tuple(sorted(found, key=lambda one: (not one.differs, not one.tested)))
+
+
+def _pairs(compared: xr.Dataset) -> list[tuple[str, str]]:
+    """The pairs of runs that were to be compared, by their labels."""
+    if PAIR not in compared.sizes:
+        return []
+    first, second = (
+        [printable(label, limit=80) for label in compared[name].values]
+        for name in ("first", "second")
+    )
+    return list(zip(first, second, strict=True))
 
 
 def alike(found: Sequence[PairFound]) -> tuple[PairFound, ...]:
