@@ -20,7 +20,7 @@ from trajscope.inference.comparison.pair import (
     compare_pair,
     shape_of,
 )
-from trajscope.inference.decision.settings import Question
+from trajscope.inference.decision.settings import DecisionSettings
 from trajscope.inference.decision.verdict import together
 from trajscope.kernels.gram import Floats
 from trajscope.measure.labels import even_spacing
@@ -91,7 +91,7 @@ class Found:
     guards: list[dict[str, object]] = field(default_factory=list)
 
 
-def differences(runs: Sequence[Run], question: Question) -> xr.Dataset:
+def differences(runs: Sequence[Run], settings: DecisionSettings) -> xr.Dataset:
     """p-values, effects and intervals, (pair, group, quantity).
 
     All weights are tested on their own; of layers a p-value is that of the largest statistic among
@@ -105,7 +105,7 @@ def differences(runs: Sequence[Run], question: Question) -> xr.Dataset:
         and the reason in the attribute ``guards``.
     """
     pairs = list(combinations(range(len(runs)), 2))
-    found = [_of_pair(runs[a], runs[b], question) for a, b in pairs]
+    found = [_of_pair(runs[a], runs[b], settings) for a, b in pairs]
     groups = list(dict.fromkeys(name for run in runs for name in run.moves))
     shape = len(pairs), len(groups), len(QUANTITIES)
     p_value, effect, low, high = (np.full(shape, np.nan) for _ in range(4))
@@ -116,10 +116,10 @@ def differences(runs: Sequence[Run], question: Question) -> xr.Dataset:
                 place = pair, groups.index(group), column
                 p_value[place] = p
                 effect[place], low[place], high[place] = own[group].interval(
-                    quantity, question.alpha
+                    quantity, settings.alpha
                 )
     dims = (PAIR, GROUP, QUANTITY)
-    texts = {"units": "1", "long_name": f"interval of the effect, level {1 - question.alpha:g}"}
+    texts = {"units": "1", "long_name": f"interval of the effect, level {1 - settings.alpha:g}"}
     return xr.Dataset(
         {
             "p_value": (dims, _holm(p_value), {"units": "1", "long_name": _P_VALUE}),
@@ -139,9 +139,9 @@ def differences(runs: Sequence[Run], question: Question) -> xr.Dataset:
             "no_effect": (QUANTITY, [float(each.is_ratio) for each in QUANTITIES]),
         },
         {
-            "alpha": question.alpha,
-            "n_surrogates": question.n_surrogates,
-            "seed": question.seed,
+            "alpha": settings.alpha,
+            "n_surrogates": settings.n_surrogates,
+            "seed": settings.seed,
             "guards": [guard for each in found for guard in each.guards],
         },
     )
@@ -150,7 +150,7 @@ def differences(runs: Sequence[Run], question: Question) -> xr.Dataset:
 _P_VALUE: Final = "p-value of no difference, among all layers and pairs"
 
 
-def _of_pair(first: Run, second: Run, question: Question) -> Found:
+def _of_pair(first: Run, second: Run, settings: DecisionSettings) -> Found:
     found = Found()
 
     def refuse(code: str, reason: str, group: str = "") -> None:
@@ -182,7 +182,7 @@ def _of_pair(first: Run, second: Run, question: Question) -> Found:
         if max(each.memory for each in blocks) > LONGEST_MEMORY * shape.length:
             refuse("memory", _MEMORY, group)
             continue
-        compared = compare_pair(blocks[0], blocks[1], shape, question.n_surrogates, question.seed)
+        compared = compare_pair(blocks[0], blocks[1], shape, settings.n_surrogates, settings.seed)
         found.compared |= {(group, name): one for name, one in compared.items()}
     for group in second.groups.keys() - first.groups.keys():
         refuse("other_tensors", "The first run has no such group.", group)
