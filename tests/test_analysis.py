@@ -181,7 +181,7 @@ def test_the_smallest_trajectories_are_analysed(shape):
 
 
 def test_checkpoints_that_are_all_equal_are_said_never_to_move():
-    with pytest.warns(TrajscopeWarning, match="3 of 3 weights never move"):
+    with pytest.warns(TrajscopeWarning, match="3 of 3 weights never change"):
         found = analyze(array_of(np.ones((5, 3))))["observables"]
     assert found["path_length"][0] == 0
 
@@ -334,7 +334,7 @@ def test_increments_spoilt_by_bfloat16_are_warned_of(tmp_path, source):
     with pytest.warns(TrajscopeWarning) as caught:
         found = analyze(given)["observables"]
     warned = [str(each.message) for each in caught]
-    assert any("Rounding to bfloat16 spoils the increments" in message for message in warned)
+    assert any("Rounding to bfloat16 distorts the increments" in message for message in warned)
     expected = naive.zero_increment_fraction(rounded)
     assert found["zero_increment_fraction"][0] == pytest.approx(expected)
 
@@ -348,7 +348,7 @@ def test_float32_increments_of_late_training_are_not_called_spoilt():
 def test_weights_that_never_move_are_counted_and_left_out_of_normalised_curves():
     x = brownian(12, 5)
     still = np.concatenate([x, np.ones((12, 2)), np.zeros((12, 1))], axis=1)
-    with pytest.warns(TrajscopeWarning, match="3 of 8 weights never move"):
+    with pytest.warns(TrajscopeWarning, match="3 of 8 weights never change"):
         found = analyze(array_of(still))["observables"]
     plain = analyze(array_of(x))["observables"]
     assert found["n_moving"][0] == 5
@@ -371,7 +371,7 @@ def test_weights_that_never_move_are_counted_and_left_out_of_normalised_curves()
     ],
 )
 def test_options_that_choose_files_are_refused_for_arrays(name, value):
-    message = f"{name}: these say how to open a directory"
+    message = f"{name}: these options apply to a directory"
     for source in (array_of(brownian(5, 2)), dataset_of(brownian(5, 2), [2])):
         with pytest.raises(OptionError, match=message):
             analyze(source, **{name: value})
@@ -397,11 +397,9 @@ def test_arrays_that_are_no_trajectory_are_refused(array, message):
 
 def test_datasets_that_are_no_whole_trajectory_are_refused():
     whole = dataset_of(brownian(5, 6), [2, 4])
-    with pytest.raises(
-        TrajectoryError, match=r"this one has no row_size, group\. To take an array"
-    ):
+    with pytest.raises(TrajectoryError, match=r"this one lacks row_size, group\. To take an array"):
         analyze(whole.drop_vars(["row_size", "group"]))
-    with pytest.raises(TrajectoryError, match="this one has no weights"):
+    with pytest.raises(TrajectoryError, match="this one lacks weights"):
         analyze(whole.drop_vars("weights"))
     with pytest.raises(TrajectoryError, match="have 6 weights together, the array has 3"):
         analyze(whole.isel(weight=slice(3)))
@@ -417,10 +415,10 @@ def test_some_steps_of_a_dataset_can_be_selected_with_xarray(folder):
 
 @pytest.mark.parametrize("memory", ["100KiB", 1000])
 def test_a_limit_below_what_is_held_already_is_refused(memory):
-    with pytest.raises(OptionError, match="is too little for 5 checkpoints"):
+    with pytest.raises(OptionError, match="is too small for 5 checkpoints"):
         analyze(array_of(brownian(5, 2)), memory=memory)
 
 
 def test_a_limit_that_is_no_size_is_refused():
-    with pytest.raises(OptionError, match="--memory lots is no size"):
+    with pytest.raises(OptionError, match="--memory lots is invalid"):
         analyze(array_of(brownian(5, 2)), memory="lots")

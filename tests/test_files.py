@@ -152,9 +152,9 @@ def test_a_folder_that_can_be_made_or_written_to_has_no_obstacle(tmp_path):
 
 def test_what_is_in_the_way_of_a_folder_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    assert obstacle(tmp_path / "file/inside") == f"{tmp_path}/file is no folder"
+    assert obstacle(tmp_path / "file/inside") == f"{tmp_path}/file is not a folder"
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    assert obstacle(tmp_path / "link") == f"{tmp_path}/link is no folder"
+    assert obstacle(tmp_path / "link") == f"{tmp_path}/link is not a folder"
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert obstacle(tmp_path / "new") == f"{tmp_path} may not be written to"
 

@@ -68,7 +68,7 @@ def test_tied_weights_are_written_once(tmp_path):
 
 @pytest.mark.parametrize("step", [-1, 1.5, True, "7"])
 def test_a_step_that_is_none_is_refused(step, tmp_path):
-    with pytest.raises(OptionError, match="a whole number from 0"):
+    with pytest.raises(OptionError, match="a whole number of at least 0"):
         save_checkpoint(tmp_path, {}, step=step)
 
 

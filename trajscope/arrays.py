@@ -64,13 +64,13 @@ def as_array(source: Any) -> xr.DataArray:
     if shape is None or kind == "O" or not hasattr(values, "__array__"):
         raise OptionError(
             f"The source is a {type(source).__name__}; a folder of checkpoints, a Dataset from "
-            "open_trajectory, or an array with a row of numbers for each step was expected. "
-            "Weights in a dict make one: numpy.concatenate([w.reshape(T, -1) for w in ...], 1)."
+            "open_trajectory, or or an array (step, weight) was expected. To make one from a dict "
+            "of weights: numpy.concatenate([w.reshape(T, -1) for w in ...], 1)."
         )
     if len(shape) != 2:
         raise OptionError(
-            f"The array has the shape {printable(shape)}; (step, weight) was expected. With the "
-            "steps first, array.reshape(len(array), -1) makes it so."
+            f"The array has the shape {printable(shape)}; (step, weight) was expected. If steps "
+            "are the first dimension, use array.reshape(len(array), -1)."
         )
     array = xr.DataArray(values, dims=(STEP, WEIGHT))
     is_counted = steps is not None and steps.dtype.kind in "iuf"

@@ -54,9 +54,9 @@ def obstacle(folder: Path) -> str:
     while not os.path.lexists(above):
         above = above.parent
     if not above.is_dir():
-        return f"{printable(above)} is no folder"
+        return f"{printable(above)} is not a folder"
     may = os.access(above, os.W_OK | os.X_OK)
-    return "" if may else f"{printable(above)} may not be written to"
+    return "" if may else f"{printable(above)} is not writable"
 
 
 def read_into(descriptor: int, buffer: memoryview, offset: int) -> int:

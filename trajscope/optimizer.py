@@ -144,8 +144,8 @@ class Optimizer:
             return 1
         if n_samples % self.b:
             raise OptionError(
-                f"batch_size={self.b}: without replacement, a divisor of the {n_samples} samples "
-                "expected."
+                f"batch_size={self.b}: sampling without replacement needs a divisor of the sample "
+                f"size, {n_samples}."
             )
         return n_samples // self.b
 

@@ -198,7 +198,7 @@ def _as_path(name: str, axis: str) -> str:
         levels[0] = f"%{ord(levels[0][0]):02X}{levels[0][1:]}"
     if any(len(level) > 200 for level in levels):
         raise CheckpointError(
-            f"The tensor {printable(name, limit=80)!r} has a name that no folder can have. "
+            f"The tensor {printable(name, limit=80)!r} has a name that is invalid for a folder. "
             "Leave it out with --exclude."
         )
     return "/".join(levels)
@@ -214,8 +214,8 @@ def _store(unfinished: Path, array: "zarr.Array[Any]", piece: _Piece, values: np
     found = np.ascontiguousarray(array[key])
     if zlib.crc32(found.view(np.uint8).data) != zlib.crc32(block.view(np.uint8).data):
         raise CheckpointError(
-            f"{printable(unfinished)}: array '{printable(array.path)}' was not stored as it was "
-            "written. Is the disk in order?"
+            f"{printable(unfinished)}: array '{printable(array.path)}' differs from what was "
+            "written. Check the disk."
         )
 
 
@@ -231,8 +231,8 @@ def _taken_up(unfinished: Path, fingerprint: str) -> int:
             raise ValueError
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{printable(unfinished)} is there, but was not begun with the same checkpoints and "
-            "options. Remove it, or pack under another name."
+            f"{printable(unfinished)} exists, but was started with other checkpoints or options. "
+            "Remove it, or pack under another name."
         ) from error
     return int(chunks)
 
@@ -244,5 +244,5 @@ def _remember(unfinished: Path, state: Mapping[str, object]) -> None:
     except OSError as error:
         raise CheckpointError(
             f"{printable(unfinished)} cannot be written: {error.strerror}. Check the permissions "
-            "and the room on the disk."
+            "and the free disk space."
         ) from error

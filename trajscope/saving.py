@@ -71,7 +71,7 @@ def save_checkpoint(
     if isinstance(step, bool) or not isinstance(step, int | np.integer) or step < 0:
         raise OptionError(
             f"step={printable(step)!r}: the number of the optimizer step was expected, a whole "
-            "number from 0."
+            "number of at least 0."
         )
     state = model if isinstance(model, Mapping) else model.state_dict()
     texts = {"step": str(step), **({} if epoch is None else {"epoch": str(epoch)})}
@@ -84,8 +84,8 @@ def save_checkpoint(
             write_safetensors(unfinished, state, texts)
     except OSError as error:
         raise CheckpointError(
-            f"{printable(target)} cannot be written: {printable(error)}. Check the permissions and "
-            "the room on the disk."
+            f"{printable(target)} cannot be written: {printable(error)}. Check the permissions "
+            "and the free disk space."
         ) from error
     return target
 
@@ -144,8 +144,8 @@ def _stored(name: str, value: object) -> _Array:
         found = _Array(dtype, tuple(value.shape), raw, value.data_ptr())
     if found.dtype not in CODES or name == "__metadata__":
         raise OptionError(
-            f"The entry {printable(name)!r} of dtype {printable(found.dtype)} has no place in a "
-            "safetensors file. Convert or rename it, or leave it out."
+            f"The entry {printable(name)!r} of dtype {printable(found.dtype)} cannot be stored in "
+            "a safetensors file. Convert or rename it, or leave it out."
         )
     return found
 

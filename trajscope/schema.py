@@ -82,7 +82,7 @@ def check_weights(dims: tuple[object, ...], kind: str, n_steps: int) -> None:
     if n_steps < 2:
         raise TrajectoryError(
             f"The trajectory has {n_steps} checkpoint{'' if n_steps == 1 else 's'}; at least 2 "
-            "are needed to see a movement. Log more often, or point at the folder above."
+            "are needed. Save checkpoints more often, or give the parent folder."
         )
 
 
@@ -99,9 +99,8 @@ def check_trajectory(trajectory: "xr.Dataset") -> None:
     missing = [name for name in needed if name not in trajectory.variables]
     if missing:
         raise TrajectoryError(
-            "A Dataset as open_trajectory returns it was expected; this one has no "
-            f"{', '.join(missing)}. To take an array as one tensor, pass the array alone: "
-            "analyze(dataset['weights'])."
+            f"A Dataset from open_trajectory was expected; this one lacks {', '.join(missing)}. "
+            "To take an array as one tensor, pass the array alone: analyze(dataset['weights'])."
         )
     weights, steps = trajectory["weights"], trajectory[STEP].to_numpy()
     check_weights(weights.dims, weights.dtype.kind, weights.sizes.get(STEP, 0))
@@ -109,13 +108,13 @@ def check_trajectory(trajectory: "xr.Dataset") -> None:
     if n_described != weights.sizes[WEIGHT] or n_described == 0:
         raise TrajectoryError(
             f"The tensors have {n_described} weights together, the array has "
-            f"{weights.sizes[WEIGHT]}; the same number, and at least 1, was expected. Choose "
-            "tensors when opening, with include= and exclude=, or pass the array alone."
+            f"{weights.sizes[WEIGHT]}; equal numbers of at least 1 were expected. Choose tensors "
+            "when opening, with include= and exclude=, or pass the array alone."
         )
     if steps.dtype.kind not in "iuf" or not (steps[1:] > steps[:-1]).all():
         raise TrajectoryError(
             f"The steps are {printable(steps)}; increasing numbers are expected. Sort them, for "
-            "example with array.sortby('step'), and drop what is there twice."
+            "example with array.sortby('step'), and remove duplicates."
         )
 
 
@@ -137,7 +136,7 @@ def check_results(results: "xr.DataTree") -> None:
             + (
                 f"the parts {', '.join(missing)} are missing. "
                 if missing
-                else "it has no version. "
+                else "it lacks a version. "
             )
             + "Make it again with 'trajscope analyze' or 'trajscope compare'."
         )

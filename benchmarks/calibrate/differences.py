@@ -6,7 +6,7 @@ import numpy as np
 
 from trajscope.inference.comparison.differences import Moves, Run, differences
 from trajscope.inference.comparison.pair import QUANTITIES
-from trajscope.inference.decision.settings import Question
+from trajscope.inference.decision.settings import DecisionSettings
 from trajscope.kernels.factors import factor_of_gram
 from trajscope.kernels.gram import Floats
 
@@ -17,8 +17,8 @@ INTERVAL: Final = 0.05
 
 def difference_tests(first: Floats, second: Floats, n_surrogates: int, seed: int) -> dict[str, Any]:
     """Of all weights of two runs (step, weight): p-values, and whether no effect is covered."""
-    question = Question(n_surrogates=n_surrogates, alpha=INTERVAL, seed=seed)
-    found = differences([_run("a", first), _run("b", second)], question).isel(pair=0, group=0)
+    settings = DecisionSettings(n_surrogates=n_surrogates, alpha=INTERVAL, seed=seed)
+    found = differences([_run("a", first), _run("b", second)], settings).isel(pair=0, group=0)
     told: dict[str, Any] = {"guard": not found.attrs["guards"]}
     for place, quantity in enumerate(QUANTITIES):
         own = found.isel(quantity=place)

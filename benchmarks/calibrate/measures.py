@@ -1,4 +1,4 @@
-"""p-values of every test on one simulated window, asked as the verdict asks them."""
+"""p-values of every test on one simulated window, in the way the verdict uses them."""
 
 from typing import Final
 
@@ -10,8 +10,8 @@ from trajscope.inference.decision.order import (
     FEWEST_FOR_A_BEGINNING,
     leading_path,
 )
-from trajscope.inference.decision.settings import Question
-from trajscope.inference.decision.verdict import judge
+from trajscope.inference.decision.settings import DecisionSettings
+from trajscope.inference.decision.verdict import decide
 from trajscope.inference.statistics import brownian
 from trajscope.inference.statistics.circulation import (
     draw_circulation,
@@ -46,7 +46,7 @@ Measured = dict[str, float]
 
 
 def window_of(path: Floats) -> Window:
-    """What is judged: increments in as few components as `trajscope.analyze` keeps of them."""
+    """The tested window: increments in as few components as `trajscope.analyze` keeps of them."""
     increments = np.diff(path, axis=0)
     if increments.shape[1] > len(increments):
         increments = factor_of_gram(increments @ increments.T)
@@ -70,7 +70,7 @@ def increment_tests(window: Window, n_surrogates: int, seed: int) -> Measured:
 
 
 def position_tests(window: Window, n_surrogates: int, seed: int, damping: float | None) -> Measured:
-    """p-values of the tests of positions that their guards let be asked."""
+    """p-values of the tests of positions, where they apply."""
     n_steps, positions = window.n_steps, leading_path(window)
     time = correlation_time(positions)
     found: Measured = {"guard": float(n_steps >= FEWEST_CORRELATION_TIMES * time)}
@@ -98,5 +98,5 @@ def verdict(
     window: Window, n_surrogates: int, seed: int, damping: float | None
 ) -> tuple[str, Measured]:
     """Code and evidence."""
-    found = judge(window, Question(n_surrogates, alpha=LEVEL, seed=seed, damping=damping))
+    found = decide(window, DecisionSettings(n_surrogates, alpha=LEVEL, seed=seed, damping=damping))
     return found.code, {name: float(value) for name, value in found.evidence.items()}

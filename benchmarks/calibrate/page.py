@@ -33,7 +33,7 @@ class Rate:
 
     @property
     def share(self) -> float:
-        """Of the windows in which the test was asked."""
+        """Of the windows in which the test applied."""
         return self.rejected / self.n
 
     @property
@@ -58,7 +58,7 @@ def error(share: float, n: int) -> float:
 
 
 def rate(runs: Runs, test: str, level: float) -> Rate | None:
-    """How often `test` rejected at `level` where it was asked, or None if it never was."""
+    """How often `test` rejected at `level` where it applied, or None if it never did."""
     asked = [run[test] for run in runs if test in run]
     return Rate(sum(p <= level + 1e-9 for p in asked), len(asked), level) if asked else None
 
@@ -190,7 +190,7 @@ def _of(found: Found, table: str) -> list[Cell]:
 
 
 def _both(found: Found, cell: Cell, test: str) -> list[Rate]:
-    """Rates at both levels, or none where the process is no null or the test was never asked."""
+    """Rates at both levels, or none where the process is no null or the test never applied."""
     if test in cell.silent:
         return []
     return [each for level in LEVELS if (each := rate(found[cell], test, level))]

@@ -1,4 +1,4 @@
-"""The processes with known answers that the tests and the verdict are asked about."""
+"""The processes with known answers for the tests and the verdict."""
 
 from collections.abc import Callable, Sequence
 from typing import Final

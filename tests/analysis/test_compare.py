@@ -255,7 +255,7 @@ def folders(tmp_path):
         (
             lambda f: ([f / "a", f / "b"], {"labels": ["x"]}),
             OptionError,
-            "1 labels were given for 2",
+            "1 labels are given for 2",
         ),
         (lambda f: ([f / "a", f / "b"], {"labels": ["x", " "]}), OptionError, "label is empty"),
         (lambda f: ([f / "a", brownian(20, 40)], {}), TrajectoryError, "count optimizer steps"),
@@ -277,7 +277,7 @@ def test_runs_that_cannot_be_compared_are_refused_in_a_sentence(folders, make, e
 
 def test_a_comparison_is_no_run(folders):
     found = compare(folders / "a", folders / "b", **FEW)
-    with pytest.raises(TrajectoryError, match="is a comparison already"):
+    with pytest.raises(TrajectoryError, match="is a comparison\\. Give the runs"):
         compare(found, folders / "a", labels=["x", "y"])
 
 

@@ -47,7 +47,7 @@ def test_a_folder_of_arrays_is_one_checkpoint(folder, tmp_path):
     opened = open_trajectory(tmp_path)
     check_model(opened, [5, 20])
     assert opened.attrs["format"] == "NumPy array"
-    assert "made of several files; the first of 3" in opened.attrs["decisions"][0]
+    assert "consists of several files; the first of 3" in opened.attrs["decisions"][0]
 
 
 def test_arrays_in_folders_below_are_sections(tmp_path):
@@ -67,7 +67,9 @@ def test_arrays_of_objects_or_in_folders_without_numbers_are_left(tmp_path):
     np.save(tmp_path / "data.npy", np.ones(3))
     opened = open_trajectory(tmp_path)
     check_model(opened, [1, 9])
-    assert reasons(opened)["data.npy"] == "one array whose file and folder have no number"
+    assert reasons(opened)["data.npy"] == (
+        "a single array without a number in its file or folder name"
+    )
 
 
 def test_an_array_for_each_step_is_a_series_of_one_tensor(tmp_path):
@@ -82,7 +84,7 @@ def test_a_folder_that_lacks_a_file_may_still_be_being_written(tmp_path):
     for step in (1, 2, 3):
         save_arrays(tmp_path / f"step_{step}", step)
     (tmp_path / "step_3/fc2.weight.npy").unlink()
-    with pytest.warns(match=r"step_3 lacks fc2\.weight\.npy, which the other .* being written"):
+    with pytest.warns(match=r"step_3 lacks fc2\.weight\.npy, which the other .* may be unfinished"):
         check_model(open_trajectory(tmp_path), [1, 2])
 
 
@@ -169,7 +171,7 @@ def test_files_without_numbers_are_ordered_by_time_or_name(save, tmp_path):
         open_trajectory(tmp_path)
     by_time, by_name = (open_trajectory(tmp_path, order=order) for order in ("mtime", "name"))
     assert by_time.attrs["step_unit"] == "index"
-    assert by_time.attrs["step_source"] == "order of the times of writing, as asked for"
+    assert by_time.attrs["step_source"] == "order of modification times, as requested"
     for opened, seeds in ((by_time, [0, 1, 2]), (by_name, [1, 2, 0])):
         expected = np.stack([model(seed)["fc1.bias"] for seed in seeds])
         np.testing.assert_array_equal(tensor(opened, "fc1.bias"), expected)
@@ -214,7 +216,7 @@ def test_live_weights_or_their_average_are_taken_as_asked(layout, tmp_path):
     prefix = "model_ema." if layout == "a module" else ""
     expected = np.stack([model(seed)["fc1.bias"] for seed in (11, 12)])
     np.testing.assert_array_equal(tensor(average, f"{prefix}fc1.bias"), expected)
-    assert "Of the weights, the averages are taken." in average.attrs["decisions"]
+    assert "Weights used: averages." in average.attrs["decisions"]
 
 
 def test_an_average_in_files_of_its_own_is_another_run(save, tmp_path):
@@ -224,7 +226,7 @@ def test_an_average_in_files_of_its_own_is_another_run(save, tmp_path):
     live = open_trajectory(tmp_path)
     check_model(live, [1, 2])
     (why,) = (reason for name, reason in reasons(live).items() if name.startswith("ema"))
-    assert why == "an average of the weights, by its name; --weights ema takes it"
+    assert why == "an average of the weights, according to its name; use it with --weights ema"
     average = open_trajectory(tmp_path, weights="ema")
     expected = np.stack([model(seed)["fc1.bias"] for seed in (11, 12)])
     np.testing.assert_array_equal(tensor(average, "fc1.bias"), expected)
@@ -233,7 +235,7 @@ def test_an_average_in_files_of_its_own_is_another_run(save, tmp_path):
 def test_an_average_that_is_not_there_is_refused(save, tmp_path):
     for step in (1, 2):
         save(f"model{step}.safetensors")
-    with pytest.raises(TrajectoryError, match=r"--weights ema asks .* There are fc1\.bias"):
+    with pytest.raises(TrajectoryError, match=r"--weights ema needs .* Found: fc1\.bias"):
         open_trajectory(tmp_path, weights="ema")
 
 
@@ -241,8 +243,8 @@ def test_what_was_decided_is_told(tmp_path):
     for step in (1, 2):
         torch.save({"model": {"module.w": torch.ones(2)}}, tmp_path / f"step_{step}.pt")
     assert open_trajectory(tmp_path).attrs["decisions"] == [
-        "The weights are those in the section 'model'.",
-        "The prefix 'module.' of every name is dropped.",
+        "Weights are read from the section 'model'.",
+        "The prefix 'module.' is removed from all names.",
     ]
 
 

@@ -134,7 +134,7 @@ def test_a_step_that_some_arrays_of_a_store_lack_is_not_taken(tmp_path):
         group["a"][row] = 1 + row
         if row < 2:
             group["b"][row] = 2 + row
-    with pytest.warns(match="nothing was written at the last 2 of 4 entries"):
+    with pytest.warns(match="the last 2 of 4 entries of the step axis are unwritten"):
         opened = open_trajectory(tmp_path / "run.zarr")
     assert opened.sizes["step"] == 2
     group["b"][2] = 4
@@ -142,5 +142,5 @@ def test_a_step_that_some_arrays_of_a_store_lack_is_not_taken(tmp_path):
     (tmp_path / "run.zarr/b/c/3").mkdir()
     (tmp_path / "run.zarr/b/c/3/0.1a2b.partial").write_bytes(b"")
     shutil.rmtree(tmp_path / "run.zarr/b/c/3")
-    with pytest.warns(match="nothing was written at the last 1 of 4 entries"):
+    with pytest.warns(match="the last 1 of 4 entries of the step axis are unwritten"):
         assert open_trajectory(tmp_path / "run.zarr").sizes["step"] == 3

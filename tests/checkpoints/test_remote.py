@@ -140,7 +140,7 @@ def test_hostile_names_make_no_file_here(name, memory, tmp_path, monkeypatch):
     monkeypatch.setattr(type(memory), "find", lambda *_, **__: found)
     opened = open_trajectory("memory://run")
     assert opened.sizes["step"] == 3
-    assert opened.attrs["skipped"][0]["reason"] == "a name that no file here can have"
+    assert opened.attrs["skipped"][0]["reason"] == "an invalid file name"
 
 
 def test_what_went_away_is_said(memory, tmp_path):

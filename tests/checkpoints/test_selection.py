@@ -69,5 +69,5 @@ def test_a_selection_that_leaves_too_little_is_told_from_too_few_checkpoints(ste
         TrajectoryError, match=r"of 6 checkpoints at steps 0 to 1000, the selection"
     ):
         left(steps, burn_in)
-    with pytest.raises(TrajectoryError, match="one checkpoint with a step of its own"):
+    with pytest.raises(TrajectoryError, match="one checkpoint with a distinct step"):
         selected(series((5,)), steps, burn_in)

@@ -88,7 +88,7 @@ def test_runs_are_listed_and_never_mixed(layout, names, save, tmp_path):
 def test_an_unknown_run_is_refused_with_the_known_ones(save, tmp_path):
     for step in (1, 2):
         save(f"a/step_{step}.safetensors")
-    with pytest.raises(OptionError, match=r"No run is called 'b' in .*\n  a  \(2 checkpoints\)"):
+    with pytest.raises(OptionError, match=r"No run named 'b' exists in .*\n  a  \(2 checkpoints"):
         find_series(tmp_path, run="b")
 
 
@@ -126,7 +126,7 @@ def test_links_are_followed_only_inside_the_folder(save, tmp_path):
     (root / "more").symlink_to(tmp_path / "elsewhere")
     series = find_series(root)
     assert steps(series) == [10, 20]
-    assert "leaves the folder" in reasons(series)["step_30.safetensors"]
+    assert "outside the folder" in reasons(series)["step_30.safetensors"]
     assert "cannot be reached" in reasons(series)["step_40.safetensors"]
     assert "link to a folder" in reasons(series)["again"]
     assert "link to a folder" in reasons(series)["more"]
@@ -160,7 +160,7 @@ def test_a_folder_reached_through_a_link_is_scanned(save, tmp_path):
         (".tmp-step-30.safetensors", "a temporary name"),
         ("tmp-step-30.safetensors", "a temporary name"),
         (".step-30.safetensors", "a hidden file"),
-        ("model_30.msgpack", r"a format that is not read \(\*\.msgpack\)"),
+        ("model_30.msgpack", r"an unsupported format \(\*\.msgpack\)"),
     ],
 )
 def test_files_beside_the_weights_are_left_unopened_with_a_reason(name, reason, save, tmp_path):
@@ -241,7 +241,7 @@ def test_globs_leave_out_files_and_folders(save, tmp_path):
     series = find_series(tmp_path, exclude=("b", "*30*", "nothing"))
     assert steps(series) == [10, 20]
     assert series.unmatched == ("nothing",)
-    assert reasons(series)["b"] == "left out by the pattern 'b'"
+    assert reasons(series)["b"] == "excluded by the pattern 'b'"
 
 
 def test_of_two_files_at_one_step_the_newer_is_taken_with_a_warning(save, tmp_path):
@@ -253,7 +253,7 @@ def test_of_two_files_at_one_step_the_newer_is_taken_with_a_warning(save, tmp_pa
         "epoch=1-step=2-v1.safetensors",
     ]
     assert "1 checkpoint repeats a step with other weights, first step 2" in series.warnings[0]
-    with pytest.raises(TrajectoryError, match="one per step was expected"):
+    with pytest.raises(TrajectoryError, match="expected one checkpoint per step"):
         find_series(tmp_path, strict=True)
 
 
@@ -272,7 +272,10 @@ def test_a_stray_file_does_not_hide_the_one_series(save, tmp_path):
     save("pretrained/other_5.safetensors")
     series = find_series(tmp_path)
     assert steps(series) == [10, 20]
-    assert "alone with this naming pattern" in reasons(series)["pretrained/other_5.safetensors"]
+    assert (
+        "the only file with this naming pattern"
+        in reasons(series)["pretrained/other_5.safetensors"]
+    )
 
 
 # --- sharded checkpoints
@@ -316,8 +319,11 @@ def test_a_checkpoint_without_all_its_shards_is_skipped(index, tmp_path):
         ({"x": "../secret.safetensors"}, "is not followed"),
         ({"x": "/etc/passwd"}, "is not followed"),
         ({"x": "a/../../b.safetensors"}, "is not followed"),
-        ({"x": 3}, "is no index of shards"),
-        ({"y.weight": "model-00001-of-00002.safetensors"}, "should hold the tensor 'y.weight'"),
+        ({"x": 3}, "is not an index of shards"),
+        (
+            {"y.weight": "model-00001-of-00002.safetensors"},
+            "is expected to contain the tensor 'y.weight'",
+        ),
     ],
 )
 def test_an_index_that_lies_is_refused(index, message, tmp_path):
@@ -351,7 +357,9 @@ def test_a_single_file_is_refused_with_its_folder(save):
 
 
 def test_an_empty_folder_is_refused_with_what_was_expected(tmp_path):
-    with pytest.raises(TrajectoryError, match=r"\.safetensors.*but there are none\. Point at"):
+    with pytest.raises(
+        TrajectoryError, match=r"\.safetensors.*but none were found\. Give the folder"
+    ):
         find_series(tmp_path)
 
 
@@ -409,7 +417,7 @@ def test_a_folder_of_too_many_files_is_refused(save, tmp_path, monkeypatch):
     monkeypatch.setattr("trajscope.checkpoints.scan.MAX_ENTRIES", 3)
     for step in range(4):
         save(f"step_{step}.safetensors")
-    with pytest.raises(TrajectoryError, match="more than 3 files, too many to be one run's"):
+    with pytest.raises(TrajectoryError, match="more than 3 files, too many for one run"):
         find_series(tmp_path)
 
 
@@ -438,7 +446,7 @@ def test_a_shard_that_is_something_else_is_refused(tmp_path):
     index = {"weight_map": {"x": "other.bin"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     why = reasons(find_series(tmp_path))["checkpoint-300/model.safetensors.index.json"]
-    assert "should be a shard of a checkpoint, but its content is none" in why
+    assert "is expected to be a shard of a checkpoint, but its contents are not a checkpoint" in why
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def test_several_numbers_without_a_word_are_warned_of(save, tmp_path):
     for day in (1, 2):
         save(f"2024-11-0{day}_12-00-{day}0.safetensors")
     (warning,) = find_series(tmp_path).warnings
-    assert warning.startswith("2 numbers in the names change from checkpoint to checkpoint, and")
+    assert warning.startswith("2 numbers in the names differ between checkpoints, and")
 
 
 def test_without_any_number_the_user_is_told_what_to_do(save, tmp_path):

@@ -80,7 +80,7 @@ def test_lightning(tmp_path):
     run = "lightning_logs/version_0/checkpoints"
     assert opened.attrs["run"] == run
     assert skipped(opened) == {
-        f"{run}/last.ckpt": "an alias of a checkpoint beside it, by its name",
+        f"{run}/last.ckpt": "an alias of another checkpoint, according to its name",
         f"{run}/epoch=2-step=12-v1.ckpt": f"a copy of {run}/epoch=2-step=12.ckpt",
     }
 
@@ -228,7 +228,7 @@ def test_a_torch_archive_that_is_still_being_written_is_skipped(tmp_path):
         torch.save(network(step).state_dict(), tmp_path / f"net_{step}.pt")
     path = tmp_path / "net_30.pt"
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.warns(match=r"1 of 3 checkpoints cannot be read .*still be being written"):
+    with pytest.warns(match=r"1 of 3 checkpoints cannot be read .*be unfinished"):
         check(open_trajectory(tmp_path), [10, 20])
 
 
@@ -236,7 +236,7 @@ def test_formats_that_are_not_read_are_named(tmp_path):
     (tmp_path / "step-10").mkdir()
     for name in ("model.gguf", "model.msgpack"):
         (tmp_path / "step-10" / name).write_bytes(b"x")
-    with pytest.raises(TrajectoryError, match=r"a format that is not read \(\*\.gguf\)"):
+    with pytest.raises(TrajectoryError, match=r"an unsupported format \(\*\.gguf\)"):
         open_trajectory(tmp_path)
 
 
@@ -244,7 +244,9 @@ def test_another_programs_bin_file_is_no_damaged_checkpoint(tmp_path):
     for step in (10, 20):
         torch.save(network(step).state_dict(), tmp_path / f"net_{step}.pt")
     (tmp_path / "vocabulary.bin").write_bytes(b"word\n" * 10)
-    assert skipped(open_trajectory(tmp_path)) == {"vocabulary.bin": "by its content no checkpoint"}
+    assert skipped(open_trajectory(tmp_path)) == {
+        "vocabulary.bin": "not a checkpoint (contents do not match its extension)"
+    }
 
 
 # --- stores
@@ -310,7 +312,7 @@ def test_steps_of_a_store_that_are_not_written_yet_are_left_out_with_a_warning(t
     for step in (1, 2):
         array.append(np.full((1, 3), step, "f4"))
     array.resize((3, 3))
-    with pytest.warns(match=r"w\.zarr: nothing was written at the last 1 of 3 entries of the step"):
+    with pytest.warns(match=r"w\.zarr: the last 1 of 3 entries of the step axis are unwritten"):
         opened = open_trajectory(tmp_path / "w.zarr")
     assert opened["weights"].values.tolist() == [[1, 1, 1], [2, 2, 2]]
 
@@ -321,7 +323,7 @@ def test_what_a_store_holds_beside_weights_is_told(store, tmp_path):
     more.to_zarr(tmp_path / "more.zarr", zarr_format=2, consolidated=False)
     left_out = {e["name"]: e["reason"] for e in open_trajectory(tmp_path / "more.zarr").left_out}
     assert left_out == {
-        "loss": "one number for each checkpoint, not a weight",
+        "loss": "one number per checkpoint, not a weight",
         "vocabulary": "its first dimension is called 'word', not 'step'",
     }
 

@@ -109,7 +109,7 @@ def test_prefixes_are_kept_where_two_names_would_become_one():
         ("bn.moving_variance", TensorSpec((3,), "float32"), "running statistic"),
         ("bn.num_batches_tracked", TensorSpec((), "int64"), "running statistic"),
         ("bn1_running_var", TensorSpec((3,), "float32"), "running statistic"),
-        ("count", TensorSpec((), "int64"), "int64 values, not floating point"),
+        ("count", TensorSpec((), "int64"), "int64 values, not a supported floating-point dtype"),
         ("n_averaged", TensorSpec((), "float32"), "a counter"),
         ("step", TensorSpec((), "float64"), "a counter"),
         ("emb.position_ids", TensorSpec((1, 4), "float32"), "a constant"),
@@ -119,7 +119,7 @@ def test_prefixes_are_kept_where_two_names_would_become_one():
         ("x", TensorSpec((4,), "float4_unheard_of"), "float4_unheard_of values"),
         ("x", TensorSpec((4,), "complex64"), "complex64 values"),
         ("x", TensorSpec((4,), "bool"), "bool values"),
-        ("x", TensorSpec((0, 4), "float32"), "it holds no values"),
+        ("x", TensorSpec((0, 4), "float32"), "it is empty"),
         ("x", TensorSpec((4,), "float32", role="buffer"), "a buffer, not a parameter"),
         ("loss", TensorSpec((), "float32"), "a logged number"),
         ("optimizer.0.exp_avg", TensorSpec((4,), "float32"), "optimizer state"),
@@ -197,7 +197,7 @@ def test_a_changed_shape_leaves_the_tensor_out_and_names_step_and_shapes(save, t
         "most steps."
     )
     assert any(left_out.name == "b.weight" for left_out in weights.left_out)
-    with pytest.raises(TrajectoryError, match=r"shape \(6,\) at step 12 .* to hold the same"):
+    with pytest.raises(TrajectoryError, match=r"shape \(6,\) at step 12 .* to contain the same"):
         chosen(tmp_path, strict=True)
 
 
@@ -227,7 +227,7 @@ def test_a_foreign_checkpoint_is_skipped_rather_than_the_tensors(save, tmp_path)
     assert len(weights.tensors) == 3
     assert [checkpoint.step for checkpoint in weights.checkpoints] == [1, 5, 9]
     (skipped,) = weights.skipped
-    assert skipped.reason.startswith("it shares 1 of the 3 tensors that most checkpoints hold")
+    assert skipped.reason.startswith("it shares 1 of the 3 tensors in most checkpoints")
     assert weights.warnings == (
         f"1 checkpoint skipped, first step_12.safetensors: {skipped.reason}",
     )
@@ -239,7 +239,7 @@ def test_models_that_share_nothing_are_refused(save, tmp_path):
     for step in range(3):
         save(f"step_{step}.safetensors", {f"layer{step}.weight": np.ones(2, "f4")})
     with pytest.raises(
-        TrajectoryError, match=r"no tensor is in more than half of the 3 checkpoint"
+        TrajectoryError, match=r"no tensor occurs in more than half of the 3 checkpoint"
     ):
         chosen(tmp_path)
 
@@ -248,7 +248,7 @@ def test_tensors_that_all_change_are_refused(save, tmp_path):
     for step in range(3):
         save(f"step_{step}.safetensors", {"a": np.ones(2, "f4"), "b": np.ones(2 + step, "f4")})
     save("step_3.safetensors", {"a": np.ones(5, "f4"), "b": np.ones(2, "f4")})
-    with pytest.raises(TrajectoryError, match="no tensor has one shape at every checkpoint"):
+    with pytest.raises(TrajectoryError, match="no tensor has the same shape in every checkpoint"):
         chosen(tmp_path)
 
 
@@ -258,7 +258,7 @@ def test_nothing_but_buffers_is_refused_with_what_was_there(save, tmp_path):
             f"step_{step}.safetensors", {"bn.running_mean": np.ones(2, "f4"), "n": np.ones(1, "i8")}
         )
     with pytest.raises(
-        TrajectoryError, match=r"no tensor is left(.|\n)*bn\.running_mean: a running"
+        TrajectoryError, match=r"no tensor remains(.|\n)*bn\.running_mean: a running"
     ):
         chosen(tmp_path)
 
@@ -312,7 +312,7 @@ def test_a_model_that_changes_throughout_is_warned_of_in_a_few_lines(save, tmp_p
     save("step_9.safetensors", fewer)
     warnings = chosen(tmp_path).warnings
     assert len(warnings) == 11
-    assert warnings[-1] == "4 more tensors are left out, since they change too."
+    assert warnings[-1] == "4 more tensors are left out, since their shapes change too."
 
 
 def test_a_header_without_arrays_is_no_checkpoint(save, tmp_path):
@@ -321,5 +321,5 @@ def test_a_header_without_arrays_is_no_checkpoint(save, tmp_path):
     save_file({}, tmp_path / "step_9.safetensors")
     series = find_series(tmp_path)
     assert [(each.path, each.reason) for each in series.skipped] == [
-        ("step_9.safetensors", "it holds no arrays")
+        ("step_9.safetensors", "it contains no arrays")
     ]

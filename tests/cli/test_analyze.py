@@ -42,7 +42,7 @@ def test_the_summary_keeps_its_contract(trajscope, tmp_path, out):
             "skipped": [
                 {
                     "path": "step-120.safetensors.tmp",
-                    "reason": "a temporary name: it is still being written, or was given up",
+                    "reason": "a temporary name: writing is unfinished or was interrupted",
                 }
             ],
             "run": "run",
@@ -63,7 +63,7 @@ def test_the_summary_keeps_its_contract(trajscope, tmp_path, out):
         },
     }
     assert (verdict["code"], verdict["alpha"], verdict["evidence"]) == ("too_short", 0.01, {})
-    assert "12 checkpoints, and at least 32 are needed" in verdict["sentence"]
+    assert "12 checkpoints; at least 32 are needed" in verdict["sentence"]
     lengths = np.linalg.norm(np.diff(x, axis=0), axis=1)
     assert observables["path_length"] == pytest.approx(lengths.sum(), rel=1e-6)
     assert observables["displacement"] == pytest.approx(np.linalg.norm(x[-1] - x[0]), rel=1e-6)

@@ -74,13 +74,13 @@ def a_result(folder):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (nothing_at_all, r"checkpoints were expected .*there are none\. Point at the folder that"),
+        (nothing_at_all, r"checkpoints were expected .*none were found\. Give the folder that"),
         (nothing_recognised, r"none can be read.*\n  weights\.gguf: a format that is not read"),
         (one_checkpoint, r"holds one checkpoint, step-0\.safetensors; at least 2 are needed"),
         (no_step, r"the step of each checkpoint was expected .* rename the files"),
         (
             all_cut_short,
-            r"none can be read(.|\n)*step-0\.safetensors: .*may still be being written",
+            r"none can be read(.|\n)*step-0\.safetensors: .*may be unfinished",
         ),
         (two_runs, r"holds 2 runs(.|\n)*  a  \(3 checkpoints\)\n  b  \(4 .*\n.*--run NAME"),
         (a_file, r"is a file; a folder of checkpoints was expected.* Give the folder it lies in"),
@@ -193,17 +193,20 @@ def test_a_pipe_among_the_checkpoints_is_not_waited_for(trajscope, run, out):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--memory", "plenty"], r"--memory plenty is no size; .* such as 2GiB"),
-        (["--memory", "1KiB"], r"--memory 1024B is too little .* Raise --memory"),
+        (["--memory", "plenty"], r"--memory plenty is invalid; .* such as 2GiB"),
+        (["--memory", "1KiB"], r"--memory 1024B is too small .* Raise --memory"),
         (["--workers", "0"], r"--workers is 0; a positive number is expected"),
         (["--workers", "some"], r"'some' is not a valid integer"),
         (["--workers", "1", "--scheduler", "tcp://a:1"], r"were both given; one is expected"),
-        (["--burn-in", "200%"], r"--burn-in '200%': a number of checkpoints \(20\) or a share"),
+        (
+            ["--burn-in", "200%"],
+            r"--burn-in '200%': a number of checkpoints \(20\) or a percentage",
+        ),
         (["--burn-in", "11"], r"the selection left 1; at least 2 are needed"),
         (["--steps", "few"], r"--steps 'few': START:STOP:STRIDE was expected"),
         (["--include", "zz*"], r"--include 'zz\*' matches no tensor"),
         (["--exclude", "zz*"], r"--exclude 'zz\*' matches no tensor and no file"),
-        (["--run", "other"], r"No run is called 'other'(.|\n)*  run  \(12 checkpoints\)"),
+        (["--run", "other"], r"No run named 'other' exists(.|\n)*  run  \(12 checkpoints\)"),
         (["--seed", "x"], r"'x' is not a valid integer"),
     ],
 )
@@ -225,7 +228,7 @@ def test_a_scheduler_that_does_not_answer_is_named(run, out, address):
     done = in_process("analyze", run, "-o", out, "--scheduler", address, "--quiet")
     assert done.code == 2
     assert re.fullmatch(
-        rf"Error: --scheduler {re.escape(address)}: no dask scheduler answered there .*\n", done.err
+        rf"Error: --scheduler {re.escape(address)}: no dask scheduler answered .*\n", done.err
     )
 
 
@@ -233,7 +236,9 @@ def test_an_output_that_cannot_be_is_refused_before_the_pass(trajscope, run, tmp
     (tmp_path / "file").touch()
     below = trajscope("analyze", run, "-o", tmp_path / "file" / "out")
     assert (below.code, below.out) == (2, "")
-    assert re.search(r"out should be a folder .*/file is no folder\. Choose another", below.err)
+    assert re.search(
+        r"out is expected to be a folder .*/file is not a folder\. Choose another", below.err
+    )
     itself = trajscope("analyze", run, "-o", tmp_path / "file")
     assert itself.code == 2
     assert "file' is a file" in itself.err
@@ -260,7 +265,7 @@ def test_what_lies_at_the_place_of_the_result_is_left_alone(trajscope, run, out)
     (out / "results.zarr" / "mine").touch()
     done = trajscope("analyze", run, "-o", out)
     assert (done.code, done.out) == (2, "")
-    assert "results.zarr is in the way" in done.err
+    assert "results.zarr exists and is not a result of trajscope" in done.err
     assert contents(out) == {"results.zarr/mine": b""}
 
 

@@ -139,7 +139,7 @@ MESSAGES = {
     "count_of_errors": "a tensor of torch.int64",
     "raises_on_the_way_back": "The backward pass of the problem's loss raised ValueError: no way",
     "damaged_data": "Sample 0 of the problem's data raised OSError: image 7 is damaged (",
-    "augmented": "another sample each time the same one is read",
+    "augmented": "a different sample each time the same index is read",
     "unlike_lengths": "tensors have 7, 30 samples",
 }
 
@@ -173,7 +173,7 @@ def test_a_loss_that_is_nowhere_a_number_is_said_once(trajscope, fitting, tmp_pa
     problem = f"{tmp_path / 'bad.py'}:nowhere_finite"
     done = trajscope("diffusion", fitting, "--problem", problem, "-o", out)
     assert (done.code, done.err) == (0, "")
-    assert done.out.count("The loss is no finite number at step 20, 40, 100") == 1
+    assert done.out.count("The loss is not finite at step 20, 40, 100") == 1
 
 
 @pytest.mark.parametrize(
@@ -183,14 +183,14 @@ def test_a_loss_that_is_nowhere_a_number_is_said_once(trajscope, fitting, tmp_pa
         (["--surrogates", "3"], "--surrogates is 3"),
         (["--workers", "0"], "--workers is 0"),
         (["--momentum", "1"], "--momentum 1.0: from 0 to below 1"),
-        (["--memory", "much"], "--memory much is no size"),
+        (["--memory", "much"], "--memory much is invalid"),
         (["--seed", "-1"], "--seed -1"),
         (["--samples", "0"], "--samples 0: at least 1"),
         (["--samples", "31"], "--samples 31: from 1 to 30"),
         (["--chunk", "0"], "--chunk 0"),
         (["--chunk", "many"], "--chunk many"),
         (["--every", "-1"], "--every -1"),
-        (["--at", "7"], "--at 7: there is no checkpoint"),
+        (["--at", "7"], "--at 7: no checkpoint"),
         (["--lr", "nan"], "--lr nan: a positive number"),
         (["--sketch", "1"], "--sketch 1"),
         (["--sketch", "500"], "--sketch 500"),
@@ -289,7 +289,7 @@ def test_what_was_measured_is_kept_until_it_is_written(trajscope, fitting, tmp_p
     options = ["diffusion", fitting, "--work-dir", "work", "-o", "out", "--problem"]
     done = trajscope(*options, "spoils.py:foreign_store")
     assert done.code == 2
-    assert "is in the way" in done.err
+    assert "exists and is not a result of trajscope" in done.err
     assert len(list((tmp_path / "work").glob("*-done.npz"))) == 3
     (tmp_path / "out" / "results.zarr" / "mine").unlink()
     done = trajscope(*options, "spoils.py:harmless")
@@ -306,7 +306,7 @@ def test_an_analysis_outlives_a_problem_that_fails_late(trajscope, fitting, tmp_
     assert done.code == 2
     message = " ".join(done.err.split())
     assert "raised OSError: the disk with the images is gone (" in message
-    assert "The analysis without it is finished: out/report.html" in message
+    assert "The analysis without gradient noise is finished: out/report.html" in message
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["verdict"]["code"]
     done = trajscope("diffusion", fitting, "-o", "out", "--problem", "spoils.py:harmless")
     assert done.code == 0

@@ -35,7 +35,7 @@ def test_the_demo_trains_analyzes_and_can_be_run_again(tmp_path):
     shown = first.out.splitlines()
     assert shown[0] == "$ trajscope analyze '? mo/checkpoints' -o '? mo/report'"
     assert "Found     501 checkpoints, safetensors" in shown
-    assert "Taken     1,242 weights in 6 tensors, float32" in shown
+    assert "Weights   1,242 weights in 6 tensors, float32" in shown
     report = tmp_path / "Δ mo" / "report"
     numbers = json.loads((report / "summary.json").read_text())
     assert numbers["trajectory"]["checkpoints"] >= 300
@@ -49,5 +49,7 @@ def test_a_folder_with_other_things_in_it_is_refused_and_kept(trajscope, tmp_pat
     (tmp_path / "thesis.tex").write_text("mine")
     done = trajscope("demo", tmp_path)
     assert (done.code, done.out) == (2, "")
-    assert re.search(r"should be new, empty, or hold an earlier demo.* Name another", done.err)
+    assert re.search(
+        r"is expected to be new, empty, or an earlier demo.* choose another folder", done.err
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]

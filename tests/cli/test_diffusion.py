@@ -117,7 +117,7 @@ def test_batches_of_training_are_said_to_be_that(trajscope, fitting, problem, ou
     [
         ("make_another", "in the module but not in the checkpoint 2: 3.weight, 3.bias"),
         ("make_nothing", "returned a NoneType"),
-        ("make_prblem", "has no function make_prblem. It has loss, make_problem"),
+        ("make_prblem", "lacks a function make_prblem. It contains loss, make_problem"),
     ],
 )
 def test_what_does_not_fit_is_one_message_and_leaves_nothing(
@@ -151,7 +151,7 @@ def test_an_analysis_of_another_run_is_not_touched(trajscope, fitting, problem, 
 def test_options_of_gradient_noise_without_a_problem_are_refused(trajscope, fitting, out):
     done = trajscope("analyze", fitting, "--at", "50%", "-o", out)
     assert done.code == 2
-    assert "--at is about gradient noise" in done.err
+    assert "--at concerns gradient noise" in done.err
     done = trajscope("diffusion", fitting, "-o", out)
     assert (done.code, "--problem is missing" in done.err) == (2, True)
 
@@ -160,8 +160,8 @@ def test_a_terminal_is_told_how_far_it_is_and_a_module_is_found_by_name(fitting,
     sent = on_terminal(
         "diffusion", fitting, "--problem", problem, "--every", "1", "-o", tmp_path / "a"
     )
-    assert "gradients of single samples" in sent
-    assert not any("gradients of single samples" in line for line in shown(sent))
+    assert "per-sample gradients" in sent
+    assert not any("per-sample gradients" in line for line in shown(sent))
     done = in_process(
         "diffusion", "run", "--problem", "problem:make_problem", "-o", "b", cwd=tmp_path
     )
@@ -211,4 +211,4 @@ def test_a_packed_run_without_statistics_says_how_to_pack_them(trajscope, tmp_pa
         assert trajscope("pack", tmp_path / "run", store, *options).code == 0
         done = trajscope("diffusion", store, "--problem", problem, "-o", tmp_path / name)
         assert done.code == (2 if name == "bare" else 0)
-        assert ("holds statistics only with --include '*'" in done.err) == (name == "bare")
+        assert ("contains statistics only with --include '*'" in done.err) == (name == "bare")

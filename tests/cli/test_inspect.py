@@ -18,10 +18,10 @@ def test_it_says_what_would_be_read_and_what_not(trajscope, tmp_path):
         f"Run       {tmp_path.name}",
         "Steps     0 to 110, every 10 steps",
         "From      metadata key 'step'",
-        "Taken     40 weights in 3 tensors, float32",
-        "Left out  2 tensors, a running statistic of the data, not a weight:",
+        "Weights   40 weights in 3 tensors, float32",
+        "Left out  2 tensors, a running statistic, not a weight:",
         "          bn.num_batches_tracked, bn.running_mean",
-        "Skipped   1 file, a temporary name: it is still being written, or was given up:",
+        "Skipped   1 file, a temporary name: writing is unfinished or was interrupted:",
         "          step-120.safetensors.tmp",
     ]
 

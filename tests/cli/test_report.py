@@ -84,9 +84,9 @@ def damaged(store):
     ("spoil", "message"),
     [
         (gone, r"results\.zarr does not exist; a results\.zarr folder is expected\. Make one"),
-        (foreign, r"is not a result of trajscope: it has no readable \.zmetadata"),
-        (half_written, r"is not a result of trajscope: it has no readable \.zmetadata"),
-        (cut_short, r"is not a result of trajscope: it has no readable \.zmetadata"),
+        (foreign, r"is not a result of trajscope: it lacks a readable \.zmetadata"),
+        (half_written, r"is not a result of trajscope: it lacks a readable \.zmetadata"),
+        (cut_short, r"is not a result of trajscope: it lacks a readable \.zmetadata"),
         (without_a_part, r"not a finished trajscope result: the parts observables are missing"),
         (damaged, r"results\.zarr is damaged: an array in it cannot be read \(.*Make it again"),
     ],
@@ -110,4 +110,6 @@ def test_an_output_that_cannot_be_is_refused(trajscope, analyzed, tmp_path):
     (tmp_path / "file").touch()
     done = trajscope("report", analyzed / "results.zarr", "-o", tmp_path / "file" / "out")
     assert done.code == 2
-    assert re.search(r"out should be a folder for the report, but .*file is no folder", done.err)
+    assert re.search(
+        r"out is expected to be a folder for the report, but .*file is not a folder", done.err
+    )

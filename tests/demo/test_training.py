@@ -160,7 +160,9 @@ def test_a_folder_with_checkpoints_of_others_is_refused_and_untouched(put, tmp_p
 
 def test_a_directory_with_other_things_in_it_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(OptionError, match=r"should be new, empty, or .* Name another folder\."):
+    with pytest.raises(
+        OptionError, match=r"is expected to be new, empty, or .* choose another folder\."
+    ):
         train_demo(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -168,13 +170,18 @@ def test_a_directory_with_other_things_in_it_is_refused(tmp_path):
 def test_a_file_in_place_of_the_directory_is_refused_in_words(tmp_path):
     path = tmp_path / "a\x1b[31mfile"
     path.write_text("mine")
-    with pytest.raises(OptionError, match=r"a\\u001b\[31mfile should be a folder .*: File exists"):
+    with pytest.raises(
+        OptionError, match=r"a\\u001b\[31mfile is expected to be a writable folder.*: File exists"
+    ):
         train_demo(path)
 
 
 def test_a_directory_that_cannot_be_made_is_refused_in_words(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(OptionError, match=r"should be a folder .*: Not a directory\. Name another"):
+    with pytest.raises(
+        OptionError,
+        match=r"is expected to be a writable folder.*: Not a directory\. Choose another",
+    ):
         train_demo(tmp_path / "file" / "run")
 
 

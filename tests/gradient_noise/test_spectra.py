@@ -243,7 +243,7 @@ def test_a_loss_that_is_no_number_is_said_and_spoils_its_own_step_only(tmp_path)
 
     broken = Problem(problem.model, problem.data, loss)
     folder = write_run(tmp_path, problem.model)
-    with pytest.warns(match="The loss is no finite number at step 1;"):
+    with pytest.warns(match="The loss is not finite at step 1;"):
         result = diffusion(folder, broken, at=[0, 1], dtype="float64", every=0)
     assert np.isfinite(result["eigenvalue"].sel(step=0)).all()
     assert np.isnan(result["eigenvalue"].sel(step=1)).all()

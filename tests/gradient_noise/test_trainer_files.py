@@ -189,13 +189,13 @@ def test_a_batch_size_that_is_no_multiple_of_a_process_s_own_is_said(tmp_path):
     found = budget(folder)
     assert found.attrs["budget_guard"] == ["files_disagree"]
     assert (
-        f"--batch-size {BATCH} was given and trainer_state.json has 3 a process and pass, of which "
-        "it is no multiple"
+        f"--batch-size {BATCH} was given and trainer_state.json has 3 per process and pass, and "
+        "it is not a multiple of this"
     ) in found.attrs["budget_words"][0]
     assert "files_disagree" not in budget(folder, batch_size=6).attrs["budget_guard"]
     found = budget(folder, batch_size=None, lr=0.01)
     assert (
-        "Give --batch-size (trainer_state.json: 3 a process and pass), and --momentum where"
+        "Give --batch-size (trainer_state.json: 3 per process and pass), and --momentum where"
     ) in found.attrs["budget_words"][0]
 
 

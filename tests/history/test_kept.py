@@ -62,7 +62,7 @@ def test_only_new_checkpoints_are_read(dtype, make_run, read, tmp_path):
     assert read(run, expected=expected) == f"Read 1 new checkpoint; 3 from the history in {where}."
     run.spoil(4)
     told = read(run, expected=expected)
-    assert told == f"Read no checkpoint again: all 4 are in the history in {where}."
+    assert told == f"All 4 checkpoints were read from the history in {where}."
 
 
 def test_no_old_file_is_opened_for_its_weights(make_run, tmp_path):
@@ -125,11 +125,13 @@ def test_vanished_checkpoints_make_room_in_time(make_run, read, tmp_path):
 def test_other_tensors_begin_another_history(make_run, read):
     run = make_run().write(1, 2)
     read(run)
-    assert "of the old, the tensors were others" in read(run, include="out*")
-    assert "are in the history" in read(run, include="out*")
+    assert "the old one cannot be used: the tensors or their dtype changed" in read(
+        run, include="out*"
+    )
+    assert "were read from the history" in read(run, include="out*")
     run.dtype = np.float64
     run.write(3)
-    assert "of the old, the tensors were others, or their dtype" in read(run)
+    assert "the old one cannot be used: the tensors or their dtype changed" in read(run)
 
 
 def test_another_choice_of_the_same_names_is_told_apart(make_run, read, tmp_path):
@@ -141,7 +143,7 @@ def test_another_choice_of_the_same_names_is_told_apart(make_run, read, tmp_path
         os.utime(path, (1e9, 1e9))
     assert read(run, weights="live").startswith("Read 2 checkpoints")
     assert read(run, weights="ema").startswith("Read 2 checkpoints")
-    assert read(run, weights="ema").startswith("Read no checkpoint again")
+    assert read(run, weights="ema").startswith("All 2 checkpoints were read")
 
 
 def test_rows_longer_than_a_piece_are_written_in_pieces(make_run, read, monkeypatch):
@@ -150,7 +152,7 @@ def test_rows_longer_than_a_piece_are_written_in_pieces(make_run, read, monkeypa
     read(run)
     run.write(5, 6)
     read(run)
-    assert read(run).startswith("Read no checkpoint again")
+    assert read(run).startswith("All 7 checkpoints were read")
 
 
 def test_a_half_written_checkpoint_is_taken_once_it_is_whole(make_run, read):
@@ -228,7 +230,7 @@ def test_any_other_byte_in_the_weights_is_noticed(make_run, read, tmp_path):
         changed = bytearray(path.read_bytes())
         changed[at] ^= 64
         path.write_bytes(bytes(changed))
-        assert "of the old, the weights are not as they were" in read(run)
+        assert "the old one cannot be used: the weights differ from what was written" in read(run)
 
 
 def forged(tmp_path, **claims):
@@ -257,9 +259,9 @@ def test_a_forged_index_is_not_believed(claims, make_run, read, tmp_path):
     read(run)
     kept_before = run.path(1).read_bytes()
     forged(tmp_path, **claims)
-    assert "of the old, the index cannot be read" in read(run)
+    assert "the old one cannot be used: the index cannot be read" in read(run)
     assert run.path(1).read_bytes() == kept_before
-    assert "are in the history" in read(run)
+    assert "were read from the history" in read(run)
 
 
 def test_nesting_without_end_is_no_index(make_run, read, tmp_path):
@@ -323,13 +325,13 @@ def test_two_at_once_do_not_write_into_one_history(make_run, read, tmp_path):
     run = make_run().write(1, 2)
     with remembered(open_trajectory(run.folder), tmp_path / "history"):
         assert "another analysis is using it" in read(run)
-    assert "are in the history" in read(run)
+    assert "were read from the history" in read(run)
 
 
 def test_unless_always_it_keeps_what_is_small(make_run, read, tmp_path, monkeypatch):
     run = make_run(100).write(1, 2)
     monkeypatch.setattr(kept, "MOST_BYTES", 799)
-    assert "it would take 0.0 GiB. To keep it: --history always." in read(run, always=False)
+    assert "it would take 0.0 GiB. Use --history always to keep it." in read(run, always=False)
     assert not (tmp_path / "history").exists()
     monkeypatch.setattr(kept, "MOST_BYTES", 800)
     assert read(run, always=False).startswith("Read 2 checkpoints")
@@ -360,5 +362,5 @@ def test_a_store_has_no_history(make_run, read, tmp_path):
 
     run = make_run().write(1, 2)
     run.folder = pack(run.folder, tmp_path / "run.zarr")
-    assert "nothing tells when these checkpoints change" in read(run)
-    assert "nothing tells when these checkpoints change" in read(run, always=False)
+    assert "changes of these checkpoints cannot be detected" in read(run)
+    assert "changes of these checkpoints cannot be detected" in read(run, always=False)

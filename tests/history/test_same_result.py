@@ -27,7 +27,7 @@ def assert_same(found, expected):
 @pytest.mark.parametrize(
     ("cut", "dtype"), [(2, np.float32), (23, ml_dtypes.bfloat16), (39, np.float64)], ids=str
 )
-@pytest.mark.filterwarnings("ignore:.* weights never move")  # of few, rounded to bfloat16
+@pytest.mark.filterwarnings("ignore:.* weights never change")  # of few, rounded to bfloat16
 def test_a_run_that_grew_gives_the_same_to_the_last_bit(
     n_weights, way, cut, dtype, make_run, tmp_path
 ):
@@ -91,7 +91,7 @@ def test_a_diverged_checkpoint_is_left_out_as_before(make_run, tmp_path):
 
 def test_a_history_belongs_to_a_folder(tmp_path):
     array = xr.DataArray(np.ones((3, 4)), dims=("step", "weight"))
-    with pytest.raises(OptionError, match="history: these say how to open a directory"):
+    with pytest.raises(OptionError, match="history: these options apply to a directory"):
         analyze(array, history=tmp_path / "history")
 
 

@@ -17,9 +17,9 @@ from trajscope.inference.comparison.blocks import (
 )
 from trajscope.inference.comparison.differences import Moves, Run, _holm, differences
 from trajscope.inference.comparison.pair import compare_pair, pairs_of, shape_of
-from trajscope.inference.decision.settings import Question
+from trajscope.inference.decision.settings import DecisionSettings
 
-FEW = Question(n_surrogates=199)
+FEW = DecisionSettings(n_surrogates=199)
 RARE = 5e-4
 
 
@@ -145,13 +145,13 @@ def test_a_layer_is_tested_among_all_layers():
         Run(label, np.arange(120), {f"layer{k}": moves_of(x) for k, x in enumerate(each)})
         for label, each in (("a", first), ("b", second))
     ]
-    found = differences(runs, Question(n_surrogates=999))["p_value"][0]
+    found = differences(runs, DecisionSettings(n_surrogates=999))["p_value"][0]
     own = found.sel(quantity="increment_variance")
     assert float(own[3]) <= 0.01
     assert int((own <= 0.05).sum()) == 1
     alone = differences(
         [Run(r.label, r.steps, {"layer3": r.moves["layer3"]}) for r in runs],
-        Question(n_surrogates=999),
+        DecisionSettings(n_surrogates=999),
     )["p_value"][0, 0].sel(quantity="increment_variance")
     assert float(alone) <= float(own[3])
 

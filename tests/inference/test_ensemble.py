@@ -3,16 +3,16 @@ from scipy.stats import binom
 
 from tests.trajectories import brownian
 from trajscope.inference.comparison.ensemble import POOLED, pooled
-from trajscope.inference.decision.settings import Question
-from trajscope.inference.decision.verdict import judge
+from trajscope.inference.decision.settings import DecisionSettings
+from trajscope.inference.decision.verdict import decide
 from trajscope.inference.statistics.window import Window
 
 RARE = 5e-4
 
 
 def asked_of(x, seed, n_surrogates=99):
-    question = Question(n_surrogates=n_surrogates, alpha=0.05, seed=seed)
-    return judge(Window(np.diff(x, axis=0)), question).asked
+    settings = DecisionSettings(n_surrogates=n_surrogates, alpha=0.05, seed=seed)
+    return decide(Window(np.diff(x, axis=0)), settings).asked
 
 
 def test_pooled_tests_of_equal_walks_keep_their_level():

@@ -1,4 +1,4 @@
-"""What odd input is judged as, and that the judge does not depend on who computes."""
+"""Verdicts on unusual input, and their independence of the engine."""
 
 import numpy as np
 import pytest

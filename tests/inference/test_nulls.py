@@ -34,7 +34,7 @@ def dickey_fuller(y):
 
 def test_the_pull_back_is_a_regression_of_increments_on_positions():
     y = increments()
-    draws = draw_increments(y, 5, seed=3).pull_back
+    draws = draw_increments(y, 5, seed=3).mean_reversion
     orders = permutations(3, 0, len(y))[:5]
     expected = [dickey_fuller(y), *(dickey_fuller(y[order]) for order in orders)]
     np.testing.assert_allclose(draws, expected, rtol=1e-5)

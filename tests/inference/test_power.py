@@ -5,9 +5,9 @@ from trajscope.inference.statistics.circulation import draw_circulation, spectra
 from trajscope.inference.statistics.increments import pooled_autocovariance, variance_ratio
 from trajscope.inference.statistics.permutations import draw_increments
 from trajscope.inference.statistics.power import (
-    least_circulation,
     mean_variance_ratio,
-    slowest_well,
+    slowest_relaxation,
+    slowest_rotation,
 )
 from trajscope.simulate import ornstein_uhlenbeck
 
@@ -31,7 +31,7 @@ def test_a_well_of_no_depth_is_brownian():
 def test_wells_are_seen_four_times_in_five_at_the_slowest_that_is_named():
     null = np.random.default_rng(6).standard_normal((199, 10))
     ratios = draw_increments(null, 999, seed=0).variance_ratio[1:, -1]
-    slowest = slowest_well(ratios, 199, 0.01)
+    slowest = slowest_relaxation(ratios, 199, 0.01)
     seen = 0
     for seed in range(100):
         increments = np.diff(ornstein_uhlenbeck(200, taus=[slowest] * 10, seed=seed), axis=0)
@@ -41,8 +41,8 @@ def test_wells_are_seen_four_times_in_five_at_the_slowest_that_is_named():
 
 
 def test_nothing_is_seen_where_draws_leave_no_room():
-    assert slowest_well(np.array([0.01, 0.9, 0.9, 2.0]), 10, 0.01) is None
-    assert least_circulation(np.array([1.0, 1e6]), 40, 5.0, 0.01) is None
+    assert slowest_relaxation(np.array([0.01, 0.9, 0.9, 2.0]), 10, 0.01) is None
+    assert slowest_rotation(np.array([1.0, 1e6]), 40, 5.0, 0.01) is None
 
 
 def test_a_longer_window_sees_slower_circulations():
@@ -50,5 +50,5 @@ def test_a_longer_window_sees_slower_circulations():
     for n_steps in (200, 800):
         path = ornstein_uhlenbeck(n_steps, taus=[5] * 4, seed=1).to_numpy()
         null = draw_circulation(spectra_of(path), n_steps, 199, 0)[1:]
-        found.append(least_circulation(null, n_steps, 10.0, 0.01))
+        found.append(slowest_rotation(null, n_steps, 10.0, 0.01))
     assert found[1] == pytest.approx(found[0] / 2, rel=0.3)

@@ -7,15 +7,15 @@ import xarray as xr
 from tests.trajectories import brownian as walk
 from trajscope import analyze
 from trajscope.errors import OptionError, TrajscopeWarning
-from trajscope.inference.decision import settings as question
+from trajscope.inference.decision import settings as decision_settings
 from trajscope.inference.decision.run import ringing
-from trajscope.inference.decision.settings import Question
-from trajscope.inference.decision.verdict import judge, judge_together
+from trajscope.inference.decision.settings import DecisionSettings
+from trajscope.inference.decision.verdict import decide, decide_together
 from trajscope.inference.statistics.window import Window
 from trajscope.optimizer import Optimizer
 from trajscope.simulate import brownian, ornstein_uhlenbeck, rotating_ornstein_uhlenbeck
 
-QUESTION = Question(n_surrogates=199)
+QUESTION = DecisionSettings(n_surrogates=199)
 
 
 def windows(n_layers, seed, n_steps=60):
@@ -25,22 +25,28 @@ def windows(n_layers, seed, n_steps=60):
 
 def test_one_window_among_one_is_judged_as_alone():
     (window,) = windows(1, 0)
-    assert judge_together([window], QUESTION)[0].evidence == judge(window, QUESTION).evidence
+    assert decide_together([window], QUESTION)[0].evidence == decide(window, QUESTION).evidence
 
 
 def test_layers_with_fewer_draws_of_a_null_are_compared_by_those_they_share(monkeypatch):
-    monkeypatch.setattr(question, "_LONG", 100)
+    monkeypatch.setattr(decision_settings, "_LONG", 100)
     still = [ornstein_uhlenbeck(200, 4, taus=[3.0] * 4, seed=seed) for seed in range(3)]
     paths = [*still, rotating_ornstein_uhlenbeck(200, rate=0.3, angular_velocity=0.9, seed=1)]
     layers = [Window(np.diff(path.to_numpy(), axis=0)) for path in paths]
-    found = judge_together(layers, Question(n_surrogates=399))
-    asked = [len(each.asked["circulation"]) for each in found if "circulation" in each.asked]
+    found = decide_together(layers, DecisionSettings(n_surrogates=399))
+    asked = [
+        len(each.statistics["circulation"]) for each in found if "circulation" in each.statistics
+    ]
     assert {200, 400} == set(asked)
-    assert all(each.evidence["circulation"] > 0 for each in found if "circulation" in each.asked)
+    assert all(
+        each.evidence["circulation"] > 0 for each in found if "circulation" in each.statistics
+    )
 
 
 def test_a_false_alarm_in_any_of_twenty_layers_is_as_rare_as_the_level_says():
-    runs = [judge_together(windows(20, 2000 + run), Question(199, 0.05)) for run in range(60)]
+    runs = [
+        decide_together(windows(20, 2000 + run), DecisionSettings(199, 0.05)) for run in range(60)
+    ]
     for test in ("noise_scale", "omnibus", "constant_drift"):
         alarms = sum(min(each.evidence[test] for each in layers) <= 0.05 for layers in runs)
         assert alarms <= 60 * 0.05 + 3 * (60 * 0.05 * 0.95) ** 0.5, test
@@ -74,8 +80,8 @@ def test_layers_are_told_apart_and_each_has_its_sentence():
         "loop": "circulating",
     }
     sentences = dict(zip(found["group"].values, found["sentence"].values, strict=True))
-    assert "would have been noticed" in sentences["walk"]
-    assert "turns one way more often" in sentences["loop"]
+    assert "would have been detected" in sentences["walk"]
+    assert "rotates in one direction on average" in sentences["loop"]
     tests = results["tests"]
     assert (tests["p_adjusted"] >= tests["p_value"]).where(tests["p_value"].notnull(), True).all()
 
@@ -98,12 +104,12 @@ def of(values, **coords):
 @pytest.mark.parametrize(
     ("x", "said"),
     [
-        (walk(31, 5), "31 checkpoints, and at least 32"),
-        (np.ones((40, 5)), "the same in every checkpoint"),
+        (walk(31, 5), "31 checkpoints; at least 32"),
+        (np.ones((40, 5)), "identical in every checkpoint"),
     ],
     ids=["few", "still"],
 )
-@pytest.mark.filterwarnings("ignore:5 of 5 weights never move")
+@pytest.mark.filterwarnings("ignore:5 of 5 weights never change")
 def test_what_cannot_be_judged_is_too_short_and_says_why(x, said):
     verdict = analyze(of(x))["verdict"].attrs
     assert verdict["code"] == "too_short"
@@ -135,7 +141,7 @@ def test_one_weight_may_walk_or_stay():
     well = ornstein_uhlenbeck(400, taus=[1.5], seed=1).to_numpy()
     confined = analyze(of(well), n_surrogates=199)["verdict"].attrs
     assert confined["code"] == "confined"
-    assert "no plane to circulate in" in confined["sentence"]
+    assert "no plane to rotate in" in confined["sentence"]
     assert "circulation" not in confined["evidence"]
 
 
@@ -180,7 +186,7 @@ def test_a_burn_in_is_proposed_where_the_rest_is_one_steady_state():
     path = ornstein_uhlenbeck(400, taus=[5.0] * 10, start=start, seed=6)
     verdict = analyze(path, n_surrogates=199)["verdict"].attrs
     assert verdict["code"] in ("drifting", "noise_scale_changes")
-    assert "Leave out the first 40 of 400 checkpoints (--steps 40:)" in verdict["proposal"]
+    assert "Suggested burn-in: the first 40 of 400 checkpoints (--steps 40:)" in verdict["proposal"]
     assert "confined" in verdict["proposal"]
 
 
@@ -196,15 +202,15 @@ def test_the_momentum_is_taken_whatever_the_steps_count():
 @pytest.mark.parametrize(
     ("momentum", "steps", "unit", "left", "words"),
     [
-        (None, np.arange(9.0), "step", None, "give its --momentum"),
-        (0.9, np.arange(9.0), "step", 0.9**0.5, "is not as narrow"),
-        (0.9, 100 * np.arange(9.0), "step", None, "dies out between"),
-        (0.0, np.arange(9.0), "step", None, "dies out between"),
-        (0.9, np.arange(9.0), "epoch", None, "true from 44 updates between two on"),
+        (None, np.arange(9.0), "step", None, "give --momentum"),
+        (0.9, np.arange(9.0), "step", 0.9**0.5, "gives a broader peak"),
+        (0.9, 100 * np.arange(9.0), "step", None, "decays between"),
+        (0.0, np.arange(9.0), "step", None, "decays between"),
+        (0.9, np.arange(9.0), "epoch", None, "true from 44 updates between checkpoints on"),
         (0.9, np.arange(9.0) ** 2, "step", None, "unevenly spaced"),
         (0.9, np.arange(9.0), "index", None, "checkpoints that do not count updates"),
         (0.9, np.arange(9.0), "fraction", None, "checkpoints that do not count updates"),
-        (0.0, np.arange(9.0), "index", None, "dies out between"),
+        (0.0, np.arange(9.0), "index", None, "decays between"),
     ],
 )
 def test_what_is_said_of_ringing_fits_what_is_known(momentum, steps, unit, left, words):
@@ -212,7 +218,7 @@ def test_what_is_said_of_ringing_fits_what_is_known(momentum, steps, unit, left,
     assert found == (left if left is None else pytest.approx(left))
     assert words in said
     # Nobody is asked for what was given.
-    assert ("give its --momentum" in said) == (momentum is None)
+    assert ("give --momentum" in said) == (momentum is None)
     if "44" in words:
         assert 0.9 ** (44 / 2) <= 0.1 < 0.9 ** (43 / 2)
 
@@ -221,10 +227,10 @@ def test_ringing_between_epochs_of_known_length_is_computed():
     told, epochs = Optimizer(momentum=0.9), np.arange(0, 18, 2.0)
     left, said = ringing(told, epochs, "epoch", updates_per_epoch=6.5)
     assert left == pytest.approx(0.9 ** (13 / 2))
-    assert "is not as narrow" in said
+    assert "gives a broader peak" in said
     left, said = ringing(told, epochs, "epoch", updates_per_epoch=100)
     assert left is None
-    assert "dies out between" in said
+    assert "decays between" in said
     assert "epochs" not in said
     assert "unevenly spaced" in ringing(told, epochs**2, "epoch", updates_per_epoch=6.5)[1]
     # Of steps that count updates it changes nothing.
@@ -242,13 +248,13 @@ def test_a_line_without_a_momentum_asks_for_one_and_with_one_does_not():
     for momentum in (None, 0.0):
         verdict = analyze(run, n_surrogates=199, momentum=momentum)["verdict"].attrs
         assert verdict["code"] == "oscillating"
-        assert ("give its --momentum" in verdict["sentence"]) == (momentum is None)
+        assert ("give --momentum" in verdict["sentence"]) == (momentum is None)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"alpha": 0}, "--alpha is 0; a level between 0 and 1"),
+        ({"alpha": 0}, "--alpha is 0; a significance level between 0 and 1"),
         ({"n_surrogates": 100}, r"--surrogates is 100; at least 199 .* --alpha 0\.01"),
         ({"seed": -1}, "--seed is -1"),
     ],
@@ -259,7 +265,7 @@ def test_options_that_cannot_be_meant_are_refused(options, message):
 
 
 def test_a_very_long_run_draws_as_often_as_its_level_needs_and_says_so(monkeypatch):
-    monkeypatch.setattr(question, "_LONG", 50)
+    monkeypatch.setattr(decision_settings, "_LONG", 50)
     result = analyze(xr.DataArray(walk(60, 4), dims=("step", "weight")), alpha=0.05)
     assert result["tests"].attrs["n_surrogates"] == 39
     assert result["verdict"].attrs["code"] == "brownian"
@@ -271,7 +277,7 @@ def test_what_ringing_hides_is_named_among_what_could_not_have_been_seen():
     path = np.stack([np.cos(turn), np.sin(turn)], axis=1) + noise
     run = xr.DataArray(path, dims=("step", "weight"), coords={"step": np.arange(60)})
     found = analyze(run, n_surrogates=199, momentum=0.9)["verdict"].attrs["unseen"]
-    assert any("ringing with the momentum given lasts 19 steps" in phrase for phrase in found)
+    assert any("at the given momentum ringing lasts 19 steps" in phrase for phrase in found)
     assert len(found) == 3
 
 

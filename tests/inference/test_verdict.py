@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from trajscope.inference.decision.settings import CODES, Judgement, Question
-from trajscope.inference.decision.verdict import judge
+from trajscope.inference.decision.settings import CODES, Decision, DecisionSettings
+from trajscope.inference.decision.verdict import decide
 from trajscope.inference.statistics.window import Window
 from trajscope.simulate import brownian, double_well, ornstein_uhlenbeck
 
@@ -17,8 +17,10 @@ def window(path):
     return Window(np.diff(path, axis=0), (u * s)[:, :20])
 
 
-def verdict(path, seed=0, **options) -> Judgement:
-    return judge(window(np.asarray(path)), Question(n_surrogates=199, seed=seed, **options))
+def verdict(path, seed=0, **options) -> Decision:
+    return decide(
+        window(np.asarray(path)), DecisionSettings(n_surrogates=199, seed=seed, **options)
+    )
 
 
 def autoregressive(phi, seed, n_steps=200, d=10):
@@ -118,7 +120,7 @@ def test_a_path_that_jumps_to_and_fro_without_noise_is_confined_whatever_its_dir
     for seed in range(8):
         direction = np.random.default_rng(seed).standard_normal((1, 6))
         path = direction * (np.arange(100) % 2)[:, np.newaxis]
-        assert judge(Window(np.diff(path, axis=0)), Question(199)).code == "confined"
+        assert decide(Window(np.diff(path, axis=0)), DecisionSettings(199)).code == "confined"
 
 
 @pytest.mark.parametrize(("damping", "code"), [(0.95, "confined"), (0.3, "oscillating")])

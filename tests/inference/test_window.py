@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from trajscope.inference.decision.settings import Question
-from trajscope.inference.decision.verdict import judge
+from trajscope.inference.decision.settings import DecisionSettings
+from trajscope.inference.decision.verdict import decide
 from trajscope.inference.statistics.window import Window, longest_even_part
 
 
@@ -26,7 +26,7 @@ def test_unevenly_spaced_increments_become_uncorrelated_with_one_variance_and_no
 
 @pytest.mark.parametrize("test", ["noise_scale", "omnibus", "confined", "relaxation"])
 def test_a_walk_seen_at_logarithmic_steps_is_rejected_as_often_as_the_level_says(test, seen_rarely):
-    rejected = np.array([judgement.evidence[test] <= 0.05 for judgement in seen_rarely])
+    rejected = np.array([decision.evidence[test] <= 0.05 for decision in seen_rarely])
     # Of 100 at 5%, the binomial probability of more than 13 is below one in a thousand.
     assert rejected.sum() <= 13
 
@@ -40,7 +40,9 @@ def seen_rarely():
     for seed in range(100):
         rng = np.random.default_rng(seed)
         walk = rng.standard_normal((len(lengths), 8)) * lengths[:, np.newaxis] ** 0.5
-        found.append(judge(Window(walk, lengths=lengths / lengths.mean()), Question(199, 0.01)))
+        found.append(
+            decide(Window(walk, lengths=lengths / lengths.mean()), DecisionSettings(199, 0.01))
+        )
     return found
 
 

@@ -95,7 +95,7 @@ def test_a_number_of_workers_is_positive(workers):
 
 @pytest.mark.parametrize("address", ["nonsense://\u202ehost:1", "127.0.0.1:notaport"])
 def test_an_address_without_a_scheduler_is_named(address):
-    message = r"--scheduler .*: no dask scheduler answered there .*Start one with 'dask scheduler'"
+    message = r"--scheduler .*: no dask scheduler answered .*Start one with 'dask scheduler'"
     with pytest.raises(OptionError, match=message) as caught, executor(None, address):
         pass
     assert "\u202e" not in str(caught.value)
@@ -128,6 +128,6 @@ def test_workers_that_keep_dying_are_told_from_a_result():
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         local_cluster(1, processes=True) as cluster,
         executor(None, cluster.scheduler_address) as running,
-        pytest.raises(OptionError, match="Worker processes died again and again on the same task"),
+        pytest.raises(OptionError, match="Worker processes died repeatedly on the same task"),
     ):
         running.compute([dask.delayed(os._exit)(1)], 1, lambda: None)

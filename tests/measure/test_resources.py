@@ -23,7 +23,7 @@ def test_sizes_are_read_in_decimal_and_binary_units(text, expected):
              "\x1b[31m2GiB"],
 )  # fmt: skip
 def test_what_is_no_size_is_refused_and_shown_harmlessly(text):
-    message = "is no size; a number of bytes is expected, such as 2GiB"
+    message = "is invalid; a number of bytes is expected, such as 2GiB"
     with pytest.raises(OptionError, match=message) as caught:
         parse_bytes(text)
     assert "\x1b" not in str(caught.value)

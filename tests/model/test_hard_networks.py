@@ -199,7 +199,7 @@ def oracle(problem, state):
 
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
 @pytest.mark.filterwarnings("ignore:LSTM with projections")
-@pytest.mark.filterwarnings("ignore:Layer '2' keeps no running statistics")
+@pytest.mark.filterwarnings("ignore:Layer '2' lacks running statistics")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_d_is_that_of_plain_backward_passes_of_the_module_itself(name, tmp_path):
     problem = make(name)
@@ -259,9 +259,7 @@ def test_batch_norm_without_statistics_is_refused_and_the_remedy_works(tmp_path)
         nn.Sequential(*layers), (torch.randn(20, 4), torch.randint(3, (20,))), classify
     )
     write(tmp_path, problem.model)
-    with pytest.raises(
-        OptionError, match=r"Layer '1' .* keeps no running statistics.*--mode train"
-    ):
+    with pytest.raises(OptionError, match=r"Layer '1' .* lacks running statistics.*--mode train"):
         diffusion(tmp_path, problem)
     found = diffusion(tmp_path, problem, mode="train", batch_size=5, samples=30)
     assert (found["trace"] > 0).all()
@@ -301,9 +299,7 @@ def test_float32_networks_in_a_float32_run_are_held_to_plain_passes_too(tmp_path
 def test_what_is_normalised_alone_is_said(tmp_path):
     problem = make("normalised by sample")
     write(tmp_path, problem.model)
-    with pytest.warns(
-        TrajscopeWarning, match=r"Layer '2' keeps no running statistics.*--mode train"
-    ):
+    with pytest.warns(TrajscopeWarning, match=r"Layer '2' lacks running statistics.*--mode train"):
         diffusion(tmp_path, problem, at=[1], every=0)
     assert diffusion(tmp_path, problem, at=[1], mode="train", batch_size=4).attrs["warnings"] == []
 

@@ -73,7 +73,7 @@ def test_a_beginning_that_all_names_share_is_exchanged_and_that_is_said(old, new
     result = found(write(tmp_path, state), problem)
     np.testing.assert_allclose(result["trace"], np.trace(expected.matrix), rtol=1e-8)
     (words,) = result.attrs["mapping"]
-    assert words.startswith("All names in the checkpoint are those of the model with ")
+    assert words.startswith("Names in the checkpoint match the model with ")
 
 
 def _inner(model):

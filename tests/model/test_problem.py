@@ -168,7 +168,7 @@ def test_gradients_that_fail_the_check_name_their_parameter(tmp_path):
         ({"mode": "train", "batch_size": 3, "samples": 1}, "--samples 1: in train mode"),
         ({"memory": 1}, r"--memory: the 9 x 9 matrix of 9 samples and 21 weights takes 0\.16 GiB"),
         ({"at": "50%,x"}, "--at x: a step"),
-        ({"at": [7]}, "--at 7: there is no checkpoint at this step; the nearest is 1"),
+        ({"at": [7]}, "--at 7: no checkpoint at this step; the nearest is 1"),
         ({"at": "120%"}, "--at 120%: from 0% to 100%"),
         ({"at": []}, "--at is empty"),
     ],

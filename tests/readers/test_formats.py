@@ -31,7 +31,7 @@ def test_a_file_gets_the_reader_of_its_content(tmp_path: Path) -> None:
     }
     assert [reader.name for reader in STORE_READERS] == [
         "zarr store",
-        "HDF5 file of several steps",
+        "HDF5 file with several steps",
     ]
     assert len({reader.name for reader in READERS}) == len(READERS)
 
@@ -47,7 +47,7 @@ def test_a_file_that_promises_nothing_gets_none(tmp_path: Path, name: str) -> No
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        (b"", "a file of 0 bytes (it may still be being written)"),
+        (b"", "a file of 0 bytes (it may be unfinished)"),
         (b"\x89HDF\r\n\x1a\n" + bytes(20), "a file in the HDF5 format"),
         (b"\x1f\x8b" + bytes(20), "a gzip file"),
         (b"PK\x07\x08" + bytes(20), "a zip archive"),

@@ -79,13 +79,13 @@ def test_values_elsewhere_are_refused(tmp_path: Path) -> None:
     (tmp_path / "raw").write_bytes(bytes(80))
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file.create_dataset("w", (5, 4), "f4", external=[(str(tmp_path / "raw"), 0, 80)])
-    with pytest.raises(CheckpointError, match="its values lie in another file"):
+    with pytest.raises(CheckpointError, match="its values are stored in another file"):
         header_of(tmp_path / "x.h5")
     layout = h5py.VirtualLayout((5, 4), "f4")
     layout[:] = h5py.VirtualSource(write(tmp_path / "other.h5"), "a/w", (5, 4))
     with h5py.File(tmp_path / "y.h5", "w") as file:
         file.create_virtual_dataset("w", layout)
-    with pytest.raises(CheckpointError, match="put together from other datasets"):
+    with pytest.raises(CheckpointError, match="composed of other datasets"):
         header_of(tmp_path / "y.h5")
 
 
@@ -180,7 +180,7 @@ def test_a_store_that_changed_or_disagrees_is_said(tmp_path: Path, layout: str) 
     write(path)
     with pytest.raises(CheckpointError, match="was written again"):
         hdf5_store.read_block(path, "w", header.tensors["w"], rows, 1, 3)
-    with pytest.raises(CheckpointError, match="is an HDF5 file without several steps"):
+    with pytest.raises(CheckpointError, match="is an HDF5 file without a step axis"):
         hdf5_store.read_header(path)
 
 

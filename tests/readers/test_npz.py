@@ -154,29 +154,31 @@ def test_blocks_of_a_large_deflated_array_are_read_in_any_order(tmp_path: Path) 
 
 
 HEADERS = {
-    "it does not start like a .npy file": b"NUMPY nothing like it",
-    "does not start like a .npy file of version 1, 2 or 3": by_hand("{}", version=9),
+    "it is not a .npy file": b"NUMPY nothing like it",
+    "it is not a .npy file of version 1, 2 or 3": by_hand("{}", version=9),
     "its header has 65535 characters, more than 10000": by_hand("{}", length=65535),
     "its header has 4294967295 characters": by_hand("{}", version=2, length=2**32 - 1),
     "its header is longer than the array's file": by_hand("{}", length=5000),
-    "is not one of descr, fortran_order and shape": by_hand("__import__('os').system('true')"),
-    "its header is not one of": by_hand("{'descr': '<f4', 'shape': (1,), }"),
-    "header is not one": by_hand("{'descr': '<f4', 'fortran_order': False, 'shape': (1,), 'x': 1}"),
+    "is not a dict of descr, fortran_order and shape": by_hand("__import__('os').system('true')"),
+    "its header is not a dict": by_hand("{'descr': '<f4', 'shape': (1,), }"),
+    "header is not a dict of descr": by_hand(
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), 'x': 1}"
+    ),
     "its fortran_order is neither": by_hand(
         "{'descr': '<f4', 'fortran_order': '1', 'shape': (1,), }"
     ),
-    "its shape is no tuple": by_hand("{'descr': '<f4', 'fortran_order': False, 'shape': [1], }"),
-    "shape is no tuple of": by_hand("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }"),
-    "shape is no tuple of lengths": by_hand(
+    "its shape is invalid": by_hand("{'descr': '<f4', 'fortran_order': False, 'shape': [1], }"),
+    ": its shape is invalid": by_hand("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }"),
+    "its shape is invalid.": by_hand(
         "{'descr': '<f4', 'fortran_order': False, 'shape': (" + "9" * 400 + ",), }"
     ),
-    "its shape is no tuple of lengths": by_hand(
+    "NumPy array: its shape is invalid": by_hand(
         "{'descr': '<f4', 'fortran_order': False, 'shape': (" + "1," * 65 + "), }"
     ),
-    "shape (1099511627776,) of 4-byte elements is claimed for 4 bytes": by_hand(
+    "shape (1099511627776,) of 4-byte elements does not fit 4 bytes": by_hand(
         "{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776,), }", bytes(4)
     ),
-    "shape (1,) of 4-byte elements is claimed for 2 bytes": by_hand(
+    "shape (1,) of 4-byte elements does not fit 2 bytes": by_hand(
         "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", bytes(2)
     ),
 }
@@ -249,7 +251,7 @@ def test_sizes_that_deflate_cannot_reach_are_refused(tmp_path: Path) -> None:
     entry = content.rindex(b"PK\x01\x02")
     content[entry + 24 : entry + 28] = (2**31).to_bytes(4, "little")
     path.write_bytes(content)
-    assert "'w.npy' claims 2147483648 bytes that cannot be there" in refusal(path)
+    assert "'w.npy' claims 2147483648 bytes, more than the file contains" in refusal(path)
 
 
 def test_deflated_data_that_is_damaged_or_short_is_reported(tmp_path: Path) -> None:
@@ -261,7 +263,9 @@ def test_deflated_data_that_is_damaged_or_short_is_reported(tmp_path: Path) -> N
     content = bytearray(path.read_bytes())
     content[1500:1900] = b"\xff" * 400
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"holds compressed data that is (damaged|shorter)"):
+    with pytest.raises(
+        CheckpointError, match=r"contains (damaged compressed data|compressed data that is shorter)"
+    ):
         reader.read_range(path, spec, 0, 5000)
     short = archive(tmp_path / "y.npz", zipfile.ZIP_DEFLATED, w=npy(np.ones(4000)))
     content = bytearray(short.read_bytes())
@@ -269,7 +273,7 @@ def test_deflated_data_that_is_damaged_or_short_is_reported(tmp_path: Path) -> N
     size = int.from_bytes(content[entry + 24 : entry + 28], "little")
     content[entry + 24 : entry + 28] = (size + 8).to_bytes(4, "little")
     short.write_bytes(content)
-    assert "of 8-byte elements is claimed for 32008 bytes" in refusal(short)
+    assert "of 8-byte elements does not fit 32008 bytes" in refusal(short)
 
 
 def test_a_deflated_stream_that_ends_early_is_reported(tmp_path: Path) -> None:
@@ -291,7 +295,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path, writer: str) -> None:
     path = tmp_path / "cut.npz"
     for length in range(len(content)):
         path.write_bytes(content[:length])
-        assert "may still be being written" in refusal(path)
+        assert "may be unfinished" in refusal(path)
 
 
 @pytest.fixture(scope="module")

@@ -373,11 +373,11 @@ def test_damaged_legacy_files_are_refused_with_their_reason(tmp_path: Path) -> N
     path.write_bytes(legacy_pickles(MAGIC, 1002, {}, {}, []))
     assert "its protocol is not 1001" in refusal(path)
     path.write_bytes(legacy_pickles(MAGIC, 1001, {}, {}, ["0"]))
-    assert "its list of storages is not that of its tensors" in refusal(path)
+    assert "its list of storages does not match its tensors" in refusal(path)
     path.write_bytes(legacy_pickles(MAGIC, 1001, {}, {}, 3))
-    assert "its list of storages is none" in refusal(path)
+    assert "its list of storages is invalid" in refusal(path)
     path.write_bytes(legacy_pickles(MAGIC, 1001, {}, {}))
-    assert "it may still be being written" in refusal(path)
+    assert "it may be unfinished" in refusal(path)
     with path.open("wb") as file:
         file.write(legacy_pickles(MAGIC, 1001, {}) + b"\x8e" + (9 << 30).to_bytes(8, "little"))
         file.truncate(10 << 30)  # sparse: takes no room
@@ -388,7 +388,7 @@ def test_damaged_legacy_files_are_refused_with_their_reason(tmp_path: Path) -> N
     assert "a storage of an unknown class" in refusal(path)
     view = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nU\x010U\x03cpuK\x01U\x01vtQ."
     path.write_bytes(legacy_pickles(MAGIC, 1001, {}) + view + legacy_pickles(["0"]))
-    assert "only torch before 0.4 wrote" in refusal(path)
+    assert "a view in the format of torch before 0.4" in refusal(path)
 
 
 def reference(count: int, kind: str = "FloatStorage", key: bytes = b"U\x010") -> bytes:
@@ -422,31 +422,37 @@ LIES = {
     "start behind the end": (tensor(reference(4), 4, (1,), (1,)), "does not fit into its storage"),
     "reach beyond the end": (tensor(reference(4), 0, (2, 2), (3, 1)), "does not fit"),
     "negative start": (tensor(reference(4), -1, (1,), (1,)), "does not fit"),
-    "negative stride": (tensor(reference(4), 3, (4,), (-1,)), "that are no lengths"),
-    "negative length": (tensor(reference(4), 0, (-4,), (1,)), "that are no lengths"),
-    "huge length": (tensor(reference(4), 0, (2**60,), (0,)), "that are no lengths"),
+    "negative stride": (tensor(reference(4), 3, (4,), (-1,)), "an invalid size, stride or offset"),
+    "negative length": (tensor(reference(4), 0, (-4,), (1,)), "an invalid size, stride or offset"),
+    "huge length": (tensor(reference(4), 0, (2**60,), (0,)), "an invalid size, stride or offset"),
     "terabyte by broadcast": (tensor(reference(4), 0, (2**40,), (0,)), "does not fit"),
-    "shape and stride differ": (tensor(reference(4), 0, (4,), (1, 1)), "that are no lengths"),
+    "shape and stride differ": (
+        tensor(reference(4), 0, (4,), (1, 1)),
+        "an invalid size, stride or offset",
+    ),
     "storage larger than its member": (tensor(reference(5), 0, (4,), (1,)), "needs 20 bytes"),
     "storage smaller than its member": (tensor(reference(3), 0, (3,), (1,)), "needs 12 bytes"),
-    "terabyte storage": (tensor(reference(2**40), 0, (2**40,), (1,)), "which has 16"),
-    "negative storage": (tensor(reference(-4), 0, (1,), (1,)), "whose key or length is none"),
+    "terabyte storage": (tensor(reference(2**40), 0, (2**40,), (1,)), "which contains 16"),
+    "negative storage": (
+        tensor(reference(-4), 0, (1,), (1,)),
+        "a storage with an invalid key or length",
+    ),
     "key that is a number": (
         tensor(reference(4, key=b"K\x00"), 0, (1,), (1,)),
-        "whose key or length",
+        "storage with an invalid key or length",
     ),
-    "member outside": (tensor(reference(4, key=b"U\x06../../"), 0, (1,), (1,)), "which has 0"),
+    "member outside": (tensor(reference(4, key=b"U\x06../../"), 0, (1,), (1,)), "which contains 0"),
     "two of one name": (
         b"}(U\x03a/b"
         + tensor(reference(4), 0, (1,), (1,))
         + b"U\x01a}U\x01b"
         + tensor(reference(4), 0, (1,), (1,))
         + b"su",
-        "two tensors are called 'a/b'",
+        "two tensors have the name 'a/b'",
     ),
     "endless name": (
         b"}X\xe8\x07\x00\x00" + b"n" * 2024 + tensor(reference(4), 0, (1,), (1,)) + b"s",
-        "is beyond what is listed",
+        "exceeds the limit of 200000 tensors",
     ),
 }
 
@@ -493,23 +499,21 @@ def test_doubling_by_reference_is_cheap(tmp_path: Path) -> None:
 def test_more_tensors_than_any_model_has_are_refused(tmp_path: Path) -> None:
     one = tensor(reference(4), 0, (1,), (1,)) + b"q\x00"
     many = b"](" + one + b"h\x00" * 200_000 + b"e"
-    with pytest.raises(CheckpointError, match="is beyond what is listed, 200000 tensors"):
+    with pytest.raises(CheckpointError, match="exceeds the limit of 200000 tensors"):
         header_of(archive(tmp_path / "x.pt", many))
 
 
 def test_unfinished_and_foreign_zip_archives_are_told_apart(tmp_path: Path) -> None:
     whole = save({"w": torch.ones(2)}, tmp_path / "x.pt").read_bytes()
     (tmp_path / "cut.pt").write_bytes(whole[:-30])
-    assert "has no directory at its end. It may still be being written" in refusal(
-        tmp_path / "cut.pt"
-    )
+    assert "lacks a directory at its end. It may be unfinished" in refusal(tmp_path / "cut.pt")
     with zipfile.ZipFile(tmp_path / "doc.pt", "w") as file:
         file.writestr("word/document.xml", "text")
     assert "a zip archive without the data.pkl" in refusal(tmp_path / "doc.pt")
     with zipfile.ZipFile(tmp_path / "two.pt", "w") as file:
         file.writestr("a/data.pkl", "N.")
         file.writestr("b/data.pkl", "N.")
-    assert "holds 2 checkpoints; one is expected" in refusal(tmp_path / "two.pt")
+    assert "holds 2 checkpoints; one per file is expected" in refusal(tmp_path / "two.pt")
 
 
 def test_a_pickle_that_inflates_beyond_the_limit_is_refused(tmp_path: Path) -> None:
@@ -520,7 +524,7 @@ def test_a_pickle_that_inflates_beyond_the_limit_is_refused(tmp_path: Path) -> N
     ):
         for _ in range(70):
             member.write(bytes(2**20))
-    assert "'a/data.pkl' has 73400320 bytes, more than the 67108864" in refusal(path)
+    assert "'a/data.pkl' has 73400320 bytes, more than the limit of 67108864" in refusal(path)
 
 
 @pytest.mark.parametrize("form", FORMS)

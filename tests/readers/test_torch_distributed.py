@@ -148,7 +148,7 @@ def test_any_box_fills_what_it_holds(data):
 @pytest.mark.parametrize(
     ("boxes", "message"),
     [
-        ([((0, 0), (2, 3))], "hold 6 of 12"),
+        ([((0, 0), (2, 3))], "contain 6 of 12"),
         ([((0, 0), (2, 3)), ((1, 0), (2, 3))], "overlap"),
         ([((0, 0), (5, 3))], "outside"),
         ([((0,), (4,))], "outside"),
@@ -182,7 +182,9 @@ def test_nothing_in_the_metadata_or_the_chunks_is_run(tmp_path):
     path.write_bytes(pickle.dumps(metadata))
     assert set(everything(path)) == {f"model/{name}" for name in SHAPES}
     path.write_bytes(pickle.dumps(Marker(marker)))
-    with pytest.raises(CheckpointError, match="its metadata is a pickle of something else"):
+    with pytest.raises(
+        CheckpointError, match=("its metadata is not that of a distributed checkpoint")
+    ):
         header_of(path)
     folder = tmp_path / "step_2"
     path = save({"model": state(1), "step": torch.tensor(1)}, folder)
@@ -211,15 +213,15 @@ LIES = {
     "names the file '/etc/passwd'": lambda m: place(m, relative_path="/etc/passwd"),
     "cannot be opened: No such file": lambda m: place(m, relative_path="gone.distcp"),
     "is not a regular file": lambda m: place(m, relative_path="pipe.distcp"),
-    "is a link that leaves": lambda m: place(m, relative_path="link.distcp"),
+    "is a link to a place outside its folder": lambda m: place(m, relative_path="link.distcp"),
     "should end at byte": lambda m: place(m, length=2**40),
-    "has no place": lambda m: place(m, offset=-1),
-    "stored transformed": lambda m: place(m, transform_descriptors=["zstd"]),
+    "lacks a position": lambda m: place(m, offset=-1),
+    "stored in a transformed form": lambda m: place(m, transform_descriptors=["zstd"]),
     "not in any file": lambda m: m.storage_data.pop(next(iter(m.storage_data))),
-    "its chunks hold 15 of": lambda m: setattr(
+    "its chunks contain 15 of": lambda m: setattr(
         m.state_dict_metadata["fc.weight"], "size", torch.Size((2**40, 3))
     ),
-    "its list of chunks is none": lambda m: m.storage_data.update({1: 2}),
+    "its list of chunks is invalid": lambda m: m.storage_data.update({1: 2}),
 }
 
 
@@ -267,7 +269,7 @@ def test_a_checkpoint_whose_metadata_is_not_there_yet_is_left_with_a_reason(tmp_
     assert list(opened["step"].values) == [10, 20]
     (skipped,) = opened.attrs["skipped"]
     assert skipped["path"] == "step-30/__0_0.distcp"
-    assert "may still be being written" in skipped["reason"]
+    assert "may be unfinished" in skipped["reason"]
 
 
 def test_values_of_other_kinds_beside_the_tensors_do_no_harm(tmp_path):

@@ -75,20 +75,26 @@ def changed(path: Path, marker: bytes, offset: int, value: bytes) -> None:
 ENTRY, END, LOCAL = b"PK\x01\x02", b"PK\x05\x06", b"PK\x03\x04"
 
 LIES: dict[str, Callable[[Path], None]] = {
-    "its directory is not where": lambda p: changed(p, END, 16, b"\xff\xff\xff\x00"),
+    "its directory is not at the recorded position": lambda p: changed(
+        p, END, 16, b"\xff\xff\xff\x00"
+    ),
     r"claims 60000 members in \d+ bytes": lambda p: changed(p, END, 10, b"\x60\xea"),
     "its directory is damaged": lambda p: changed(p, ENTRY, 0, b"QK"),
     "directory is damaged": lambda p: changed(p, ENTRY, 28, b"\xff\xff"),
-    "'two' is encrypted or compressed in a rare way": lambda p: changed(p, ENTRY, 8, b"\x01"),
-    "encrypted or compressed in a rare way": lambda p: changed(p, ENTRY, 10, b"\x0e"),
-    "'two' claims 255 bytes that cannot be there": lambda p: changed(
+    "'two' is encrypted or compressed in an unsupported way": lambda p: changed(
+        p, ENTRY, 8, b"\x01"
+    ),
+    "encrypted or compressed in an unsupported way": lambda p: changed(p, ENTRY, 10, b"\x0e"),
+    "'two' claims 255 bytes, more than the file contains": lambda p: changed(
         p, ENTRY, 20, b"\xff\0\0\0\xff"
     ),
-    "claims 21 bytes that cannot be there": lambda p: changed(p, ENTRY, 24, b"\x15"),
-    "claims 20 bytes that cannot be there": lambda p: changed(p, ENTRY, 42, b"\xff\xff\xff\x00"),
-    "two members called 'one'": lambda p: changed(p, ENTRY, 46, b"one"),
+    "claims 21 bytes, more than the file contains": lambda p: changed(p, ENTRY, 24, b"\x15"),
+    "claims 20 bytes, more than the file contains": lambda p: changed(
+        p, ENTRY, 42, b"\xff\xff\xff\x00"
+    ),
+    "two members named 'one'": lambda p: changed(p, ENTRY, 46, b"one"),
     "its 64-bit directory record is missing": lambda p: changed(p, END, 16, b"\xff" * 4),
-    "has no directory at its end": lambda p: changed(p, END, 0, b"QK"),
+    "lacks a directory at its end": lambda p: changed(p, END, 0, b"QK"),
     "claims 4294967294 bytes": lambda p: changed(p, ENTRY, 20, b"\xfe\xff\xff\xff" * 2),
 }
 
@@ -107,7 +113,7 @@ def test_a_member_that_is_not_where_it_should_be_is_refused(
     whole: Path, offset: int, value: bytes
 ) -> None:
     changed(whole, LOCAL, offset, value)
-    with pytest.raises(CheckpointError, match="its member 'two' is not where it should be"):
+    with pytest.raises(CheckpointError, match="its member 'two' is not at the listed position"):
         content_of(whole, "two")
 
 

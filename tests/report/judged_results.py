@@ -66,12 +66,12 @@ def with_verdict(results, code="confined", *, n=40, **told):
     gates = [gate | {"answer": "yes", "p_value": 0.5, "finding": "p = 0.5"} for gate in GATES]
     verdict = {
         "code": code,
-        "sentence": "Confined: taken back (p = 0.002). No circulation was found.",
+        "sentence": "Confined: mean-reverting (p = 0.002). No circulation detected.",
         "alpha": 0.01,
         "evidence": {"brownian": 0.002, "drift": 0.5, "correlation_time": 10.0, "circulation": 0.5},
         "unseen": [
-            "a well slower than 400 steps: it looks Brownian",
-            "a circulation slower than 1",
+            "relaxation slower than 400 steps: looks Brownian",
+            "rotation slower than 1",
         ],
         "proposal": "",
         "gates": gates,

@@ -36,8 +36,8 @@ def test_the_screen_has_a_column_for_each_checkpoint_in_80_columns():
     assert table["rank / d, float32 ε"] == ["0.17%", "0.28%", "0.39%"]
     text = " ".join(" ".join(lines).split())
     assert "51 of 60,000 samples, network in eval mode" in text
-    assert "at most 4% of the trace lies at other eigenvalues" in text
-    assert "the 9 leading eigenvectors overlap by 0.90 or more (1: the same " in text
+    assert "the spectra differ by at most 4% of the trace" in text
+    assert "the overlap of the 9 leading eigenvectors is at least 0.90 (1: identical " in text
     assert "The loss goes from 2.00 to 1.00, and falls: p = 0.0012" in text
     assert "1/beta = eta/(2b) = 0.000100" in text
     assert "Warning rank_eps32 says little." in text
@@ -48,7 +48,7 @@ def test_of_many_checkpoints_the_first_and_the_last_are_shown_and_the_rest_count
     lines = diffusion_lines(noise(steps=steps), width=80, unicode=True)
     shown = next(line for line in lines if line.startswith("step")).split()
     assert (shown[1], shown[-1], len(shown)) == ("0", "1,900", 5)
-    assert any("16 checkpoints between these" in line for line in lines)
+    assert any("16 more checkpoints in between" in line for line in lines)
 
 
 def test_a_terminal_without_unicode_gets_ascii():
@@ -201,12 +201,11 @@ def test_the_budget_is_told_on_the_screen_and_the_page_in_the_same_words():
     screen = " ".join(" ".join(lines).split())
     page = " ".join(re.sub(r"<[^>]+>", " ", html).split())
     for words in (
-        "Between checkpoints 10 updates apart the weights scatter 1.04 times as much (95%: 0.970 "
-        "to 1.12) as the noise of the gradients, network in train mode, makes them with batches "
-        "with replacement: 1 if all of their movement is that noise.",
-        "A drift, 25% of the increments",
-        "have the cosine 0.93 (so many increments of that very noise: 0.96), their leading "
-        "directions the angles 3, 8, 30 degrees (3, 7, 20).",
+        "Measured / predicted increment variance over 10 updates: 1.04 (95% CI 0.970 to 1.12). "
+        "Prediction: gradient noise in train mode, sampling with replacement.",
+        "The drift, 25% of the mean squared increment, is subtracted.",
+        "cosine 0.93 (expected if equal, for this many increments: 0.96); angles between their "
+        "leading directions: 3, 8, 30 degrees (expected: 3, 7, 20).",
         "No noise budget for batches without replacement: why.",
     ):
         assert words in screen
@@ -254,13 +253,13 @@ def test_a_sketch_is_never_taken_for_an_exact_result():
         {f"sketch_{name}_error": ("step", [each, 0.0, 0.0]) for name, each in errors.items()}
     )
     words = (
-        "Not exact: a sketch of the gradients onto 512 random directions, off by 0.5% in the trace "
-        "and by 3.0% in the largest eigenvalue, measured here."
+        "Approximate: gradients projected onto 512 random directions. Measured error: 0.5% in the "
+        "trace, 3.0% in the largest eigenvalue."
     )
     lines = " ".join(" ".join(diffusion_lines(found, width=80, unicode=True)).split())
     assert words in lines
     assert words in section(found)
-    assert "Not exact" not in section(noise())
+    assert "Approximate" not in section(noise())
 
 
 def test_the_mean_level_is_on_the_axis_where_it_lies_below_all_eigenvalues():

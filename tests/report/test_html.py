@@ -125,7 +125,7 @@ def test_the_page_is_well_formed(page):
 
 def test_there_is_one_h1_and_it_is_the_headline(page):
     (heading,) = page.all("h1")
-    assert heading["text"].startswith("In 300 checkpoints the run walked a path of ")
+    assert heading["text"].startswith("300 checkpoints: path length ")
 
 
 def test_the_sections_stand_in_the_order_of_the_design(page):

@@ -17,7 +17,7 @@ def test_the_headline_is_one_sentence_of_measured_numbers():
     x[:, 0] = [0, 3, 0, 3, 0, 3, 0, 3, 0, 3, 3]  # a path of 27 that ends 3 from its start
     found = headline(make_results(x))
     assert found.sentence == (
-        "In 11 checkpoints the run walked a path of 27.0 and ended 3.00 from its start."
+        "11 checkpoints: path length 27.0, displacement 3.00 from the first to the last."
     )
     assert found.word == "no verdict"
 
@@ -25,7 +25,7 @@ def test_the_headline_is_one_sentence_of_measured_numbers():
 def test_a_run_that_overflows_is_described_without_a_number():
     results = make_results(brownian(20, 100))
     results["observables"]["path_length"][:] = np.inf
-    assert headline(results).sentence == "20 checkpoints were read, but their path has no length."
+    assert headline(results).sentence == "The path length of 20 checkpoints is not finite."
 
 
 def only_steps(n_steps):
@@ -55,26 +55,26 @@ def test_the_slowest_visible_time_is_a_tenth_of_the_window():
 
 @pytest.mark.parametrize("known", [0, 4])
 def test_a_report_that_does_not_say_what_it_cannot_show_is_not_made(known, results):
-    judged = with_verdict(results, unseen=["a well slower than 400 steps"] * known)
+    judged = with_verdict(results, unseen=["relaxation slower than 400 steps"] * known)
     with pytest.raises(ResultsError, match="two to four are expected"):
         blind_spots(judged)
 
 
 def test_what_the_tests_could_not_see_takes_the_place_of_the_guess(results):
     assert blind_spots(with_verdict(results)) == (
-        "a well slower than 400 steps: it looks Brownian",
-        "a circulation slower than 1",
-        "an oscillation faster than 2 checkpoints (200 steps) a turn: between checkpoints nothing "
-        "was seen, and a faster one would appear as a slower one",
+        "relaxation slower than 400 steps: looks Brownian",
+        "rotation slower than 1",
+        "oscillations with a period below 2 checkpoints (200 steps), the Nyquist limit: aliased to "
+        "lower frequencies",
     )
 
 
 def test_the_verdict_comes_first_and_what_to_leave_out_beside_it(results):
     found = headline(with_verdict(results, proposal="Leave out the first 40 checkpoints."))
-    assert (found.word, found.sentence) == ("confined", "Confined: taken back (p = 0.002).")
+    assert (found.word, found.sentence) == ("confined", "Confined: mean-reverting (p = 0.002).")
     assert found.detail == (
-        "No circulation was found. Diffusion exponent 0.40; 99% of Brownian runs of this length "
-        "give 0.70 to 1.1. 999 permutations, α = 0.01."
+        "No circulation detected. Diffusion exponent 0.40 (Brownian motion of this length: 0.70 to "
+        "1.1 in 99% of runs). 999 permutations, α = 0.01."
     )
     assert found.caution == "Leave out the first 40 checkpoints."
 
@@ -83,14 +83,14 @@ def test_key_numbers_of_a_test_say_whether_its_null_is_kept(results):
     numbers = {number.name: number for number in key_numbers(with_verdict(results))}
     assert numbers["Brownian null"].value == "p = 0.002"
     assert numbers["Brownian null"].reference == "rejected at α = 0.01"
-    assert numbers["no-drift null"].reference == "kept at α = 0.01"
-    assert numbers["diffusion exponent"].reference == "Brownian, this length: 0.70 to 1.1"
+    assert numbers["no-drift null"].reference == "not rejected at α = 0.01"
+    assert numbers["diffusion exponent"].reference == "Brownian motion of this length: 0.70 to 1.1"
 
 
 def test_a_circulation_has_its_period_as_a_key_number(results):
     judged = with_verdict(results, "circulating")
     judged["tests"].attrs["summary"] = {"circulation": {"period": 2010.0}}
-    assert key_numbers(judged)[-1].reference.endswith("one turn in 2,010 steps")
+    assert key_numbers(judged)[-1].reference.endswith("period 2,010 steps")
 
 
 def references(number):

@@ -88,7 +88,9 @@ def test_a_first_write_that_is_interrupted_leaves_nothing(small, tmp_path, monke
         raise OSError("No space left on device")
 
     monkeypatch.setattr(xr.DataTree, "to_zarr", full)
-    with pytest.raises(ResultsError, match=r"cannot be written: No space left .* or make room\."):
+    with pytest.raises(
+        ResultsError, match=r"cannot be written: No space left .* or free disk space\."
+    ):
         save_results(small, tmp_path / "results.zarr")
     assert names_in(tmp_path) == []
 
@@ -136,7 +138,9 @@ def test_a_failed_rename_puts_the_old_result_back(small, store, monkeypatch):
 def test_a_foreign_folder_is_never_replaced(small, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").touch()
-    with pytest.raises(ResultsError, match=r"photos is in the way: .* something else\. Move it"):
+    with pytest.raises(
+        ResultsError, match=r"photos exists and is not a result of trajscope, .* Move it"
+    ):
         save_results(small, tmp_path / "photos")
     assert (tmp_path / "photos" / "cat.jpg").exists()
 
@@ -158,7 +162,7 @@ def test_the_folder_above_a_store_is_recognised_as_a_slip(store):
 
 
 def test_a_foreign_folder_is_not_opened(tmp_path):
-    with pytest.raises(ResultsError, match=r"is not a result of trajscope: .* Name the results"):
+    with pytest.raises(ResultsError, match=r"is not a result of trajscope: .* Give the results"):
         open_results(tmp_path)
 
 
@@ -194,16 +198,14 @@ def test_a_codec_that_could_run_code_is_refused_before_anything_is_decoded(store
         array[place] = [codec] if place == "filters" else codec
 
     edit(store, forge)
-    with pytest.raises(
-        ResultsError, match="asks for the codec pickle, which trajscope never writes"
-    ):
+    with pytest.raises(ResultsError, match="uses the codec pickle, which trajscope never writes"):
         open_results(store)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"metadata": 3}', "[" * 100_000, "\x00\xff"])
 def test_unreadable_metadata_is_one_clear_error(store, content):
     (store / ".zmetadata").write_text(content)
-    with pytest.raises(ResultsError, match=r"no readable \.zmetadata"):
+    with pytest.raises(ResultsError, match=r"lacks a readable \.zmetadata"):
         open_results(store)
 
 

@@ -58,7 +58,7 @@ def test_without_unicode_the_screen_is_ascii(results, monkeypatch):
     assert screen(results, unicode=False, page="é.html").isascii()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     assert screen(results).isascii()
-    assert " - a well slower" in screen(results)
+    assert " - relaxation slower" in screen(results)
 
 
 def test_a_pipe_gets_plain_text(results):
@@ -97,10 +97,10 @@ def test_the_screen_says_what_was_read_found_and_not_seen(results):
         "trajscope 0.1.0  runs/tiny-fc/checkpoints",
         "300 checkpoints, steps 1,000 to 30,900, every 100 steps; "
         "100 weights in 5 tensors, float32",
-        "Could not have been seen",
-        " · a well slower than about 30 checkpoints (3,000 steps)",
-        " · a loop",
-        " · an oscillation faster than 2 checkpoints (200 steps) a turn",
+        "Not detectable in this window",
+        " · relaxation slower than about 30 checkpoints (3,000 steps)",
+        " · rotation",
+        " · oscillations with a period below 2 checkpoints (200 steps), the Nyquist limit",
         "Left out  3 tensors: a counter, a running average",
         "Skipped   1 file: still being written",
         "Warning   11 weights never move; left out of normalised curves.",
@@ -114,7 +114,7 @@ def test_a_warning_given_twice_is_shown_once(results):
 
 
 def test_more_warnings_than_fit_are_counted():  # 40, and that of the analysis
-    assert "and 39 more warnings, in the report" in screen(crowded(40), width=100)
+    assert "and 39 more warnings, see the report" in screen(crowded(40), width=100)
 
 
 def test_the_key_numbers_stand_beside_their_references():
@@ -129,7 +129,7 @@ def test_the_key_numbers_stand_beside_their_references():
 
 def test_a_run_in_which_nothing_moves_is_said_to_be_one():
     shown = screen(make_results(np.ones((20, 100))), width=80)
-    assert "Nothing moved in 20 checkpoints." in shown
+    assert "No weight changes in 20 checkpoints." in shown
     assert "nan" not in shown
 
 
@@ -140,7 +140,7 @@ def test_reading_lines_group_what_was_left_out_by_reason(results):
         "Run       checkpoints",
         "Steps     1,000 to 30,900, every 100 steps",
         "From      metadata key 'step'",
-        "Taken     100 weights in 5 tensors, float32",
+        "Weights   100 weights in 5 tensors, float32",
         "Left out  1 tensor, a counter: bn2.num_batches_tracked",
         "Left out  2 tensors, a running average: bn2.running_mean, bn2.running_var",
         "Skipped   1 file, still being written: step-030950.safetensors.tmp",
@@ -227,10 +227,10 @@ def test_the_verdict_and_its_tests_stand_on_the_screen(results):
     judged["tests"]["position"].loc[at] = 3.0
     judged["tests"]["p_adjusted"].loc[at] = 0.001
     shown = screen(judged, width=80, unicode=True).splitlines()
-    assert " CONFINED  Confined: taken back (p = 0.002)." in shown
+    assert " CONFINED  Confined: mean-reverting (p = 0.002)." in shown
     assert "Leave out the first 40 checkpoints." in shown
-    assert " · a well slower than 400 steps: it looks Brownian" in shown
-    tests = shown[next(i for i, line in enumerate(shown) if "99% of draws" in line) + 1 :]
+    assert " · relaxation slower than 400 steps: looks Brownian" in shown
+    tests = shown[next(i for i, line in enumerate(shown) if "99% of null" in line) + 1 :]
     assert tests[0] == f"constant noise      {'─' * 12}●{'─' * 7}┤{' ' * 21}    0.50      0.5"
     assert tests[4] == f"reversible          {'─' * 20}┤{' ' * 14}◆{' ' * 6}     2.0    0.001"
     assert tests[5] == ""
@@ -250,7 +250,7 @@ def test_a_crowded_verdict_keeps_to_the_screen_and_counts_its_warnings(width):
     lines = screen(with_verdict(crowded(), **told), width=width, page="r.html").splitlines()
     assert len(lines) <= 30
     assert max(map(len, lines)) <= width
-    assert "Warnings  41 warnings, in the report" in lines
+    assert "Warnings  41 warnings, see the report" in lines
 
 
 def test_a_long_text_is_cut_between_sentences_and_a_long_sentence_within():

@@ -78,5 +78,5 @@ def test_a_window_knows_whether_its_checkpoints_are_evenly_spaced():
 
 
 def test_a_trajectory_without_steps_has_no_window():
-    with pytest.raises(ResultsError, match="fewer than two steps, so it cannot be said"):
+    with pytest.raises(ResultsError, match="fewer than two steps, so the detection limits"):
         window(xr.Dataset())

@@ -189,7 +189,7 @@ def test_reversing_the_force_reverses_the_area():
     ("options", "message"),
     [
         ({"mu": 0}, r"^mu=0: a positive number expected\.$"),
-        ({"noise": -1}, r"^noise=-1: a finite number from 0 on expected\.$"),
+        ({"noise": -1}, r"^noise=-1: a finite number of at least 0 expected\.$"),
         ({"angular_velocity": np.nan},
          r"^angular_velocity=nan: a finite number of radians per step expected\.$"),
     ],

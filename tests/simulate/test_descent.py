@@ -125,11 +125,11 @@ def test_more_checkpoints_of_the_same_run_are_the_same_run(with_replacement):
         ({"start": [1.0, np.nan]}, r"^start=\[1\.0, nan\]: a finite number for each of 2 modes"),
         ({"optimizer": Optimizer(3.0, 3)}, r"^learning_rate=3\.0, under which an update"),
         ({"optimizer": Optimizer(1e3, 3), "start": [1.0, 1.0], "updates_per_checkpoint": 200},
-         r"^learning_rate=1000\.0: a lower one, under which the run does not diverge, expected"),
+         r"^learning_rate=1000\.0: a lower one, at which the run does not diverge, expected"),
         ({"optimizer": Optimizer(0.1, 5, with_replacement=False)},
-         r"^batch_size=5: without replacement, a divisor of the 12 samples expected\.$"),
+         r"^batch_size=5: sampling without replacement needs a divisor of the sample size, 12\.$"),
         ({"optimizer": Optimizer(0.1, 5, with_replacement=False), "start": [1.0, 1.0]},
-         r"^batch_size=5: without replacement, a divisor of the 12 samples expected\.$"),
+         r"^batch_size=5: sampling without replacement needs a divisor of the sample size, 12\.$"),
     ],
 )  # fmt: skip
 def test_descents_that_cannot_be_are_refused(options, message):

@@ -114,6 +114,8 @@ def test_batches_that_do_not_divide_the_samples_are_refused_where_epochs_are_shu
     loss = quadratic_loss(np.eye(3), np.eye(3), n_samples=9, seed=0)
     assert Optimizer(0.1, 2).batches_per_epoch(loss.n_samples) == 1
     assert Optimizer(0.1, 3, with_replacement=False).batches_per_epoch(loss.n_samples) == 3
-    message = r"^batch_size=2: without replacement, a divisor of the 9 samples expected\.$"
+    message = (
+        r"^batch_size=2: sampling without replacement needs a divisor of the sample size, 9\.$"
+    )
     with pytest.raises(OptionError, match=message):
         Optimizer(0.1, 2, with_replacement=False).batches_per_epoch(loss.n_samples)

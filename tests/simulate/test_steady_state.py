@@ -183,12 +183,12 @@ def test_areas_grow_with_the_lag_and_tend_to_the_circulation_of_continuous_time(
     [
         (lambda: stationary_covariance(loss_of(), Optimizer(2.0, 3)),
          r"^learning_rate=2\.0, under which an update multiplies a mode by 1\.\d+: a factor "
-         r"below 1 \(by a lower rate, or a positive definite Hessian\) expected\.$"),
+         r"below 1 \(lower the rate, or use a positive definite Hessian\) expected\.$"),
         (lambda: stationary_covariance(
             quadratic_loss(np.diag([1.0, 0.0]), np.eye(2), n_samples=9, seed=0),
             Optimizer(0.1, 3, 0.9)), r"multiplies a mode by 1: a factor below 1"),
         (lambda: lagged_covariance(loss_of(), Optimizer(0.1, 3), -1),
-         r"^lag=-1: a number of updates from 0 on expected\.$"),
+         r"^lag=-1: a number of updates of at least 0 expected\.$"),
         (lambda: signed_area_rates(loss_of(), Optimizer(0.1, 3, with_replacement=False), 6),
          r"^lag=6: without replacement, a multiple of 4 updates expected\.$"),
         (lambda: inverse_temperature(loss_of(), Optimizer(0.1, 12, with_replacement=False)),

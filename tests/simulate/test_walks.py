@@ -105,7 +105,7 @@ def test_increments_with_complex_roots_have_the_spectral_density_of_their_formul
         ({"rank": 0}, r"^rank=0: between 1 and the 4 weights expected\.$"),
         ({"rank": 5}, r"^rank=5: between 1 and the 4 weights expected\.$"),
         ({"drift": np.nan}, r"^drift=nan: a finite number expected\.$"),
-        ({"noise_ratio": -1}, r"^noise_ratio=-1: a finite number from 0 on expected\.$"),
+        ({"noise_ratio": -1}, r"^noise_ratio=-1: a finite number of at least 0 expected\.$"),
         ({"noise_change": 2}, r"^noise_change=2: a fraction between 0 and 1 expected\.$"),
         ({"degrees_of_freedom": 2},
          r"^degrees_of_freedom=2: a finite number above 2, where the variance exists, expected\.$"),

@@ -1,4 +1,4 @@
-"""Several runs from top to bottom: opened, measured by one pass, judged, and told apart."""
+"""Several runs from top to bottom: opened, measured by one pass, decided, and told apart."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from trajscope.inference.comparison.differences import Run, differences
 from trajscope.inference.comparison.ensemble import Member, ensemble
 from trajscope.inference.comparison.pair import pairs_of
 from trajscope.inference.decision.result import verdict_dataset
-from trajscope.inference.decision.run import judged_run
+from trajscope.inference.decision.run import decide_measured_run
 from trajscope.measure.executor import Executor, executor
 from trajscope.measure.found import Measurement
 from trajscope.measure.groups import size_of
@@ -102,7 +102,7 @@ def compare(  # noqa: PLR0913 - its options are the command line's
     settings = Settings(n_surrogates, alpha, seed, Optimizer(momentum=momentum))
     runs = compared_sources(sources, labels, selection)
     for each in runs:
-        settings.question(each.trajectory)  # refused before anything is read
+        settings.for_decision(each.trajectory)  # refused before anything is read
     engine = Engine(memory_limit(memory), seed, strict, progress or (lambda *_: None))
     started = time.perf_counter()
     measured, joint, guards = _measured(runs, engine, workers, scheduler)
@@ -111,7 +111,7 @@ def compare(  # noqa: PLR0913 - its options are the command line's
     apart = differences(
         [Run(m.label, m.steps, moves_of(each.measurement)) for m, each in
          zip(members, measured, strict=True)],
-        settings.question(measured[0].trajectory),
+        settings.for_decision(measured[0].trajectory),
     )  # fmt: skip
     timings = {"pass_s": passed - started, "tests_s": time.perf_counter() - passed}
     config = {k: v for k, v in selection.items() if v is not None}
@@ -171,8 +171,8 @@ def _measured(
 
 
 _NO_WEIGHTS = (
-    "Finished results hold no weights: distances and joint components are those of the runs whose "
-    "checkpoints were given."
+    "Finished results do not contain weights: distances and joint components cover only the runs "
+    "given as checkpoints."
 )
 
 
@@ -208,10 +208,10 @@ def _finite(run: Compared, running: Executor, engine: Engine) -> Compared:
 
 
 def _member(run: _Measured, settings: Settings) -> Member:
-    question = settings.question(run.trajectory)
-    judged, tests = judged_run(run.trajectory, run.measurement, question)
+    decision_settings = settings.for_decision(run.trajectory)
+    decided, tests = decide_measured_run(run.trajectory, run.measurement, decision_settings)
     return Member(
-        run.label, run.trajectory[STEP].values, run.measurement.observables, judged, tests
+        run.label, run.trajectory[STEP].values, run.measurement.observables, decided, tests
     )
 
 
@@ -227,5 +227,5 @@ def _case(run: _Measured, member: Member, told: Mapping[str, Any]) -> dict[str, 
         }
         parts["/"] = parts["/"].assign_attrs(label)
         return parts
-    judged = member.tests, verdict_dataset(member.judged)
-    return parts_of(run.trajectory, run.measurement, judged, {**told, **label})
+    decided = member.tests, verdict_dataset(member.decided)
+    return parts_of(run.trajectory, run.measurement, decided, {**told, **label})

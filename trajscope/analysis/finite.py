@@ -84,8 +84,8 @@ def check_squares(before: Sequence[xr.Dataset], after: Sequence[xr.Dataset]) -> 
     """
     if all(one is other for one, other in zip(before, after, strict=True)):
         raise TrajectoryError(
-            "All weights are finite, but squares of their increments are not: some are too large "
-            "to be measured. Did the run diverge? Leave out the last checkpoints with --steps."
+            "All weights are finite, but squares of their increments overflow. Did the run "
+            "diverge? Leave out the last checkpoints with --steps."
         )
 
 

@@ -72,7 +72,7 @@ def _components(
             ),
             "joint_component_walk": (
                 (POINT, COMPONENT), walk.scores,
-                {**weight, "long_name": "the same of random walks from the same starts"},
+                {**weight, "long_name": "expectation for random walks from the same starts"},
             ),
             "joint_explained_variance": (
                 COMPONENT, explained_variance(found),
@@ -80,7 +80,7 @@ def _components(
             ),
             "joint_explained_variance_walk": (
                 COMPONENT, explained_variance(walk),
-                {**one, "long_name": "the same of random walks from the same starts"},
+                {**one, "long_name": "expectation for random walks from the same starts"},
             ),
         },
         {

@@ -9,7 +9,7 @@ from importlib.metadata import version
 import xarray as xr
 
 from trajscope.errors import TrajscopeWarning
-from trajscope.measure.doubts import doubts
+from trajscope.measure.caveats import caveats
 from trajscope.measure.found import Measurement
 from trajscope.measure.labels import even_spacing
 from trajscope.schema import STEP
@@ -33,14 +33,14 @@ def made(config: Mapping[str, object], timings: Mapping[str, float]) -> dict[str
 def parts_of(
     trajectory: xr.Dataset,
     measurement: Measurement,
-    judged: tuple[xr.Dataset, xr.Dataset],
+    decided: tuple[xr.Dataset, xr.Dataset],
     told: Mapping[str, object],
 ) -> dict[str, xr.Dataset]:
     """The parts of a result, by their place in the tree.
 
     Parameters
     ----------
-    judged :
+    decided :
         Tests and verdict.
     told :
         As `made` gives it, and a label where the result is one of several.
@@ -51,7 +51,7 @@ def parts_of(
         The curves of a run are right, but something about them should be known.
     """
     steps = trajectory[STEP].values
-    found = doubts(trajectory, measurement.observables)
+    found = caveats(trajectory, measurement.observables)
     if told.get("case") != "window":  # of a part of a run, its own page says it
         for message in found:
             warnings.warn(message, TrajscopeWarning, stacklevel=3)
@@ -72,9 +72,9 @@ def parts_of(
         "/trajectory": read,
         "/reductions": measurement.reductions,
         "/observables": measurement.observables,
-        "/tests": judged[0],
+        "/tests": decided[0],
         "/diffusion": xr.Dataset(attrs={"reason": "No training problem was given."}),
-        "/verdict": judged[1],
+        "/verdict": decided[1],
     }
 
 

@@ -15,7 +15,7 @@ from trajscope.analysis.windows import Windows, windows_of
 from trajscope.arrays import Source
 from trajscope.errors import TrajscopeWarning
 from trajscope.history.kept import remembered
-from trajscope.inference.decision.run import judge_trajectory
+from trajscope.inference.decision.run import decide_trajectory
 from trajscope.measure.executor import executor
 from trajscope.measure.measurement import check_memory
 from trajscope.optimizer import Optimizer
@@ -86,7 +86,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     updates_per_epoch :
         With checkpoints that are numbered by epochs: how much is left of ringing is then computed.
     windows :
-        Parts of the run to be judged on their own from the same pass: ``4`` equal ones, or
+        Parts of the run to be decided on their own from the same pass: ``4`` equal ones, or
         ``"0:1000,1000:2000"`` (or pairs of numbers), steps from the first up to, not including,
         the second. Their tests take no more draws than `alpha` needs, 199 at 0.01, and are not
         corrected for each other.
@@ -117,7 +117,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     trajectory = opened(source, selection, history=None if callable(history) else history)
     optimizer = Optimizer(momentum=momentum)
     settings = Settings(n_surrogates, alpha, seed, optimizer, updates_per_epoch)
-    settings.question(trajectory)  # refused before anything is read
+    settings.for_decision(trajectory)  # refused before anything is read
     parts = windows_of(trajectory, windows)
     engine = Engine(memory_limit(memory), seed, strict, progress or _silence)
     started = time.perf_counter()
@@ -128,17 +128,18 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
             trajectory, parts, found = measured(read, running, engine, parts)
     passed = time.perf_counter()
     cases = [trajectory, *(part.of(trajectory) for part in parts)]
-    asked = [settings.question(cases[0]), *(settings.question(c).of_a_window for c in cases[1:])]
-    judged = [
-        (case, each, judge_trajectory(case, each, question))
-        for case, each, question in zip(cases, found, asked, strict=True)
+    whole_settings, *part_settings = (settings.for_decision(case) for case in cases)
+    asked = [whole_settings, *(each.of_a_window for each in part_settings)]
+    decided = [
+        (case, each, decide_trajectory(case, each, own))
+        for case, each, own in zip(cases, found, asked, strict=True)
     ]
     timings = {"pass_s": passed - started, "tests_s": time.perf_counter() - passed}
     config = settings.config(trajectory.attrs.get("selection", {}), engine)
     told = made(config | ({"windows": [p.name for p in parts]} if parts else {}), timings)
     whole, *others = (
         parts_of(*each, told | label)
-        for each, label in zip(judged, [{}, *(p.label for p in parts)], strict=True)
+        for each, label in zip(decided, [{}, *(p.label for p in parts)], strict=True)
     )
     result = with_cases(whole, others)
     if diffusion is not None:

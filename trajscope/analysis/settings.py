@@ -11,7 +11,7 @@ from trajscope.arrays import Source, as_trajectory, is_place
 from trajscope.checkpoints.selection import Selection
 from trajscope.errors import OptionError
 from trajscope.inference.decision.run import ringing
-from trajscope.inference.decision.verdict import Question
+from trajscope.inference.decision.verdict import DecisionSettings
 from trajscope.measure.resources import default_memory, parse_bytes
 from trajscope.optimizer import Optimizer
 from trajscope.schema import STEP, check_trajectory
@@ -36,13 +36,13 @@ class Settings:
     optimizer: Optimizer
     updates_per_epoch: float | None = None
 
-    def question(self, trajectory: xr.Dataset) -> Question:
-        """What is asked of a trajectory with these steps.
+    def for_decision(self, trajectory: xr.Dataset) -> DecisionSettings:
+        """The settings of the tests for a trajectory with these steps.
 
         Raises
         ------
         OptionError
-            The level or the seed is none, or the level cannot be reached with so few draws.
+            The level or the seed is invalid, or the level cannot be reached with so few draws.
         """
         unit = str(trajectory.attrs.get("step_unit", "index"))
         left, said = ringing(
@@ -51,7 +51,7 @@ class Settings:
             unit,
             updates_per_epoch=self.updates_per_epoch,
         )
-        return Question(self.n_surrogates, self.alpha, self.seed, left, said)
+        return DecisionSettings(self.n_surrogates, self.alpha, self.seed, left, said)
 
     def config(self, selection: Mapping[str, object], engine: Engine) -> dict[str, object]:
         """What has to be given again to find the same."""
@@ -101,6 +101,6 @@ def _refuse(selection: Mapping[str, object]) -> None:
     given = [name for name, value in selection.items() if value is not None]
     if given:
         raise OptionError(
-            f"{', '.join(given)}: these say how to open a directory, and the source is "
-            "an array or Dataset. Select with xarray instead: source.isel(step=slice(10, None))."
+            f"{', '.join(given)}: these options apply to a directory, but the source is an array "
+            "or Dataset. Select with xarray instead: source.isel(step=slice(10, None))."
         )

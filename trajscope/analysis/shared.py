@@ -89,8 +89,9 @@ def shared(runs: Sequence[Compared]) -> tuple[Shared, list[dict[str, object]]]:
             for run, layout in zip(runs, layouts, strict=True)
         )
         raise TrajectoryError(
-            f"The runs share no tensor of one name and size: {example}, for example. Are they of "
-            "different models? Choose what compares with --include, or analyze each on its own."
+            f"The runs share no tensor with the same name and size: {example}, for example. Are "
+            "they of different models? Select tensors with --include, or analyze each run "
+            "separately."
         )
     guards: list[dict[str, object]] = []
     for run, layout in zip(runs, layouts, strict=True):
@@ -103,8 +104,10 @@ def shared(runs: Sequence[Compared]) -> tuple[Shared, list[dict[str, object]]]:
                     "code": "left_out_tensors",
                     "runs": [run.label],
                     "group": "",
-                    "reason": f"{len(alone)} of {len(layout)} tensors are not in every run with "
-                    f"the same shape, and are left out: {names}{more}.",
+                    "reason": (
+                        f"{len(alone)} of {len(layout)} tensors are missing or have another shape "
+                        f"in some runs, and are left out: {names}{more}."
+                    ),
                 }
             )
     places = [[layout[name].stretch for name in common] for layout in layouts]

@@ -60,7 +60,7 @@ def compared_sources(
     if len(sources) < 2:
         raise OptionError(
             f"compare was given {len(sources)} run{'' if len(sources) == 1 else 's'}; at least 2 "
-            "are needed. Parts of one run are compared by analyze with --windows."
+            "are needed. To compare parts of one run, use analyze with --windows."
         )
     names = _labels(sources, labels)
     runs = [_opened(source, name, given) for source, name in zip(sources, names, strict=True)]
@@ -70,7 +70,7 @@ def compared_sources(
             raise TrajectoryError(
                 f"The steps of '{printable(first.label)}' count {_counted(first.unit)}, those of "
                 f"'{printable(run.label)}' {_counted(run.unit)}: their times cannot be compared. "
-                "Number both in the same unit."
+                "Use the same unit in both."
             )
     return runs
 
@@ -128,8 +128,8 @@ def _factor(sums: xr.Dataset, name: str) -> Any:
     if "factor_layer" in sums and name in sums[LAYER].values:
         return sums["factor_layer"].sel({LAYER: name}).values
     raise TrajectoryError(
-        f"The result holds no increments of '{printable(name)}': another version of trajscope made "
-        "it. Analyze the run again, or give its folder."
+        f"The result lacks the increments of '{printable(name)}': it was made by another version "
+        "of trajscope. Analyze the run again, or give its folder."
     )
 
 
@@ -143,12 +143,12 @@ def _opened(source: Any, label: str, given: Mapping[str, Any]) -> Compared:
     check_results(result)
     if "compare" in result.children:
         raise TrajectoryError(
-            f"'{printable(label)}' is a comparison already. Give the runs that it compares."
+            f"'{printable(label)}' is a comparison. Give the runs that it compares."
         )
     if not result["observables"].data_vars:
         raise TrajectoryError(
-            f"'{printable(label)}' holds gradient noise only. Make the rest with 'trajscope "
-            "analyze', or give the folder of its checkpoints."
+            f"'{printable(label)}' contains gradient noise only. Run 'trajscope analyze', or give "
+            "the folder of its checkpoints."
         )
     return Compared(label, result["trajectory"].to_dataset(), result)
 
@@ -171,21 +171,22 @@ def _labels(sources: Sequence[Any], labels: Sequence[str] | None) -> list[str]:
         names = [encodable(str(label)) for label in labels]
         if len(names) != len(sources):
             raise OptionError(
-                f"{len(names)} labels were given for {len(sources)} runs; one for each is needed."
+                f"{len(names)} labels are given for {len(sources)} runs; one label per run is "
+                "needed."
             )
     places = [os.fspath(each) for each in sources if is_place(each)]
     for source in places:
         if places.count(source) > 1:
             raise OptionError(
-                f"{printable(source, limit=4096)} is given twice. Give different runs; parts of "
-                "one run are compared by analyze with --windows."
+                f"{printable(source, limit=4096)} is given twice. Give different runs; to compare "
+                "parts of one run, use analyze with --windows."
             )
     for name in names:
         if not name.strip() or names.count(name) > 1:
             what = f"'{printable(name)}' is the label of {names.count(name)} runs"
             raise OptionError(
-                f"{what if name.strip() else 'A label is empty'}; each needs one of its own. Give "
-                "different runs, or name them with labels= or --label."
+                f"{what if name.strip() else 'A label is empty'}; labels must be unique and not "
+                "empty. Give different runs, or name them with labels= or --label."
             )
     return names
 

@@ -17,7 +17,7 @@ from trajscope.schema import STEP
 FEWEST: Final = 8
 """Checkpoints of a window: with fewer no curve has a shape."""
 _EXPECTED: Final = (
-    "START:STOP,START:STOP,... in steps, or a number of equal parts, was expected: for example "
+    "START:STOP,START:STOP,... in steps, or a number of equal windows, was expected: for example "
     "0:1000,1000:2000, or 4."
 )
 
@@ -89,8 +89,8 @@ def rows_left(windows: Sequence[Window], steps: NDArray[Any]) -> tuple[list[Wind
     for window, (first, stop) in zip(windows, rows, strict=True):
         if stop - first < FEWEST:
             raise TrajectoryError(
-                f"The window {window.name} holds {max(stop - first, 0)} checkpoints whose weights "
-                f"are finite; at least {FEWEST} are needed. Leave it out of --windows."
+                f"The window {window.name} holds {max(stop - first, 0)} checkpoints with finite "
+                f"weights; at least {FEWEST} are needed. Leave it out of --windows."
             )
     return list(windows), rows
 

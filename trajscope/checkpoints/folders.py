@@ -27,8 +27,10 @@ _ZERO_3 = re.compile(r"(?:^|/)zero_pp_rank_\d+_mp_rank_\d+_model_states\.pt$")
 _MERGE = {
     "mp_": "For DeepSpeed run its zero_to_fp32.py, for Megatron its checkpoint converter to one "
     "rank, on each checkpoint.",
-    "": "Save a full state dict from one rank. Where every rank wrote the whole model, take one "
-    "with --exclude.",
+    "": (
+        "Save a full state dict from one rank. If every rank wrote the whole model, keep one file "
+        "with --exclude."
+    ),
 }
 
 
@@ -143,8 +145,8 @@ def _one(folder: str, members: Sequence[_Member], usual: Sequence[PurePosixPath]
     damaged = [each.damage for rest, each in found.items() if rest in usual and not each.parts]
     if missing:
         damaged.append(
-            f"{printable(folder)} lacks {printable(missing[0])}, which the other checkpoints have. "
-            "It may still be being written; wait, or leave it out with --exclude."
+            f"{printable(folder)} lacks {printable(missing[0])}, which the other checkpoints "
+            "have. It may be unfinished; wait, or leave it out with --exclude."
         )
     if damaged:
         return replace(whole, damage=damaged[0])
@@ -197,7 +199,7 @@ def _slices(by_folder: Mapping[str, Sequence[_Member]]) -> list[Candidate]:
             members[0].candidate.path.parent,
             folder,
             read_name(folder, ""),
-            damage=f"{printable(folder)} holds {what}, which are not put together here. {remedy}",
+            damage=f"{printable(folder)} holds {what}, which trajscope does not merge. {remedy}",
         )
         for folder, members in by_folder.items()
     ]

@@ -122,7 +122,7 @@ class FileManifest:
             read_stretches(descriptor, path, plan, int(self.bases[file]), out)
         except OSError as error:
             raise CheckpointError(
-                f"{printable(path)} cannot be read: {error.strerror}. Is the disk in order?"
+                f"{printable(path)} cannot be read: {error.strerror}. Check the disk."
             ) from error
         finally:
             os.close(descriptor)
@@ -249,9 +249,9 @@ def _open(path: str) -> int:
     except CheckpointError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             raise CheckpointError(
-                f"{printable(path)} was there when the trajectory was opened and cannot be found "
-                f"on {printable(os.uname().nodename)}. Was it deleted? If this is a worker of a "
-                "cluster: is the folder shared with it, under the same path?"
+                f"{printable(path)} existed when the trajectory was opened but cannot be found on "
+                f"{printable(os.uname().nodename)}. Was it deleted? Workers of a cluster need "
+                "access to the folder under the same path."
             ) from error
         raise
 
@@ -260,6 +260,6 @@ def changed(path: str, expected: str, found: str) -> CheckpointError:
     """The error for a file that is not as it was when the trajectory was opened."""
     return CheckpointError(
         f"{printable(path)} was written again after the trajectory was opened: "
-        f"{printable(expected)} expected, {found} found. "
-        "Open the trajectory again once the training has finished."
+        f"{printable(expected)} expected, {found} found. Open the trajectory again after training "
+        "has finished."
     )

@@ -82,8 +82,8 @@ def _found(root: str) -> tuple[dict[str, Mapping[str, Any]], list[Skipped]]:
         raise unreachable(root, error) from error
     if len(listing) > MAX_ENTRIES:
         raise TrajectoryError(
-            f"{printable(root)} holds more than {MAX_ENTRIES:,} files, too many to be one run's "
-            "checkpoints. Point at the folder of one run."
+            f"{printable(root)} holds more than {MAX_ENTRIES:,} files, too many for one run. Give "
+            "the folder of one run."
         )
     names, skipped = {}, []
     for path, known in listing.items():
@@ -94,11 +94,11 @@ def _found(root: str) -> tuple[dict[str, Mapping[str, Any]], list[Skipped]]:
         if all(_safe(level) for level in name.split("/")):
             names[name] = info
         else:
-            skipped.append(Skipped(printable(name), "a name that no file here can have"))
+            skipped.append(Skipped(printable(name), "an invalid file name"))
     if not names:
         raise TrajectoryError(
-            f"{printable(root)}: safetensors files were expected, and there are none among "
-            f"{len(listing)} files. Of remote folders no other format is read; copy it here."
+            f"{printable(root)}: expected safetensors files, found none among {len(listing)} "
+            "files. Remote folders support only this format; copy the folder to a local disk."
         )
     return names, skipped
 

@@ -38,7 +38,7 @@ def find_candidates(found: Scan) -> list[Candidate]:
         if match is None:
             single = _single(file, suffix)
             if single is None:
-                found.skip(file.relative, "by its content no checkpoint")
+                found.skip(file.relative, "not a checkpoint (contents do not match its extension)")
             else:
                 candidates.append(single)
         else:
@@ -69,8 +69,8 @@ def _shard(file: FoundFile) -> CheckpointPart:
     read = read_file(file.path)
     if read is None:
         raise CheckpointError(
-            f"{printable(file.path)} should be a shard of a checkpoint, but its content is none. "
-            "Leave it out with --exclude."
+            f"{printable(file.path)} is expected to be a shard of a checkpoint, but its contents "
+            "are not a checkpoint. Leave it out with --exclude."
         )
     return CheckpointPart(file, *read)
 
@@ -87,15 +87,17 @@ def _by_index(index: FoundFile, by_path: Mapping[str, FoundFile]) -> tuple[Candi
         for shard in shards:
             if PurePosixPath(shard).is_absolute() or ".." in PurePosixPath(shard).parts:
                 raise CheckpointError(
-                    f"{printable(index.path)} names the shard {printable(shard)!r}; a file below "
-                    "its own folder was expected. It is not followed: leave it out with --exclude."
+                    f"{printable(index.path)} names the shard {printable(shard)!r}; a file in its "
+                    "own folder is expected. The index is not followed; leave it out with "
+                    "--exclude."
                 )
         members = [str(folder / shard) for shard in shards]
         missing = [member for member in members if member not in by_path]
         if missing:
             raise CheckpointError(
-                f"{printable(index.path)} needs {len(shards)} shards, but {len(missing)} cannot be "
-                f"had, first {printable(missing[0])}. Copy them, or leave it out with --exclude."
+                f"{printable(index.path)} needs {len(shards)} shards, but {len(missing)} are "
+                f"missing or unreadable, first {printable(missing[0])}. Copy them, or leave it "
+                "out with --exclude."
             )
         parts = [
             _restricted(_shard(by_path[member]), [n for n, s in weight_map.items() if s == shard])
@@ -124,8 +126,8 @@ def _read_weight_map(index: FoundFile) -> dict[str, str]:
         or not all(isinstance(shard, str) and shard for shard in weight_map.values())
     ):
         raise CheckpointError(
-            f"{printable(index.path)} is no index of shards: a JSON object whose 'weight_map' "
-            "names a file for every tensor was expected. Leave it out with --exclude."
+            f"{printable(index.path)} is not an index of shards: expected a JSON object whose "
+            "'weight_map' names a file for every tensor. Leave it out with --exclude."
         )
     return weight_map
 
@@ -137,9 +139,9 @@ def _restricted(part: CheckpointPart, names: Iterable[str]) -> CheckpointPart:
     missing = sorted(wanted - set(tensors))
     if missing:
         raise CheckpointError(
-            f"{printable(part.file.path)} should hold the tensor {printable(missing[0])!r} by its "
-            "index, but does not. Were shards of two checkpoints mixed? "
-            "Leave it out with --exclude."
+            f"{printable(part.file.path)} is expected to contain the tensor "
+            f"{printable(missing[0])!r} according to its index, but lacks it. Were shards of two "
+            "checkpoints mixed? Leave it out with --exclude."
         )
     kept = {name: spec for name, spec in tensors.items() if name in wanted}
     return replace(part, header=replace(part.header, tensors=kept))
@@ -152,8 +154,8 @@ def _without_index(stem: str, total: int, suffix: str, files: list[FoundFile]) -
     first = files[0]
     if len(files) != total:
         damage = (
-            f"{printable(first.path)} is one of {total} shards, but {len(files)} of them are "
-            "there. Copy the others, or leave it out with --exclude."
+            f"{printable(first.path)} is one of {total} shards, but only {len(files)} exist. Copy "
+            "the others, or leave it out with --exclude."
         )
         return Candidate(first.path, first.relative, name, damage=damage)
     try:

@@ -196,6 +196,6 @@ def _fill(descriptor: int, path: str, buffer: NDArray[np.uint8], offset: int) ->
     if missing := read_into(descriptor, buffer.data, offset):
         raise CheckpointError(
             f"{printable(path)} ends early: {missing} bytes are missing at byte "
-            f"{offset + buffer.nbytes - missing}. It may be being written; leave it out with "
+            f"{offset + buffer.nbytes - missing}. It may be unfinished; leave it out with "
             "--exclude, or wait."
         )

@@ -41,8 +41,8 @@ _AVERAGED_PART = re.compile(r"(.*_)?ema(_.*)?\..*")
 def why_never(spec: TensorSpec) -> str:
     """Why an array can never be weights, whatever its name."""
     if widened_dtype(spec.dtype) is None:
-        return f"{printable(spec.dtype)} values, not floating point that can be read"
-    return "it holds no values" if spec.size == 0 else ""
+        return f"{printable(spec.dtype)} values, not a supported floating-point dtype"
+    return "it is empty" if spec.size == 0 else ""
 
 
 def why_not(raw: str, name: str, spec: TensorSpec) -> str:
@@ -51,7 +51,7 @@ def why_not(raw: str, name: str, spec: TensorSpec) -> str:
         return "a buffer, not a parameter"
     leaf = re.split(r"[./]", raw)[-1]
     if _STATISTIC.fullmatch(leaf):
-        return "a running statistic of the data, not a weight"
+        return "a running statistic, not a weight"
     if leaf in _LEAVES:
         return _LEAVES[leaf]
     if leaf.endswith("mask") or leaf == "masked_bias":

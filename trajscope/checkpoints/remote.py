@@ -103,8 +103,9 @@ def file_system(root: str) -> Any:  # fsspec has no types
         return fsspec.core.url_to_fs(root)[0]
     except (ImportError, ValueError) as error:
         raise OptionError(
-            f"{printable(root)} cannot be opened: {printable(error)}. Addresses that begin with "
-            f"{printable(kind, limit=20)}:// need a package: pip install 'trajscope[remote]'."
+            f"{printable(root)} cannot be opened: {printable(error)}. "
+            f"{printable(kind, limit=20)}:// addresses need an additional package: pip install "
+            "'trajscope[remote]'."
         ) from error
     except Exception as error:
         raise unreachable(root, error) from error

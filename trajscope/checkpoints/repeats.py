@@ -32,7 +32,7 @@ def one_per_step(
             if other in copies:
                 reason = f"a copy of {printable(taken.relative)}"
             else:
-                reason = f"step {step} again; {printable(taken.relative)} was written later"
+                reason = f"step {step} repeated; {printable(taken.relative)} was written later"
                 differing.append((step, other, taken))
             skipped.append(Skipped(printable(other.relative), reason))
     if not differing:
@@ -44,8 +44,10 @@ def one_per_step(
         f"{printable(taken.relative)}; "
     )
     if strict:
-        raise TrajectoryError(message + "one per step was expected. Leave one out with --exclude.")
-    return kept, skipped, [message + "the one written last is taken."]
+        raise TrajectoryError(
+            message + "expected one checkpoint per step. Leave one out with --exclude."
+        )
+    return kept, skipped, [message + "the one written last is used."]
 
 
 def _age(candidate: Candidate) -> tuple[int, str]:

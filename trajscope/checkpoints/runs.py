@@ -82,15 +82,15 @@ def choose_run(
             if wanted.rstrip("/") == run.name:
                 return run
         raise OptionError(
-            f"No run is called {printable(wanted)!r} in {printable(root)}. The runs there:{listing}"
+            f"No run named {printable(wanted)!r} exists in {printable(root)}. Runs found:{listing}"
         )
     of_kind = [run for run in runs if is_average(run) == average]
     if len(of_kind) == 1 and len(runs) > 1:
         return of_kind[0]
     if len(runs) > 1:
         raise TrajectoryError(
-            f"{printable(root)} holds {len(runs)} runs, and one trajectory is made of one run:"
-            f"{listing}\nSelect one with --run NAME."
+            f"{printable(root)} holds {len(runs)} runs; one is expected:{listing}\nSelect one with "
+            "--run NAME."
         )
     return runs[0]
 
@@ -209,9 +209,9 @@ def _without_strays(
     for group in groups:
         place = group[0].name.place
         if place in numbered and (_is_alias(group[0]) or not group[0].name.numbers):
-            reason = "no number of its own: an alias or copy beside numbered checkpoints"
+            reason = "its name lacks a number: an alias or copy of a numbered checkpoint"
             if _is_alias(group[0]):
-                reason = "an alias of a checkpoint beside it, by its name"
+                reason = "an alias of another checkpoint, according to its name"
             strays.extend((candidate, reason) for candidate in group)
         else:
             kept.append(group)
@@ -220,7 +220,7 @@ def _without_strays(
         return kept, strays
     for group in kept:
         if group not in series:
-            reason = "alone with this naming pattern, so not part of a series"
+            reason = "the only file with this naming pattern, not part of a series"
             strays.extend((candidate, reason) for candidate in group)
     return series, strays
 

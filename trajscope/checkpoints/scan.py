@@ -86,8 +86,8 @@ def scan(root: Path, exclude: tuple[str, ...] = ()) -> Scan:
     for count, (entry, relative) in enumerate(_walk(found, root, "", 0)):
         if count >= MAX_ENTRIES:
             raise TrajectoryError(
-                f"{printable(root)} holds more than {MAX_ENTRIES:,} files, too many to be one "
-                "run's checkpoints. Point at the folder of one run."
+                f"{printable(root)} holds more than {MAX_ENTRIES:,} files, too many for one run. "
+                "Give the folder of one run."
             )
         _take(found, entry, relative)
     return found
@@ -151,7 +151,7 @@ def _enters(found: Scan, folder: Path, relative: str, depth: int) -> bool:
     """Whether to look inside a folder; stores are noted, others are left with a reason."""
     name = folder.name
     if _UNFINISHED.fullmatch(name.lower()):
-        found.skip(relative, "a temporary name: it is still being written, or was given up")
+        found.skip(relative, "a temporary name: writing is unfinished or was interrupted")
     elif _excluded(found, relative):
         pass
     elif (reader := store_reader(folder)) is not None:
@@ -176,7 +176,7 @@ def _take(found: Scan, entry: "os.DirEntry[str]", relative: str) -> None:
         return
     if not (is_index or known_suffix(_finished(name)) or name.endswith(_OTHER_FORMATS)):
         if entry.is_symlink() and Path(entry.path).is_dir():
-            found.skip(relative, "a link to a folder, which is not followed")
+            found.skip(relative, "a link to a folder (links are not followed)")
         return
     reason = _left_by_name(name, is_index=is_index)
     if reason:
@@ -198,15 +198,15 @@ def _finished(name: str) -> str:
 
 def _left_by_name(name: str, *, is_index: bool) -> str:
     if _UNFINISHED.fullmatch(name):
-        return "a temporary name: it is still being written, or was given up"
+        return "a temporary name: writing is unfinished or was interrupted"
     if name.startswith("."):
         return "a hidden file"
     if _SIDECARS.match(name) or name.endswith((".pkl", ".pickle")):
         return "the trainer's own state, not weights"
     if name.endswith(SHARD_SUFFIX):
-        return "its folder has no .metadata, which is written last: it may still be being written"
+        return "its folder lacks .metadata, which is written last: it may be unfinished"
     if not is_index and not known_suffix(name):
-        return f"a format that is not read (*{Path(name).suffix})"
+        return f"an unsupported format (*{Path(name).suffix})"
     return ""
 
 
@@ -221,10 +221,10 @@ def regular_file(
         return None
     if is_link:
         if stat.S_ISDIR(status.st_mode):
-            found.skip(relative, "a link to a folder, which is not followed")
+            found.skip(relative, "a link to a folder (links are not followed)")
             return None
         if not path.resolve().is_relative_to(found.root):
-            found.skip(relative, "a link that leaves the folder, which is not followed")
+            found.skip(relative, "a link to a place outside the folder (not followed)")
             return None
     if not stat.S_ISREG(status.st_mode):
         found.skip(relative, "not a regular file, so it is not opened")
@@ -241,5 +241,5 @@ def _excluded(found: Scan, relative: str) -> bool:
     ]
     if hits:
         found.matched.update(hits)
-        found.skip(relative, f"left out by the pattern {printable(hits[0])!r}")
+        found.skip(relative, f"excluded by the pattern {printable(hits[0])!r}")
     return bool(hits)

@@ -98,19 +98,19 @@ def decisions(checkpoints: Sequence[Mapping[str, Stored]], choice: Choice) -> li
     """What was decided, in words for the user: the section, the average, the prefixes."""
     told = []
     if choice.section is not None and choice.section:
-        told.append(f"The weights are those in the section '{printable(choice.section)}'.")
+        told.append(f"Weights are read from the section '{printable(choice.section)}'.")
     if choice.mixed or choice.average:
-        kind = "averages" if choice.average else "live weights, not the averages beside them"
-        told.append(f"Of the weights, the {kind} are taken.")
+        kind = "averages" if choice.average else "live weights, not their averages"
+        told.append(f"Weights used: {kind}.")
     prefixes: Counter[str] = Counter()
     for arrays in checkpoints:
         inside = [_inside(raw, choice.section) for raw in arrays if _in(raw, choice.section)]
         prefixes[common_prefix(inside)] += 1
     dropped = sorted(prefix for prefix in prefixes if prefix)
     if dropped and choice.unwrap:
-        told.append(f"The prefix {' or '.join(map(repr, dropped))} of every name is dropped.")
+        told.append(f"The prefix {' or '.join(map(repr, dropped))} is removed from all names.")
     elif dropped:
-        told.append("The prefixes of wrappers are kept, since two names would become one.")
+        told.append("Wrapper prefixes are kept, since removing them would make names ambiguous.")
     return told
 
 
@@ -158,7 +158,7 @@ class _Rules:
         included = self.included(raw, name)
         for glob in self.exclude:
             if fnmatchcase(name, glob) or fnmatchcase(raw, glob):
-                return f"left out by the pattern {printable(glob)!r}"
+                return f"excluded by the pattern {printable(glob)!r}"
         if self.include and not included:
             return "not matched by --include"
         if len(name) > _LONGEST_NAME:
@@ -170,7 +170,7 @@ class _Rules:
         """Why an array is not of the kind asked for, live weights or averages."""
         if not self.choice.mixed or is_averaged(name) == self.choice.average:
             return ""
-        return "a live weight beside its average" if self.choice.average else AVERAGE
+        return "a live weight that also has an average" if self.choice.average else AVERAGE
 
 
 def _sorted_out(
@@ -189,7 +189,7 @@ def _sorted_out(
             if _section(raw):
                 elsewhere[_section(raw), _why_not_section(raw, rules.choice)] += 1
             else:
-                left[name] = why_not(raw, name, stored.spec) or "beside the model's section"
+                left[name] = why_not(raw, name, stored.spec) or "outside the model's section"
         elif why := rules.refusal(raw, name, stored.spec):
             left[name] = why
         elif tied.get(raw) in counted:
@@ -222,7 +222,7 @@ def _inside(raw: str, section: str | None) -> str:
 def _why_not_section(raw: str, choice: Choice) -> str:
     if choice.section == _LIVE_BESIDE and _section(raw) == _DISPLACED:
         return AVERAGE
-    return of_section(_section(raw)) or "another section than the model's"
+    return of_section(_section(raw)) or "a different section than the model's"
 
 
 def _shown_names(arrays: Mapping[str, Stored], choice: Choice) -> dict[str, str]:

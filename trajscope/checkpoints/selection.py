@@ -88,14 +88,14 @@ def selected(series: Series, steps: str | slice | None, burn_in: int | str | Non
     kept = within[_dropped(burn_in, len(within)) :]
     if len(everything) < 2:
         raise TrajectoryError(
-            f"{printable(series.root)} holds one checkpoint with a step of its own; at least 2 are "
-            "needed to see a movement. Log more often, or point at the folder above."
+            f"{printable(series.root)} contains one checkpoint with a distinct step; at least 2 "
+            "are needed. Save checkpoints more often, or give the parent folder."
         )
     if len(kept) < 2:
         raise TrajectoryError(
             f"{printable(series.root)}: of {len(everything)} checkpoints at steps "
-            f"{_range(everything)}, the selection left {len(kept)}; at least 2 are needed to see a "
-            "movement. Widen --steps or lower --burn-in."
+            f"{_range(everything)}, the selection left {len(kept)}; at least 2 are needed. Widen "
+            "--steps or lower --burn-in."
         )
     return replace(series, checkpoints=tuple(kept))
 
@@ -132,8 +132,8 @@ def _bounds(steps: str | slice | None) -> tuple[float, float, int]:
             raise ValueError
     except ValueError:
         raise OptionError(
-            f"--steps {printable(steps)!r}: START:STOP:STRIDE was expected, numbers that may be "
-            "left out, with STRIDE a whole number from 1. For example 1000:5000, or ::10."
+            f"--steps {printable(steps)!r}: START:STOP:STRIDE was expected; each number is "
+            "optional, and STRIDE is a whole number of at least 1. For example 1000:5000, or ::10."
         ) from None
     return start, stop, stride
 
@@ -146,6 +146,6 @@ def _dropped(burn_in: int | str | None, count: int) -> int:
     if re.fullmatch(r"\d{1,3}(\.\d{1,9})?%", text, re.ASCII) and float(text[:-1]) <= 100:
         return math.ceil(float(text[:-1]) / 100 * count)
     raise OptionError(
-        f"--burn-in {printable(burn_in)!r}: a number of checkpoints (20) or a share of them (10%) "
-        "was expected."
+        f"--burn-in {printable(burn_in)!r}: a number of checkpoints (20) or a percentage (10%) was "
+        "expected."
     )

@@ -65,8 +65,8 @@ def find_series(
         return store_series(root, root.name, store, tuple(exclude))
     if not root.is_dir():
         raise TrajectoryError(
-            f"{printable(root)} is a file; a folder of checkpoints was expected, since one file "
-            f"is one step. Give the folder it lies in: {printable(root.parent)}"
+            f"{printable(root)} is a file; a folder of checkpoints was expected. Give its folder: "
+            f"{printable(root.parent)}"
         )
     found = scan(root, tuple(exclude))
     stores, single = read_stores(found)
@@ -104,14 +104,17 @@ def _existing(path: Path) -> Path:
 def _check_order(order: str, store: Store) -> None:
     if order != "step":
         raise OptionError(
-            f"--order {printable(order)} orders files; {printable(store.path)} is one store, whose "
-            "checkpoints have their order inside. Leave the option out."
+            f"--order {printable(order)} orders files; {printable(store.path)} is a single store "
+            "with its own order. Omit the option."
         )
 
 
 def _other_kind(runs: Sequence[Run], chosen: Run) -> list[Skipped]:
     """The runs that were passed over because of their kind, live weights or averages."""
-    kinds = ("live weights", "an average of the weights, by its name; --weights ema takes it")
+    kinds = (
+        "live weights",
+        "an average of the weights, according to its name; use it with --weights ema",
+    )
     return [
         Skipped(printable(run.name), kinds[is_average(run)]) for run in runs if run is not chosen
     ]
@@ -122,9 +125,11 @@ def _find_runs(found: Scan, single: Sequence[Candidate]) -> tuple[list[Run], lis
     candidates = []
     for candidate in unfinished_damaged(join_folders([*find_candidates(found), *single])):
         if candidate.parts and not any(part.header.tensors for part in candidate.parts):
-            found.skip(candidate.relative, "it holds no arrays")
+            found.skip(candidate.relative, "it contains no arrays")
         elif candidate.relative.endswith(ONE_ARRAY) and not candidate.name.numbers:
-            found.skip(candidate.relative, "one array whose file and folder have no number")
+            found.skip(
+                candidate.relative, "a single array without a number in its file or folder name"
+            )
         else:
             candidates.append(candidate)
     runs, skipped = find_runs(candidates, found.root)
@@ -155,9 +160,13 @@ def _series_of(
     readable = [candidate for candidate in run.candidates if candidate.parts]
     if len(readable) == 1:
         raise TrajectoryError(
-            f"{printable(found.root)} holds one checkpoint, {printable(readable[0].relative)}; "
-            "at least 2 are needed to see a movement."
-            + (f" {warnings[0]}" if warnings else " Log more often, or point at the folder above.")
+            f"{printable(found.root)} holds one checkpoint, {printable(readable[0].relative)}; at "
+            "least 2 are needed."
+            + (
+                f" {warnings[0]}"
+                if warnings
+                else " Save checkpoints more often, or give the parent folder."
+            )
         )
     in_steps = order == "step"
     steps = find_steps(readable, found.root) if in_steps else ordered_steps(readable, order)
@@ -183,7 +192,7 @@ def _decisions(candidates: Sequence[Candidate]) -> tuple[str, ...]:
     if len(parts) < 2:
         return ()
     names = ", ".join(printable(name) for name in parts[:3]) + ("..." if len(parts) > 3 else "")
-    return (f"Each checkpoint is made of several files; the first of {len(parts)}: {names}.",)
+    return (f"Each checkpoint consists of several files; the first of {len(parts)}: {names}.",)
 
 
 def _damaged(candidates: Sequence[Candidate]) -> list[Skipped]:
@@ -207,7 +216,7 @@ def _nothing_found(found: Scan, skipped: Sequence[Skipped]) -> str:
     )
     seen = [*found.skipped, *skipped]
     if not seen:
-        return message + "there are none. Point at the folder that your training writes to."
+        return message + "none were found. Give the folder that your training writes to."
     by_reason: dict[str, list[str]] = {}
     for each in seen:
         by_reason.setdefault(each.reason, []).append(each.path)
@@ -217,4 +226,4 @@ def _nothing_found(found: Scan, skipped: Sequence[Skipped]) -> str:
     )
     left = sum(len(paths) for paths in list(by_reason.values())[5:])
     more = f"\n  and {left} more" if left else ""
-    return f"{message}none can be read. What is there:{shown}{more}"
+    return f"{message}none can be read. Found:{shown}{more}"

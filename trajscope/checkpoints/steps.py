@@ -30,13 +30,13 @@ class Steps:
 
 @dataclass(frozen=True)
 class _Source:
-    """Where steps may be found; `doubt` is what the user should know if this is the one taken."""
+    """Where steps may be found; `caveat` is what the user should know if this is the one taken."""
 
     words: str
     unit: str
     values: tuple[Step | None, ...]
     in_name: bool = False
-    doubt: str = ""
+    caveat: str = ""
 
     @property
     def complete(self) -> bool:
@@ -71,15 +71,15 @@ def find_steps(candidates: Sequence[Candidate], root: Path) -> Steps:
         raise TrajectoryError(
             f"{printable(root)}: the step of each checkpoint was expected in its metadata or in "
             f"its name, but {_what_is_there(candidates, sources)}. Write the step into the "
-            "metadata (for example 'step'), rename the files to something like step-100, or take "
-            "their order alone, with --order mtime or --order name."
+            "metadata (for example 'step'), rename the files to names like step-100, or use only "
+            "their order, with --order mtime or --order name."
         )
     chosen = next(
         (source for source in complete if 2 * source.distinct > len(candidates)),
         max(complete, key=lambda source: source.distinct),
     )
     values = tuple(value for value in chosen.values if value is not None)
-    return Steps(values, chosen.unit, chosen.words, _doubts(chosen, sources, candidates))
+    return Steps(values, chosen.unit, chosen.words, _caveats(chosen, sources, candidates))
 
 
 def ordered_steps(candidates: Sequence[Candidate], order: str) -> Steps:
@@ -96,14 +96,14 @@ def ordered_steps(candidates: Sequence[Candidate], order: str) -> Steps:
     }
     values = tuple(position[index] for index in range(len(keys)))
     if order == "name":
-        return Steps(values, "index", "order of the names, as asked for")
+        return Steps(values, "index", "order of the names, as requested")
     warnings: tuple[str, ...] = ()
     if equal := len(times) - len(set(times)):
         warnings = (
             f"{equal} of {len(times)} checkpoints were written at the same time as another, so "
-            "their order is that of their names. Were they copied? --order name ignores the times.",
+            "they are sorted by name. Were they copied? --order name ignores the times.",
         )
-    return Steps(values, "index", "order of the times of writing, as asked for", warnings)
+    return Steps(values, "index", "order of modification times, as requested", warnings)
 
 
 def step_slot(names: Sequence[Name]) -> int | None:
@@ -184,9 +184,11 @@ def _in_epochs(pairs: Sequence[tuple[Step, Step]]) -> _Source:
         "index",
         tuple(position[pair] for pair in pairs),
         in_name=True,
-        doubt="The steps in the names start again in every epoch, so the checkpoints are numbered "
-        "in the order of epoch and step. Write the step since the start of training into the "
-        "metadata (for example 'step') to have it on the axis.",
+        caveat=(
+            "The steps in the names start again in every epoch, so the checkpoints are numbered "
+            "in the order of epoch and step. Write the step since the start of training into the "
+            "metadata (for example 'step') to use it as the axis."
+        ),
     )
 
 
@@ -194,15 +196,15 @@ def _plain_number(names: Sequence[Name], slot: int) -> _Source:
     """The number at `slot`, which no word explains."""
     values = tuple(name.numbers[slot].value for name in names)
     changing = _changing(names)
-    doubt = ""
+    caveat = ""
     if len(changing) > 1:
-        doubt = (
-            f"{len(changing)} numbers in the names change from checkpoint to checkpoint, and none "
-            "is called a step; the last one was taken. Call it so (step-100), or write the step "
-            "into the metadata."
+        caveat = (
+            f"{len(changing)} numbers in the names differ between checkpoints, and none is named "
+            "'step'; the last one is used. Name it (step-100), or write the step into the "
+            "metadata."
         )
     unit = "index" if _is_count(values) else "step"
-    return _Source("number in the name", unit, values, in_name=True, doubt=doubt)
+    return _Source("number in the name", unit, values, in_name=True, caveat=caveat)
 
 
 def _is_count(values: Sequence[Step]) -> bool:
@@ -211,11 +213,11 @@ def _is_count(values: Sequence[Step]) -> bool:
     return any(ordered == list(range(first, first + len(ordered))) for first in (0, 1))
 
 
-def _doubts(
+def _caveats(
     chosen: _Source, sources: Sequence[_Source], candidates: Sequence[Candidate]
 ) -> tuple[str, ...]:
     """What the user should know: sources that disagree with the chosen one, or are incomplete."""
-    warnings = [chosen.doubt] if chosen.doubt else []
+    warnings = [chosen.caveat] if chosen.caveat else []
     for source in sources:
         if source is chosen:
             continue
@@ -223,8 +225,8 @@ def _doubts(
             missing = sum(1 for value in source.values if value is None)
             if sources.index(source) < sources.index(chosen):
                 warnings.append(
-                    f"The {source.words} is missing in {missing} of {len(candidates)} checkpoints, "
-                    f"so the steps are taken from the {chosen.words}."
+                    f"The {source.words} is missing in {missing} of {len(candidates)} "
+                    f"checkpoints, so the steps come from the {chosen.words}."
                 )
             continue
         differing = _first_difference(chosen, source)
@@ -258,4 +260,6 @@ def _what_is_there(candidates: Sequence[Candidate], sources: Sequence[_Source]) 
         known = sum(1 for value in sources[0].values if value is not None)
         return f"only {known} of {len(candidates)} have a {sources[0].words}"
     example = printable(candidates[0].relative)
-    return f"neither has a number that could be one ({example} and {len(candidates) - 1} more)"
+    return (
+        f"neither contains a number that could be a step ({example} and {len(candidates) - 1} more)"
+    )

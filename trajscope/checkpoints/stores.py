@@ -78,14 +78,14 @@ def store_series(root: Path, name: str, store: Store, exclude: tuple[str, ...]) 
     warnings = []
     if header.unwritten:
         warnings.append(
-            f"{printable(name)}: nothing was written at the last {header.unwritten} of "
-            f"{header.n_steps + header.unwritten} entries of the step axis; they are left out. "
-            "Open it again once the training has finished."
+            f"{printable(name)}: the last {header.unwritten} of "
+            f"{header.n_steps + header.unwritten} entries of the step axis are unwritten and left "
+            "out. Open it again after training has finished."
         )
     if len(rows) < header.n_steps:
         warnings.append(
             f"{printable(name)}: {header.n_steps - len(rows)} entries of the step axis repeat a "
-            "step; the last of each is taken."
+            "step; the last of each is used."
         )
     return Series(
         root=root,

@@ -39,7 +39,7 @@ def _lost(family: list[Candidate]) -> dict[str, str]:
         last = family.pop()
         damage[last.relative] = (
             f"{printable(last.relative)} lacks {what}, which the checkpoint before it has. It may "
-            "still be being written; wait, or leave it out with --exclude."
+            "be unfinished; wait, or leave it out with --exclude."
         )
     before = family[:1]
     for candidate, after in pairwise(family[1:]):

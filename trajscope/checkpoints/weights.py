@@ -117,8 +117,7 @@ def choose_weights(
     skipped = [
         Skipped(
             printable(checkpoint.relative),
-            f"it shares {count} of the {len(usual)} tensors that most checkpoints hold: another "
-            "model?",
+            f"it shares {count} of the {len(usual)} tensors in most checkpoints: another model?",
         )
         for count, outline in shared
         if 2 * count < len(usual)
@@ -135,12 +134,12 @@ def choose_weights(
         )
     if warnings and strict:
         raise TrajectoryError(
-            f"{warnings[0]} All checkpoints were expected to hold the same tensors. "
-            "Leave out the tensor or the checkpoint with --exclude."
+            f"{warnings[0]} All checkpoints are expected to contain the same tensors. Leave out "
+            "the tensor or the checkpoint with --exclude."
         )
     if not names:
         raise TrajectoryError(
-            f"{printable(series.root)}: no tensor has one shape at every checkpoint. "
+            f"{printable(series.root)}: no tensor has the same shape in every checkpoint. "
             f"{warnings[0]} Were checkpoints of two models mixed? Leave one out with --exclude."
         )
     weights = _assembled(series, native, _by_layer(names), changes)
@@ -156,8 +155,8 @@ def _outlines(
     choice = choose(arrays, average=average and not series.averaged)
     if choice is None:
         raise TrajectoryError(
-            f"{printable(series.root)}: --weights ema asks for an average of the weights, and no "
-            f"section or tensor is called one. There are {_listed(list(arrays[0]))}. Take some of "
+            f"{printable(series.root)}: --weights ema needs an average of the weights, but no "
+            f"section or tensor is named so. Found: {_listed(list(arrays[0]))}. Select some of "
             "them with --include, or another run with --run."
         )
     selected = select(arrays, include, exclude, choice)
@@ -197,7 +196,9 @@ def _change_warnings(changes: Mapping[str, str]) -> list[str]:
         for name, reason in list(changes.items())[:_LISTED]
     ]
     if len(changes) > _LISTED:
-        shown.append(f"{len(changes) - _LISTED} more tensors are left out, since they change too.")
+        shown.append(
+            f"{len(changes) - _LISTED} more tensors are left out, since their shapes change too."
+        )
     return shown
 
 
@@ -244,9 +245,9 @@ def _nothing_left(outlines: Sequence[Outline], series: Series) -> str:
     kept = sorted({name for outline in outlines for name in outline.kept})
     if kept:
         return (
-            f"{printable(series.root)}: no tensor is in more than half of the "
-            f"{len(series.checkpoints)} checkpoints; the same tensors in each were expected. There "
-            f"are {_listed(kept)}. Were several models mixed? Leave some out with --exclude."
+            f"{printable(series.root)}: no tensor occurs in more than half of the "
+            f"{len(series.checkpoints)} checkpoints; the same tensors in each are expected. "
+            f"Found: {_listed(kept)}. Were several models mixed? Leave some out with --exclude."
         )
     reasons = {name: why for outline in outlines for name, why in outline.left_out.items()}
     shown = "".join(
@@ -254,8 +255,8 @@ def _nothing_left(outlines: Sequence[Outline], series: Series) -> str:
     )
     more = f"\n  and {len(reasons) - _LISTED} more" if len(reasons) > _LISTED else ""
     return (
-        f"{printable(series.root)}: floating-point weights were expected, but no tensor is left. "
-        f"What is there:{shown}{more}\nTake some of them with --include."
+        f"{printable(series.root)}: floating-point weights are expected, but no tensor remains. "
+        f"Found:{shown}{more}\nSelect some of them with --include."
     )
 
 

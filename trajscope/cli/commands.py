@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="trajscope")
 def main() -> None:
-    """Learn what a training run did in weight space from the checkpoints it wrote."""
+    """Analyze the trajectory of a training run in weight space from its checkpoints."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A letter that the terminal's encoding lacks becomes a question mark, not a traceback.
         sys.stdout.reconfigure(errors="replace")
@@ -55,9 +55,9 @@ def main() -> None:
 @main.command()
 @CHECKPOINTS
 @with_options(*SELECTION)
-@click.option("--json", "as_json", is_flag=True, help="Print it for other programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def inspect(checkpoints: Path | str, as_json: bool, **selection: Any) -> None:
-    """Say what would be read from DIR, and what would be left out and why.
+    """Show what would be read from DIR, what would be left out, and why.
 
     Example: trajscope inspect runs/resnet18/checkpoints
     """
@@ -75,9 +75,9 @@ def inspect(checkpoints: Path | str, as_json: bool, **selection: Any) -> None:
 @CHECKPOINTS
 @with_options(OUTPUT, *SELECTION, WINDOWS, *ENGINE, *INFERENCE, *PROBLEM, HISTORY, QUIET)
 def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) -> None:
-    """Measure the trajectory of the checkpoints in DIR and write a report.
+    """Analyze the checkpoints in DIR and write a report.
 
-    With --problem, also the covariance of per-sample gradients at a few of them.
+    With --problem, also measure the covariance of per-sample gradients at some of them.
 
     Example: trajscope analyze runs/resnet18/checkpoints --burn-in 20%
     """
@@ -119,7 +119,10 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
             results["diffusion"] = xr.DataTree(_measured(prepared.again(), quiet))
             write_report(results, output)
         except TrajscopeError as error:
-            done = f"The analysis without it is finished: {printable(str(page), limit=4096)}"
+            done = (
+                "The analysis without gradient noise is finished: "
+                f"{printable(str(page), limit=4096)}"
+            )
             raise type(error)(f"{error} {done}") from error
         prepared.clear()
         if not quiet:
@@ -134,10 +137,10 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
 def compare(
     runs: tuple[Path | str, ...], output: Path, labels: tuple[str, ...], quiet: bool, **options: Any
 ) -> None:
-    """Compare two or more RUNs: folders of checkpoints, or reports that were made of them.
+    """Compare two or more RUNs: folders of checkpoints, or reports of earlier analyses.
 
-    Each is analyzed, and tests say what differs: increment variance, variance ratio, spectrum
-    shape, drift. Seeds of one training are pooled with --replicas.
+    Each run is analyzed, and every pair is tested for differences in increment variance, variance
+    ratio, spectral shape and drift. --replicas also pools runs that differ only in their seed.
 
     Example: trajscope compare runs/seed-1 runs/seed-2
     """
@@ -160,11 +163,11 @@ def compare(
 @CHECKPOINTS
 @with_options(OUTPUT, *SELECTION, *PROBLEM, MOMENTUM, MEMORY, SEED, QUIET)
 def diffusion(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) -> None:
-    """Measure the covariance of per-sample gradients at chosen checkpoints in DIR.
+    """Measure the covariance of per-sample gradients at selected checkpoints in DIR.
 
-    It needs the model, the data and the loss as well: a function, in a module or a file, that
-    returns trajscope.Problem(model, data, loss). An analysis of the same run that lies in OUT
-    keeps everything else.
+    This needs the model, the data and the loss: a function, in a module or a file, that returns
+    trajscope.Problem(model, data, loss). If OUT contains an analysis of the same run, the result
+    is added to it.
 
     Example: trajscope diffusion runs/resnet18/checkpoints --problem problem.py:make_problem
     """
@@ -197,9 +200,9 @@ def diffusion(checkpoints: Path | str, output: Path, quiet: bool, **options: Any
 @click.argument("store", metavar="OUT.zarr", type=click.Path(path_type=Path))
 @with_options(*SELECTION, QUIET)
 def pack(checkpoints: Path | str, store: Path, quiet: bool, **selection: Any) -> None:
-    """Copy the checkpoints in DIR into one zarr store, which is read faster.
+    """Copy the checkpoints in DIR into one zarr store, which is faster to read.
 
-    An interrupted copy is taken up where it ended. All commands read OUT.zarr.
+    An interrupted copy is resumed. All commands accept OUT.zarr in place of DIR.
 
     Example: trajscope pack runs/resnet18/checkpoints resnet18.zarr
     """
@@ -218,11 +221,11 @@ def pack(checkpoints: Path | str, store: Path, quiet: bool, **selection: Any) ->
     "--output",
     metavar="OUT",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the report.  [default: the one that holds results.zarr]",
+    help="Folder for the report.  [default: the folder of results.zarr]",
 )
 @QUIET
 def report(results: Path, output: Path | None, quiet: bool) -> None:
-    """Make the report again from a saved result, without the checkpoints.
+    """Write the report again from a saved result, without the checkpoints.
 
     Example: trajscope report trajscope-report/results.zarr
     """
@@ -247,13 +250,16 @@ def report(results: Path, output: Path | None, quiet: bool) -> None:
 @click.argument(
     "directory", metavar="[DIR]", type=click.Path(path_type=Path), default="trajscope-demo"
 )
-@click.option("--seed", default=0, show_default=True, help="Of the training and the analysis.")
+@click.option(
+    "--seed", default=0, show_default=True, help="Seed of the training and of the analysis."
+)
 @QUIET
 @click.pass_context
 def demo(context: click.Context, directory: Path, seed: int, quiet: bool) -> None:
     """Train a small network on handwritten digits, then analyze its checkpoints.
 
-    They go to DIR/checkpoints and the report to DIR/report; DIR is trajscope-demo by default.
+    Checkpoints are written to DIR/checkpoints and the report to DIR/report. The default DIR is
+    trajscope-demo.
 
     Example: trajscope demo
     """
@@ -274,7 +280,7 @@ def _noise_options(options: Mapping[str, Any]) -> "Options | None":
     if options["problem"] is None:
         if given:
             raise OptionError(
-                f"--{next(iter(given)).replace('_', '-')} is about gradient noise, which needs a "
+                f"--{next(iter(given)).replace('_', '-')} concerns gradient noise, which needs a "
                 "model, data and a loss. Give them with --problem FILE.py:FUNCTION."
             )
         return None
@@ -286,10 +292,10 @@ def _noise_options(options: Mapping[str, Any]) -> "Options | None":
 
 
 def _measured(prepared: "Prepared", quiet: bool) -> "xr.Dataset":
-    """The diffusion matrix, with a bar that says how far it is."""
+    """The diffusion matrix, with a progress bar."""
     with (
         warnings_kept_for_the_page(),
-        progress("gradients of single samples", quiet) as advance,
+        progress("per-sample gradients", quiet) as advance,
     ):
         return prepared.measure(advance)
 
@@ -297,7 +303,7 @@ def _measured(prepared: "Prepared", quiet: bool) -> "xr.Dataset":
 def _history(
     output: Path, options: Mapping[str, Any], advance: Callable[[int, int], None], told: list[str]
 ) -> "Callable[[xr.Dataset], AbstractContextManager[xr.Dataset]] | None":
-    """How the weights are read from the history in OUT; what was read is added to `told`."""
+    """Reader of the weights from the history in OUT; it adds a line on what was read to `told`."""
     choice = options["history"]
     if choice == "never" or (choice == "auto" and options["scheduler"]):  # may not see OUT
         return None

@@ -1,4 +1,4 @@
-"""The options of the commands: each is written once, and listed by what it is about."""
+"""The options of the commands: each is defined once, and listed by topic."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,62 +12,60 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 SELECTION = (
-    click.option("--run", metavar="NAME", help="Which run, where the folder holds several."),
+    click.option("--run", metavar="NAME", help="Run to open, if the folder contains several."),
     click.option(
         "--burn-in",
         metavar="N|P%",
-        help="Leave out the first N checkpoints, or the first P percent.",
+        help="Exclude the first N checkpoints, or the first P percent.",
     ),
     click.option(
         "--steps",
         metavar="START:STOP:STRIDE",
-        help="Steps from START up to, not including, STOP; of those, every STRIDE-th checkpoint.",
+        help="Use every STRIDE-th checkpoint with START <= step < STOP.",
     ),
     click.option(
         "--include",
         multiple=True,
         metavar="GLOB",
-        help="Take only tensors whose names match, buffers too. May be repeated.",
+        help="Use only tensors whose names match, including buffers. May be repeated.",
     ),
     click.option(
         "--exclude",
         multiple=True,
         metavar="GLOB",
-        help="Leave out tensors, or files, whose names match. May be repeated.",
+        help="Exclude tensors or files whose names match. May be repeated.",
     ),
     click.option(
         "--by",
         type=click.Choice(["none", "layer", "tensor"]),
         default="layer",
         show_default=True,
-        help="Measure this beside all weights together.",
+        help="Groups to analyze in addition to all weights together.",
     ),
     click.option(
         "--order",
         type=click.Choice(["step", "mtime", "name"]),
         default="step",
         show_default=True,
-        help="Put checkpoints in this order; step where files say which.",
+        help="Sort checkpoints by step number, modification time or file name.",
     ),
     click.option(
         "--weights",
         type=click.Choice(["live", "ema"]),
         default="live",
         show_default=True,
-        help="Of checkpoints that hold an average too, take these.",
+        help="Weights to use if checkpoints also contain an average (EMA).",
     ),
     click.option(
-        "--strict", is_flag=True, help="Fail where a checkpoint would be left out with a warning."
+        "--strict", is_flag=True, help="Fail instead of excluding a checkpoint with a warning."
     ),
 )
 MEMORY = click.option(
     "--memory",
     metavar="SIZE",
-    help="Most memory to hold, such as 2GiB.  [default: a quarter of what is free]",
+    help="Memory limit, such as 2GiB.  [default: a quarter of the free memory]",
 )
-SEED = click.option(
-    "--seed", default=0, show_default=True, help="Makes every drawn number repeatable."
-)
+SEED = click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
 ENGINE = (
     MEMORY,
     click.option(
@@ -80,7 +78,7 @@ MOMENTUM = click.option(
     "--momentum",
     type=float,
     metavar="MU",
-    help="Momentum of the optimizer: for ringing, and for the budget of gradient noise.",
+    help="Momentum of the optimizer, used to test for ringing and in the noise budget.",
 )
 INFERENCE = (
     click.option(
@@ -90,7 +88,8 @@ INFERENCE = (
         metavar="N",
         default=999,
         show_default=True,
-        help="Draw every null N times; beyond 10,000 checkpoints as often as --alpha needs.",
+        help="Permutations or surrogates per null hypothesis; above 10,000 checkpoints, only as "
+        "many as --alpha requires.",
     ),
     click.option(
         "--alpha",
@@ -98,7 +97,7 @@ INFERENCE = (
         metavar="LEVEL",
         default=0.01,
         show_default=True,
-        help="How often a test may speak falsely.",
+        help="Significance level of every test (false-positive rate).",
     ),
     MOMENTUM,
 )
@@ -106,53 +105,56 @@ PROBLEM = (
     click.option(
         "--problem",
         metavar="FILE.py:FUNCTION",
-        help="Function that returns trajscope.Problem(model, data, loss); its code is run.",
+        help="Function that returns trajscope.Problem(model, data, loss); its code is executed.",
     ),
     click.option(
         "--at",
         metavar="STEPS",
-        help="Checkpoints whose gradient noise is measured.  [default: 20%,40%,100%]",
+        help="Checkpoints at which gradient noise is measured.  [default: 20%,40%,100%]",
     ),
     click.option(
-        "--samples", type=int, metavar="N", help="Of the data, drawn once.  [default: all]"
+        "--samples", type=int, metavar="N", help="Number of random samples.  [default: all]"
     ),
     click.option(
         "--every",
         type=int,
         metavar="N",
-        help="Loss and gradient norm at every N-th checkpoint, 0: none.  [default: up to 200]",
+        help="Measure loss and gradient norm at every N-th checkpoint (0: never).  "
+        "[default: at up to 200]",
     ),
     click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.  [default: auto]"),
     click.option(
         "--dtype",
         type=click.Choice(["float32", "float64"]),
-        help="Of the network; products are in float64.  [default: float32]",
+        help="Precision of the network; products use float64.  [default: float32]",
     ),
-    click.option("--chunk", metavar="N", help="Samples at once.  [default: auto, by memory]"),
+    click.option("--chunk", metavar="N", help="Samples per pass.  [default: auto, from --memory]"),
     click.option(
         "--mode",
         type=click.Choice(["eval", "train"]),
-        help="eval: sample by sample, as in the paper; train: batches as training saw them."
-        "  [default: eval]",
+        help="eval: gradients of single samples, as in the paper; train: gradients of batches, as "
+        "during training.  [default: eval]",
     ),
-    click.option("--lr", type=float, metavar="ETA", help="Learning rate: gives the temperature."),
-    click.option("--batch-size", type=int, metavar="B", help="Of training."),
+    click.option(
+        "--lr", type=float, metavar="ETA", help="Learning rate, used for the temperature."
+    ),
+    click.option("--batch-size", type=int, metavar="B", help="Batch size of training."),
     click.option(
         "--sampling",
         type=click.Choice(["with", "without"]),
-        help="Whether training drew batches with replacement, or each epoch without.",
+        help="Whether training sampled batches with or without replacement.",
     ),
     click.option(
         "--sketch",
         type=int,
         metavar="K",
-        help="Not exact: project gradients onto K random directions; its error is measured.",
+        help="Project gradients onto K random directions (approximate; its error is measured).",
     ),
     click.option(
         "--work-dir",
         metavar="FOLDER",
         type=click.Path(path_type=Path, file_okay=False),
-        help="Keep unfinished work here: after a kill, the same command goes on.",
+        help="Folder for intermediate results: the same command resumes after an interruption.",
     ),
 )
 PROBLEM_NAMES = (
@@ -174,7 +176,7 @@ INFERENCE_NAMES = ("n_surrogates", "alpha", "momentum")
 
 
 def output_to(folder: str) -> Callable[[Command], Command]:
-    """Where the report goes, a folder of this name unless one is given."""
+    """The option for the output folder, with its default name."""
     return click.option(
         "-o",
         "--output",
@@ -190,21 +192,21 @@ OUTPUT = output_to("trajscope-report")
 WINDOWS = click.option(
     "--windows",
     metavar="START:STOP,...|N",
-    help="Judge these parts of the run on their own too, by steps; or N equal parts.",
+    help="Also analyze these windows of the run, given by steps, or N equal windows.",
 )
 HISTORY = click.option(
     "--history",
     type=click.Choice(["auto", "always", "never"]),
     default="never",
     show_default=True,
-    help="Keep the weights in OUT/history, so that the next time only new checkpoints are read; "
-    "auto: up to 1 GiB.",
+    help="Store the weights in OUT/history, so that the next analysis reads only new checkpoints "
+    "(auto: if they take up to 1 GiB).",
 )
-QUIET = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+QUIET = click.option("--quiet", is_flag=True, help="Print errors only.")
 
 
 class Checkpoints(click.Path):
-    """A folder that exists, or an address such as s3://bucket/run, which is seen when it opens."""
+    """An existing folder, or an address such as s3://bucket/run, which is checked on opening."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The path, or the address as it is."""
@@ -221,11 +223,11 @@ RUNS = click.argument(
 COMPARISON = (
     click.option(
         "--label", "labels", multiple=True, metavar="NAME",
-        help="What a run is called, one for each in their order.  [default: from the paths]",
+        help="Label of a run; give one per run, in the same order.  [default: from the paths]",
     ),
     click.option(
         "--replicas", is_flag=True,
-        help="The runs repeat one training with other seeds: pool them too.",
+        help="Treat the runs as repetitions with different seeds, and also pool them.",
     ),
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What every command does to its process: how it fails, ends, warns and shows progress."""
+"""How every command fails, ends, warns and shows progress."""
 
 import os
 import sys
@@ -39,7 +39,7 @@ def leave_at_once() -> NoReturn:
 
 
 def silence_dask() -> None:
-    """Let no log line of dask onto the screen: what matters in them is raised here as well.
+    """Silence the log of dask: what matters in it is raised as an error as well.
 
     To be called before dask is imported; worker processes inherit it.
     """
@@ -49,7 +49,7 @@ def silence_dask() -> None:
 
 @contextmanager
 def warnings_kept_for_the_page() -> Iterator[None]:
-    """Leave trajscope's own warnings to the screen and the report, which show each in its place."""
+    """Suppress trajscope's own warnings: the screen and the report show them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TrajscopeWarning)
         yield
@@ -57,7 +57,7 @@ def warnings_kept_for_the_page() -> Iterator[None]:
 
 @contextmanager
 def progress(title: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error with the time left, gone when done; nothing where nobody looks."""
+    """A progress bar on standard error, removed at the end; none if this is not a terminal."""
     if quiet or not sys.stderr.isatty():
         yield lambda *_: None
         return

@@ -64,7 +64,7 @@ def train_demo(
         The directory cannot be made, or holds anything but an earlier demo.
     """
     if epochs < 1:
-        raise OptionError(f"The demo was asked for {epochs} epochs; it takes at least 1 to move.")
+        raise OptionError(f"The demo was asked for {epochs} epochs; at least 1 is needed.")
     folder = _emptied_folder(directory)
     import torch
 
@@ -134,16 +134,16 @@ def _emptied_folder(directory: Path) -> Path:
             foreign = any(directory.iterdir())
         if foreign:
             raise OptionError(
-                f"{printable(directory)} should be new, empty, or hold an earlier demo, but it "
-                "holds other files, which stay untouched. Name another folder."
+                f"{printable(directory)} is expected to be new, empty, or an earlier demo, but "
+                "contains other files. Nothing was changed; choose another folder."
             )
         for path in former:
             path.unlink()
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise OptionError(
-            f"{printable(directory)} should be a folder that can be written to, but: "
-            f"{error.strerror}. Name another folder."
+            f"{printable(directory)} is expected to be a writable folder, but: {error.strerror}. "
+            "Choose another folder."
         ) from error
     return folder
 

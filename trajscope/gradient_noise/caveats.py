@@ -12,7 +12,7 @@ _CANCELLING: Final = 1e4
 """``|gbar|^2 / tr D`` above which taking off the mean costs digits that matter."""
 
 
-def temperature_doubts(spoken: Mapping[str, str]) -> list[str]:
+def temperature_caveats(spoken: Mapping[str, str]) -> list[str]:
     """Why a temperature from one learning rate and batch size says little of this run.
 
     Parameters
@@ -23,18 +23,18 @@ def temperature_doubts(spoken: Mapping[str, str]) -> list[str]:
     sentences = []
     if "rate_from_files" in spoken:
         sentences.append(
-            f"By the trainer's files the learning rate changes ({spoken['rate_from_files']}): "
-            "temperature and noise_scale are those of the one given."
+            "According to the trainer's files the learning rate changes "
+            f"({spoken['rate_from_files']}): temperature and noise_scale use the given rate."
         )
     if "adaptive_optimizer" in spoken:
         sentences.append(
-            "temperature and noise_scale are those of SGD, and the trainer's files hold an "
+            "temperature and noise_scale are defined for SGD, but the trainer's files contain an "
             f"adaptive optimizer ({spoken['adaptive_optimizer']})."
         )
     return sentences
 
 
-def doubts(found: xr.Dataset) -> list[str]:
+def caveats(found: xr.Dataset) -> list[str]:
     """What spoils a number although it was computed rightly.
 
     Parameters
@@ -55,20 +55,20 @@ def doubts(found: xr.Dataset) -> list[str]:
     if not np.isfinite(losses).all():
         steps = found["step"].to_numpy()[~np.isfinite(losses)]
         sentences.append(
-            f"The loss is no finite number at step {', '.join(f'{step:g}' for step in steps)}; "
-            "nothing can be said of D there."
+            f"The loss is not finite at step {', '.join(f'{step:g}' for step in steps)}; D is "
+            "not available there."
         )
     alone = found.attrs.get("normalised_alone", [])
     if alone:
         sentences.append(
-            f"Layer {alone[0]!r} keeps no running statistics: here it normalises each sample by "
-            "itself, in training by the batch. --mode train is the noise that training saw."
+            f"Layer {alone[0]!r} lacks running statistics: it normalises each sample separately "
+            "here, but per batch in training. --mode train gives the noise of training."
         )
     ratio = found["signal_to_noise"].max().item()
     if ratio > _CANCELLING:
         sentences.append(
             f"The mean gradient is {ratio:.2g} times the noise (|gbar|^2 / tr D): the gradients "
-            "differ in their last digits only, and small eigenvalues are rounding. "
-            "--dtype float64 gives more of them."
+            "differ only in their last digits, and small eigenvalues are rounding errors. --dtype "
+            "float64 resolves more of them."
         )
     return sentences

@@ -35,13 +35,13 @@ RULES: Final = (
         "chunk", "auto, or a number of samples,",
         lambda value: value == "auto" or (isinstance(value, int) and value >= 1),
     ),
-    Rule("every", "a positive number, or 0 for no curve,", lambda value: value >= 0),
+    Rule("every", "a positive number, or 0 for never,", lambda value: value >= 0),
     Rule("samples", "at least 1", lambda value: value >= 1),
     Rule("lr", RATE_EXPECTED, is_rate),
     Rule("batch_size", "at least 1", lambda value: value >= 1),
     Rule("momentum", "from 0 to below 1", lambda value: 0 <= value < 1),
     Rule("sketch", "at least 2 numbers", lambda value: value >= 2),
-    Rule("seed", "a number from 0", lambda value: value >= 0),
+    Rule("seed", "a number of at least 0", lambda value: value >= 0),
 )  # fmt: skip
 
 
@@ -79,13 +79,13 @@ class Options:
                 raise OptionError(f"{option}: {rule.expected} was expected.")
         if self.mode == "train" and self.batch_size is None:
             raise OptionError(
-                "--mode train: the size of training's batches is needed. Give it with --batch-size."
+                "--mode train: the batch size of training is needed. Give it with --batch-size."
             )
         if isinstance(self.memory, str):
             parse_bytes(self.memory)
         if self.work_dir is not None and (what := obstacle(Path(self.work_dir))):
             raise OptionError(
-                f"--work-dir {printable(self.work_dir)}: a folder for unfinished work was "
+                f"--work-dir {printable(self.work_dir)}: a folder for intermediate results was "
                 f"expected, but {what}. Choose another."
             )
 
@@ -124,13 +124,13 @@ class Options:
         n_devices = torch.cuda.device_count()
         if device.type == "cuda" and (device.index or 0) >= n_devices:
             raise OptionError(
-                f"--device {printable(self.device)}: torch sees {n_devices} CUDA devices here. "
-                "Take --device cpu."
+                f"--device {printable(self.device)}: torch finds {n_devices} CUDA devices. Use "
+                "--device cpu."
             )
         if device.type not in ("cpu", "cuda"):
             raise OptionError(
-                f"--device {printable(self.device)}: float64 products are needed, which cpu and "
-                "cuda have. Take one of these."
+                f"--device {printable(self.device)}: float64 products are needed, which only cpu "
+                "and cuda support. Use one of these."
             )
         return device
 

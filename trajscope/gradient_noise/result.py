@@ -57,7 +57,12 @@ def spectra_variables(found: Sequence[Covariance]) -> Variables:
         "eigenvalue": (
             (COMPONENT,),
             values,
-            {**_EIGENVALUE, "long_name": "eigenvalues of D, descending, without certain zeros"},
+            {
+                **_EIGENVALUE,
+                "long_name": (
+                    "eigenvalues of D, descending, without those that are zero by construction"
+                ),
+            },
         ),
         **{
             number.name: (
@@ -91,7 +96,7 @@ def comparison_variables(found: Sequence[Covariance], directions: "Sequence[Tens
         "spectrum_distance": (
             pairs,
             np.array(distances),
-            {"units": "1", "long_name": "share of the trace that lies at other eigenvalues"},
+            {"units": "1", "long_name": "distance between spectra, as a share of the trace"},
         )
     }
     if directions:

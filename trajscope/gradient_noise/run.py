@@ -11,7 +11,7 @@ import xarray as xr
 
 from trajscope.errors import TrajscopeWarning, printable
 from trajscope.gradient_noise.budget.run import budget
-from trajscope.gradient_noise.caveats import doubts, temperature_doubts
+from trajscope.gradient_noise.caveats import caveats, temperature_caveats
 from trajscope.gradient_noise.curve import loss_and_gradient
 from trajscope.gradient_noise.overlap import leading_directions
 from trajscope.gradient_noise.prepare import Subject, Work, computing
@@ -80,9 +80,9 @@ def run(work: Work, kept: list[Ledger]) -> xr.Dataset:
     dataset = as_dataset(variables, subject.steps, found[0].spectra, attributes)
     if curve is not None:
         dataset = dataset.assign_coords(checkpoint=curve.steps)
-    messages = doubts(dataset)
+    messages = caveats(dataset)
     if "temperature" in dataset:
-        messages += temperature_doubts(work.spoken)
+        messages += temperature_caveats(work.spoken)
     for message in messages:
         warnings.warn(message, TrajscopeWarning, stacklevel=3)
     return dataset.assign_attrs(warnings=messages)

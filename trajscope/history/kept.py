@@ -91,11 +91,11 @@ def _brought_up_to_date(
     trajectory: xr.Dataset, folder: Path, held: ExitStack, progress: Progress, *, always: bool
 ) -> Remembered:
     if not trajectory[FINGERPRINT].to_numpy().astype(bool).any():
-        told = "No history is kept: nothing tells when these checkpoints change."
+        told = "No history is kept: changes of these checkpoints cannot be detected."
         return Remembered(trajectory, told, is_kept=False)
     if not (always or _fits(trajectory, folder)):
         told = f"No history is kept in {printable(folder)}: it would take "
-        told += f"{_size(trajectory) / 2**30:.1f} GiB. To keep it: --history always."
+        told += f"{_size(trajectory) / 2**30:.1f} GiB. Use --history always to keep it."
         return Remembered(trajectory, told, is_kept=False)
     folder.mkdir(parents=True, exist_ok=True)
     held.callback(os.close, _locked(folder))
@@ -144,14 +144,14 @@ def _usable(folder: Path, trajectory: xr.Dataset) -> tuple[Index | None, str]:
         if index is None:
             return None, ""
         if index.columns != columns_of(trajectory):
-            raise UnusableError("the tensors were others, or their dtype")
+            raise UnusableError("the tensors or their dtype changed")
         fingerprints = set(trajectory[FINGERPRINT].to_numpy().tolist())
         needed = [place for place, row in enumerate(index.rows) if row.fingerprint in fingerprints]
         found = checksums(folder / index.data, np.array(needed, np.int64), row_bytes(trajectory))
         if any(
             index.rows[place].checksum != sum_ for place, sum_ in zip(needed, found, strict=True)
         ):
-            raise UnusableError("the weights are not as they were written")
+            raise UnusableError("the weights differ from what was written")
     except UnusableError as error:
         return None, str(error)
     except CheckpointError:
@@ -170,12 +170,15 @@ def _told(split: Split, folder: Path, reason: str, n_again: int) -> str:
     where, n_new = printable(folder), len(split.new)
     n_old = len(split.places) - n_new
     if reason:
-        return f"Read all {n_new:,} checkpoints for a new history in {where}: of the old, {reason}."
+        return (
+            f"Read all {n_new:,} checkpoints for a new history in {where}: the old one cannot be "
+            f"used: {reason}."
+        )
     if not n_old:
         kept = len(split.settled)
         return f"Read {n_new:,} checkpoints; {kept:,} are kept in the history in {where}."
     if not n_new:
-        return f"Read no checkpoint again: all {n_old:,} are in the history in {where}."
+        return f"All {n_old:,} checkpoints were read from the history in {where}."
     again = f", {n_again:,} of them written again" if n_again else ""
     plural = "" if n_new == 1 else "s"
     return f"Read {n_new:,} new checkpoint{plural}{again}; {n_old:,} from the history in {where}."

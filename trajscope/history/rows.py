@@ -95,7 +95,7 @@ def open_data(path: Path, *, new: bool) -> int:
     descriptor = os.open(path, flags | making, 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(0, "it is no regular file")
+        raise OSError(0, "it is not a regular file")
     return descriptor
 
 

@@ -108,8 +108,8 @@ def _on_client(client: Any) -> Executor:  # distributed is untyped
             results: Sequence[Any] = client.gather(futures)
         except KilledWorker as error:
             raise OptionError(
-                f"Worker processes died again and again on the same task ({printable(error)}). "
-                "Were they out of memory? Lower --memory, or use fewer workers."
+                f"Worker processes died repeatedly on the same task ({printable(error)}). Were "
+                "they out of memory? Lower --memory, or use fewer workers."
             ) from error
         except BaseException:
             client.cancel(futures)
@@ -121,9 +121,9 @@ def _on_client(client: Any) -> Executor:  # distributed is untyped
         client.wait_for_workers(1, timeout=_PATIENCE)
     except TimeoutError as error:
         raise OptionError(
-            f"The dask cluster at {printable(client.scheduler.address)} has no worker, and none "
-            f"came within {_PATIENCE} seconds. Start one with 'dask worker', or leave --scheduler "
-            "out."
+            f"The dask cluster at {printable(client.scheduler.address)} lacks workers; none "
+            f"connected within {_PATIENCE} seconds. Start one with 'dask worker', or omit "
+            "--scheduler."
         ) from error
     threads = client.nthreads().values()
     return Executor(
@@ -164,8 +164,8 @@ def _connect(address: str) -> Iterator[Any]:
         client = Client(address, timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
         raise OptionError(
-            f"--scheduler {printable(address)}: no dask scheduler answered there "
-            f"({printable(error)}). Start one with 'dask scheduler', or leave the option out."
+            f"--scheduler {printable(address)}: no dask scheduler answered ({printable(error)}). "
+            "Start one with 'dask scheduler', or omit the option."
         ) from error
     with client:
         yield client

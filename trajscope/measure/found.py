@@ -97,7 +97,7 @@ class Found:
         named, names = labels(steps, unit), self.groups.with_all
         factors = [self.factors[group] for group in sorted(self.factors)]
         reductions = xr.Dataset(
-            attrs={"reason": "Sums over a window are parts of those of the run."}
+            attrs={"reason": "Sums over a window are part of those over the run."}
         )
         if self.is_run:
             reductions = stacked(self.kept, self._kept_dims, names, named)

@@ -91,7 +91,7 @@ def observables(
     dataset["autocorrelation_brownian"] = xr.Variable(
         LAG,
         brownian_autocorrelation(n_steps),
-        {"units": "1", "long_name": "expected autocorrelation of a Brownian path as long as this"},
+        {"units": "1", "long_name": "expected autocorrelation of a Brownian path of this length"},
     )
     dataset["explained_variance_brownian"] = xr.Variable(
         COMPONENT,

@@ -150,12 +150,12 @@ OBSERVABLES: Final = (
     ),
     Observable(
         "diffusion_exponent", (), "1",
-        "slope of log mean squared displacement on log lag, lags 1 to T/4",
+        "slope of log mean squared displacement against log lag, lags 1 to T/4",
         lambda m: np.float64(diffusion_exponent(m.pooled.mean_squared_displacement)),
     ),
     Observable(
         "explained_variance", (COMPONENT,), "1",
-        "share of the trajectory's variance along each principal component",
+        "share of the variance of the trajectory along each principal component",
         lambda m: explained_variance(m.pooled.components),
     ),
     Observable(
@@ -165,7 +165,7 @@ OBSERVABLES: Final = (
     ),
     Observable(
         "path_length", (), "weight",
-        "sum of the lengths of all increments",
+        "sum of the norms of all increments",
         lambda m: np.sqrt(m.pooled.squared_increments).sum(),
     ),
     Observable(
@@ -190,7 +190,7 @@ OBSERVABLES: Final = (
     ),
     Observable(
         "rounding_floor", (), "weight",
-        "root mean square increment that rounding to the stored dtype alone would give",
+        "root mean square increment from rounding to the stored dtype alone",
         lambda m: _per_increment(m, m.sums["rounding_variance"]),
     ),
     Observable(

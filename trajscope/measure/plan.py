@@ -145,10 +145,10 @@ def make_plan(size: Size, segments: Sequence[Segment]) -> Plan:
         needed = min(least_memory(size, *choice) for choice in choices)
         given = f"{size.memory // MIB}MiB" if size.memory >= MIB else f"{size.memory}B"
         raise OptionError(
-            f"--memory {given} is too little for {size.n_steps} checkpoints "
-            f"{_of_what(size)}in {size.n_groups} group{'s' if size.n_groups > 1 else ''}: at least "
-            f"{math.ceil(needed / MIB)}MiB are needed. Raise --memory, take fewer groups with "
-            "--by none, or fewer checkpoints with --steps."
+            f"--memory {given} is too small for {size.n_steps} checkpoints {_of_what(size)}in "
+            f"{size.n_groups} group{'s' if size.n_groups > 1 else ''}: at least "
+            f"{math.ceil(needed / MIB)}MiB are needed. Raise --memory, use fewer groups with --by "
+            "none, or fewer checkpoints with --steps."
         )
     path, workers = min(affordable, key=lambda choice: cost(size, *choice))
     return cut(size, segments, path, workers)

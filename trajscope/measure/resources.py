@@ -27,7 +27,7 @@ def parse_bytes(text: str) -> int:
         size = 0
     if size <= 0:
         raise OptionError(
-            f"--memory {printable(text)} is no size; a number of bytes is expected, such as 2GiB."
+            f"--memory {printable(text)} is invalid; a number of bytes is expected, such as 2GiB."
         )
     return size
 

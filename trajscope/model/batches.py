@@ -67,13 +67,13 @@ def drawn_batches(samples: Samples, n_batches: int, batch_size: int, seed: int) 
     """
     if not 1 <= batch_size < len(samples):
         raise OptionError(
-            f"--batch-size {batch_size}: from 1 to below {len(samples)} was expected, the data's "
-            "size; all samples at once make no noise."
+            f"--batch-size {batch_size}: from 1 to below {len(samples)} was expected, the number "
+            "of samples; a batch of all samples has no noise."
         )
     if n_batches < 2:
         raise OptionError(
             f"--samples {n_batches}: in train mode this is the number of batches; at least 2 are "
-            "needed to see how they differ."
+            "needed."
         )
     rng = np.random.default_rng(seed)
     rows = [rng.choice(len(samples), batch_size, replace=False) for _ in range(n_batches)]

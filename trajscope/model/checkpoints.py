@@ -104,8 +104,8 @@ def open_checkpoints(source: Source, model: "nn.Module", *, by: str | None) -> C
     """
     if by is not None and not is_place(source):
         raise OptionError(
-            f"by={printable(by)!r} says how to open a directory, and the source is an array or a "
-            "Dataset, which has its groups. Leave it out, or give it to open_trajectory."
+            f"by={printable(by)!r} applies to a directory, but the source is an array or a "
+            "Dataset with its own groups. Omit it, or pass it to open_trajectory."
         )
     if is_place(source):
         trajectory = open_trajectory(source, by=by or "layer")
@@ -143,7 +143,7 @@ def chosen_steps(
     """
     entries = at.split(",") if isinstance(at, str) else list(at)
     if not entries:
-        raise OptionError("--at is empty; steps or shares such as 20%,40%,100% were expected.")
+        raise OptionError("--at is empty; steps or percentages such as 20%,40%,100% were expected.")
     numbers = steps.astype(np.float64)
     rows = {_row(numbers, str(entry).strip()) for entry in entries}
     return [steps[row].item() for row in sorted(rows)]
@@ -155,7 +155,8 @@ def _row(numbers: NDArray[np.float64], entry: str) -> int:
         value = float(Fraction(entry[:-1]) / 100 if is_share else Fraction(entry))
     except (ValueError, ZeroDivisionError, OverflowError):
         raise OptionError(
-            f"--at {printable(entry)}: a step (5000) or a share of the last one (20%) was expected."
+            f"--at {printable(entry)}: a step (5000) or a percentage of the last one (20%) was "
+            "expected."
         ) from None
     target = value * numbers[-1] if is_share else value
     nearest = int(np.abs(numbers - target).argmin())
@@ -163,8 +164,8 @@ def _row(numbers: NDArray[np.float64], entry: str) -> int:
         raise OptionError(f"--at {printable(entry)}: from 0% to 100% was expected.")
     if not is_share and numbers[nearest] != target:
         raise OptionError(
-            f"--at {printable(entry)}: there is no checkpoint at this step; the nearest is "
-            f"{numbers[nearest]:g}. Shares of the last step work too, such as 20%."
+            f"--at {printable(entry)}: no checkpoint at this step; the nearest is "
+            f"{numbers[nearest]:g}. Percentages of the last step are allowed too, such as 20%."
         )
     return nearest
 
@@ -197,7 +198,7 @@ def _named(array: xr.DataArray, model: "nn.Module") -> xr.Dataset:
     if sum(sizes) != array.sizes[WEIGHT]:
         raise OptionError(
             f"The array has {array.sizes[WEIGHT]} weights, the problem's model {sum(sizes)}; the "
-            "same number was expected, since an array's weights are the model's in their order."
+            "numbers must match, since the weights of an array are those of the model in order."
         )
     return xr.Dataset(
         {"weights": array.variable},

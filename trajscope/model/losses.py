@@ -56,12 +56,13 @@ def own_loss(problem: Problem, batch: Any) -> "Tensor":
         what = f" of shape {shape}" if is_tensor else f" ({printable(repr(loss), limit=40)})"
         raise OptionError(
             f"The problem's loss returned a {type(loss).__name__}{what} for a batch of "
-            f"{length(batch)}; a tensor of one number, or of one per sample, was expected."
+            f"{length(batch)}; a tensor with one number, or with one number per sample, was "
+            "expected."
         )
     if not loss.is_floating_point():
         raise OptionError(
-            f"The problem's loss returned a tensor of {loss.dtype}; real numbers that can be "
-            "differentiated were expected. Is it the number of errors?"
+            f"The problem's loss returned a tensor of {loss.dtype}; differentiable real numbers "
+            "were expected. Is it the number of errors?"
         )
     mean: Tensor = loss.mean()
     return mean

@@ -104,8 +104,8 @@ def map_parameters(
     named = named_tensors(model)
     if not any(each.tensor.requires_grad for each in named):
         raise OptionError(
-            "No parameter of the problem's model is trained: requires_grad is false for all. "
-            "Leave it true for those that training moved."
+            "No parameter of the problem's model is trainable: requires_grad is False for all. "
+            "Set it to True for those that were trained."
         )
     names = unwrapped(arrays)
     names = names if rename is None else _renamed(names, rename)
@@ -166,8 +166,8 @@ def _mapping(found: Match, named: "list[Named]", groups: Mapping[str, str]) -> P
     if found.kept:
         size = sum(len(each.numbers) for each in found.kept)
         words.append(
-            f"{len(found.kept)} tensors ({size:,} numbers) that are not trained and in no "
-            "checkpoint keep the values of the problem's model."
+            f"{len(found.kept)} tensors ({size:,} numbers) that are not trained and not in the "
+            "checkpoints keep the values of the problem's model."
         )
     shapes = {each.names[0]: tuple(each.tensor.shape) for each in named}
     return ParameterMapping(tuple(parameters), found.sources, shapes, tuple(words))
@@ -203,7 +203,7 @@ def _renamed(names: Mapping[str, str], rename: Rename) -> dict[str, str]:
         both = [raw for raw, name in new.items() if name == twice[0]]
         raise OptionError(
             f"The problem's rename gives {' and '.join(map(printable, both))} the same name, "
-            f"{printable(twice[0])!r}; a name of its own for each was expected."
+            f"{printable(twice[0])!r}; different names were expected."
         )
     return {name: raw for raw, name in new.items()}
 
@@ -217,5 +217,5 @@ def _unknown(arrays: Arrays, rename: Rename | None) -> str:
         return ""
     return (
         f" The problem's rename has {len(unknown)} names that the checkpoint lacks, first "
-        f"{printable(unknown[0])!r}: it goes from names in the checkpoint to names in the model."
+        f"{printable(unknown[0])!r}: it maps names in the checkpoint to names in the model."
     )

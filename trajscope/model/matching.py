@@ -115,7 +115,7 @@ def match(naming: Naming, checkpoint: Checkpoint, named: Sequence[Named]) -> Mat
             missing.append(each.names[0])
     strange = [raw for short, raw in checkpoint.names.items() if short not in known]
     renamed = sum(name not in known.values() for name in sources) if naming.words else 0
-    words = f"{renamed} of {len(sources)} tensors have other names in memory, {naming.words}."
+    words = f"{renamed} of {len(sources)} tensors have different names in memory, {naming.words}."
     unexpected = [raw for raw in strange if raw in checkpoint.weights]
     return Match(words if renamed else "", sources, kept, missing, unexpected, wrong)
 
@@ -140,11 +140,11 @@ def without_prefixes(
                 continue
             seen.append(names)
             found = match(own, Checkpoint(checkpoint.arrays, names, checkpoint.weights), named)
-            change = f"{printable(old)!r} left off" if old else ""
+            change = f"{printable(old)!r} removed" if old else ""
             change += " and " if old and new else ""
-            change += f"{printable(new)!r} put before" if new else ""
+            change += f"{printable(new)!r} prepended" if new else ""
             if found.fits and change:
-                words = f"All names in the checkpoint are those of the model with {change}."
+                words = f"Names in the checkpoint match the model with {change}."
                 yield Match(words, found.sources, found.kept, (), (), ())
 
 
@@ -159,17 +159,17 @@ def refusal(found: Match) -> str:
         )
         if names
     ]
-    hint = "Does make_problem build the network that was trained?"
+    hint = "Does make_problem build the trained network?"
     if found.missing and found.unexpected:
         hint += (
-            " Where only names differ, trajscope.Problem(model, data, loss, rename=...) takes a "
+            " If only names differ, trajscope.Problem(model, data, loss, rename=...) takes a "
             "dict, or a function, from names in the checkpoint to names in the model."
         )
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     if found.missing and all(name.endswith(statistics) for name in found.missing):
-        hint += " A store made by 'trajscope pack' holds statistics only with --include '*'."
+        hint += " A store made by 'trajscope pack' contains statistics only with --include '*'."
     if not parts:
-        parts = ["the checkpoint holds none of its tensors"]
+        parts = ["the checkpoint lacks all of its tensors"]
     return f"The checkpoint does not fit the problem's model: {'; '.join(parts)}. {hint}"
 
 

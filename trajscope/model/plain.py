@@ -109,8 +109,8 @@ def _plain_backward(problem: Problem, batch: Any, parameters: "Iterable[nn.Param
     loss = own_loss(problem, batch)
     if not loss.requires_grad:
         raise OptionError(
-            "The problem's loss does not depend on the weights: it is a number without a gradient. "
-            "Is it detached, turned into a number with .item(), or computed under torch.no_grad()?"
+            "The problem's loss does not depend on the weights: it lacks a gradient. Is it "
+            "detached, turned into a number with .item(), or computed under torch.no_grad()?"
         )
     with blamed("The backward pass of the problem's loss"):
         torch.autograd.backward(loss)
@@ -137,9 +137,9 @@ def few_samples(
     positions = sorted({0, last // 2, last})[:_SAMPLES]
     if not same(samples.picked(positions), samples.picked(positions)):
         raise OptionError(
-            "The problem's data gives another sample each time the same one is read. Every "
-            "gradient is needed more than once: take random augmentation out, or draw it from a "
-            "generator that is seeded with the sample's number."
+            "The problem's data returns a different sample each time the same index is read. "
+            "Every gradient is needed more than once: remove random augmentation, or seed its "
+            "generator with the index."
         )
     # What is compared anyway is kept, unless it is a large model's.
     small = mapping.n_weights <= AT_ONCE // 5
@@ -168,9 +168,10 @@ def _explain_batch_norm(model: "nn.Module") -> None:
     names = normalised_by_batch(model)
     if names and not model.training:
         raise OptionError(
-            f"Layer {printable(names[0])!r} of the problem's model keeps no running statistics, so "
-            "in eval mode too it normalises by the batch, and a sample alone has no gradient. "
-            "With --mode train and --batch-size the batches of training are the samples."
+            f"Layer {printable(names[0])!r} of the problem's model lacks running statistics, so "
+            "it normalises by the batch in eval mode too, and the gradient of a single sample is "
+            "undefined. Use --mode train and --batch-size, which take batches of training as "
+            "samples."
         )
 
 

@@ -76,9 +76,9 @@ class Problem:
             )
         if not (hasattr(self.data, "__len__") and hasattr(self.data, "__getitem__")):
             raise OptionError(
-                f"The problem's data is a {type(self.data).__name__}; a dataset with a length and "
-                "numbered samples, or a tuple of tensors, was expected. Turn an iterable one into "
-                "a list."
+                f"The problem's data is a {type(self.data).__name__}; an indexable dataset with a "
+                "length, or a tuple of tensors, was expected. Convert an iterable dataset to a "
+                "list."
             )
         if not (self.rename is None or isinstance(self.rename, Mapping) or callable(self.rename)):
             raise OptionError(
@@ -115,8 +115,8 @@ def load_problem(place: str) -> Problem:
     if not callable(function):
         known = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
         raise OptionError(
-            f"--problem {printable(place)}: {printable(source)} has no function {name}. It has "
-            f"{', '.join(known[:10]) or 'none'}."
+            f"--problem {printable(place)}: {printable(source)} lacks a function {name}. It "
+            f"contains {', '.join(known[:10]) or 'none'}."
         )
     with blamed(f"--problem {printable(place)}: {name}"):
         problem = function()
@@ -168,7 +168,7 @@ def _line_of(error: BaseException) -> str:
 
 def _from_file(path: Path) -> "ModuleType":
     if not path.is_file():
-        raise OptionError(f"--problem: there is no file {printable(path)}.")
+        raise OptionError(f"--problem: file {printable(path)} not found.")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -189,8 +189,8 @@ def _from_name(name: str) -> "ModuleType":
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
         raise OptionError(
-            f"--problem: there is no module {printable(name)} in {printable(Path.cwd())} or among "
-            "the installed ones. A file works too: path/to/file.py:function."
+            f"--problem: module {printable(name)} not found in {printable(Path.cwd())} or among "
+            "installed modules. A file is possible too: path/to/file.py:function."
         ) from error
 
 

@@ -66,12 +66,13 @@ def chosen_samples(n_samples: int, wanted: int | None, seed: int) -> NDArray[np.
         There are none, or more are wanted than there are.
     """
     if n_samples < 1:
-        raise OptionError("The problem's data has no samples; at least 1 was expected.")
+        raise OptionError("The problem's data is empty; at least 1 sample was expected.")
     if wanted is None:
         return np.arange(n_samples)
     if not 1 <= wanted <= n_samples:
         raise OptionError(
-            f"--samples {wanted}: from 1 to {n_samples} was expected, as many as the data has."
+            f"--samples {wanted}: from 1 to {n_samples} was expected, the number of samples in "
+            "the data."
         )
     drawn = np.random.default_rng(seed).choice(n_samples, wanted, replace=False)
     return np.sort(drawn)
@@ -166,7 +167,7 @@ def _stacked(data: Any, indices: list[int]) -> Any:
         return default_collate(rows)
     except (RuntimeError, TypeError) as error:
         raise OptionError(
-            f"Samples {indices[:3]} of the problem's data cannot be stacked: "
-            f"{printable(error)}. Tensors of one shape were expected: pad or cut them to the same "
-            "length, and have the loss leave out the padding."
+            f"Samples {indices[:3]} of the problem's data cannot be stacked: {printable(error)}. "
+            "Tensors of one shape were expected: pad or cut them to the same length, and exclude "
+            "the padding in the loss."
         ) from error

@@ -65,9 +65,10 @@ def checked_gradients(
         wrong = _differing(gradients, few, few.expected(names))
         if wrong:
             raise OptionError(
-                f"The gradients of single samples by parameter {printable(wrong[0])!r} are not "
-                "what a backward pass over that sample alone gives. Does the model, in eval mode, "
-                "draw random numbers, keep something between calls, or mix the samples of a batch?"
+                f"The gradients of single samples by parameter {printable(wrong[0])!r} differ "
+                "from those of a backward pass over that sample alone. Does the model, in eval "
+                "mode, draw random numbers, keep state between calls, or mix the samples of a "
+                "batch?"
             )
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -89,7 +90,9 @@ def _mapped(problem: Problem, mapping: ParameterMapping, few: Few) -> tuple[Grad
             words = str(error.__cause__ or error).strip().partition("\n")[0]
             return None, f"{where}: {printable(words, limit=160)}"
     if wrong:
-        return None, f"{printable(wrong)}: mapped, its gradient is not that of the module itself"
+        return None, (
+            f"{printable(wrong)}: its vectorised gradient (vmap) differs from that of the module"
+        )
     return gradients, ""
 
 

@@ -80,7 +80,7 @@ def reader_for(path: Path) -> Reader | None:
     if name.endswith(_SHARED_SUFFIXES):
         return None
     raise CheckpointError(
-        f"{printable(path)} is not what its ending promises: {readers[0].name} was expected, "
+        f"{printable(path)} does not match its extension: {readers[0].name} was expected, "
         f"{_found(path, first)} was found. Rename it, or leave it out with --exclude."
     )
 
@@ -111,7 +111,7 @@ def _first_bytes(path: Path) -> bytes:
 def _found(path: Path, first: bytes) -> str:
     """What the file holds instead, in words."""
     if len(first) < _LONGEST_START:
-        return f"a file of {len(first)} bytes (it may still be being written)"
+        return f"a file of {len(first)} bytes (it may be unfinished)"
     for reader in READERS:
         if reader.recognises(path, first):
             return f"a file in the {reader.name} format"

@@ -111,7 +111,7 @@ def check_boxes(
     filled = [box for box in boxes if math.prod(box[1])]
     there = sum(math.prod(sizes) for _, sizes in filled)
     if there != math.prod(shape):
-        raise CheckpointError(f"its chunks hold {there} of {math.prod(shape)} elements")
+        raise CheckpointError(f"its chunks contain {there} of {math.prod(shape)} elements")
     first = np.array([offsets for offsets, _ in filled], np.int64).reshape(len(filled), len(shape))
     last = first + np.array([sizes for _, sizes in filled], np.int64).reshape(first.shape)
     for index in range(1, len(filled)):

@@ -52,7 +52,7 @@ def read_exactly(descriptor: int, path: Path, first: int, count: int) -> bytearr
     if missing:
         raise CheckpointError(
             f"{printable(path)} ends early: {count} bytes are expected at byte {first}, "
-            f"{count - missing} are there. It may still be being written, or was replaced while it "
+            f"{count - missing} are there. It may be unfinished, or was replaced while it "
             "was read; wait, or leave it out with --exclude."
         )
     return buffer

@@ -65,8 +65,8 @@ class Source:
                 piece = cursor.stream.decompress(waiting, most)
             except zlib.error as error:
                 raise CheckpointError(
-                    f"{printable(self.path)} holds compressed data that is damaged. Write the "
-                    "file again, or leave it out with --exclude."
+                    f"{printable(self.path)} contains damaged compressed data. Write the file "
+                    "again, or leave it out with --exclude."
                 ) from error
             if piece:
                 cursor.given += len(piece)
@@ -74,8 +74,8 @@ class Source:
             spent = cursor.read >= self.packed and not cursor.stream.unconsumed_tail
             if cursor.stream.eof or spent:
                 raise CheckpointError(
-                    f"{printable(self.path)} holds compressed data that is shorter than its header "
-                    "says. Write the file again, or leave it out with --exclude."
+                    f"{printable(self.path)} contains compressed data that is shorter than its "
+                    "header says. Write the file again, or leave it out with --exclude."
                 )
 
 

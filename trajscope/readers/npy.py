@@ -64,8 +64,8 @@ def read_header(path: Path) -> Header:
         spec, value = read_array(beginning, size, 0)
     except ArrayError as error:
         raise CheckpointError(
-            f"{printable(path)} cannot be read as a NumPy array: {error}. It may still be being "
-            "written; wait, or leave it out with --exclude."
+            f"{printable(path)} cannot be read as a NumPy array: {error}. It may be unfinished; "
+            "wait, or leave it out with --exclude."
         ) from error
     finally:
         os.close(descriptor)
@@ -98,8 +98,7 @@ def read_array(
     itemsize = described.itemsize
     if itemsize and lead + described.size * itemsize != size:
         raise ArrayError(
-            f"shape {described.shape} of {itemsize}-byte elements is claimed for "
-            f"{size - lead} bytes"
+            f"shape {described.shape} of {itemsize}-byte elements does not fit {size - lead} bytes"
         )
     plain = not packed and described.row_major and described.order == "<"
     place = Place(start, packed, lead, 0, described.strides, described.order == ">")
@@ -150,7 +149,7 @@ class _Described:
 def _lead(head: bytes) -> int:
     """Bytes before the elements: the magic, the version, the length and the text."""
     if not head.startswith(b"\x93NUMPY") or len(head) < 12 or head[6] not in (1, 2, 3):
-        raise ArrayError("it does not start like a .npy file of version 1, 2 or 3")
+        raise ArrayError("it is not a .npy file of version 1, 2 or 3")
     width = 2 if head[6] == 1 else 4
     length = int.from_bytes(head[8 : 8 + width], "little")
     if length > _MAX_TEXT:
@@ -167,7 +166,7 @@ def _described(head: bytes) -> _Described:
         fields[field["key"]] = field["value"]
         position = field.end()
     if len(fields) != 3 or not text.endswith("}") or text[position:-1].strip():
-        raise ArrayError("its header is not one of descr, fortran_order and shape")
+        raise ArrayError("its header is not a dict of descr, fortran_order and shape")
     shape, fortran = _shape(fields["shape"]), fields["fortran_order"]
     if fortran not in {"True", "False"}:
         raise ArrayError("its fortran_order is neither True nor False")
@@ -179,7 +178,7 @@ def _described(head: bytes) -> _Described:
 
 def _shape(text: str) -> tuple[int, ...]:
     if not _SHAPE.fullmatch(text):
-        raise ArrayError("its shape is no tuple of lengths")
+        raise ArrayError("its shape is invalid")
     return tuple(int(length) for length in re.findall("[0-9]+", text))
 
 

@@ -64,6 +64,6 @@ def _array(
         return read_array(beginning, member.size, start, packed)
     except ArrayError as error:
         raise CheckpointError(
-            f"{printable(path)} holds the array '{printable(name)}' that cannot be read as NumPy's "
-            f"own: {error}. Write the file again, or leave it out with --exclude."
+            f"{printable(path)} holds the array '{printable(name)}' that cannot be read as a "
+            f"NumPy array: {error}. Write the file again, or leave it out with --exclude."
         ) from error

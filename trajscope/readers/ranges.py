@@ -73,7 +73,7 @@ def read_range(path: Path, spec: TensorSpec, start: int, stop: int) -> Values:
     """
     dtype = stored_dtype(spec.dtype)
     if dtype is None:
-        raise TypeError(f"no values can be read from dtype {spec.dtype}")
+        raise TypeError(f"unsupported dtype {spec.dtype}")
     if not 0 <= start <= stop <= spec.size:
         raise IndexError(f"{start}:{stop} is outside a tensor of {spec.size} elements")
     descriptor = open_regular(path)

@@ -82,9 +82,8 @@ def read_header(path: Path) -> Header:
         header_size = int.from_bytes(start[:8], "little")
         if file_size < 10 or header_size > file_size - 8:
             raise CheckpointError(
-                f"{printable(path)} ends early: it has {file_size} bytes, its header alone should "
-                f"have {header_size}. It may still be being written; wait, or leave it out with "
-                "--exclude."
+                f"{printable(path)} ends early: it has {file_size} bytes, its header alone needs "
+                f"{header_size}. It may be unfinished; wait, or leave it out with --exclude."
             )
         if header_size > _MAX_HEADER:
             raise _refused(
@@ -104,8 +103,8 @@ def read_header(path: Path) -> Header:
     if end != file_size:
         raise CheckpointError(
             f"{printable(path)} does not have the length its header describes: {end} bytes are "
-            f"expected, {file_size} are there. It may still be being written; wait, or leave it "
-            "out with --exclude."
+            f"expected, {file_size} are there. It may be unfinished; wait, or leave it out with "
+            "--exclude."
         )
     return Header(tensors, metadata)
 
@@ -119,8 +118,8 @@ class _HeaderError(Exception):
 
 def _refused(path: Path, what: str) -> CheckpointError:
     return CheckpointError(
-        f"{printable(path)} cannot be read as safetensors: its header is not as expected, {what}. "
-        "Write the file again, or leave it out with --exclude."
+        f"{printable(path)} cannot be read as safetensors: its header is invalid: {what}. Write "
+        "the file again, or leave it out with --exclude."
     )
 
 
@@ -148,7 +147,7 @@ def _tensors_of(raw: bytes, first: int) -> _Layout:
 
 def _layout(raw: bytes, first: int) -> _Layout:
     if raw.count(b"[") + raw.count(b"{") > _MAX_BRACKETS:
-        raise _HeaderError("it is nested or long beyond any model")
+        raise _HeaderError("it is nested too deeply or too long")
     entries = _parsed(raw)
     metadata = _metadata(entries.pop("__metadata__", {}))
     specs = []
@@ -158,7 +157,7 @@ def _layout(raw: bytes, first: int) -> _Layout:
     position = 0
     for begin, end, name, _ in sorted(specs, key=lambda item: item[:2]):
         if begin != position:
-            problem = "overlaps another" if begin < position else "leaves a hole before it"
+            problem = "overlaps another" if begin < position else "leaves a gap before it"
             raise _HeaderError(f"the data of tensor '{printable(name)}' {problem}")
         position = end
     ordered = sorted(specs, key=lambda item: natural_key(item[2]))
@@ -172,13 +171,13 @@ def _tensor(name: str, entry: object, first: int) -> tuple[int, int, TensorSpec]
     """First and last byte of a tensor's data, and its description."""
     where = f"tensor '{printable(name)}'"
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        raise _HeaderError(f"{where} has not just a dtype, a shape and data_offsets")
+        raise _HeaderError(f"{where} is expected to have exactly dtype, shape and data_offsets")
     known = _DTYPES.get(entry["dtype"]) if isinstance(entry["dtype"], str) else None
     if known is None:
         raise _HeaderError(f"{where} has the unknown dtype {printable(entry['dtype'], limit=40)}")
     shape, offsets = _lengths(entry["shape"]), _lengths(entry["data_offsets"])
     if shape is None or len(shape) > _MOST_AXES or offsets is None or len(offsets) != 2:
-        raise _HeaderError(f"{where} has a shape or data_offsets that are no lengths")
+        raise _HeaderError(f"{where} has an invalid shape or data_offsets")
     dtype, bits = known
     spec = TensorSpec(shape, dtype, first + offsets[0])
     if spec.size * bits != 8 * (offsets[1] - offsets[0]):
@@ -219,7 +218,7 @@ def _parsed(raw: bytes) -> dict[str, object]:
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     unique = dict(pairs)
     if len(unique) != len(pairs):
-        raise _HeaderError("a name stands in it twice")
+        raise _HeaderError("it contains a name twice")
     return unique
 
 

@@ -93,7 +93,7 @@ def data_start(descriptor: int, path: Path, member: Member) -> int:
         or start + member.packed > member.limit
     ):
         name = printable(_text(member.name))
-        raise _damaged(path, f"its member '{name}' is not where it should be")
+        raise _damaged(path, f"its member '{name}' is not at the listed position")
     return start
 
 
@@ -102,7 +102,7 @@ def whole_member(descriptor: int, path: Path, member: Member, most: int) -> byte
     if member.size > most:
         raise CheckpointError(
             f"{printable(path)}: '{printable(_text(member.name))}' has {member.size} bytes, more "
-            f"than the {most} that are read of it. Leave the file out with --exclude."
+            f"than the limit of {most}. Leave the file out with --exclude."
         )
     start = data_start(descriptor, path, member)
     if member.deflated:
@@ -124,15 +124,15 @@ def _directory(read: _Read, path: Path, file_size: int) -> tuple[int, int, int]:
         at = tail.rfind(_END_MARK, 0, at)  # the mark stood inside the comment
     if at < 0:
         raise CheckpointError(
-            f"{printable(path)} starts like a zip archive but has no directory at its end. "
-            "It may still be being written; wait, or leave it out with --exclude."
+            f"{printable(path)} starts like a zip archive but lacks a directory at its end. It "
+            "may be unfinished; wait, or leave it out with --exclude."
         )
     _, _, _, _, count, size, first, _ = _END.unpack_from(tail, at)
     end = file_size - len(tail) + at
     if _NOT_HERE in (size, first) or count == 2**16 - 1:
         end, count, size, first = _directory64(read, path, end)
     if first + size > end:  # torch writes a 64-bit record in between, needed or not
-        raise _damaged(path, "its directory is not where its last record says")
+        raise _damaged(path, "its directory is not at the recorded position")
     if size > _MAX_DIRECTORY or count * _ENTRY.size > size:
         raise _damaged(path, f"its directory claims {count} members in {size} bytes")
     return first, count, size
@@ -206,17 +206,22 @@ def _checked(path: Path, entries: list[Member], directory: int, base: int) -> di
         name, limit = _text(entry.name), limits[entry.header]
         if entry.size < 0:
             raise _damaged(
-                path, f"its member '{printable(name)}' is encrypted or compressed in a rare way"
+                path,
+                (
+                    f"its member '{printable(name)}' is encrypted or compressed in an unsupported "
+                    "way"
+                ),
             )
         room = limit - entry.header - _LOCAL.size - len(entry.name)
         least, most = (0, entry.packed * MAX_INFLATION) if entry.deflated else (entry.packed,) * 2
         if entry.packed > room or not least <= entry.size <= most:
             raise _damaged(
                 path,
-                f"its member '{printable(name)}' claims {entry.size} bytes that cannot be there",
+                f"its member '{printable(name)}' claims {entry.size} bytes, more than the file "
+                "contains",
             )
         if name in members:
-            raise _damaged(path, f"it has two members called '{printable(name)}'")
+            raise _damaged(path, f"it has two members named '{printable(name)}'")
         members[name] = entry._replace(header=entry.header + base, limit=limit + base)
     return members
 

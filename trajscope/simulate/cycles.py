@@ -64,7 +64,7 @@ def hopf(
     """
     expect_steps(n_steps)
     expect(0 < mu < np.inf, "mu", mu, "a positive number")
-    expect(0 <= noise < np.inf, "noise", noise, "a finite number from 0 on")
+    expect(0 <= noise < np.inf, "noise", noise, "a finite number of at least 0")
     expect(
         np.isfinite(angular_velocity),
         "angular_velocity",

@@ -91,7 +91,7 @@ def stochastic_gradient_descent(  # noqa: PLR0913 - a problem, an optimizer, and
         bool(np.isfinite(modes).all()),
         "learning_rate",
         optimizer.eta,
-        "a lower one, under which the run does not diverge,",
+        "a lower one, at which the run does not diverge,",
     )
     trajectory = as_trajectory(modes, n_weights, seed)
     return trajectory.assign_coords({STEP: updates_per_checkpoint * np.arange(n_steps)})

@@ -68,7 +68,7 @@ def lagged_covariance(loss: QuadraticLoss, optimizer: Optimizer, lag: int) -> Fl
         A negative lag, or one that is not a whole number of epochs where epochs are shuffled; no
         steady state.
     """
-    expect(lag >= 0, "lag", lag, "a number of updates from 0 on")
+    expect(lag >= 0, "lag", lag, "a number of updates of at least 0")
     epoch = optimizer.batches_per_epoch(loss.n_samples)
     expect(lag % epoch == 0, "lag", lag, f"without replacement, a multiple of {epoch} updates")
     covariance = state_covariance(loss, optimizer)
@@ -172,7 +172,7 @@ def state_covariance(loss: QuadraticLoss, optimizer: Optimizer) -> Floats:
         largest < _STABLE,
         "learning_rate",
         f"{optimizer.eta}, under which an update multiplies a mode by {largest:.9g}",
-        "a factor below 1 (by a lower rate, or a positive definite Hessian)",
+        "a factor below 1 (lower the rate, or use a positive definite Hessian)",
     )
     epoch = optimizer.batches_per_epoch(loss.n_samples)
     covariance = solve_discrete_lyapunov(

@@ -61,7 +61,7 @@ def brownian(  # noqa: PLR0913 - each is one way in which a run can differ from 
     expect_steps(n_steps)
     _expect_rank(rank, n_weights)
     expect(np.isfinite(drift), "drift", drift, "a finite number")
-    expect(0 <= noise_ratio < np.inf, "noise_ratio", noise_ratio, "a finite number from 0 on")
+    expect(0 <= noise_ratio < np.inf, "noise_ratio", noise_ratio, "a finite number of at least 0")
     expect(0 <= noise_change <= 1, "noise_change", noise_change, "a fraction between 0 and 1")
     rng = random_stream(seed)
     shape = (n_steps - 1, n_weights if rank is None else rank)

@@ -133,8 +133,8 @@ def with_buffers(trajectory: xr.Dataset) -> xr.Dataset | None:
     changed = [*steps[~there], *(s for s in steps[there] if _is_other(trajectory, again, s))]
     if changed:
         raise TrajectoryError(
-            f"{printable(place)}: the checkpoint at step {changed[0]} is not what it was when the "
-            "trajectory was opened. Is the run being written again? Open it anew when it is done."
+            f"{printable(place)}: the checkpoint at step {changed[0]} has changed since the "
+            "trajectory was opened. Is the run being written again? Open it again afterwards."
         )
     return everything.sel({STEP: steps})
 
@@ -154,8 +154,8 @@ def _opened(
     """The trajectory, and with `buffers` behind it all arrays of the same checkpoints."""
     if not isinstance(path, str | os.PathLike):
         raise OptionError(
-            f"The folder of checkpoints is a {type(path).__name__}; a path was expected. What is "
-            "in memory needs no opening: pass it to analyze."
+            f"The folder of checkpoints is a {type(path).__name__}; a path was expected. Pass "
+            "arrays in memory directly to analyze."
         )
     average, strict = selection.weights == "ema", selection.strict
     with _uncollected(), mirrored(path) if is_remote(path) else nullcontext() as mirror:
@@ -177,8 +177,8 @@ def _opened(
         )
         if len(chosen.checkpoints) < 2:
             raise TrajectoryError(
-                f"{printable(series.root)}: one checkpoint is left, at least 2 are needed to see a "
-                f"movement. {chosen.warnings[0]}"
+                f"{printable(series.root)}: one checkpoint remains; at least 2 are needed. "
+                f"{chosen.warnings[0]}"
             )
         opened = [as_dataset(series, chosen, selection, mirror)]
         if buffers:

@@ -21,8 +21,12 @@ def tensor(trajectory: xr.Dataset, name: str) -> xr.DataArray:
     missing = {"weights", TENSOR, "row_size", "shape"} - set(trajectory.variables)
     if missing or trajectory["weights"].dims != (STEP, WEIGHT):
         raise TrajectoryError(
-            "A Dataset as open_trajectory returns it was expected, with weights(step, weight); "
-            + (f"{', '.join(sorted(missing))} is missing. " if missing else "it has others. ")
+            "A Dataset from open_trajectory was expected, with weights(step, weight); "
+            + (
+                f"{', '.join(sorted(missing))} is missing. "
+                if missing
+                else ("it has other dimensions. ")
+            )
             + "Select steps with a list or a slice, so that the dimension stays."
         )
     sizes = trajectory["row_size"].to_numpy()

@@ -74,7 +74,7 @@ def _gradients_into(
         )
         block, losses = block_in_memory(job, state, columns)
         if not np.isfinite(losses).all():
-            spoken["no_noise"] = f"the loss is no finite number at step {place.step:g}"
+            spoken["no_noise"] = f"the loss is not finite at step {place.step:g}"
         stop = start + len(samples)
         centred = block.values - block.values.double().mean(0)
         # Equal gradients differ from their mean by rounding.

@@ -28,46 +28,46 @@ class Guard:
 GUARDS: Final = (
     Guard(
         "settings_missing", True,
-        "No noise budget: the learning rate and the batch size of training make a prediction of "
+        "No noise budget: the learning rate and the batch size of training are needed to predict "
         "the increments from D. Give {detail}.",
     ),
     Guard(
         "momentum_unknown", True,
-        "No noise budget: momentum mu makes increments 1/(1 - mu) times as long. Give it with "
-        "--momentum, 0 for plain SGD.",
+        "No noise budget: the momentum mu is needed, since it scales increments by 1/(1 - mu). "
+        "Give it with --momentum, 0 for plain SGD.",
     ),
     Guard(
         "adaptive_optimizer", True,
-        "No noise budget: the checkpoints were trained with an adaptive optimizer ({detail}), "
-        "whose steps are not a learning rate times gradients; the prediction is that of SGD, with "
-        "or without momentum.",
+        "No noise budget: the checkpoints were trained with an adaptive optimizer ({detail}); the "
+        "prediction covers only SGD, with or without momentum.",
     ),
     Guard(
         "groups_differ", True,
-        "No noise budget: in {detail} groups of parameters have learning rates, or momenta, of "
-        "their own; the prediction needs one of each.",
+        "No noise budget: in {detail} groups of parameters have different learning rates or "
+        "momenta; the prediction needs one value of each.",
     ),
     Guard(
         "momentum_changes", True,
-        "No noise budget: by the trainer's files momentum changes along the run ({detail}), and "
-        "the prediction needs one. Take a part of the run where it is constant (--steps).",
+        "No noise budget: according to the trainer's files the momentum changes during the run "
+        "({detail}), and the prediction needs one value. Select a part of the run where it is "
+        "constant (--steps).",
     ),
     Guard(
         "schedule", True,
-        "No noise budget: by the trainer's files the learning rate changes within {detail}, and "
-        "three parts at one rate are the fewest. Save checkpoints more often, or take a part of "
-        "the run where it is constant (--steps).",
+        "No noise budget: according to the trainer's files the learning rate changes within "
+        "{detail}, and at least three parts with a constant rate are needed. Save checkpoints "
+        "more often, or select a part of the run where it is constant (--steps).",
     ),
     Guard(
         "rate_changes", True,
-        "No noise budget: from the first part of the run to the last the increments become "
-        "{detail} times as large against the noise of the gradients, as when the learning rate "
-        "changes. Take a part of the run where it is constant (--steps).",
+        "No noise budget: from the first to the last part of the run the ratio of increments to "
+        "gradient noise changes by a factor of {detail}, as it does when the learning rate "
+        "changes. Select a part of the run where it is constant (--steps).",
     ),
     Guard(
         "step_unit_unknown", True,
-        "No noise budget: the checkpoints' steps ({detail}) do not count updates, so how much "
-        "noise lies between two of them is not known. Save the optimizer's step with each.",
+        "No noise budget: the checkpoints' steps ({detail}) do not count updates, so the noise "
+        "between two of them is unknown. Save the optimizer's step with each checkpoint.",
     ),
     Guard(
         "too_short", True,
@@ -80,44 +80,44 @@ GUARDS: Final = (
     Guard(
         "shuffled", True,
         "No noise budget for batches without replacement: there are {detail} updates between two "
-        "checkpoints, and beyond a quarter of an epoch the noise of its batches begins to cancel. "
+        "checkpoints, and beyond a quarter of an epoch the noise of the batches partly cancels. "
         "Save checkpoints more often.",
     ),
     Guard(
         "lag_too_coarse", True,
-        "No noise budget {detail} of what noise alone would add: weights are pulled back between "
-        "two checkpoints, or the batches of an epoch cancel. Save checkpoints more often.",
+        "No noise budget {detail} of the variance that noise alone adds: mean reversion between "
+        "two checkpoints, or batches of an epoch that cancel. Save checkpoints more often.",
     ),
     Guard(
         "drifting", True,
-        "No noise budget: {detail} of the increments' mean square is drift, and what is left would "
-        "be a small difference. Take a later part of the run (--burn-in), or save checkpoints more "
-        "often.",
+        "No noise budget: {detail} of the mean squared increment is drift, so the remainder would "
+        "be a small difference. Select a later part of the run (--burn-in), or save checkpoints "
+        "more often.",
     ),
     Guard(
         "optimizer_unknown", False,
-        "No file of the checkpoints says which optimizer trained them: the prediction is that of "
-        "SGD with heavy-ball momentum at the learning rate given.",
+        "The checkpoints do not name their optimizer: the prediction assumes SGD with heavy-ball "
+        "momentum at the given learning rate.",
     ),
     Guard(
         "files_disagree", False,
-        "What was given and what the trainer's files say differ: {detail}. The prediction is for "
-        "what was given.",
+        "The given values differ from the trainer's files: {detail}. The prediction uses the "
+        "given values.",
     ),
     Guard(
         "rate_from_files", False,
-        "The learning rate changes along the run ({detail}): that of the trainer's files is taken "
-        "at each part of it, not the one given.",
+        "The learning rate changes during the run ({detail}): each part uses the rate from the "
+        "trainer's files, not the given one.",
     ),
     Guard(
         "wrong_mode", False,
-        "This is the noise of the network in eval mode; training saw that of train mode, which "
-        "differs ({detail}). --mode train gives the ratio of the training's noise.",
+        "This is the gradient noise in eval mode; training had that of train mode, which differs "
+        "({detail}). --mode train gives the ratio for the latter.",
     ),
     Guard(
         "sampling_unknown", False,
-        "Whether the batches of an epoch share samples is not known, so there are two predictions. "
-        "--sampling with|without leaves one.",
+        "The sampling of batches is unknown, so there are two predictions. Choose one with "
+        "--sampling with|without.",
     ),
 )  # fmt: skip
 """In the order in which they are told."""

@@ -39,7 +39,9 @@ def difference_of_modes(job: Job, arrays: Arrays, batch_size: int) -> str:
             except OptionError as error:
                 if not isinstance(error.__cause__, ValueError):
                     raise
-                return "in train mode one sample alone has no loss"  # batch norm says so
+                return (
+                    "in train mode the loss of a single sample is undefined"  # batch norm says so
+                )
     if abs(losses[0] - losses[1]) <= _SAME * max(abs(loss) for loss in losses):
         return ""
     return f"one batch has the loss {losses[0]:.3g}, in training {losses[1]:.3g}"

@@ -28,7 +28,7 @@ from trajscope.model.samples import Samples, chosen_samples, n_samples_of
 from trajscope.optimizer import Optimizer
 from trajscope.schema import STEP
 
-_WORDS: Final = {"epoch": "epochs that no whole number of batches makes up", "index": "positions"}
+_WORDS: Final = {"epoch": "epochs that are not a whole number of batches", "index": "positions"}
 _LOOKED_AT: Final = (0.0, 0.31, 0.5, 0.74, 1.0)
 """Of a place: unevenly, so that no cycle of learning rates is met at one phase only."""
 
@@ -119,7 +119,7 @@ def plan_budget(
         return None
     n_samples = n_samples_of(job.gradients.problem.data)
     if optimizer.b >= n_samples:
-        spoken["no_noise"] = f"a batch holds all {n_samples} samples"
+        spoken["no_noise"] = f"a batch contains all {n_samples} samples"
         return None
     steps = trajectory[STEP].to_numpy().astype(np.float64)
     start, stop = evenly_spaced(steps)
@@ -132,7 +132,7 @@ def plan_budget(
     if places_there < FEWEST_PLACES:
         fewest = FEWEST_PLACES * fewest_intervals(updates, optimizer)
         spoken["too_short"] = (
-            f"there are {stop - start} evenly spaced intervals, and {fewest} are the fewest"
+            f"there are {stop - start} evenly spaced intervals, and at least {fewest} are needed"
         )
         return None
     places = _places(trajectory, job, options, stretches_of(start, stop, places_there, room), room)
@@ -170,7 +170,7 @@ def _is_told(settled: Settled, spoken: dict[str, str]) -> bool:
             f"--{n}" for n, value in zip(("lr", "momentum"), known, strict=True) if value is None
         ]
         more = f", and {' and '.join(names)} where the trainer's files have none" if names else ""
-        hint = f" (trainer_state.json: {batch} a process and pass)" if batch else ""
+        hint = f" (trainer_state.json: {batch} per process and pass)" if batch else ""
         spoken["settings_missing"] = f"--batch-size{hint}{more}"
         return False
     settings = {

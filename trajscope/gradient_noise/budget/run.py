@@ -60,7 +60,7 @@ def budget(
         return Found({}, as_attributes(spoken))
     grams = budget_grams(plan, checkpoints, spoken)
     if not withheld(spoken) and not (grams.noise().mean() > 0):
-        spoken["no_noise"] = "all gradients are the same"
+        spoken["no_noise"] = "all gradients are equal"
     if not withheld(spoken) and not np.trace(grams.increments) > 0:
         spoken["no_noise"] = "the weights do not move"
     attributes = {
@@ -105,10 +105,10 @@ def _variables(
         **_ratio_variables(ways, ratios, predicted),
         "budget_measured_trace": ((), float(traces.mean()), {
             "units": "weight^2",
-            "long_name": "trace of the increments' covariance, without drift",
+            "long_name": "trace of the covariance of the increments, without drift",
         }),
         "budget_drift": ((), drift, {
-            "units": "1", "long_name": "share of the increments' mean square that is drift",
+            "units": "1", "long_name": "share of drift in the mean squared increment",
         }),
         **_alignment_variables(without_means(grams) if drift else grams, once, options.seed),
     }  # fmt: skip
@@ -145,7 +145,7 @@ def _speaks(
 def _ratio_variables(
     ways: Sequence[str], ratios: Sequence[Ratio], predicted: Sequence[float]
 ) -> dict[str, Any]:
-    words = "trace of the increments' covariance over that of the gradients' noise"
+    words = "measured over predicted trace of the covariance of the increments"
     series: tuple[tuple[str, Callable[[Ratio], float], str], ...] = (
         ("budget_ratio", lambda r: r.value, words),
         ("budget_ratio_low", lambda r: r.low, f"{words}: lower end of the 95% interval"),
@@ -159,7 +159,7 @@ def _ratio_variables(
         },
         "budget_predicted_trace": (SAMPLING, list(predicted), {
             "units": "weight^2",
-            "long_name": "trace of the covariance that the gradients' noise gives the increments",
+            "long_name": "trace of the covariance of the increments predicted from gradient noise",
         }),
     }  # fmt: skip
 
@@ -172,7 +172,7 @@ def _alignment_variables(grams: Grams, overlaps: Floats, seed: int) -> dict[str,
     )
     least = min(len(angles), len(expected))
     what = f"principal angles between the {least} leading directions of increments and noise"
-    known = "for as many increments drawn from the noise itself"
+    known = "expected for as many increments drawn from the predicted noise"
     return {
         "budget_angle": (DIRECTION, angles[:least], {"units": "degree", "long_name": what}),
         "budget_angle_expected": (

@@ -200,7 +200,7 @@ def _disagreements(told: Optimizer, last: Recorded, rates: Sequence[float]) -> l
 def _other_batch(told: int, on_a_process: int | None) -> list[str]:
     if on_a_process is None or told % on_a_process == 0:
         return []
-    found = f"{on_a_process} a process and pass, of which it is no multiple"
+    found = f"{on_a_process} per process and pass, and it is not a multiple of this"
     return [f"--batch-size {told} was given and trainer_state.json has {found}"]
 
 

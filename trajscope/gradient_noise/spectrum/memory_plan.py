@@ -116,7 +116,7 @@ def make_plan(
         raise OptionError(
             f"--memory: the {side} x {side} matrix of {room.n_samples} samples and {n_weights} "
             f"weights takes {_size(matrices + _PANELS_BYTES + _CHUNK_BYTES[0])} in float64, and "
-            f"{_size(max(room.memory, 0))} may be taken. Raise --memory, or take fewer --samples."
+            f"{_size(max(room.memory, 0))} are available. Raise --memory, or use fewer --samples."
         )
     columns = [Columns(p, 0, p.size, factors.get(p.name, ())) for p in parameters]
     if by_weight:

@@ -86,7 +86,7 @@ NUMBERS: Final = (
     Number(
         "eigenvalue_mean",
         Description(
-            "mean eigenvalue", _SQUARED, "mean of all d eigenvalues of D, the zeros among them",
+            "mean eigenvalue", _SQUARED, "mean of all d eigenvalues of D, including zeros",
             "paper, two networks on MNIST: 3e−4, 9e−4",
         ),
         lambda s: s.trace / s.n_weights,
@@ -95,7 +95,7 @@ NUMBERS: Final = (
         "eigenvalue_std",
         Description(
             "sd of eigenvalues", _SQUARED,
-            "standard deviation of all d eigenvalues of D, the zeros among them",
+            "standard deviation of all d eigenvalues of D, including zeros",
             "zero where D is isotropic",
         ),
         lambda s: float(np.sqrt(variance(s))),
@@ -111,8 +111,8 @@ NUMBERS: Final = (
     Number(
         "lambda_max",
         Description(
-            "largest eigenvalue", _SQUARED, "λ_max: the most variance in one direction",
-            "the trace, if there were one direction",
+            "largest eigenvalue", _SQUARED, "λ_max: largest variance in one direction",
+            "the trace, if there was only one direction",
         ),
         lambda s: s.largest,
     ),
@@ -137,7 +137,7 @@ NUMBERS: Final = (
     Number(
         "participation_ratio",
         Description(
-            "participation ratio", "1", "(tr D)² / tr D²: how many directions share the noise",
+            "participation ratio", "1", "(tr D)² / tr D²: effective number of noise directions",
             _IF_ISOTROPIC,
         ),
         lambda s: _ratio(s.trace**2, float(s.eigenvalues @ s.eigenvalues)),
@@ -150,7 +150,7 @@ NUMBERS: Final = (
     Number(
         "directions_90",
         Description(
-            "directions for 90%", "1", "leading directions that hold 90% of the trace",
+            "directions for 90%", "1", "number of leading directions with 90% of the trace",
             "{most:,} if D were isotropic", "count",
         ),
         lambda s: directions(s, 0.9),
@@ -158,7 +158,7 @@ NUMBERS: Final = (
     Number(
         "directions_99",
         Description(
-            "directions for 99%", "1", "leading directions that hold 99% of the trace",
+            "directions for 99%", "1", "number of leading directions with 99% of the trace",
             "{nearly:,} if D were isotropic", "count",
         ),
         lambda s: directions(s, 0.99),
@@ -176,7 +176,7 @@ NUMBERS: Final = (
         Description(
             "|mean gradient|² / trace", "1",
             "|ḡ|² / tr D: above 1/b the mean outweighs the noise of a batch of b",
-            "1/b: noise of a batch is as large",
+            "1/b: equals the noise of a batch of b",
         ),
         lambda s: _ratio(s.mean_square, s.trace),
     ),
@@ -184,7 +184,7 @@ NUMBERS: Final = (
         "gradient_diversity",
         Description(
             "gradient diversity", "1", "Σ |g_k|² / |Σ g_k|² (Yin et al. 2018, arXiv:1706.05699)",
-            "1/N: all gradients are the same",
+            "1/N: all gradients are equal",
         ),
         lambda s: _ratio(s.trace + s.mean_square, s.n_samples * s.mean_square),
     ),
@@ -202,12 +202,12 @@ NUMBERS: Final = (
 
 DESCRIPTIONS: Final = {
     "loss": Description(
-        "loss", "loss", "mean loss of the samples", "zero: nothing left to learn from these samples"
+        "loss", "loss", "mean loss of the samples", "zero: these samples are fitted exactly"
     ),
     **{number.name: number.description for number in NUMBERS},
     "noise_scale": Description(
-        "(η/b) mean eigenvalue", _SQUARED, "η/b times the mean eigenvalue, where both are known",
-        "the paper: alike for networks that do well",
+        "(η/b) mean eigenvalue", _SQUARED, "η/b times the mean eigenvalue, if both are known",
+        "paper: similar for networks that generalise well",
     ),
 }  # fmt: skip
 """By name, in the order of reports: what there is of every checkpoint."""

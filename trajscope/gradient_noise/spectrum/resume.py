@@ -44,8 +44,8 @@ class Ledger:
                 return {name: saved[name] for name in saved.files}
         except (OSError, ValueError, EOFError, BadZipFile) as error:
             raise OptionError(
-                f"{printable(self.path)} should hold unfinished work of an earlier run, but cannot "
-                "be read. Remove it to start afresh."
+                f"{printable(self.path)} is expected to contain intermediate results of an "
+                "earlier run, but cannot be read. Remove it to start again."
             ) from error
 
     def save(self, arrays: Mapping[str, Floats]) -> None:

@@ -80,8 +80,8 @@ def sketch_plan(mapping: ParameterMapping, size: int, room: Room) -> Plan:
     n, d = room.n_samples, mapping.n_weights
     if size >= min(n, d):
         raise OptionError(
-            f"--sketch {size}: with {n} samples and {d} weights the exact matrix is no larger. "
-            f"Give at most {min(n, d) - 1}, or leave --sketch out."
+            f"--sketch {size}: with {n} samples and {d} weights the exact matrix is not larger. "
+            f"Give at most {min(n, d) - 1}, or omit --sketch."
         )
     # Places, signs, sums of gradients, and combinations of them.
     projection = d * (4 + 8 + (2 * _BLOCK + 4) * room.itemsize)

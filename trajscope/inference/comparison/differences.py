@@ -21,7 +21,7 @@ from trajscope.inference.comparison.pair import (
     pairs_of,
     shape_of,
 )
-from trajscope.inference.decision.settings import Question
+from trajscope.inference.decision.settings import DecisionSettings
 from trajscope.inference.decision.verdict import together
 from trajscope.kernels.gram import Floats
 from trajscope.measure.labels import even_spacing
@@ -92,7 +92,7 @@ class Found:
     guards: list[dict[str, object]] = field(default_factory=list)
 
 
-def differences(runs: Sequence[Run], question: Question) -> xr.Dataset:
+def differences(runs: Sequence[Run], settings: DecisionSettings) -> xr.Dataset:
     """p-values, effects and intervals, (pair, group, quantity).
 
     All weights are tested on their own; of layers a p-value is that of the largest statistic among
@@ -107,8 +107,8 @@ def differences(runs: Sequence[Run], question: Question) -> xr.Dataset:
         and the reason in the attribute ``guards``.
     """
     pairs = pairs_of(len(runs))
-    question = replace(question, n_surrogates=n_draws(len(pairs), question))
-    found = [_of_pair(runs[a], runs[b], question) for a, b in pairs]
+    settings = replace(settings, n_surrogates=n_draws(len(pairs), settings))
+    found = [_of_pair(runs[a], runs[b], settings) for a, b in pairs]
     groups = list(dict.fromkeys(name for run in runs for name in run.moves))
     shape = len(pairs), len(groups), len(QUANTITIES)
     p_value, effect, low, high = (np.full(shape, np.nan) for _ in range(4))
@@ -119,10 +119,10 @@ def differences(runs: Sequence[Run], question: Question) -> xr.Dataset:
                 place = pair, groups.index(group), column
                 p_value[place] = p
                 effect[place], low[place], high[place] = own[group].interval(
-                    quantity, question.alpha
+                    quantity, settings.alpha
                 )
     dims = (PAIR, GROUP, QUANTITY)
-    texts = {"units": "1", "long_name": f"interval of the effect, level {1 - question.alpha:g}"}
+    texts = {"units": "1", "long_name": f"interval of the effect, level {1 - settings.alpha:g}"}
     return xr.Dataset(
         {
             "p_value": (dims, _holm(p_value), {"units": "1", "long_name": _P_VALUE}),
@@ -142,9 +142,9 @@ def differences(runs: Sequence[Run], question: Question) -> xr.Dataset:
             "no_effect": (QUANTITY, [float(each.is_ratio) for each in QUANTITIES]),
         },
         {
-            "alpha": question.alpha,
-            "n_surrogates": question.n_surrogates,
-            "seed": question.seed,
+            "alpha": settings.alpha,
+            "n_surrogates": settings.n_surrogates,
+            "seed": settings.seed,
             "guards": [guard for each in found for guard in each.guards],
         },
     )
@@ -153,7 +153,7 @@ def differences(runs: Sequence[Run], question: Question) -> xr.Dataset:
 _P_VALUE: Final = "p-value of no difference, among all layers and pairs"
 
 
-def _of_pair(first: Run, second: Run, question: Question) -> Found:
+def _of_pair(first: Run, second: Run, settings: DecisionSettings) -> Found:
     found = Found()
 
     def refuse(code: str, reason: str, group: str = "") -> None:
@@ -183,7 +183,7 @@ def _of_pair(first: Run, second: Run, question: Question) -> Found:
         if obstacle is not None:
             refuse(*obstacle, group)
             continue
-        compared = compare_pair(one, other, shape, question.n_surrogates, question.seed)
+        compared = compare_pair(one, other, shape, settings.n_surrogates, settings.seed)
         known = [each for each in QUANTITIES if compared[each.name].is_known(each)]
         found.compared |= {(group, each.name): compared[each.name] for each in known}
         for each in (each for each in QUANTITIES if each not in known):

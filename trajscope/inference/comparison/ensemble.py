@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from trajscope.inference.decision.catalogue import TESTS
-from trajscope.inference.decision.combine import Judged
+from trajscope.inference.decision.combine import RunDecision
 from trajscope.inference.decision.settings import CODES
 from trajscope.inference.statistics import brownian
 from trajscope.kernels.gram import Floats
@@ -38,7 +38,7 @@ class Member:
     ----------
     observables :
         As they were measured.
-    judged :
+    decided :
         With the draws of its tests.
     tests :
         The part of its result.
@@ -47,7 +47,7 @@ class Member:
     label: str
     steps: NDArray[Any]
     observables: xr.Dataset
-    judged: Judged
+    decided: RunDecision
     tests: xr.Dataset
 
 
@@ -65,7 +65,7 @@ def ensemble(members: Sequence[Member]) -> xr.Dataset:
         ``<curve>_mean`` and ``<curve>_sd`` (dividing by one less than the runs), ``verdict_share``
         (group, verdict), ``p_pooled`` (group, test).
     """
-    groups = _common([each.judged.names for each in members])
+    groups = _common([each.decided.names for each in members])
     observables = [each.observables.sel({GROUP: groups}) for each in members]
     tests = [each.tests.sel({GROUP: groups}) for each in members]
     found: dict[str, xr.DataArray] = {}
@@ -129,7 +129,7 @@ def _spread(name: str, arrays: Sequence[xr.DataArray]) -> dict[str, xr.DataArray
 
 
 def _share(members: Sequence[Member], group: str, code: str) -> float:
-    codes = [each.judged.found[list(each.judged.names).index(group)].code for each in members]
+    codes = [each.decided.decisions[list(each.decided.names).index(group)].code for each in members]
     return codes.count(code) / len(codes)
 
 
@@ -137,7 +137,9 @@ def _pooled(members: Sequence[Member], group: str, test: str) -> float:
     """NaN where some run was not asked."""
     asked: list[Floats] = []
     for each in members:
-        statistic = each.judged.found[list(each.judged.names).index(group)].asked.get(test)
+        statistic = each.decided.decisions[list(each.decided.names).index(group)].statistics.get(
+            test
+        )
         if statistic is None:
             return float("nan")
         asked.append(statistic)

@@ -15,7 +15,7 @@ from trajscope.inference.comparison.blocks import (
     drift_pseudo_values,
     pseudo_values,
 )
-from trajscope.inference.decision.settings import Question
+from trajscope.inference.decision.settings import DecisionSettings
 from trajscope.inference.nulls.draws import over_batches, permutations
 from trajscope.kernels.gram import Floats
 
@@ -125,15 +125,15 @@ def pairs_of(n_runs: int) -> list[tuple[int, int]]:
     return [(0, other) for other in range(1, n_runs)]
 
 
-def n_draws(n_pairs: int, question: Question) -> int:
+def n_draws(n_pairs: int, settings: DecisionSettings) -> int:
     """Exchanges drawn for each pair: enough for the level once it is shared among the pairs.
 
     Four times as many as the smallest p-value needs: one of 6,435 exchanges of eight blocks by
     eight only swaps the runs, and leaves the statistic as it is.
     """
     if n_pairs == 1:
-        return question.n_surrogates
-    return max(question.n_surrogates, math.ceil(4 * n_pairs / question.alpha - 1e-9) - 1)
+        return settings.n_surrogates
+    return max(settings.n_surrogates, math.ceil(4 * n_pairs / settings.alpha - 1e-9) - 1)
 
 
 def shape_of(lengths: tuple[int, int]) -> Shape:

@@ -1,1 +1,1 @@
-"""In which order the tests are asked, and how their answers make a verdict."""
+"""The order of the tests, and how their p-values lead to a verdict."""

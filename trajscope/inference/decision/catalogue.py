@@ -1,4 +1,4 @@
-"""Every statistical test, one record each: what it is called, what it tests, and how."""
+"""Every statistical test, one record each: its name, null hypothesis, statistic and draws."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,31 +9,31 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Test:
-    """A statistical test in words, and its place on the way to a verdict.
+    """A statistical test in words, and its place on the decision path.
 
     Attributes
     ----------
     name :
-        In results and summaries.
+        Used in results and summaries.
     label :
-        What reports call it.
+        Used in reports.
     null_label :
-        Its null in a word or two; tests with the same one share a null.
+        Short name of the null hypothesis; tests with the same one share a null.
     null :
-        Its null in one sentence.
+        The null hypothesis in one sentence.
     statistic, draws :
-        What is compared with what is drawn under the null; empty where the p-value is `doubled_of`
-        others.
+        The test statistic, and how its null distribution is sampled; empty where the p-value is
+        `doubled_of` others.
     rejects :
-        The departures that it can find: to one side, or to both.
+        The alternatives that it can detect: to one side, or to both.
     question :
         On the decision path; empty where the test alone decides nothing.
     yes_when_kept :
-        Whether `question` is answered with yes where the null is kept.
+        Whether the answer to `question` is yes where the null is not rejected.
     doubled_of :
         Two tests; the p-value is twice the smaller of theirs.
     in_layer_table :
-        Whether reports show its statistic of every layer.
+        Whether reports show its statistic for every layer.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Test:
 
     @property
     def what_is_compared(self) -> str:
-        """The statistic in words, also of a test that has none of its own."""
+        """The statistic in words, also for a test `doubled_of` others."""
         return self.statistic or f"twice the smaller p-value of {' and '.join(self.doubled_of)}"
 
     def twice_the_smaller(self, p_values: Mapping[str, float]) -> float:
@@ -81,7 +81,7 @@ DRIFT: Final = Test(
     label="drift",
     null_label="no drift",
     null=_NO_DRIFT,
-    rejects="a drift, steady or early",
+    rejects="a drift, constant or early",
     question="drifting?",
     doubled_of=("constant_drift", "relaxation"),
 )
@@ -90,11 +90,11 @@ TESTS: Final = (
         name="noise_scale",
         label="noise variance",
         null_label="constant noise",
-        null="The noise keeps its variance: innovations are exchangeable in time.",
+        null="The noise variance is constant: innovations are exchangeable in time.",
         statistic="largest CUSUM of squared differences of the increments' AR(3) innovations, over "
         "its long-run standard deviation",
         draws="permutations of the innovations",
-        rejects="a larger or a smaller variance",
+        rejects="a change to a larger or a smaller variance",
         question="constant noise?",
         yes_when_kept=True,
     ),
@@ -115,7 +115,7 @@ TESTS: Final = (
         label="mean-reverting",
         null_label="Brownian",
         null=_EXCHANGEABLE,
-        statistic="larger of two standardised departures: variance ratio over the longest scale "
+        statistic="larger of two standardised departures: variance ratio at the longest time scale "
         "below its null, and Dickey–Fuller t",
         draws=_ORDERS,
         rejects="mean reversion only",
@@ -139,14 +139,14 @@ TESTS: Final = (
         null="The increments along the net displacement are exchangeable in time.",
         statistic="largest standardised decay of the movement along the net displacement",
         draws=_ORDERS,
-        rejects="movement that comes early only",
+        rejects="early movement only",
     ),
     DRIFT,
     Test(
         name="slow_drift",
         label="slow drift",
         null_label="no drift",
-        null="The mean is one of the slowest cosine coefficients of the increments like any other.",
+        null="The mean is exchangeable with the other slow cosine coefficients of the increments.",
         statistic="share of the mean in the squared slowest cosine coefficients of the increments",
         draws="rotations of these coefficients",
         rejects="a larger share only",
@@ -158,18 +158,18 @@ TESTS: Final = (
         null="The path is stationary from its first checkpoint on.",
         statistic="largest standardised mean squared distance from the mean during the first 1/20, "
         "1/10, 1/5 or 1/3, over that of the whole window",
-        draws=f"phase surrogates, phases of each component or shared by all, {_LARGER_P}",
-        rejects="a beginning farther out only",
+        draws=f"phase surrogates, with phases per component or shared by all, {_LARGER_P}",
+        rejects="a start farther from the mean only",
         question="initial transient?",
     ),
     Test(
         name="circulation",
         label="circulation",
         null_label="reversible",
-        null="The path looks the same backwards in time.",
+        null="The path is reversible in time.",
         statistic="sum of squared standardised signed areas, over all pairs of slow modes",
         draws=f"phase surrogates of the modes, or independent autoregressive modes, {_LARGER_P}",
-        rejects="either sense of rotation",
+        rejects="rotation in either direction",
         question="circulating?",
         in_layer_table=True,
     ),
@@ -177,13 +177,13 @@ TESTS: Final = (
         name="line",
         label="spectral peak",
         null_label="no spectral peak",
-        null="Slow modes only relax, or ring as the given momentum makes them.",
-        statistic="share of its power that the second most coherent mode has within two "
-        "frequencies of a common peak",
+        null="Slow modes only relax, or ring as expected from the given momentum.",
+        statistic="share of a mode's power within two frequencies of a common peak, second largest "
+        "over modes",
         draws="AR(1) modes; ringing AR(2) modes where the momentum is given",
         rejects="a narrower peak only",
         question="oscillating?",
     ),
 )
-"""In the order in which they are asked."""
+"""In the order in which they are run."""
 NAMES: Final = tuple(test.name for test in TESTS)

@@ -1,11 +1,17 @@
-"""The order of the questions that lead to a verdict."""
+"""The decision procedure: the order of the tests that lead to a verdict."""
 
 from typing import Final
 
 import numpy as np
 
 from trajscope.inference.decision.catalogue import BROWNIAN, DRIFT, Test
-from trajscope.inference.decision.settings import Answer, Asked, Inquiry, Judgement, Question
+from trajscope.inference.decision.settings import (
+    Decision,
+    DecisionSettings,
+    PendingTest,
+    Procedure,
+    PValueProcedure,
+)
 from trajscope.inference.statistics import brownian
 from trajscope.inference.statistics.circulation import (
     Spectra,
@@ -51,60 +57,60 @@ _ROUNDING: Final = 2
 """Times its share that rounding may have lowered a variance ratio."""
 
 
-def inquire(window: Window, found: Judgement, question: Question) -> Inquiry:
-    """Questions on one window, each sent a p-value before the next; the answer is left in `found`.
+def decision_procedure(window: Window, decision: Decision, settings: DecisionSettings) -> Procedure:
+    """The tests of one window: each needs its p-value before the next; fills `decision`.
 
-    The order is that of `verdict.judge`.
+    The order is that of `verdict.decide`.
     """
     if window.n_steps < FEWEST_CHECKPOINTS:
-        found.reason = "few"
+        decision.reason = "few"
         return
     if not np.any(window.increments):
-        found.reason = "still"
+        decision.reason = "still"
         return
-    alpha, increments = question.alpha, window.increments
-    found.draws = _draw(window.exchangeable, found, question)
-    if (yield Asked("noise_scale", found.draws.noise_scale)) <= alpha:
-        found.flips = True
-        found.evidence |= _change(window.exchangeable)
-        found.draws = _draw(window.exchangeable, found, question)
-    is_brownian = (yield from _brownian(found)) > alpha
-    steady = (yield from _drift(increments, found, question)) > alpha
-    ratio = found.evidence.get("noise_ratio", 1.0)
+    alpha, increments = settings.alpha, window.increments
+    decision.draws = _draw(window.exchangeable, decision, settings)
+    if (yield PendingTest("noise_scale", decision.draws.noise_scale)) <= alpha:
+        decision.flips = True
+        decision.evidence |= _change(window.exchangeable)
+        decision.draws = _draw(window.exchangeable, decision, settings)
+    is_brownian = (yield from _brownian(decision)) > alpha
+    steady = (yield from _drift(increments, decision, settings)) > alpha
+    ratio = decision.evidence.get("noise_ratio", 1.0)
     if max(ratio, 1 / max(ratio, 1e-300)) > _MILD:
-        found.code = "noise_scale_changes"
+        decision.code = "noise_scale_changes"
     elif is_brownian:
-        found.code = "brownian" if steady else "drifting"
-    elif brownian.has_memory(found.draws, alpha) or (
-        found.evidence["confined"] > alpha and found.draws.lowest_power[0] > 1
+        decision.code = "brownian" if steady else "drifting"
+    elif brownian.has_memory(decision.draws, alpha) or (
+        decision.evidence["confined"] > alpha and decision.draws.lowest_power[0] > 1
     ):
-        yield from _persistent(window, found, question)
+        yield from _persistent(window, decision, settings)
     else:
-        yield from _confined(window, found, question)
+        yield from _confined(window, decision, settings)
 
 
-def _draw(increments: Floats, found: Judgement, question: Question) -> IncrementDraws:
-    return draw_increments(increments, question.n_surrogates, question.seed, flip=found.flips)
+def _draw(increments: Floats, decision: Decision, settings: DecisionSettings) -> IncrementDraws:
+    return draw_increments(increments, settings.n_surrogates, settings.seed, flip=decision.flips)
 
 
-def _brownian(found: Judgement) -> Answer:
-    assert found.draws is not None
-    yield Asked("omnibus", brownian.omnibus(found.draws))
-    yield Asked("confined", brownian.confinement(found.draws))
-    return _doubled(BROWNIAN, found)
+def _brownian(decision: Decision) -> PValueProcedure:
+    assert decision.draws is not None
+    yield PendingTest("omnibus", brownian.omnibus(decision.draws))
+    yield PendingTest("confined", brownian.confinement(decision.draws))
+    return _doubled(BROWNIAN, decision)
 
 
-def _drift(increments: Floats, found: Judgement, question: Question) -> Answer:
-    assert found.draws is not None
-    drift = draw_drift(increments, question.n_surrogates, question.seed)
-    yield Asked("constant_drift", drift)
-    yield Asked("relaxation", brownian.relaxation(found.draws))
-    return _doubled(DRIFT, found)
+def _drift(increments: Floats, decision: Decision, settings: DecisionSettings) -> PValueProcedure:
+    assert decision.draws is not None
+    drift = draw_drift(increments, settings.n_surrogates, settings.seed)
+    yield PendingTest("constant_drift", drift)
+    yield PendingTest("relaxation", brownian.relaxation(decision.draws))
+    return _doubled(DRIFT, decision)
 
 
-def _doubled(test: Test, found: Judgement) -> float:
-    """The p-value of a test that is doubled of two that were asked."""
-    p_value = found.evidence[test.name] = test.twice_the_smaller(found.evidence)
+def _doubled(test: Test, decision: Decision) -> float:
+    """The p-value of a test that is doubled of two others."""
+    p_value = decision.evidence[test.name] = test.twice_the_smaller(decision.evidence)
     return p_value
 
 
@@ -116,33 +122,33 @@ def _change(increments: Floats) -> dict[str, float]:
     return {"change": place + 1, "noise_ratio": float(after / max(before, 1e-300))}
 
 
-def _persistent(window: Window, found: Judgement, question: Question) -> Inquiry:
+def _persistent(window: Window, decision: Decision, settings: DecisionSettings) -> Procedure:
     """Increments with more power at low frequencies: a drift, or memory of single steps."""
-    assert found.draws is not None
-    increments, alpha = window.increments, question.alpha
-    if found.evidence["drift"] <= alpha and _is_explained_by_drift(window, found, question):
-        found.code = "drifting"
+    assert decision.draws is not None
+    increments, alpha = window.increments, settings.alpha
+    if decision.evidence["drift"] <= alpha and _is_explained_by_drift(window, decision, settings):
+        decision.code = "drifting"
         return
     n = len(increments)
-    found.reason = "memory" if window.lengths is None else "uneven"
+    decision.reason = "memory" if window.lengths is None else "uneven"
     for size in (2, 3, 4, 6, 9, 13, 19, 28, 42, 63, 94, 141):
         if n // size < FEWEST_BLOCKS or window.lengths is not None:
             return
-        if _p_of(_draw(window.coarser(size).increments, found, question)) > alpha:
+        if _p_of(_draw(window.coarser(size).increments, decision, settings)) > alpha:
             n_slow = min(MOST_SLOW, n // (2 * size))
-            slow = draw_slow_drift(increments, n_slow, question.n_surrogates, question.seed)
-            found.evidence["brownian_beyond"] = size
-            steady = (yield Asked("slow_drift", slow)) > alpha
-            found.code, found.reason = "brownian" if steady else "drifting", ""
+            slow = draw_slow_drift(increments, n_slow, settings.n_surrogates, settings.seed)
+            decision.evidence["brownian_beyond"] = size
+            steady = (yield PendingTest("slow_drift", slow)) > alpha
+            decision.code, decision.reason = "brownian" if steady else "drifting", ""
             return
 
 
-def _is_explained_by_drift(window: Window, found: Judgement, question: Question) -> bool:
+def _is_explained_by_drift(window: Window, decision: Decision, settings: DecisionSettings) -> bool:
     """Whether what is left without it is Brownian, or does not persist."""
-    rest = _draw(_without_drift(window.exchangeable), found, question)
+    rest = _draw(_without_drift(window.exchangeable), decision, settings)
     p_value = _p_of(rest)
     persists = brownian.p_value(brownian.persistence(rest)) <= _PERSISTS
-    return p_value > question.alpha or not persists
+    return p_value > settings.alpha or not persists
 
 
 def _p_of(draws: IncrementDraws) -> float:
@@ -163,40 +169,40 @@ def _without_drift(increments: Floats) -> Floats:
     return np.asarray(increments - np.outer(explained, along))
 
 
-def _confined(window: Window, found: Judgement, question: Question) -> Inquiry:
-    assert found.draws is not None
-    alpha = question.alpha
-    if found.evidence["constant_drift"] <= alpha:
-        found.code = "drifting"
+def _confined(window: Window, decision: Decision, settings: DecisionSettings) -> Procedure:
+    assert decision.draws is not None
+    alpha = settings.alpha
+    if decision.evidence["constant_drift"] <= alpha:
+        decision.code = "drifting"
         return
-    ratios = found.draws.variance_ratio[:, -1]
+    ratios = decision.draws.variance_ratio[:, -1]
     is_rounded = window.rounding > _LEAST_ROUNDING
     if is_rounded and 1 - ratios[0] / ratios[1:].mean() <= _ROUNDING * window.rounding:
-        found.reason = "rounding"
+        decision.reason = "rounding"
         return
     path = leading_path(window)
     n_steps = len(path)
     if n_steps < FEWEST_CHECKPOINTS:
-        found.reason = "uneven"
+        decision.reason = "uneven"
         return
-    time = found.evidence["correlation_time"] = correlation_time(path)
+    time = decision.evidence["correlation_time"] = correlation_time(path)
     if n_steps < FEWEST_CORRELATION_TIMES * time:
         # Longer windows ask for an early excess: they can draw a null that fits them.
-        is_early = brownian.p_value(brownian.asymmetry(found.draws)) <= alpha / 2
-        if found.evidence["relaxation"] <= alpha / 2 and is_early:
-            found.code = "drifting"
+        is_early = brownian.p_value(brownian.asymmetry(decision.draws)) <= alpha / 2
+        if decision.evidence["relaxation"] <= alpha / 2 and is_early:
+            decision.code = "drifting"
         else:
-            found.reason = "correlation_time"
+            decision.reason = "correlation_time"
         return
     if n_steps >= FEWEST_FOR_A_BEGINNING * time:
-        excess = draw_early_excess(path, question.n_draws(n_steps), question.seed)
+        excess = draw_early_excess(path, settings.n_draws(n_steps), settings.seed)
         early = brownian.standardised(excess).max(axis=-1)
-        if (yield Asked("early_excess", early)) <= alpha:
-            found.code = "drifting"
+        if (yield PendingTest("early_excess", early)) <= alpha:
+            decision.code = "drifting"
             return
-    found.code = "confined"
+    decision.code = "confined"
     if path.shape[1] > 1:
-        yield from _loops(path, found, question)
+        yield from _loops(path, decision, settings)
 
 
 def leading_path(window: Window) -> Floats:
@@ -207,36 +213,41 @@ def leading_path(window: Window) -> Floats:
     return path[:, variances > _NEGLIGIBLE * variances.max()]
 
 
-def _loops(path: Floats, found: Judgement, question: Question) -> Inquiry:
+def _loops(path: Floats, decision: Decision, settings: DecisionSettings) -> Procedure:
     """Whether a confined path circulates or oscillates."""
-    n_steps, n, seed = len(path), question.n_surrogates, question.seed
+    n_steps, n, seed = len(path), settings.n_surrogates, settings.seed
     spectra = spectra_of(path)
-    if (yield Asked("circulation", _circulation(spectra, n_steps, question))) <= question.alpha:
-        found.code = "circulating"
+    if (
+        yield PendingTest("circulation", _circulation(spectra, n_steps, settings))
+    ) <= settings.alpha:
+        decision.code = "circulating"
         return
     series = series_of(slow_modes(spectra, n_steps).spectra, n_steps)
     shared = line(series)
-    found.evidence["cycles"], found.evidence["concentration"] = shared.cycles, shared.concentration
+    decision.evidence["cycles"], decision.evidence["concentration"] = (
+        shared.cycles,
+        shared.concentration,
+    )
     if not shared.is_narrow:
         return
-    if question.damping is not None:
-        time = ringing_time(question.damping)
+    if settings.damping is not None:
+        time = ringing_time(settings.damping)
         if n_steps < FEWEST_RINGING_TIMES * time:
-            found.evidence["ringing_time"] = time
+            decision.evidence["ringing_time"] = time
             return
-    if (yield Asked("line", draw_line(series, question.damping, n, seed))) <= question.alpha:
-        found.code = "oscillating"
+    if (yield PendingTest("line", draw_line(series, settings.damping, n, seed))) <= settings.alpha:
+        decision.code = "oscillating"
 
 
-def _circulation(spectra: Spectra, n_steps: int, question: Question) -> Floats:
+def _circulation(spectra: Spectra, n_steps: int, settings: DecisionSettings) -> Floats:
     """The draws of that of two nulls which leaves the larger p-value.
 
     One keeps the spectra, the other imitates their leakage.
     """
-    n, seed = question.n_surrogates, question.seed
+    n, seed = settings.n_surrogates, settings.seed
     phases = draw_circulation(spectra, n_steps, n, seed)
     if brownian.p_value(phases) > _WORTH_CONFIRMING:
         return phases
-    longest, fewer = min(20, n_steps // 10), question.n_draws(n_steps)
+    longest, fewer = min(20, n_steps // 10), settings.n_draws(n_steps)
     modes = draw_independent_modes(spectra, n_steps, fewer, seed, longest=longest)
     return max(phases, modes, key=brownian.p_value)

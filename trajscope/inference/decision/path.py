@@ -1,72 +1,72 @@
-"""Which way an inquiry took, and what it could not have seen, in words."""
+"""The decision path to a verdict and the detection limits of the window, in words."""
 
 from typing import Final
 
 from trajscope.inference.decision.catalogue import TESTS
 from trajscope.inference.decision.order import FEWEST_CORRELATION_TIMES
-from trajscope.inference.decision.settings import Judgement
+from trajscope.inference.decision.settings import Decision
 from trajscope.inference.decision.words import Detail, Run, number, p_text
 from trajscope.inference.statistics.oscillation import FEWEST_RINGING_TIMES
 
 _DRIFT_COUNTS: Final = ("drifting", "noise_scale_changes")
-"""Verdicts of windows whose drift was told from what pulls back or persists."""
+"""Verdicts of windows whose drift was distinguished from mean reversion and autocorrelation."""
 
 
-def unseen(found: Judgement, detail: Detail, run: Run) -> list[str]:
-    """What the window could not have shown, each to follow "could not have been seen:"."""
+def detection_limits(decision: Decision, detail: Detail, run: Run) -> list[str]:
+    """The detection limits: effects that this window cannot show, each with the reason."""
     n = len(run.steps)
     phrases = []
-    if found.draws is None:
-        return [f"anything: {n} checkpoints were not tested"]
-    if detail.slowest_well is None:
-        phrases.append("a well of any depth: too few independent increments")
+    if decision.draws is None:
+        return [f"any effect: {n} checkpoints were not tested"]
+    if detail.slowest_relaxation is None:
+        phrases.append("relaxation at any rate: too few independent increments")
     else:
         phrases.append(
-            f"a well slower than {run.length(detail.slowest_well)}: on this window it looks like "
-            "Brownian motion"
+            f"relaxation slower than {run.length(detail.slowest_relaxation)}: looks like Brownian "
+            "motion in this window"
         )
-    if "circulation" not in found.evidence:
-        phrases.append("a circulation: it is looked for only in a path that is confined")
-    elif detail.least_circulation is None:
-        phrases.append("a circulation of any speed: too few correlation times")
+    if "circulation" not in decision.evidence:
+        phrases.append("rotation: tested only where the path is confined")
+    elif detail.slowest_rotation is None:
+        phrases.append("rotation at any rate: too few correlation times")
     else:
         phrases.append(
-            f"a circulation slower than {number(detail.least_circulation)} radians per relaxation "
-            "time: areas of reversible paths are as large by chance"
+            f"rotation slower than {number(detail.slowest_rotation)} radians per relaxation time: "
+            "reversible paths enclose areas as large by chance"
         )
-    if "ringing_time" in found.evidence:
+    if "ringing_time" in decision.evidence:
         phrases.append(
-            "an oscillation narrower than ringing: ringing with the momentum given lasts "
-            f"{run.length(found.evidence['ringing_time'])}, and the window holds fewer than "
-            f"{FEWEST_RINGING_TIMES} of these"
+            "a spectral peak narrower than ringing: at the given momentum ringing lasts "
+            f"{run.length(decision.evidence['ringing_time'])}, and the window spans fewer than "
+            f"{FEWEST_RINGING_TIMES} of these times"
         )
     return phrases
 
 
-def gates(found: Judgement, alpha: float) -> list[dict[str, object]]:
-    """The questions in the order they are asked, with their answers."""
-    long_enough = found.reason not in ("few", "still")
+def decision_path(decision: Decision, alpha: float) -> list[dict[str, object]]:
+    """The decision path: each question in order, with its answer."""
+    long_enough = decision.reason not in ("few", "still")
     passed: list[dict[str, object]] = [
         {
             "test": "length",
             "question": "long enough?",
             "answer": "yes" if long_enough else "no",
             "p_value": None,
-            "finding": "" if long_enough else found.reason,
+            "finding": "" if long_enough else decision.reason,
         }
     ]
     for test in (test for test in TESTS if test.question):
-        p_value = found.evidence.get(test.name)
+        p_value = decision.evidence.get(test.name)
         kept = p_value is not None and p_value > alpha
         answer = "yes" if kept == test.yes_when_kept else "no"
-        if test.name == "drift" and answer == "yes" and found.code not in _DRIFT_COUNTS:
-            # Its null is a walk, and this path is none: what it found has other reasons.
+        if test.name == "drift" and answer == "yes" and decision.code not in _DRIFT_COUNTS:
+            # Its null is a random walk. This path is not one, so the rejection has other reasons.
             p_value = None
         passed.append(
             {
                 "test": test.name,
                 "question": test.question,
-                "answer": "not asked" if p_value is None else answer,
+                "answer": "not tested" if p_value is None else answer,
                 "p_value": p_value,
                 "finding": "" if p_value is None else f"p = {p_text(p_value)}",
             }
@@ -74,16 +74,16 @@ def gates(found: Judgement, alpha: float) -> list[dict[str, object]]:
     return passed
 
 
-def guard(found: Judgement) -> str:
-    """Which guard let the test for a circulation speak, or did not."""
-    if "circulation" in found.evidence:
+def guard(decision: Decision) -> str:
+    """Whether the test for circulation applied, and why."""
+    if "circulation" in decision.evidence:
         return (
-            f"held: the window is at least {FEWEST_CORRELATION_TIMES} correlation times of "
-            f"{number(found.evidence['correlation_time'])} checkpoints long"
+            f"passed: the window spans at least {FEWEST_CORRELATION_TIMES} correlation times of "
+            f"{number(decision.evidence['correlation_time'])} checkpoints"
         )
-    if found.reason == "correlation_time":
+    if decision.reason == "correlation_time":
         return (
-            f"refused: fewer than {FEWEST_CORRELATION_TIMES} correlation times of "
-            f"{number(found.evidence['correlation_time'])} checkpoints"
+            f"failed: the window spans fewer than {FEWEST_CORRELATION_TIMES} correlation times of "
+            f"{number(decision.evidence['correlation_time'])} checkpoints"
         )
-    return f"not asked: the verdict is {found.code}"
+    return f"not tested: the verdict is {decision.code}"

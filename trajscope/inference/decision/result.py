@@ -4,8 +4,8 @@ import numpy as np
 import xarray as xr
 
 from trajscope.inference.decision.catalogue import NAMES, TESTS
-from trajscope.inference.decision.combine import Judged
-from trajscope.inference.decision.path import gates, guard, unseen
+from trajscope.inference.decision.combine import RunDecision
+from trajscope.inference.decision.path import decision_path, detection_limits, guard
 from trajscope.inference.decision.words import sentence
 from trajscope.inference.statistics import brownian
 from trajscope.inference.statistics.curves import CURVES, absent, curves
@@ -24,13 +24,13 @@ from trajscope.schema import (
 )
 
 
-def tests_dataset(judged: Judged) -> xr.Dataset:
+def tests_dataset(decided: RunDecision) -> xr.Dataset:
     """p-values, statistics on a common scale, and curves with their bands, by group."""
-    n = judged.windows[0].n_exchangeable
-    alpha = judged.question.alpha
+    n = decided.windows[0].n_exchangeable
+    alpha = decided.settings.alpha
     groups = [
         absent(n) if each.draws is None else curves(window, each.draws, alpha)
-        for window, each in zip(judged.windows, judged.found, strict=True)
+        for window, each in zip(decided.windows, decided.decisions, strict=True)
     ]
     variables: dict[str, xr.Variable] = {
         name: xr.Variable(
@@ -40,11 +40,11 @@ def tests_dataset(judged: Judged) -> xr.Dataset:
         )
         for name, (dims, units, meaning) in CURVES.items()
     }
-    variables |= _p_values(judged) | _of_current(judged)
-    run, spacing = judged.run, judged.run.spacing or 1
+    variables |= _p_values(decided) | _of_current(decided)
+    run, spacing = decided.run, decided.run.spacing or 1
     word = "checkpoint" if run.spacing is None or run.unit == "index" else run.unit
     coords: dict[str, object] = {
-        GROUP: list(judged.names),
+        GROUP: list(decided.names),
         **described_tests(),
         FREQUENCY: xr.Variable(
             FREQUENCY,
@@ -60,15 +60,15 @@ def described_tests() -> dict[str, xr.Variable]:
     """Coordinates along the tests: their names, and of each what a report says of it."""
     told = {
         TEST: (NAMES, "name of the test"),
-        TEST_LABEL: ([test.label for test in TESTS], "what reports call it"),
-        NULL_LABEL: ([test.null_label for test in TESTS], "its null in a word or two"),
-        "null_hypothesis": ([test.null for test in TESTS], "its null"),
-        "statistic": ([test.what_is_compared for test in TESTS], "statistic that is compared"),
-        "null_draws": ([test.draws for test in TESTS], "what is drawn under the null"),
-        "rejects": ([test.rejects for test in TESTS], "departures that it can find"),
+        TEST_LABEL: ([test.label for test in TESTS], "name of the test in reports"),
+        NULL_LABEL: ([test.null_label for test in TESTS], "short name of the null hypothesis"),
+        "null_hypothesis": ([test.null for test in TESTS], "null hypothesis"),
+        "statistic": ([test.what_is_compared for test in TESTS], "test statistic"),
+        "null_draws": ([test.draws for test in TESTS], "how the null distribution is sampled"),
+        "rejects": ([test.rejects for test in TESTS], "alternatives that it can detect"),
         IN_LAYER_TABLE: (
             [test.in_layer_table for test in TESTS],
-            "whether reports show its statistic of every layer",
+            "whether reports show its statistic for every layer",
         ),
     }
     return {
@@ -77,28 +77,31 @@ def described_tests() -> dict[str, xr.Variable]:
     }
 
 
-def _p_values(judged: Judged) -> dict[str, xr.Variable]:
-    shape = len(judged.names), len(NAMES)
+def _p_values(decided: RunDecision) -> dict[str, xr.Variable]:
+    shape = len(decided.names), len(NAMES)
     raw, adjusted, position, critical = (np.full(shape, np.nan) for _ in range(4))
-    for row, each in enumerate(judged.found):
+    for row, each in enumerate(decided.decisions):
         for column, test in enumerate(NAMES):
             adjusted[row, column] = each.evidence.get(test, np.nan)
-            statistic = each.asked.get(test)
+            statistic = each.statistics.get(test)
             if statistic is None:
                 continue
             comparable = brownian.standardised(statistic)
             raw[row, column] = brownian.p_value(comparable)
             position[row, column] = comparable[0]
-            critical[row, column] = np.quantile(comparable[1:], 1 - judged.question.alpha)
+            critical[row, column] = np.quantile(comparable[1:], 1 - decided.settings.alpha)
         single = dict(zip(NAMES, raw[row], strict=True))
         for column, record in enumerate(TESTS):
             if record.doubled_of:
                 raw[row, column] = record.twice_the_smaller(single)
     texts = {
         "p_value": (raw, "p-value of the group alone"),
-        "p_adjusted": (adjusted, "p-value among all layers; that of all weights is its own"),
-        "position": (position, "statistic, median of its null 0 and 95% quantile 1"),
-        "critical": (critical, "quantile of its null at the level of the test, on that scale"),
+        "p_adjusted": (
+            adjusted,
+            "p-value corrected for the number of layers (maxT); uncorrected for all weights",
+        ),
+        "position": (position, "statistic, median of its null at 0 and 95% quantile at 1"),
+        "critical": (critical, "critical value at the significance level, on that scale"),
     }
     return {
         name: xr.Variable((GROUP, TEST), values, {"units": "1", "long_name": text})
@@ -106,8 +109,8 @@ def _p_values(judged: Judged) -> dict[str, xr.Variable]:
     }
 
 
-def _of_current(judged: Judged) -> dict[str, xr.Variable]:
-    current = judged.current
+def _of_current(decided: RunDecision) -> dict[str, xr.Variable]:
+    current = decided.current
     if current is None:
         return {}
     area = {"units": "sd^2"}
@@ -123,15 +126,15 @@ def _of_current(judged: Judged) -> dict[str, xr.Variable]:
         "signed_area_surrogate": xr.Variable(
             (SURROGATE, PLANE_STEP),
             current.surrogate_areas,
-            {**area, "long_name": "the same of reversible surrogates, in their own planes"},
+            {**area, "long_name": "signed area of reversible surrogates, in their own planes"},
         ),
     }
 
 
-def tests_summary(judged: Judged, method: str) -> dict[str, dict[str, object]]:
-    """The tests on all weights in brief: p-values and the numbers that go with them."""
-    found, run = judged.found[0], judged.run
-    p, current = found.evidence, judged.current
+def tests_summary(decided: RunDecision, method: str) -> dict[str, dict[str, object]]:
+    """Summary of the tests on all weights: p-values and the numbers that go with them."""
+    decision, run = decided.decisions[0], decided.run
+    p, current = decision.evidence, decided.current
     spacing = run.spacing or 1
     velocity = None if current is None else current.angular_velocity / spacing
     change = p.get("change")
@@ -146,7 +149,7 @@ def tests_summary(judged: Judged, method: str) -> dict[str, dict[str, object]]:
             "p_value": p.get("slow_drift", p.get("drift")),
             "p_constant": p.get("constant_drift"),
             "p_relaxation": p.get("relaxation"),
-            "strength": judged.details[0].drift_strength,
+            "strength": decided.details[0].drift_strength,
         },
         "noise_scale": {
             "p_value": p.get("noise_scale"),
@@ -159,28 +162,31 @@ def tests_summary(judged: Judged, method: str) -> dict[str, dict[str, object]]:
             "period": 2 * np.pi / velocity if velocity else None,
             "entropy_production": None if current is None else current.entropy_production / spacing,
             "plane": None if current is None else current.plane.tolist(),
-            "guard": guard(found),
+            "guard": guard(decision),
         },
     }
 
 
-def verdict_dataset(judged: Judged) -> xr.Dataset:
+def verdict_dataset(decided: RunDecision) -> xr.Dataset:
     """The verdict on every group; that on all weights is in the attributes."""
-    words = [sentence(*each, judged.run) for each in zip(judged.found, judged.details, strict=True)]
-    found, alpha = judged.found[0], judged.question.alpha
+    words = [
+        sentence(*each, decided.run)
+        for each in zip(decided.decisions, decided.details, strict=True)
+    ]
+    decision, alpha = decided.decisions[0], decided.settings.alpha
     return xr.Dataset(
         {
-            "code": (GROUP, [each.code for each in judged.found]),
+            "code": (GROUP, [each.code for each in decided.decisions]),
             "sentence": (GROUP, words),
         },
-        {GROUP: list(judged.names)},
+        {GROUP: list(decided.names)},
         {
-            "code": found.code,
+            "code": decision.code,
             "sentence": words[0],
             "alpha": alpha,
-            "evidence": {name: float(value) for name, value in found.evidence.items()},
-            "unseen": unseen(found, judged.details[0], judged.run),
-            "proposal": judged.proposal,
-            "gates": gates(found, alpha),
+            "evidence": {name: float(value) for name, value in decision.evidence.items()},
+            "unseen": detection_limits(decision, decided.details[0], decided.run),
+            "proposal": decided.proposal,
+            "gates": decision_path(decision, alpha),
         },
     )

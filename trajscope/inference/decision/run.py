@@ -9,10 +9,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from trajscope.inference.decision.combine import Judged, judge_run
+from trajscope.inference.decision.combine import RunDecision, decide_run
 from trajscope.inference.decision.order import FEWEST_CHECKPOINTS
 from trajscope.inference.decision.result import tests_dataset, tests_summary, verdict_dataset
-from trajscope.inference.decision.settings import RINGING_GIVEN, RINGING_UNKNOWN, Question
+from trajscope.inference.decision.settings import RINGING_GIVEN, RINGING_UNKNOWN, DecisionSettings
 from trajscope.inference.decision.words import Run
 from trajscope.inference.statistics.window import Window, longest_even_part
 from trajscope.measure.blas import one_blas_thread
@@ -27,21 +27,21 @@ _LEAST_DAMPING: Final = 0.1
 """Of ringing between checkpoints: below, nothing is left to ring."""
 
 
-def judge_trajectory(
-    trajectory: xr.Dataset, measurement: Measurement, question: Question
+def decide_trajectory(
+    trajectory: xr.Dataset, measurement: Measurement, settings: DecisionSettings
 ) -> tuple[xr.Dataset, xr.Dataset]:
-    """The parts ``/tests`` and ``/verdict`` of a result; see `judged_run`."""
-    judged, tests = judged_run(trajectory, measurement, question)
-    return tests, verdict_dataset(judged)
+    """The parts ``/tests`` and ``/verdict`` of a result; see `decide_measured_run`."""
+    decided, tests = decide_measured_run(trajectory, measurement, settings)
+    return tests, verdict_dataset(decided)
 
 
-def judged_run(
-    trajectory: xr.Dataset, measurement: Measurement, question: Question
-) -> tuple[Judged, xr.Dataset]:
-    """What is found of every group, with the draws, and the part ``/tests`` of a result.
+def decide_measured_run(
+    trajectory: xr.Dataset, measurement: Measurement, settings: DecisionSettings
+) -> tuple[RunDecision, xr.Dataset]:
+    """The decisions on every group, with the draws, and the part ``/tests`` of a result.
 
     Checkpoints that are unevenly spaced are tested by their increments over the root of their
-    length, and asked for a circulation on their longest evenly spaced part. Where rounding of the
+    length, and for circulation on their longest evenly spaced part. Where rounding of the
     stored weights is over 5% of the squared increments, every second, fourth, ... checkpoint is
     taken.
     """
@@ -55,19 +55,19 @@ def judged_run(
         _window(factor, observables.isel({GROUP: group}), steps, even, stride)
         for group, factor in enumerate(measurement.factors)
     ]
-    question = replace(
-        question,
-        n_surrogates=question.n_draws(len(kept)),
-        damping=_left(question.damping, stride),
+    settings = replace(
+        settings,
+        n_surrogates=settings.n_draws(len(kept)),
+        damping=_left(settings.damping, stride),
     )
     run = Run(kept, unit, even_spacing(kept))
     names = [str(name) for name in observables[GROUP].values]
     with one_blas_thread():
-        judged = judge_run(run, names, windows, question)
-    tests = tests_dataset(judged)
-    if judged.current is not None:
+        decided = decide_run(run, names, windows, settings)
+    tests = tests_dataset(decided)
+    if decided.current is not None:
         tests = tests.assign_coords({PLANE_STEP: kept[even]})
-    return judged, tests.assign_attrs(_told(judged, question, stride))
+    return decided, tests.assign_attrs(_told(decided, settings, stride))
 
 
 def ringing(
@@ -86,7 +86,7 @@ def ringing(
     if optimizer.momentum is None:
         return None, RINGING_UNKNOWN
     spacing, where = even_spacing(steps), "unevenly spaced checkpoints"
-    died_out = "Ringing with the momentum given dies out between checkpoints."
+    died_out = "Ringing at the given momentum decays between checkpoints."
     if optimizer.mu == 0:
         return None, died_out
     if unit == "epoch" and updates_per_epoch is not None:
@@ -94,15 +94,15 @@ def ringing(
     elif unit == "epoch":
         enough = math.ceil(2 * math.log(_LEAST_DAMPING) / math.log(optimizer.mu))
         return None, (
-            "Ringing with the momentum given is taken to have died out between checkpoints, since "
-            f"their steps count epochs: true from {enough} updates between two on."
+            "Ringing at the given momentum is assumed to decay between checkpoints, since their "
+            f"steps count epochs: true from {enough} updates between checkpoints on."
         )
     elif unit != "step":
         spacing, where = None, "checkpoints that do not count updates"
     if spacing is None:
         return None, (
-            f"Ringing of the optimizer may look the same: how far it dies out between {where} is "
-            "not known."
+            "Ringing of the optimizer may give the same peak: how far it decays between "
+            f"{where} is unknown."
         )
     left = _left(optimizer.mu**0.5, spacing)
     return left, died_out if left is None else RINGING_GIVEN
@@ -148,16 +148,16 @@ def _window(
     )
 
 
-def _told(judged: Judged, question: Question, stride: int) -> dict[str, object]:
-    method = "sign flips" if judged.found[0].flips else "permutations"
-    ranks: Sequence[int] = [window.increments.shape[1] for window in judged.windows]
+def _told(decided: RunDecision, settings: DecisionSettings, stride: int) -> dict[str, object]:
+    method = "sign flips" if decided.decisions[0].flips else "permutations"
+    ranks: Sequence[int] = [window.increments.shape[1] for window in decided.windows]
     return {
-        "n_surrogates": question.n_surrogates,
-        "alpha": question.alpha,
-        "seed": question.seed,
+        "n_surrogates": settings.n_surrogates,
+        "alpha": settings.alpha,
+        "seed": settings.seed,
         "method": method,
         "rank": list(ranks),
         "stride": stride,
-        "evenly_spaced": judged.run.spacing is not None,
-        "summary": tests_summary(judged, method),
+        "evenly_spaced": decided.run.spacing is not None,
+        "summary": tests_summary(decided, method),
     }

@@ -1,4 +1,4 @@
-"""What is asked of a window and what is found: values that an inquiry and its judge exchange."""
+"""Settings of a decision, its tests, and its result."""
 
 import math
 from collections.abc import Generator
@@ -20,24 +20,24 @@ CODES: Final = (
     "oscillating",
 )
 RINGING_UNKNOWN: Final = (
-    "Ringing of an optimizer with momentum looks the same: give its --momentum."
+    "Ringing of an optimizer with momentum gives the same peak: give --momentum to rule it out."
 )
-RINGING_GIVEN: Final = "Ringing with the momentum given is not as narrow."
+RINGING_GIVEN: Final = "Ringing at the given momentum gives a broader peak."
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked of a window.
+class DecisionSettings:
+    """Settings of the tests of a window.
 
     Attributes
     ----------
     n_surrogates, alpha, seed :
-        Draws of every null, level of every test, and what makes the draws repeatable.
+        Draws of every null, significance level of every test, and seed of the draws.
     damping :
-        What is left of ringing from one checkpoint to the next, ``momentum ** (updates / 2)``;
-        `None` where the momentum is not known, or too little is left.
+        Remaining amplitude of ringing from one checkpoint to the next,
+        ``momentum ** (updates / 2)``; `None` where the momentum is unknown, or too little remains.
     ringing :
-        What is known of ringing, in a sentence.
+        How ringing affects the test for a spectral peak, in a sentence.
 
     Raises
     ------
@@ -53,9 +53,11 @@ class Question:
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1:
-            raise OptionError(f"--alpha is {self.alpha:g}; a level between 0 and 1 is expected.")
+            raise OptionError(
+                f"--alpha is {self.alpha:g}; a significance level between 0 and 1 is expected."
+            )
         if self.seed < 0:
-            raise OptionError(f"--seed is {self.seed}; a number from 0 is expected.")
+            raise OptionError(f"--seed is {self.seed}; a whole number of at least 0 is expected.")
         if self.n_surrogates < self._needed:
             raise OptionError(
                 f"--surrogates is {self.n_surrogates}; at least {self._needed} are needed to "
@@ -73,33 +75,33 @@ class Question:
         return math.ceil(2 / self.alpha - 1e-9) - 1
 
     def n_draws(self, n_steps: int) -> int:
-        """Draws of each null: beyond 10,000 checkpoints, where they are long, those needed."""
+        """Draws of each null: above 10,000 checkpoints only as many as the level requires."""
         return self.n_surrogates if n_steps <= _LONG else min(self.n_surrogates, self._needed)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A test that is to be answered by a p-value.
+class PendingTest:
+    """A test whose p-value is needed before the procedure goes on.
 
     Attributes
     ----------
     name :
         One of `catalogue.NAMES`.
     statistic : (draw,)
-        Of the data first; large values speak against the null.
+        Of the data first; large values are evidence against the null.
     """
 
     name: str
     statistic: Floats
 
 
-Inquiry = Generator[Asked, float, None]
-Answer = Generator[Asked, float, float]
+Procedure = Generator[PendingTest, float, None]
+PValueProcedure = Generator[PendingTest, float, float]
 
 
 @dataclass
-class Judgement:
-    """A verdict, and what led to it.
+class Decision:
+    """A verdict and its evidence.
 
     Attributes
     ----------
@@ -109,18 +111,18 @@ class Judgement:
         Why a window is too short: "few" checkpoints, "still" weights, "memory" of the increments,
         "correlation_time", "uneven" spacing, or "rounding"; else empty.
     evidence :
-        The p-values that decided, and numbers, in the order they were found.
-    asked :
-        The statistics of every test by its name.
+        p-values and numbers that led to the verdict, in order.
+    statistics :
+        Of every test, by its name.
     draws :
-        What the permutations gave.
+        Statistics of the permutations.
     flips : bool
-        Whether signs were flipped instead, since the noise scale changes.
+        Whether the null uses sign flips instead, since the noise variance changes.
     """
 
     code: str = "too_short"
     reason: str = ""
     evidence: dict[str, float] = field(default_factory=dict)
-    asked: dict[str, Floats] = field(default_factory=dict)
+    statistics: dict[str, Floats] = field(default_factory=dict)
     draws: IncrementDraws | None = None
     flips: bool = False

@@ -1,4 +1,4 @@
-"""What a verdict says in plain words."""
+"""The sentence of each verdict."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from trajscope.inference.decision.order import (
     FEWEST_CHECKPOINTS,
     FEWEST_CORRELATION_TIMES,
 )
-from trajscope.inference.decision.settings import Judgement
+from trajscope.inference.decision.settings import Decision
 
 
 @dataclass(frozen=True)
@@ -53,20 +53,20 @@ class Detail:
 
     Attributes
     ----------
-    slowest_well, least_circulation :
-        What would have been seen, `None` where nothing or not asked.
+    slowest_relaxation, slowest_rotation :
+        Detection limits: `None` where nothing would be detected, or the test did not apply.
     period, entropy_production :
         Of a circulation.
-    memory :
-        Lengths of time below which increments persist.
     drifting_layers :
         Names.
     ringing :
-        What is known of momentum's ringing, in a sentence.
+        How momentum's ringing affects the test for a spectral peak, in a sentence.
+    drift_strength :
+        Squared displacement over that of a random walk with the same increments.
     """
 
-    slowest_well: float | None = None
-    least_circulation: float | None = None
+    slowest_relaxation: float | None = None
+    slowest_rotation: float | None = None
     period: float | None = None
     entropy_production: float | None = None
     drifting_layers: tuple[str, ...] = ()
@@ -74,67 +74,67 @@ class Detail:
     drift_strength: float | None = None
 
 
-def sentence(found: Judgement, detail: Detail, run: Run) -> str:
-    """One or two sentences that say what was found, with the numbers that decided."""
-    said = _SENTENCES[found.code](found, detail, run)
-    if not found.flips or found.code == "noise_scale_changes":
+def sentence(decision: Decision, detail: Detail, run: Run) -> str:
+    """One or two sentences that state the verdict, with the numbers that decided it."""
+    said = _SENTENCES[decision.code](decision, detail, run)
+    if not decision.flips or decision.code == "noise_scale_changes":
         return said
-    p = found.evidence
+    p = decision.evidence
     return (
-        f"{said} The noise changed a little at {run.place(round(p['change']))}, its variance to "
-        f"{number(p['noise_ratio'])} times what it was: signs were flipped instead of permuting."
+        f"{said} The noise variance changes slightly at {run.place(round(p['change']))}, by a "
+        f"factor of {number(p['noise_ratio'])}; the null therefore uses sign flips instead of "
+        "permutations."
     )
 
 
-def _too_short(found: Judgement, detail: Detail, run: Run) -> str:  # noqa: ARG001
+def _too_short(decision: Decision, detail: Detail, run: Run) -> str:  # noqa: ARG001
     n = len(run.steps)
-    if found.reason == "few":
+    if decision.reason == "few":
         return (
-            f"Too short to be judged: {n} checkpoints, and at least {FEWEST_CHECKPOINTS} are "
-            f"needed; {FEWEST_CHECKPOINTS - n} more."
+            f"Too short: {n} checkpoints; at least {FEWEST_CHECKPOINTS} are needed "
+            f"({FEWEST_CHECKPOINTS - n} more)."
         )
-    if found.reason == "still":
-        return "Nothing to be judged: the weights are the same in every checkpoint."
-    if found.reason == "correlation_time":
-        time = found.evidence["correlation_time"]
+    if decision.reason == "still":
+        return "Not tested: the weights are identical in every checkpoint."
+    if decision.reason == "correlation_time":
+        time = decision.evidence["correlation_time"]
         missing = int(np.ceil(FEWEST_CORRELATION_TIMES * time - n))
         return (
-            "Too short to be judged: displacements are taken back, over a correlation time of "
-            f"{run.length(time)}, and the window holds {number(n / time, 2)} of these; "
-            f"{FEWEST_CORRELATION_TIMES} are needed, about {missing:,} more checkpoints."
+            f"Too short: mean-reverting with a correlation time of {run.length(time)}; the window "
+            f"spans {number(n / time, 2)} correlation times and {FEWEST_CORRELATION_TIMES} are "
+            f"needed (about {missing:,} more checkpoints)."
         )
-    if found.reason == "uneven":
+    if decision.reason == "uneven":
         return (
-            "Not to be judged: the path is not Brownian, but checkpoints are too unevenly spaced "
-            f"to say more; {FEWEST_CHECKPOINTS} evenly spaced ones are needed."
+            "Not Brownian, but the checkpoints are too unevenly spaced for further tests; "
+            f"{FEWEST_CHECKPOINTS} evenly spaced checkpoints are needed."
         )
-    if found.reason == "rounding":
+    if decision.reason == "rounding":
         return (
-            "Not to be judged: the stored weights are rounded so coarsely that rounding alone may "
-            "have taken displacements back. Log in float32."
+            "Not tested further: rounding of the stored weights alone could explain the mean "
+            "reversion. Save checkpoints in float32."
         )
     return (
-        "Too short to be judged: increments resemble their neighbours over so long a time that no "
-        f"grid of {FEWEST_BLOCKS} blocks is free of it. Several times as many checkpoints are "
-        "needed."
+        "Too short: increments stay autocorrelated even after averaging into "
+        f"{FEWEST_BLOCKS} blocks. Several times as many checkpoints are needed."
     )
 
 
-def _noise_scale_changes(found: Judgement, detail: Detail, run: Run) -> str:  # noqa: ARG001
-    p = found.evidence
+def _noise_scale_changes(decision: Decision, detail: Detail, run: Run) -> str:  # noqa: ARG001
+    p = decision.evidence
     return (
-        f"The noise changes its scale at {run.place(round(p['change']))}: its variance is "
-        f"{number(p['noise_ratio'])} times as large afterwards (p = {p_text(p['noise_scale'])}). "
+        f"The noise variance changes at {run.place(round(p['change']))}, by a factor of "
+        f"{number(p['noise_ratio'])} (p = {p_text(p['noise_scale'])}). "
         "One verdict does not fit both parts."
     )
 
 
-def _drifting(found: Judgement, detail: Detail, run: Run) -> str:  # noqa: ARG001
-    p = found.evidence
+def _drifting(decision: Decision, detail: Detail, run: Run) -> str:  # noqa: ARG001
+    p = decision.evidence
     where = f", most clearly in {_listed(detail.drifting_layers)}" if detail.drifting_layers else ""
     strength = (
         f" The squared displacement is {number(detail.drift_strength)} times that of a random "
-        "walk of the same increments."
+        "walk with the same increments."
         if detail.drift_strength
         else ""
     )
@@ -144,64 +144,63 @@ def _drifting(found: Judgement, detail: Detail, run: Run) -> str:  # noqa: ARG00
         return f"Drifts in one direction (p = {p_text(p['constant_drift'])}){where}.{strength}"
     p_value = min(p["relaxation"], p.get("early_excess", 1.0))
     return (
-        "Still relaxing: the run began away from where it then stayed "
-        f"(p = {p_text(p_value)}){where}. It is not one steady state yet."
+        f"Still relaxing: the window contains an initial transient (p = {p_text(p_value)}){where}. "
+        "It is not in one steady state."
     )
 
 
-def _brownian(found: Judgement, detail: Detail, run: Run) -> str:
-    p = found.evidence
-    well = (
-        f" A well with a correlation time up to {run.length(detail.slowest_well)} would have been "
-        "noticed."
-        if detail.slowest_well
-        else " Hardly any well would have been noticed."
+def _brownian(decision: Decision, detail: Detail, run: Run) -> str:
+    p = decision.evidence
+    limit = (
+        " Mean reversion with a correlation time up to "
+        f"{run.length(detail.slowest_relaxation)} would have been detected."
+        if detail.slowest_relaxation
+        else " Almost no mean reversion would have been detected."
     )
     if "brownian_beyond" in p:
         return (
-            f"Brownian motion beyond {run.length(p['brownian_beyond'])}: increments resemble their "
-            "neighbours over shorter times, as momentum makes them, and are independent over "
-            f"longer ones.{well}"
+            f"Brownian motion on time scales above {run.length(p['brownian_beyond'])}: increments "
+            f"are autocorrelated over shorter times, as with momentum, and independent over longer "
+            f"ones.{limit}"
         )
     p_value = p_text(p["brownian"])
-    return f"Indistinguishable from Brownian motion on this window (p = {p_value}).{well}"
+    return f"Indistinguishable from Brownian motion in this window (p = {p_value}).{limit}"
 
 
-def _confined(found: Judgement, detail: Detail, run: Run) -> str:
-    p = found.evidence
+def _confined(decision: Decision, detail: Detail, run: Run) -> str:
+    p = decision.evidence
     if "circulation" not in p:
-        looked = "With one component that moves, there is no plane to circulate in."
-    elif detail.least_circulation:
-        looked = (
-            "Reversible as far as this window can tell: no circulation was found, and the slowest "
-            "that would have been turns by "
-            f"{number(detail.least_circulation)} radians per relaxation time."
+        rotation = "Only one component moves, so there is no plane to rotate in."
+    elif detail.slowest_rotation:
+        rotation = (
+            "No circulation detected; the slowest detectable rotation is "
+            f"{number(detail.slowest_rotation)} radians per relaxation time."
         )
     else:
-        looked = "No circulation was found, and hardly any could have been."
+        rotation = "No circulation detected, but almost none would have been."
     return (
-        f"Confined: displacements are taken back (p = {p_text(p['brownian'])}), with a correlation "
-        f"time of {run.length(p['correlation_time'])}. {looked}"
+        f"Confined: mean-reverting (p = {p_text(p['brownian'])}), with a correlation "
+        f"time of {run.length(p['correlation_time'])}. {rotation}"
     )
 
 
-def _circulating(found: Judgement, detail: Detail, run: Run) -> str:
-    p_value = p_text(found.evidence["circulation"])
+def _circulating(decision: Decision, detail: Detail, run: Run) -> str:
+    p_value = p_text(decision.evidence["circulation"])
     if detail.period is None or detail.entropy_production is None:
-        return f"Circulates: the path turns one way more often than the other (p = {p_value})."
+        return f"Circulates: the path rotates in one direction on average (p = {p_value})."
     per = "checkpoint" if run.spacing is None or run.unit == "index" else run.unit
     return (
-        f"Circulates with a period of {run.length(detail.period)}, producing "
-        f"{number(detail.entropy_production / (run.spacing or 1))} nats of entropy per {per} "
-        f"(p = {p_value}): the path is confined, and turns one way more often than the other."
+        f"Circulates with a period of {run.length(detail.period)} and an entropy production of "
+        f"{number(detail.entropy_production / (run.spacing or 1))} nats per {per} "
+        f"(p = {p_value}): the path is confined and rotates in one direction on average."
     )
 
 
-def _oscillating(found: Judgement, detail: Detail, run: Run) -> str:
-    p = found.evidence
+def _oscillating(decision: Decision, detail: Detail, run: Run) -> str:
+    p = decision.evidence
     period = run.length(len(run.steps) / p["cycles"])
     return (
-        f"Oscillates with a period of about {period}: two modes share one narrow line "
+        f"Oscillates with a period of about {period}: two modes share one spectral peak "
         f"(p = {p_text(p['line'])}). {detail.ringing}"
     )
 

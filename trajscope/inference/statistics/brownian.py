@@ -61,9 +61,9 @@ def confinement(draws: IncrementDraws) -> Floats:
     """How clearly displacements are taken back, (draw,).
 
     The larger of two departures, each standardised: how far the variance ratio over the longest
-    scale lies below its null, and `increments.pull_back`.
+    scale lies below its null, and `increments.mean_reversion`.
     """
-    parts = np.stack([-draws.variance_ratio[:, -1], draws.pull_back], axis=1)
+    parts = np.stack([-draws.variance_ratio[:, -1], draws.mean_reversion], axis=1)
     return np.asarray(standardised(parts).max(axis=-1))
 
 
@@ -85,7 +85,7 @@ def asymmetry(draws: IncrementDraws) -> Floats:
 def has_memory(draws: IncrementDraws, alpha: float) -> bool:
     """Whether neighbouring increments are alike, and displacements over long times no smaller.
 
-    The regression of `increments.pull_back` is not to be believed then: its t grows with the
+    The regression of `increments.mean_reversion` is not to be believed then: its t grows with the
     long-run variance of the increments, to either side.
     """
     short, long = draws.variance_ratio[:, 0], draws.variance_ratio[:, -1]

@@ -97,7 +97,7 @@ def _bartlett_weights(n: int) -> Floats:
     return np.asarray(weights)
 
 
-def pull_back(products: Floats, progress: Floats, net: float) -> Floats:
+def mean_reversion(products: Floats, progress: Floats, net: float) -> Floats:
     """How strongly increments point back to the middle of the path: a Dickey-Fuller t, reversed.
 
     Of the regression ``y[t] + m = -a (x[t] - mean x) + e[t]`` of increments, with their mean m,

@@ -12,8 +12,8 @@ from trajscope.inference.nulls.draws import over_batches, permutations, signs
 from trajscope.inference.statistics.increments import (
     asymmetries,
     decays,
+    mean_reversion,
     pooled_autocovariance,
-    pull_back,
     relative_periodogram,
     variance_ratio,
 )
@@ -49,7 +49,7 @@ class IncrementDraws:
     lowest_power : (draw,)
         Mean relative power of the two lowest frequencies.
     variance_ratio : (draw, scale)
-    pull_back : (draw,)
+    mean_reversion : (draw,)
     relaxation : (draw, decay)
         Movement along the net displacement that comes early.
     asymmetry : (draw, decay)
@@ -65,7 +65,7 @@ class IncrementDraws:
     least_power: Floats
     lowest_power: Floats
     variance_ratio: Floats
-    pull_back: Floats
+    mean_reversion: Floats
     relaxation: Floats
     asymmetry: Floats
     noise_scale: Floats
@@ -243,7 +243,7 @@ def _statistics(
         power.min(axis=-1),
         power[:, :2].mean(axis=-1),
         variance_ratio(products),
-        pull_back(products, progress, net),
+        mean_reversion(products, progress, net),
         progress @ decays(n),
         progress @ asymmetries(n),
         noise_scale_statistic(differences),

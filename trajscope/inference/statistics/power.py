@@ -13,7 +13,7 @@ _POWER_80: Final = 0.84
 _SHORTEST: Final = 0.5
 
 
-def slowest_well(ratios: Floats, n: int, alpha: float) -> float | None:
+def slowest_relaxation(ratios: Floats, n: int, alpha: float) -> float | None:
     """Correlation time of the slowest Ornstein-Uhlenbeck process that would be told from Brownian.
 
     In four of five runs, by the variance ratio over the longest scale: where its mean under
@@ -73,7 +73,7 @@ def mean_variance_ratio(n: int, tau: float) -> float:
     return float(weights @ products / products[0])
 
 
-def least_circulation(statistic: Floats, n_steps: int, time: float, alpha: float) -> float | None:
+def slowest_rotation(statistic: Floats, n_steps: int, time: float, alpha: float) -> float | None:
     """Angular velocity over relaxation rate, w/a, of the slowest circulation that would be seen.
 
     In four of five runs, of a process that rotates in one plane, ``dz = -(a + w J) z dt + dW``,

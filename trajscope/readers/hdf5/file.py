@@ -65,7 +65,7 @@ def read_range(path: Path, spec: TensorSpec, start: int, stop: int) -> Values:
     try:
         dataset = open_file(path)[name]
         if (dataset.shape, dataset.dtype.name) != (spec.shape, spec.dtype):
-            raise ValueError(f"{name} has another shape or dtype than before")
+            raise ValueError(f"{name} has a different shape or dtype than before")
         pieces = [np.asarray(dataset[box]).ravel() for box in boxes_of(spec.shape, start, stop)]
     except CheckpointError:
         raise

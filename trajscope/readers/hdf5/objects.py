@@ -125,7 +125,7 @@ def _array(dataset: "h5py.Dataset", base: int) -> Array:
         and stored_dtype(dtype.name)
     )
     if not plain:
-        return Array(shape, "", None, big_endian=False, problem="its values are no plain numbers")
+        return Array(shape, "", None, big_endian=False, problem="its values are not plain numbers")
     properties = dataset.id.get_create_plist()
     layout = properties.get_layout()
     problem = _problem(dataset, properties, layout)
@@ -140,13 +140,13 @@ def _problem(dataset: "h5py.Dataset", properties: Any, layout: int) -> str:  # a
     from h5py import h5d
 
     if properties.get_external_count():
-        return "its values lie in another file"
+        return "its values are stored in another file"
     if layout == h5d.CONTIGUOUS:
         size = math.prod(dataset.shape) * dataset.dtype.itemsize
         return _UNWRITTEN if dataset.id.get_storage_size() != size else ""
     if layout == h5d.CHUNKED:
         return _problem_of_chunks(dataset, properties)
-    return "" if layout == h5d.COMPACT else "its values are put together from other datasets"
+    return "" if layout == h5d.COMPACT else "its values are composed of other datasets"
 
 
 def _problem_of_chunks(dataset: "h5py.Dataset", properties: Any) -> str:  # an h5py plist

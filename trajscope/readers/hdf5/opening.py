@@ -29,8 +29,8 @@ def library(path: Path) -> Any:  # the module h5py, which may have no types
         import h5py
     except ImportError as error:
         raise CheckpointError(
-            f"{printable(path)} is an HDF5 file, and the package h5py that reads them is not "
-            "installed. Install it: pip install 'trajscope[hdf5]'."
+            f"{printable(path)} is an HDF5 file, but the package h5py is not installed. Install "
+            "it: pip install 'trajscope[hdf5]'."
         ) from error
     return h5py
 
@@ -56,8 +56,8 @@ def start_of(path: Path) -> int:
 def damaged(path: Path, error: BaseException) -> CheckpointError:
     """The error for a file that the library cannot make sense of."""
     return CheckpointError(
-        f"{printable(path)} cannot be read as an HDF5 file: {printable(error)}. It may still be "
-        "being written; wait, or leave it out with --exclude."
+        f"{printable(path)} cannot be read as an HDF5 file: {printable(error)}. It may be "
+        "unfinished; wait, or leave it out with --exclude."
     )
 
 

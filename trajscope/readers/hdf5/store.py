@@ -49,9 +49,9 @@ def read_header(path: Path) -> StoreHeader:
     found = _layout(path)
     if found is None:
         raise CheckpointError(
-            f"{printable(path)} is an HDF5 file without several steps; a group for each step, or "
-            "arrays beside a list of steps called 'step' were expected. One file for each step is "
-            "read too, from the folder they lie in."
+            f"{printable(path)} is an HDF5 file without a step axis; expected a group for each "
+            "step, or arrays together with an array named 'step'. For one file per step, give "
+            "their folder."
         )
     status = path.stat()
     unit, steps, source = "step", found.groups, "the names of the file's groups"
@@ -87,7 +87,7 @@ def read_block(
     if found is None or found.tensors.get(name) != tensor:
         raise CheckpointError(
             f"{printable(path)}: array '{printable(name)}' was written again after the trajectory "
-            "was opened. Open the trajectory again once the training has finished."
+            "was opened. Open the trajectory again after training has finished."
         )
     block = np.empty((len(rows), max(stop - start, 0)), widened(np.empty(0, tensor.dtype)).dtype)
     try:
@@ -104,7 +104,7 @@ def read_block(
     return block
 
 
-READER = StoreReader("HDF5 file of several steps", recognises, read_header, read_block, _ENDINGS)
+READER = StoreReader("HDF5 file with several steps", recognises, read_header, read_block, _ENDINGS)
 
 
 def _layout(path: Path) -> _Layout | None:
@@ -139,7 +139,7 @@ def _grouped(groups: list[str], arrays: dict[str, Array]) -> _Layout:
         first = found[0]
         problem = next((array.problem for array in found if array.problem), "")
         if len(kinds) > 1 or len(found) < len(groups):
-            left_out[name] = "it is not in every group, or not of one shape and dtype"
+            left_out[name] = "it is missing in some groups, or its shape or dtype differs"
         elif problem or not first.dtype:
             left_out[name] = problem
         else:
@@ -155,10 +155,10 @@ def _along(coordinate: str, arrays: dict[str, Array]) -> _Layout | None:
         return None
     tensors = {n: StoreTensor(a.shape[1:], a.dtype) for n, a in along.items() if not a.problem}
     left_out = {n: a.problem for n, a in along.items() if a.problem}
-    left_out |= {n: "it has no step axis" for n in arrays if n not in along and n != coordinate}
+    left_out |= {n: "it lacks a step axis" for n in arrays if n not in along and n != coordinate}
     numbers = {name for name, tensor in tensors.items() if not tensor.shape}
     if len(numbers) < len(tensors):
-        left_out |= dict.fromkeys(numbers, "one number for each checkpoint, not a weight")
+        left_out |= dict.fromkeys(numbers, "one number per checkpoint, not a weight")
         tensors = {name: tensor for name, tensor in tensors.items() if name not in numbers}
     return _Layout((), coordinate, n_steps, tensors, left_out)
 
@@ -171,6 +171,6 @@ def _steps(path: Path, found: _Layout) -> tuple[float, ...]:
     if not np.isfinite(values).all():
         raise CheckpointError(
             f"{printable(path)}: its steps, array '{printable(found.coordinate)}', are not all "
-            "finite numbers. It may still be being written; wait, or write the file again."
+            "finite numbers. It may be unfinished; wait, or write the file again."
         )
     return tuple(values.tolist())

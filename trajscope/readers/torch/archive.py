@@ -52,7 +52,7 @@ def read_header(path: Path) -> Header:
         ) from error
     except TensorError as error:
         raise CheckpointError(
-            f"{printable(path)} contradicts itself: {error}. Write the file again, or leave it out "
+            f"{printable(path)} is inconsistent: {error}. Write the file again, or leave it out "
             "with --exclude."
         ) from error
     finally:
@@ -123,13 +123,13 @@ def _root(path: Path, members: dict[str, Member]) -> str:
     if not roots:
         raise CheckpointError(
             f"{printable(path)} is a zip archive without the data.pkl that torch.save writes. "
-            "Rename it if it is something else, or leave it out with --exclude."
+            "Rename it if it is not a torch file, or leave it out with --exclude."
         )
     roots.sort(key=lambda root: root.count("/"))
     if len(roots) > 1 and roots[0].count("/") == roots[1].count("/"):
         raise CheckpointError(
-            f"{printable(path)} holds {len(roots)} checkpoints; one is expected in a file. "
-            "Save them apart, or leave it out with --exclude."
+            f"{printable(path)} holds {len(roots)} checkpoints; one per file is expected. Save "
+            "them separately, or leave it out with --exclude."
         )
     return roots[0]
 
@@ -147,7 +147,7 @@ def _layout(
         there, first, packed = found.get(key, (0, 0, 0))
         if there != size:
             raise TensorError(
-                f"needs {size} bytes of storage '{printable(key)}', which has {there}"
+                f"needs {size} bytes of storage '{printable(key)}', which contains {there}"
             )
         return Storage(key, dtype, size, first, packed, big_endian)
 

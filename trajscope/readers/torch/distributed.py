@@ -70,7 +70,7 @@ def read_chunks(path: Path, spec: TensorSpec, start: int, stop: int) -> Values:
     """Elements ``start:stop`` of the flattened tensor, from all chunks that hold some of them."""
     dtype = widened_dtype(spec.dtype)
     if dtype is None:
-        raise TypeError(f"no values can be read from dtype {spec.dtype}")
+        raise TypeError(f"unsupported dtype {spec.dtype}")
     out = np.empty(max(stop - start, 0), dtype)
     for chunk in spec.locator:
         assert isinstance(chunk, Chunk)  # opaque outside this module
@@ -102,8 +102,8 @@ def _archived(path: Path, chunk: Chunk, dtype: str) -> TensorSpec:
     if spec.shape != chunk.sizes or spec.dtype != dtype:
         raise refused(
             path,
-            f"at byte {chunk.first} a tensor of {chunk.sizes} {dtype} is promised, and one of "
-            f"{spec.shape} {spec.dtype} is there",
+            f"at byte {chunk.first} a tensor of {chunk.sizes} {dtype} is expected, but "
+            f"{spec.shape} {spec.dtype} was found",
         )
     return spec
 
@@ -119,7 +119,9 @@ def _looked_up(path: Path, first: int, length: int, version: tuple[int, int]) ->
     finally:
         os.close(descriptor)
     if len(tensors) != 1:
-        raise refused(path, f"the archive at byte {first} holds {len(tensors)} tensors, not one")
+        raise refused(
+            path, (f"the archive at byte {first} holds {len(tensors)} tensors; one was expected")
+        )
     return next(iter(tensors.values()))
 
 

@@ -65,7 +65,7 @@ def read_plan(path: Path) -> Plan:
         elif len(levels) <= _SCALAR_LEVELS and (fqn, ()) in places:
             scalars.append(("/".join(levels), places[fqn, ()]))
     if len(tensors) > _MAX_TENSORS or len({name for name, _ in tensors}) < len(tensors):
-        raise refused(path, "it has too many tensors, or two of one name")
+        raise refused(path, "it has too many tensors, or two with the same name")
     return Plan(tuple(tensors), tuple(scalars))
 
 
@@ -92,7 +92,7 @@ def _content(path: Path) -> dict[str, object]:
     except DamagedPickleError as error:
         raise refused(path, str(error)) from error
     if not isinstance(value, Record) or value.origin != Global(_MODULE, "Metadata"):
-        raise refused(path, "its metadata is a pickle of something else")
+        raise refused(path, "its metadata is not that of a distributed checkpoint")
     return _state(value)
 
 
@@ -133,11 +133,13 @@ def _places(path: Path, content: Mapping[str, object]) -> dict[tuple[str, tuple[
         fqn, file = key.get("fqn"), where.get("relative_path")
         first, length = where.get("offset"), where.get("length")
         if not isinstance(fqn, str) or not isinstance(file, str):
-            raise refused(path, "its list of chunks is none")
+            raise refused(path, "its list of chunks is invalid")
         if type(first) is not int or type(length) is not int or first < 0 or length < 0:
-            raise refused(path, f"a chunk of '{printable(fqn)}' has no place")
+            raise refused(path, f"a chunk of '{printable(fqn)}' lacks a position")
         if where.get("transform_descriptors"):
-            raise refused(path, f"'{printable(fqn)}' is stored transformed by an extension")
+            raise refused(
+                path, (f"'{printable(fqn)}' is stored in a transformed form (by an extension)")
+            )
         if first + length > _size(path, file, sizes):
             raise refused(
                 path, f"'{printable(fqn)}' should end at byte {first + length} of "
@@ -152,9 +154,11 @@ def _size(path: Path, file: str, sizes: dict[str, int]) -> int:
     if file not in sizes:
         own = path.parent / file
         if "/" in file or "\0" in file or file in {"", ".", ".."}:
-            raise refused(path, f"it names the file '{printable(file)}', not one of its folder")
+            raise refused(
+                path, (f"it names the file '{printable(file)}', which is not in its folder")
+            )
         if not own.resolve().is_relative_to(path.parent.resolve()):
-            raise refused(path, f"'{printable(file)}' is a link that leaves its folder")
+            raise refused(path, f"'{printable(file)}' is a link to a place outside its folder")
         descriptor = open_regular(own)
         sizes[file] = os.fstat(descriptor).st_size
         os.close(descriptor)
@@ -183,14 +187,14 @@ def _tensor(
     shape, dtype = _lengths(described.get("size")), _dtype(described.get("properties"))
     listed = described.get("chunks")
     if shape is None or not isinstance(listed, list) or len(listed) > _MOST_CHUNKS:
-        raise refused(path, f"{where} has no size, or more than {_MOST_CHUNKS} chunks")
+        raise refused(path, f"{where} lacks a size, or has more than {_MOST_CHUNKS} chunks")
     if dtype == UNREADABLE:
         return TensorSpec(shape, dtype)
     chunks = []
     for each in map(_state, listed):
         offsets, sizes = _lengths(each.get("offsets")), _lengths(each.get("sizes"))
         if offsets is None or sizes is None:
-            raise refused(path, f"{where} has a chunk without a place in it")
+            raise refused(path, f"{where} has a chunk that lacks a position")
         place = places.get((fqn, offsets))
         if place is None or place[2] < math.prod(sizes) * ITEM_SIZES[dtype]:
             raise refused(path, f"{where} has a chunk at {offsets} that is not in any file")

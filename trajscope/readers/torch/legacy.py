@@ -44,11 +44,11 @@ def legacy_header(descriptor: int, path: Path, file_size: int) -> Header:
         except UnfinishedPickleError as error:
             if most >= file_size:
                 raise UnfinishedPickleError(
-                    "its pickle ends early, it may still be being written"
+                    "its pickle ends early: it may be unfinished"
                 ) from error
             if most >= _MOST_LEGACY:
                 raise DamagedPickleError(
-                    f"its pickles have more than {_MOST_LEGACY} bytes, the most that is read"
+                    f"its pickles have more than {_MOST_LEGACY} bytes, the limit"
                 ) from error
         most *= 8
 
@@ -86,14 +86,15 @@ def _layout(data: bytes, descriptor: int, path: Path, file_size: int) -> Header:
         position += 8
         if elements * ITEM_SIZES.get(dtype, 1) != size:
             raise TensorError(
-                f"storage '{printable(key)}' has {elements} elements, others are promised"
+                f"storage '{printable(key)}' has {elements} elements, but its tensors expect "
+                "another number"
             )
         places[key] = Storage(key, dtype, size, position)
         position += size
     if position > file_size:
         raise CheckpointError(
-            f"{printable(path)} ends early: its tensors need {position} bytes, it has {file_size}. "
-            "It may still be being written; wait, or leave it out with --exclude."
+            f"{printable(path)} ends early: its tensors need {position} bytes, it has "
+            f"{file_size}. It may be unfinished; wait, or leave it out with --exclude."
         )
     return flatten(content.value, _resolve(places))
 
@@ -106,13 +107,15 @@ def _storages(references: Iterable[Persistent], keys: object) -> list[tuple[str,
         described = described_storage(reference)
         if described is None:
             if isinstance(identity, tuple) and identity[:1] == ("storage",):
-                raise DamagedPickleError("it has a storage of an unknown class")
+                raise DamagedPickleError("it contains a storage of an unknown class")
         elif known.setdefault(described[0], described) != described:
-            raise TensorError(f"storage '{printable(described[0])}' is described in two ways")
+            raise TensorError(
+                f"storage '{printable(described[0])}' has two conflicting descriptions"
+            )
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise DamagedPickleError("its list of storages is none")
+        raise DamagedPickleError("its list of storages is invalid")
     if len(set(keys)) != len(keys) or set(keys) != known.keys():
-        raise DamagedPickleError("its list of storages is not that of its tensors")
+        raise DamagedPickleError("its list of storages does not match its tensors")
     return [known[key] for key in keys]
 
 

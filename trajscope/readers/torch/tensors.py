@@ -107,9 +107,9 @@ def described_storage(reference: object) -> tuple[str, str, int] | None:
     if dtype is None:
         return None
     if len(identity) == 6 and identity[5] is not None:
-        raise TensorError("is a view in a form that only torch before 0.4 wrote")
+        raise TensorError("is a view in the format of torch before 0.4")
     if not isinstance(key, str) or type(elements) is not int or not 0 <= elements < 2**60:
-        raise TensorError("refers to a storage whose key or length is none")
+        raise TensorError("refers to a storage with an invalid key or length")
     return key, dtype, elements * ITEM_SIZES.get(dtype, 1)
 
 
@@ -189,14 +189,14 @@ def _view(
     dtype = dtype or storage.dtype or "uint8"
     start, shape, strides = arguments[1], _lengths(arguments[2]), _lengths(arguments[3])
     if type(start) is not int or shape is None or strides is None or len(shape) != len(strides):
-        raise TensorError("has a size, stride or offset that are no lengths")
+        raise TensorError("has an invalid size, stride or offset")
     itemsize = ITEM_SIZES[dtype]
     size, there = math.prod(shape), storage.size // itemsize
     reach = sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
     if start < 0 or (size and start + reach >= there) or size > there + _MAX_BROADCAST:
         raise TensorError(
             f"of shape {shape} and stride {strides} does not fit into its storage of {there} "
-            f"elements, of which it starts at {start}"
+            f"elements from offset {start}"
         )
     plain = is_row_major(shape, strides)
     same_memory = f"{storage.key}:{start}:{shape}:{'' if plain else strides}"

@@ -105,11 +105,11 @@ class _Walk:
     def add(self, name: str, record: object, role: str) -> None:
         """List one tensor."""
         if name in self.tensors:
-            raise TensorError(f"two tensors are called '{printable(name)}'")
+            raise TensorError(f"two tensors have the name '{printable(name)}'")
         if len(name) > _MAX_NAME or len(self.tensors) >= _MAX_TENSORS:
             raise TensorError(
-                f"tensor '{printable(name)}' is beyond what is listed, {_MAX_TENSORS} tensors "
-                f"with names of {_MAX_NAME} characters"
+                f"tensor '{printable(name)}' exceeds the limit of {_MAX_TENSORS} tensors with "
+                f"names of {_MAX_NAME} characters"
             )
         try:
             spec = tensor_spec(record, self.resolve)

@@ -86,7 +86,6 @@ def _run(machine: Machine) -> object:
             ACTIONS[code](machine)
     if machine.position < len(data):
         raise DamagedPickleError(
-            f"its pickle is larger than {MAX_PICKLE} bytes or {MAX_OPCODES} opcodes, "
-            "the most that is read"
+            f"its pickle is larger than {MAX_PICKLE} bytes or {MAX_OPCODES} opcodes, the limit"
         )
     raise UnfinishedPickleError("its pickle ends early")

@@ -23,8 +23,8 @@ def opened(path: Path, name: str) -> "zarr.Array[Any]":
         if metadata.is_file():
             return _open(folder, zarr_format, metadata.stat().st_mtime_ns)
     raise CheckpointError(
-        f"{printable(path)}: array '{printable(name)}' is gone. Is the folder there for every "
-        "worker?"
+        f"{printable(path)}: array '{printable(name)}' no longer exists. Is the folder accessible "
+        "to every worker?"
     )
 
 
@@ -33,7 +33,7 @@ def _open(folder: Path, zarr_format: Literal[2, 3], changed: int) -> "zarr.Array
     del changed
     import zarr
 
-    # Judged once more, since it may have changed since the header was read.
+    # RunDecision once more, since it may have changed since the header was read.
     metadata = array_metadata(folder)
     problem = "it is no longer an array" if metadata is None else metadata.problem
     if problem:

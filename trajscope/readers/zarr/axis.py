@@ -72,9 +72,9 @@ def _with_axis(
     """Name of the step axis ("" if it has none), and the arrays that begin with it."""
     if arrays and all(_STEP_GROUP.match(name) for name in arrays):
         raise CheckpointError(
-            f"{printable(path)} is a zarr store with a group for each step; one is expected whose "
-            "arrays have an axis called 'step'. Write each array once, with the steps behind one "
-            "another along its first dimension."
+            f"{printable(path)} is a zarr store with a group for each step; arrays with an axis "
+            "named 'step' are expected. Write each array once, with the steps along its first "
+            "dimension."
         )
     named = {n: each for n, each in arrays.items() if each.dimensions and each.shape}
     along = {n: each for n, each in named.items() if each.dimensions[0].lower() in STEP_UNITS}
@@ -85,10 +85,10 @@ def _with_axis(
     if not along or len(axes) > 1 or len(lengths) > 1:
         found = f"first dimensions of {len(lengths)} lengths" if along else "none"
         if len(axes) > 1:
-            found = f"axes called {', '.join(repr(printable(each)) for each in axes)}"
+            found = f"axes named {', '.join(repr(printable(each)) for each in axes)}"
         raise CheckpointError(
-            f"{printable(path)} is a zarr store, in which arrays along one axis called 'step' are "
-            f"expected; found: {found}. Name the first dimension of the weights 'step'."
+            f"{printable(path)} is a zarr store; arrays along one axis named 'step' are expected; "
+            f"found: {found}. Name the first dimension of the weights 'step'."
         )
     return axes[0], along
 
@@ -110,12 +110,12 @@ def _no_weights(path: Path, arrays: Mapping[str, ArrayMetadata]) -> CheckpointEr
         if any(dimension.lower() in STEP_UNITS for dimension in each.dimensions[1:]):
             return CheckpointError(
                 f"{printable(path)}: array '{printable(name)}' has the dimensions "
-                f"{printable(each.dimensions)}; the step is expected first. Write it turned, for "
+                f"{printable(each.dimensions)}; the step is expected first. Transpose it, for "
                 "example with array.transpose('step', ...)."
             )
     return CheckpointError(
-        f"{printable(path)} has only steps and no array of weights along them. Point at the "
-        "folder of checkpoints instead."
+        f"{printable(path)} contains steps but no array of weights along them. Give the folder of "
+        "checkpoints instead."
     )
 
 
@@ -126,9 +126,9 @@ def _is_label(name: str, array: ArrayMetadata) -> bool:
 
 def _why_not(array: ArrayMetadata, along: bool) -> str:
     if not array.dtype:
-        return "values that are no plain numbers"
+        return "values that are not plain numbers"
     if along:
-        return "one number for each checkpoint, not a weight"
+        return "one number per checkpoint, not a weight"
     if array.dimensions:
         return f"its first dimension is called {printable(array.dimensions[0])!r}, not 'step'"
-    return "it has no step axis"
+    return "it lacks a step axis"

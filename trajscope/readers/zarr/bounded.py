@@ -143,7 +143,8 @@ def check_unpacked(codec: str, data: memoryview, most: int) -> None:
         return
     if size > most:
         raise TooLargeError(
-            f"a chunk of {len(data)} bytes unpacks to {size} or more, at most {most} were expected"
+            f"a chunk of {len(data)} bytes decompresses to {size} bytes or more; at most {most} "
+            "are expected"
         )
 
 

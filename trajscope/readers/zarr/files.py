@@ -100,9 +100,9 @@ def _status(path: Path, entry: "os.DirEntry[str]", name: str) -> os.stat_result 
         if not entry.is_symlink():
             return None
         raise CheckpointError(
-            f"{printable(path)}: '{printable(name)}' is a link that leads nowhere "
-            f"({error.strerror}), so what it stands for would be read as zeros. Fetch the files "
-            "that are missing, or leave the store out with --exclude."
+            f"{printable(path)}: '{printable(name)}' is a broken link ({error.strerror}), so its "
+            "values would be read as zeros. Fetch the missing files, or leave the store out with "
+            "--exclude."
         ) from error
     if stat.S_ISREG(status.st_mode):
         return status

@@ -89,7 +89,7 @@ def read_range(path: Path, spec: TensorSpec, start: int, stop: int) -> Values:
         raise CheckpointError(
             f"{printable(folder)}: array '{printable(name)}' was written again after the "
             f"trajectory was opened: shape {spec.shape} of {spec.dtype} is expected, "
-            f"{array.shape} of {array.dtype.name} is there. Open the trajectory again once the "
+            f"{array.shape} of {array.dtype.name} is there. Open the trajectory again after "
             "training has finished."
         )
     if start >= stop:

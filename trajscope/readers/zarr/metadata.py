@@ -102,8 +102,8 @@ def attributes_of(folder: Path) -> dict[str, str | int | float | bool]:
 
 def _not_understood(folder: Path, error: Exception) -> CheckpointError:
     return CheckpointError(
-        f"{printable(folder)} has zarr metadata that cannot be understood "
-        f"({printable(error, limit=80)}). Write it again, or leave it out with --exclude."
+        f"{printable(folder)} contains invalid zarr metadata ({printable(error, limit=80)}). "
+        "Write it again, or leave it out with --exclude."
     )
 
 
@@ -157,9 +157,9 @@ def _version_2(metadata: dict[str, object], attributes: dict[str, object]) -> Ar
     problem = _unsafe_codecs(codecs) or _packed(attributes) or _too_large(shape, chunks, name)
     packing = [str(_object(codec).get("id")) for codec in codecs]
     if any(each in _PACKING for each in packing[1 if compressor else 0 :]):
-        problem = problem or "its filters pack it once more"
+        problem = problem or "its filters compress it again"
     if packing[:1] == ["lzma"] and _object(codecs[0]).get("format", 1) not in _LZMA_CONTAINERS:
-        problem = problem or "it is packed by lzma without a container, whose size is never known"
+        problem = problem or "it is compressed by lzma without a container, so its size is unknown"
     dimensions = _names(attributes.get("_ARRAY_DIMENSIONS"), shape)
     packed_by = packing[0] if compressor else ""
     return ArrayMetadata(shape, name, dimensions, problem, chunks, "", packed_by)
@@ -206,7 +206,7 @@ def _unsafe_codecs(codecs: object) -> str:
 def _packed(attributes: object) -> str:
     """Why the numbers that are stored are not the values meant (CF conventions 8.1), or ``""``."""
     packing = {"scale_factor", "add_offset"} & _object(attributes or {}).keys()
-    return f"its values are packed by {' and '.join(sorted(packing))}" if packing else ""
+    return f"its values are compressed by {' and '.join(sorted(packing))}" if packing else ""
 
 
 def _original(attributes: object, dtype: str) -> str:
@@ -221,7 +221,7 @@ def _original(attributes: object, dtype: str) -> str:
 
 def _too_large(shape: tuple[int, ...], chunks: tuple[int, ...], dtype: str) -> str:
     if len(chunks) != len(shape) or not all(chunks):
-        return "its chunks have another number of dimensions, or are empty"
+        return "its chunks have a different number of dimensions, or are empty"
     digits = re.sub("[^0-9]", "", dtype)
     size = math.prod(chunks) * (int(digits) // 8 if digits else 1)
     if size > _MAX_CHUNK:

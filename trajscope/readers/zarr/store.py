@@ -55,8 +55,8 @@ def read_header(path: Path) -> StoreHeader:
     claimed = next(iter(found.weights.values())).shape[0]
     if claimed > _MOST_STEPS:
         raise CheckpointError(
-            f"{printable(path)} claims {claimed} checkpoints; at most {_MOST_STEPS} are read. "
-            "Write the store again with fewer."
+            f"{printable(path)} claims {claimed} checkpoints; the limit is {_MOST_STEPS}. Write "
+            "the store again with fewer."
         )
     n_steps = _written_steps(path, arrays, found, claimed)
     return StoreHeader(
@@ -91,9 +91,9 @@ def read_block(
     if found != tensor or (len(rows) and rows.max() >= array.shape[0]):
         raise CheckpointError(
             f"{printable(path)}: array '{printable(name)}' was written again after the trajectory "
-            f"was opened: {tensor.dtype} values of shape {tensor.shape} at each step are expected, "
-            f"{found.dtype} of shape {found.shape} at {array.shape[0]} steps are there. Open the "
-            "trajectory again once the training has finished."
+            f"was opened: {tensor.dtype} values of shape {tensor.shape} at each step are "
+            f"expected, {found.dtype} of shape {found.shape} at {array.shape[0]} steps were "
+            "found. Open the trajectory again after training has finished."
         )
     if start >= stop:
         return widened(np.empty((len(rows), 0), array.dtype))
@@ -153,8 +153,8 @@ def _steps(path: Path, name: str, n_steps: int) -> tuple[float, ...]:
         ) from error
     if values.shape != (n_steps,) or not np.isfinite(values).all():
         raise CheckpointError(
-            f"{printable(path)}: its steps, array '{printable(name)}', are not all finite numbers. "
-            "It may still be being written; wait, or write the store again."
+            f"{printable(path)}: its steps, array '{printable(name)}', are not all finite "
+            "numbers. It may be unfinished; wait, or write the store again."
         )
     return tuple(values.tolist())
 

@@ -44,7 +44,7 @@ def list_arrays(path: Path) -> dict[str, ArrayMetadata]:
             if folders > _MAX_FOLDERS:
                 raise CheckpointError(
                     f"{printable(path)} has more than {_MAX_FOLDERS} folders; a zarr store of "
-                    "weights has one per array. Point at the group that holds the weights."
+                    "weights has one per array. Give the group that contains the weights."
                 )
             array = array_metadata(folder / name)
             if array is not None:

@@ -1,4 +1,4 @@
-"""The diffusion matrix in sentences, the same on the screen and on the page."""
+"""The diffusion matrix in sentences, for the screen and the page."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ _LIMIT = 200
 
 @dataclass(frozen=True)
 class NumberRow:
-    """A number of D in words: what it is, of each checkpoint, and what to hold it against."""
+    """A number of D in words: its meaning, its value at each checkpoint, its reference."""
 
     label: str
     meaning: str
@@ -28,7 +28,7 @@ class NumberRow:
 
 
 def heading(found: xr.Dataset) -> tuple[str, str]:
-    """What D was computed of, and how."""
+    """The samples D was computed from, and how."""
     told = found.attrs
     samples, data = int(told["n_samples"]), int(told["n_data"])
     if told["mode"] == "train":
@@ -40,7 +40,7 @@ def heading(found: xr.Dataset) -> tuple[str, str]:
         part = "all" if samples == data else f"{samples:,} of"
         source = f"{part} {data:,} samples, network in eval mode"
     device = printable(told["device"])
-    order = "" if told.get("deterministic", True) else ", where last digits change from run to run"
+    order = "" if told.get("deterministic", True) else ", not reproducible to the last digits"
     return (
         "Gradient noise: the covariance D of per-sample gradients",
         f"{told['n_weights']:,} weights; {source}; gradients in {printable(told['dtype'])} on "
@@ -51,9 +51,9 @@ def heading(found: xr.Dataset) -> tuple[str, str]:
 def _products(told: Mapping[str, object]) -> str:
     """In which arithmetic everything after the gradients was done."""
     if told.get("products", "float64") == "float64":
-        return "everything after in float64"
+        return "everything else in float64"
     return (
-        "their inner products in float32 since no eigenvalue comes near the error, the rest in "
+        "inner products in float32 (the error is far below all eigenvalues), everything else in "
         "float64"
     )
 
@@ -63,7 +63,7 @@ def _one_by_one(unmapped: Sequence[str]) -> str:
     if not unmapped:
         return ""
     layer = printable(str(unmapped[0]).partition(": ")[0])
-    return f" One backward pass a sample, which is slow: torch cannot map {layer} over samples."
+    return f" Slow: one backward pass per sample, since torch cannot vectorise {layer} (vmap)."
 
 
 def mapping_sentences(found: xr.Dataset) -> list[str]:
@@ -103,15 +103,15 @@ def in_words(told: xr.DataArray, values: Floats, n_weights: int) -> list[str]:
 
 
 def comparison(found: xr.Dataset) -> list[str]:
-    """How alike D is at the first and the last of the chosen checkpoints, and in between."""
+    """How much D changes between the chosen checkpoints."""
     if "spectrum_distance" not in found:
         return []
     pairs = np.triu_indices(found.sizes[STEP], 1)
     distances = found["spectrum_distance"].values[pairs]
     largest = float(np.nanmax(distances)) if np.isfinite(distances).any() else math.nan
     words = (
-        f"Between two of these checkpoints at most {percent(largest)} of the trace lies at other "
-        "eigenvalues"
+        f"Between any two of these checkpoints the spectra differ by at most {percent(largest)} of "
+        "the trace"
     )
     if "eigenspace_overlap" not in found:
         return [f"{words}."]
@@ -120,8 +120,8 @@ def comparison(found: xr.Dataset) -> list[str]:
     by_chance = k / int(found.attrs["n_weights"])
     least = float(np.nanmin(overlaps)) if np.isfinite(overlaps).any() else math.nan
     return [
-        f"{words}; the {k} leading eigenvectors overlap by {number(least, 2)} or more (1: the "
-        f"same directions, {number(by_chance, 2)}: by chance)."
+        f"{words}; the overlap of the {k} leading eigenvectors is at least {number(least, 2)} (1: "
+        f"identical subspaces, {number(by_chance, 2)}: random subspaces)."
     ]
 
 
@@ -143,7 +143,7 @@ def temperature(found: xr.Dataset) -> list[str]:
     with_it = number(float(found["temperature"]))
     without = number(float(found["temperature_without_replacement"]))
     return [
-        f"Temperature 1/beta = eta/(2b) = {with_it} where batches are drawn with replacement, "
+        f"Temperature 1/beta = eta/(2b) = {with_it} for batches sampled with replacement, "
         f"{without} without."
     ]
 
@@ -151,12 +151,12 @@ def temperature(found: xr.Dataset) -> list[str]:
 def _trend(subject: str, series: Floats, trend: Mapping[str, float]) -> str:
     finite = series[np.isfinite(series)]
     if not finite.size:
-        return f"{subject} is no finite number at any checkpoint."
+        return f"{subject} is not finite at any checkpoint."
     moved = f"{subject} goes from {number(float(finite[0]))} to {number(float(finite[-1]))}"
     count, apart = int(trend["n_points"]), number(trend["correlation_time"], 2)
     if not math.isfinite(trend["p_value"]):
         return (
-            f"{moved}; no trend is tested on {exact(count)} points that lie 3 correlation times "
+            f"{moved}; no trend test, since only {exact(count)} points are 3 correlation times "
             f"({apart} checkpoints each) apart."
         )
     word = "falls" if trend["slope"] < 0 else "rises"

@@ -1,4 +1,4 @@
-"""What is said first: the headline, what the window could not have shown, four key numbers."""
+"""The top of a report: the headline, the detection limits, four key numbers."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from trajscope.schema import GROUP, STEP
 
 @dataclass(frozen=True)
 class Headline:
-    """The word of the verdict, the finding in one sentence, its evidence, and what it is not.
+    """The verdict in a word and in a sentence, its evidence, and advice.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Headline:
 
 @dataclass(frozen=True)
 class KeyNumber:
-    """One number of the run, and what to hold it against."""
+    """One number of the run, and its reference value."""
 
     name: str
     value: str
@@ -40,58 +40,58 @@ class KeyNumber:
 
 
 def headline(results: xr.DataTree) -> Headline:
-    """The verdict; without one, what the run did, from measured numbers alone."""
-    judged = verdict(results)
-    if judged is None:
+    """The verdict; without one, a summary of the measured numbers."""
+    decided = verdict(results)
+    if decided is None:
         return _measured(results)
-    first, stop, rest = judged.sentence.partition(". ")
-    exponent = exponent_in_words(results["tests"].to_dataset(), judged.alpha)
-    basis = f"{judged.basis[0].upper()}{judged.basis[1:]}." if judged.evidence else ""
+    first, stop, rest = decided.sentence.partition(". ")
+    exponent = exponent_in_words(results["tests"].to_dataset(), decided.alpha)
+    basis = f"{decided.basis[0].upper()}{decided.basis[1:]}." if decided.evidence else ""
     return Headline(
-        word=judged.word,
+        word=decided.word,
         sentence=f"{first}." if stop else first,
         detail=" ".join(part for part in (rest, exponent, basis) if part),
-        caution=judged.proposal,
+        caution=decided.proposal,
         tested=True,
     )
 
 
 def key_numbers(results: xr.DataTree) -> tuple[KeyNumber, ...]:
-    """Four numbers: of the tests, or without these of the run, each with its reference."""
-    judged = verdict(results)
-    if judged is None or "brownian" not in judged.evidence:
+    """Four numbers: from the tests, or without tests from the curves, each with its reference."""
+    decided = verdict(results)
+    if decided is None or "brownian" not in decided.evidence:
         return _measured_numbers(results)
     told = results["tests"].attrs.get("summary", {})
     whole = results["tests"].to_dataset().isel({GROUP: 0})
     low, high = (float(whole[f"diffusion_exponent_{edge}"]) for edge in ("low", "high"))
     return (
-        _p_number("Brownian null", judged, "brownian"),
+        _p_number("Brownian null", decided, "brownian"),
         KeyNumber(
             "diffusion exponent",
             number(float(whole["diffusion_exponent"]), 2),
-            f"Brownian, this length: {number(low, 2)} to {number(high, 2)}",
+            f"Brownian motion of this length: {number(low, 2)} to {number(high, 2)}",
         ),
-        _p_number("no-drift null", judged, "slow_drift", "drift"),
-        _turning(results, judged, told.get("circulation", {})),
+        _p_number("no-drift null", decided, "slow_drift", "drift"),
+        _turning(results, decided, told.get("circulation", {})),
     )
 
 
 def blind_spots(results: xr.DataTree) -> tuple[str, ...]:
-    """What the window could not have shown, as its tests know it, and from its spacing.
+    """The detection limits of the window, from its tests and from its spacing.
 
     Raises
     ------
     ResultsError
-        Not two to four are known: a report that does not say them must not be made.
+        There are not two to four: a report must always state its detection limits.
     """
     seen = window(results["trajectory"].to_dataset())
-    judged = verdict(results)
-    known = judged.unseen if judged else tuple(spot(seen) for spot in UNTESTED)
+    decided = verdict(results)
+    known = decided.unseen if decided else tuple(spot(seen) for spot in UNTESTED)
     spots = (*known, *(spot(seen) for spot in ALWAYS))
     if not known or not 2 <= len(spots) <= 4:
         raise ResultsError(
-            f"The report lists {len(spots)} things that its window could not have shown; two to "
-            "four are expected. This is a mistake in trajscope: please report it."
+            f"The result states {len(spots)} detection limits of its window; two to four are "
+            "expected. This is a bug in trajscope: please report it."
         )
     return spots
 
@@ -107,17 +107,17 @@ def _measured(results: xr.DataTree) -> Headline:
     path, moved = float(whole["path_length"]), float(whole["displacement"][-1])
     exponent = float(whole["diffusion_exponent"])
     if path == 0:
-        sentence = f"Nothing moved in {counted(n_steps, 'checkpoint')}."
+        sentence = f"No weight changes in {counted(n_steps, 'checkpoint')}."
     elif not math.isfinite(path):
-        sentence = f"{counted(n_steps, 'checkpoint')} were read, but their path has no length."
+        sentence = f"The path length of {counted(n_steps, 'checkpoint')} is not finite."
     else:
         sentence = (
-            f"In {counted(n_steps, 'checkpoint')} the run walked a path of {number(path)} "
-            f"and ended {number(moved)} from its start."
+            f"{counted(n_steps, 'checkpoint')}: path length {number(path)}, displacement "
+            f"{number(moved)} from the first to the last."
         )
     growth = (
-        f"Squared displacement grows as lag to the power {number(exponent, 2)}: 1 is a random "
-        "walk, 2 a straight line."
+        f"The mean squared displacement grows as lag to the power {number(exponent, 2)} "
+        "(random walk: 1, straight line: 2)."
         if math.isfinite(exponent)
         else ""
     )
@@ -125,7 +125,7 @@ def _measured(results: xr.DataTree) -> Headline:
         word="no verdict",
         sentence=sentence,
         detail=growth,
-        caution="This result was made without tests: run 'trajscope analyze' again.",
+        caution="This result contains no tests: run 'trajscope analyze' again.",
         tested=False,
     )
 
@@ -154,7 +154,7 @@ def _measured_numbers(results: xr.DataTree) -> tuple[KeyNumber, ...]:
             "100%",
         ),
         _between(
-            "mean cosine of a turn",
+            "mean increment cosine",
             decimal(float(turns.mean()) if turns.size else math.nan),
             "0",
             "1",
@@ -166,19 +166,19 @@ def _between(name: str, value: str, random_walk: str, straight_line: str) -> Key
     return KeyNumber(name, value, f"random walk: {random_walk}; straight line: {straight_line}")
 
 
-def _p_number(name: str, judged: Verdict, *tests: str) -> KeyNumber:
+def _p_number(name: str, decided: Verdict, *tests: str) -> KeyNumber:
     for test in tests:
-        if test in judged.evidence:
-            p_value = judged.evidence[test]
-            kept = "rejected" if p_value <= judged.alpha else "kept"
-            return KeyNumber(name, f"p = {p_value:.2g}", f"{kept} at α = {judged.alpha:g}")
-    return KeyNumber(name, "not tested", f"the verdict is {judged.word}")
+        if test in decided.evidence:
+            p_value = decided.evidence[test]
+            kept = "rejected" if p_value <= decided.alpha else "not rejected"
+            return KeyNumber(name, f"p = {p_value:.2g}", f"{kept} at α = {decided.alpha:g}")
+    return KeyNumber(name, "not tested", f"the verdict is {decided.word}")
 
 
-def _turning(results: xr.DataTree, judged: Verdict, told: Mapping[str, object]) -> KeyNumber:
-    found = _p_number("reversible null", judged, "circulation")
+def _turning(results: xr.DataTree, decided: Verdict, told: Mapping[str, object]) -> KeyNumber:
+    found = _p_number("reversible null", decided, "circulation")
     period = told.get("period")
-    if judged.code != "circulating" or not isinstance(period, (int, float)):
+    if decided.code != "circulating" or not isinstance(period, (int, float)):
         return found
     seen = window(results["trajectory"].to_dataset())
     turn = (
@@ -186,7 +186,7 @@ def _turning(results: xr.DataTree, judged: Verdict, told: Mapping[str, object]) 
         if seen.unit != "index"
         else f"{number(period)} checkpoints"
     )
-    return KeyNumber(found.name, found.value, f"{found.reference}; one turn in {turn}")
+    return KeyNumber(found.name, found.value, f"{found.reference}; period {turn}")
 
 
 def _too_slow(seen: Window) -> str:
@@ -195,30 +195,30 @@ def _too_slow(seen: Window) -> str:
     slowest = seen.checkpoints // 10
     if slowest < 2:
         return (
-            f"a well or a cycle of any length: {counted(seen.checkpoints, 'checkpoint')} hold too "
-            "few repetitions; from about 20 on the fastest can be seen"
+            f"relaxation or rotation at any rate: {counted(seen.checkpoints, 'checkpoint')} are "
+            "too few; the fastest need about 20"
         )
     return (
-        f"a well slower than about {seen.length(slowest)}: the window holds fewer than ten such "
-        "times, and a level is then uncertain by 45% or more"
+        f"relaxation slower than about {seen.length(slowest)}: the window spans fewer than ten "
+        "such times, and a plateau is then uncertain by 45% or more"
     )
 
 
 def _too_fast(seen: Window) -> str:
     return (
-        f"an oscillation faster than {seen.length(2)} a turn: between checkpoints nothing was "
-        "seen, and a faster one would appear as a slower one"
+        f"oscillations with a period below {seen.length(2)}, the Nyquist limit: aliased to lower "
+        "frequencies"
     )
 
 
 def _untested(seen: Window) -> str:
     return (
-        f"a loop: none of the {counted(seen.checkpoints, 'checkpoint')} was tested for one, and an "
-        "arch in the plane of principal components is not a loop"
+        f"rotation: the {counted(seen.checkpoints, 'checkpoint')} were not tested for circulation, "
+        "and an arch in the plane of principal components is no evidence of it"
     )
 
 
 UNTESTED: tuple[Callable[[Window], str], ...] = (_too_slow, _untested)
-"""What is said where no test knows what it could have seen."""
+"""Detection limits of a result without tests."""
 ALWAYS: tuple[Callable[[Window], str], ...] = (_too_fast,)
-"""What no test can see."""
+"""Detection limits of every test."""

@@ -24,14 +24,14 @@ _MEDIAN, _EDGE, _END = 14.0, 44.0, 78.0
 
 @dataclass(frozen=True)
 class Dot:
-    """A statistic in the band of its null.
+    """A statistic beside the band of its null.
 
     Attributes
     ----------
     place :
         Of the dot in the cell; `None` where the null has no spread.
     p_value :
-        Among all layers, in words.
+        Corrected for the number of layers, in words.
     spoke :
         Whether the null is rejected: a diamond.
     far :
@@ -51,7 +51,7 @@ class Row:
     Attributes
     ----------
     dots :
-        One for each of the tests of `Layers`; `None` where it was not asked.
+        One for each of the tests of `Layers`; `None` where it was not run.
     verdict :
         Empty where there is none.
     """
@@ -76,7 +76,7 @@ class Layers:
     walk :
         Height of the level line in every cell, on the same scale.
     tests :
-        Labels of the tests that are shown; empty where there are none.
+        Labels of the tests that are shown; empty without tests.
     """
 
     shown: tuple[Row, ...]
@@ -102,8 +102,8 @@ def layers(results: xr.DataTree) -> Layers:
     low, high = (min(finite.min(), -0.3), max(finite.max(), 0.3)) if finite.size else (-1.0, 1.0)
     heights = _HEIGHT - 2 - (_HEIGHT - 4) * (lines - low) / (high - low)
     walk = _HEIGHT - 2 - (_HEIGHT - 4) * (0 - low) / (high - low)
-    judged = verdict(results)
-    tests, alpha = results["tests"].to_dataset(), judged.alpha if judged else float("nan")
+    decided = verdict(results)
+    tests, alpha = results["tests"].to_dataset(), decided.alpha if decided else float("nan")
     words = codes(results)
     columns = layer_tests(tests) if words else {}
     rows = tuple(
@@ -128,7 +128,7 @@ def _row(
     heights: Floats,
     found: tuple[Standing, ...],
     columns: tuple[str, ...],
-    judged: str,
+    decided: str,
 ) -> Row:
     moved = float(group["displacement"].isel({STEP: -1}))
     path = float(group["path_length"])
@@ -143,7 +143,7 @@ def _row(
         zero=percent(float(group["zero_increment_fraction"]), 1),
         path_ratio=number(path / moved, 2) if moved > 0 else "never moved",
         dots=tuple(asked.get(test) for test in columns),
-        verdict=judged.replace("_", " "),
+        verdict=decided.replace("_", " "),
     )
 
 
@@ -160,8 +160,8 @@ def _dot(one: Standing) -> Dot:
 def _relative_growth(groups: xr.Dataset) -> Floats:
     """(group, point): log10 of mean squared displacement per lag, 0 at one checkpoint.
 
-    Level for a random walk, falling in a well, rising along a straight line; lags in equal ratios
-    up to a quarter of the window, beyond which few windows are averaged.
+    Level for a random walk, falling for a confined path, rising for a straight line; lags in equal
+    ratios up to a quarter of the window, beyond which few windows are averaged.
     """
     moved = groups[LAG].values > 0
     lag = groups[LAG].values[moved]

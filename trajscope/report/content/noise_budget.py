@@ -16,7 +16,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class BudgetRow:
-    """One prediction in words: for batches drawn so, the ratio, its interval, both traces."""
+    """One prediction in words: the sampling of batches, the ratio, its interval, both traces."""
 
     sampling: str
     ratio: str
@@ -26,7 +26,7 @@ class BudgetRow:
 
 
 def budget_rows(found: xr.Dataset) -> list[BudgetRow]:
-    """A row for each way in which batches may have been drawn; none where there is no budget."""
+    """A row for each way of sampling batches; none without a budget."""
     if "budget_ratio" not in found:
         return []
     measured = number(float(found["budget_measured_trace"]))
@@ -44,7 +44,7 @@ def budget_rows(found: xr.Dataset) -> list[BudgetRow]:
 
 
 def budget_sentences(found: xr.Dataset) -> list[str]:
-    """What the budget says, and what its guards say, a sentence or two each."""
+    """The budget and the messages of its guards, a sentence or two each."""
     return [
         *_ratios(found),
         *_alignment(found),
@@ -54,7 +54,7 @@ def budget_sentences(found: xr.Dataset) -> list[str]:
 
 
 def sketch_sentence(found: xr.Dataset) -> list[str]:
-    """That D is that of a sketch, with its errors; nothing where it is exact."""
+    """A note that D is that of a sketch, with its errors; nothing where D is exact."""
     size = int(found.attrs.get("sketch", 0))
     if not size or "sketch_trace_error" not in found:
         return []
@@ -63,8 +63,8 @@ def sketch_sentence(found: xr.Dataset) -> list[str]:
         for name in ("trace", "lambda_max")
     ]
     return [
-        f"Not exact: a sketch of the gradients onto {size:,} random directions, off by {errors[0]} "
-        f"in the trace and by {errors[1]} in the largest eigenvalue, measured here. It has no rank."
+        f"Approximate: gradients projected onto {size:,} random directions. Measured error: "
+        f"{errors[0]} in the trace, {errors[1]} in the largest eigenvalue. A sketch gives no rank."
     ]
 
 
@@ -74,14 +74,13 @@ def _ratios(found: xr.Dataset) -> Iterator[str]:
         if not math.isfinite(float(found["budget_ratio"].values[place])):
             continue
         yield (
-            f"Between checkpoints {exact(float(told['budget_updates']))} updates apart the weights "
-            f"scatter {row.ratio} times as much (95%: {row.interval}) as the noise of the "
-            f"gradients, network in {told['budget_mode']} mode, makes them with batches "
-            f"{row.sampling}: 1 if all of their movement is that noise."
+            f"Measured / predicted increment variance over {exact(float(told['budget_updates']))} "
+            f"updates: {row.ratio} (95% CI {row.interval}). Prediction: gradient noise in "
+            f"{told['budget_mode']} mode, sampling {row.sampling}."
         )
     drift = float(found.get("budget_drift", np.nan))
     if drift > 0:
-        yield f"A drift, {percent(drift)} of the increments' mean square, is taken off."
+        yield f"The drift, {percent(drift)} of the mean squared increment, is subtracted."
 
 
 def _alignment(found: xr.Dataset) -> Iterator[str]:
@@ -94,14 +93,14 @@ def _alignment(found: xr.Dataset) -> Iterator[str]:
         _degrees(found[f"budget_angle{suffix}"].values) for suffix in ("", "_expected")
     )
     yield (
-        f"The matrices of increments and noise have the cosine {cosine} (so many increments of "
-        f"that very noise: {expected}), their leading directions the angles {angles} degrees "
-        f"({chance})."
+        f"Covariances of increments and of gradient noise: cosine {cosine} (expected if equal, "
+        f"for this many increments: {expected}); angles between their leading directions: {angles} "
+        f"degrees (expected: {chance})."
     )
 
 
 def _settings(found: xr.Dataset) -> list[str]:
-    """What of the optimizer was read from files."""
+    """Optimizer settings that were read from files."""
     said = found.attrs.get("budget_optimizer", "")
     return [printable(said, limit=400)] if said else []
 

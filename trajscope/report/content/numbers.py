@@ -1,4 +1,4 @@
-"""Numbers, counts and lengths of time in words, the same on the screen and on the page."""
+"""Numbers, counts and durations in words, for the screen and the page."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from trajscope.schema import STEP
 
 @dataclass(frozen=True)
 class Window:
-    """What was looked at: how many checkpoints, from where to where, how far apart.
+    """The analyzed window: how many checkpoints, from which step to which, how far apart.
 
     Attributes
     ----------
@@ -43,12 +43,12 @@ def window(trajectory: xr.Dataset) -> Window:
     Raises
     ------
     ResultsError
-        It has no steps, so nothing true can be said about what it could show.
+        It has fewer than two steps, so its detection limits are unknown.
     """
     if STEP not in trajectory.coords or trajectory.sizes[STEP] < 2:
         raise ResultsError(
-            "The result names fewer than two steps, so it cannot be said what its window could "
-            "have shown. Make it again with 'trajscope analyze'."
+            "The result has fewer than two steps, so the detection limits of its window are "
+            "unknown. Make it again with 'trajscope analyze'."
         )
     steps = np.asarray(trajectory[STEP].values, dtype=np.float64)
     gaps = np.diff(steps)

@@ -1,4 +1,4 @@
-"""How far the statistic of every test reaches among the draws of its null."""
+"""The statistic of every test relative to the critical value of its null."""
 
 import math
 from dataclasses import dataclass
@@ -14,16 +14,17 @@ _LIMIT = 30
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a statistic reaches among the draws of its null.
+    """A statistic relative to the critical value of its null.
 
     Attributes
     ----------
     label, null :
-        What the test and its null are called.
+        Names of the test and of its null hypothesis.
     ratio :
-        0 at the median of the null, 1 where its share 1 - alpha ends; NaN where it has no spread.
+        0 at the median of the null, 1 at the critical value (its 1 - alpha quantile); NaN where
+        the null has no spread.
     p_value :
-        Among all layers, where there are several.
+        Corrected for the number of layers.
     spoke :
         Whether the null is rejected.
     """
@@ -37,7 +38,7 @@ class Standing:
 
 
 def standings(tests: xr.Dataset, alpha: float, group: int = 0) -> tuple[Standing, ...]:
-    """The tests that were asked of a group and have a statistic of their own, in their order."""
+    """The tests that were run on a group and have a statistic of their own, in their order."""
     if "position" not in tests:
         return ()
     own = tests.isel({GROUP: group})
@@ -55,7 +56,7 @@ def standings(tests: xr.Dataset, alpha: float, group: int = 0) -> tuple[Standing
 
 
 def strongest(found: tuple[Standing, ...]) -> tuple[Standing, ...]:
-    """Of each null the test that reaches farthest, in the order of the nulls."""
+    """The test with the smallest p-value for each null, in the order of the nulls."""
     by_null: dict[str, list[Standing]] = {}
     for one in found:
         by_null.setdefault(one.null, []).append(one)

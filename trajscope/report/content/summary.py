@@ -148,11 +148,14 @@ def _of_all(name: str) -> Callable[[xr.Dataset], object]:
 
 SCALARS: Mapping[str, tuple[str, Callable[[xr.Dataset], object]]] = {
     "diffusion_exponent": (
-        "slope of log mean squared displacement on log lag",
+        "slope of log mean squared displacement against log lag",
         _of_all("diffusion_exponent"),
     ),
-    "path_length": ("sum of the lengths of all increments, weight units", _of_all("path_length")),
-    "displacement": ("distance from first to last checkpoint, weight units", _last_displacement),
+    "path_length": ("sum of the norms of all increments, weight units", _of_all("path_length")),
+    "displacement": (
+        "distance between first and last checkpoint, weight units",
+        _last_displacement,
+    ),
     "increment_rms": ("root mean square increment of a weight", _of_all("increment_rms")),
     "zero_increment_fraction": (
         "share of weight increments that are exactly zero",

@@ -1,4 +1,4 @@
-"""The verdict of a result and its gates, of all weights and of every layer, in words."""
+"""The verdict of a result and its decision path, for all weights and every layer, in words."""
 
 import math
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ _LIMIT = 600
 
 @dataclass(frozen=True)
 class Gate:
-    """One question on the way to a verdict.
+    """One question of the decision path.
 
     Attributes
     ----------
     answer :
-        "yes" or "no"; empty where it was not asked.
+        "yes" or "no"; empty where it was not tested.
     finding :
         The number behind the answer, in words.
     spoke :
@@ -42,9 +42,11 @@ class Verdict:
     code :
         One of the seven, as in summary.json.
     unseen :
-        What the window could not have shown.
+        The detection limits of the window.
     proposal :
-        What to leave out; empty where nothing helps.
+        A suggested burn-in; empty where none helps.
+    gates :
+        The decision path.
     method :
         How the null of Brownian motion was drawn.
     evidence :
@@ -68,7 +70,7 @@ class Verdict:
 
     @property
     def basis(self) -> str:
-        """Draws and level, in words."""
+        """Number of draws and significance level, in words."""
         return f"{self.n_surrogates:,} {self.method}, α = {self.alpha:g}"
 
 
@@ -94,10 +96,10 @@ def verdict(results: xr.DataTree) -> Verdict | None:
 
 def codes(results: xr.DataTree) -> dict[str, str]:
     """The verdict of every layer by its name; empty where there is none."""
-    judged = results["verdict"].to_dataset()
-    if "code" not in judged:
+    decided = results["verdict"].to_dataset()
+    if "code" not in decided:
         return {}
-    pairs = zip(judged[GROUP].values, judged["code"].values, strict=True)
+    pairs = zip(decided[GROUP].values, decided["code"].values, strict=True)
     return {str(group): printable(code, limit=40) for group, code in pairs if group != ALL_WEIGHTS}
 
 
@@ -121,7 +123,7 @@ def _gate(told: Mapping[str, object], alpha: float) -> Gate:
 
 
 def _settled(results: xr.DataTree, evidence: Mapping[str, float]) -> Gate:
-    """The guard of the test for a circulation: whether the window is long beside its own memory."""
+    """The guard of the test for circulation: whether the window spans enough correlation times."""
     time = evidence.get("correlation_time", math.nan)
     if not time > 0:
         return Gate("settled?")
@@ -132,7 +134,7 @@ def _settled(results: xr.DataTree, evidence: Mapping[str, float]) -> Gate:
 
 
 def layers_in_words(results: xr.DataTree) -> str:
-    """Which layers got which verdict: "2 circulating: conv1, fc2; 6 confined"."""
+    """Number of layers by verdict: "2 circulating (conv1, fc2); 6 confined"."""
     by_code: dict[str, list[str]] = {}
     for name, code in codes(results).items():
         by_code.setdefault(code.replace("_", " "), []).append(printable(name, limit=24))
@@ -148,14 +150,14 @@ def layers_in_words(results: xr.DataTree) -> str:
 
 
 def exponent_in_words(tests: xr.Dataset, alpha: float) -> str:
-    """The diffusion exponent of all weights beside what Brownian runs of this length give."""
+    """The diffusion exponent of all weights, and its range for Brownian motion of this length."""
     whole = tests.isel({GROUP: 0})
     found, low, high = (float(whole[f"diffusion_exponent{edge}"]) for edge in ("", "_low", "_high"))
     if not math.isfinite(found):
         return ""
     return (
-        f"Diffusion exponent {number(found, 2)}; {percent(1 - alpha)} of Brownian runs of this "
-        f"length give {number(low, 2)} to {number(high, 2)}."
+        f"Diffusion exponent {number(found, 2)} (Brownian motion of this length: "
+        f"{number(low, 2)} to {number(high, 2)} in {percent(1 - alpha)} of runs)."
     )
 
 

@@ -83,8 +83,8 @@ def refuse_foreign(target: Path) -> None:
         return
     if "trajscope" not in _root_attributes(target):
         raise ResultsError(
-            f"{printable(target)} is in the way: a result of trajscope may be replaced, but this "
-            "is something else. Move it away, or choose another folder with --output."
+            f"{printable(target)} exists and is not a result of trajscope, so it is not replaced. "
+            "Move it, or choose another folder with --output."
         )
 
 
@@ -146,8 +146,8 @@ def _replaced(target: Path) -> Iterator[Path]:
             yield unfinished
     except OSError as error:
         raise ResultsError(
-            f"{printable(target)} cannot be written: {error.strerror or printable(error)}. "
-            "Choose another folder with --output, or make room."
+            f"{printable(target)} cannot be written: {error.strerror or printable(error)}. Choose "
+            "another folder with --output, or free disk space."
         ) from error
 
 
@@ -190,16 +190,16 @@ def _check_metadata(place: Path) -> None:
         hint = (
             f"Did you mean {printable(inside)}?"
             if inside.is_dir()
-            else "Name the results.zarr folder."
+            else "Give the results.zarr folder."
         )
         raise ResultsError(
-            f"{printable(place)} is not a result of trajscope: it has no readable {_METADATA}. "
+            f"{printable(place)} is not a result of trajscope: it lacks a readable {_METADATA}. "
             f"{hint}"
         ) from error
     if codecs:
         raise ResultsError(
-            f"{printable(place)} is not opened: it asks for the codec {printable(codecs[0])}, "
-            "which trajscope never writes and which could run code. Make the result again."
+            f"{printable(place)} is not opened: it uses the codec {printable(codecs[0])}, which "
+            "trajscope never writes and which could execute code. Make the result again."
         )
 
 

@@ -66,8 +66,8 @@ def check_output(out: str | os.PathLike[str]) -> None:
     folder = Path(out)
     if what := obstacle(folder):
         raise ResultsError(
-            f"{printable(folder)} should be a folder for the report, but {what}. Choose another "
-            "with --output."
+            f"{printable(folder)} is expected to be a folder for the report, but {what}. Choose "
+            "another with --output."
         )
     refuse_foreign(folder / STORE)
 
@@ -86,6 +86,6 @@ def refuse_source(out: str | os.PathLike[str], sources: Sequence[str | os.PathLi
             (Path(source) / STORE).resolve(),
         ):
             raise ResultsError(
-                f"{printable(target)} would be replaced, but it is one of the runs that are "
-                "compared. Choose another folder with --output."
+                f"{printable(target)} would be overwritten, but it is one of the compared runs. "
+                "Choose another folder with --output."
             )

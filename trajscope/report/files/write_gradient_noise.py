@@ -12,7 +12,7 @@ from trajscope.report.files.storage import loaded, open_results, refuse_foreign
 from trajscope.report.files.write import STORE, check_output, write_report
 from trajscope.schema import RESULT_PARTS, STEP
 
-_ALONE = "Only the gradient noise was asked for; 'trajscope analyze' measures the rest."
+_ALONE = "Only gradient noise was measured; run 'trajscope analyze' for the rest."
 
 
 def check_diffusion_output(trajectory: xr.Dataset, out: str | os.PathLike[str]) -> None:
@@ -69,16 +69,16 @@ def _analysis_there(trajectory: xr.Dataset, folder: Path) -> xr.DataTree | None:
     )
     if not same or list(seen["tensor"].to_numpy()) != list(trajectory["tensor"].to_numpy()):
         raise ResultsError(
-            f"{printable(folder)} holds the analysis of {printable(seen.attrs.get('source', ''))}, "
-            "of another run or of other tensors. Choose another folder with --output, or analyze "
-            "again with --problem."
+            f"{printable(folder)} holds the analysis of "
+            f"{printable(seen.attrs.get('source', ''))}, which covers another run or other "
+            "tensors. Choose another folder with --output, or analyze again with --problem."
         )
     if there.attrs.get("fingerprint") != trajectory.attrs.get("fingerprint"):
         raise ResultsError(
             f"{printable(folder)} holds an analysis of {printable(seen.attrs.get('source', ''))} "
-            f"as it was on {printable(there.attrs.get('created', 'another day'))}; its checkpoints "
-            "have changed since, or others were selected. Choose another folder with --output, or "
-            "analyze again with --problem."
+            f"as it was on {printable(there.attrs.get('created', 'another day'))}; its "
+            "checkpoints have changed since, or the selection differs. Choose another folder with "
+            "--output, or analyze again with --problem."
         )
     return there
 

@@ -31,7 +31,7 @@ def comparison_screen(
     width: int | None = None,
     unicode: bool | None = None,
 ) -> str:
-    """One screen: a row for each run, what differs between which, what was not compared.
+    """One screen: a row for each run, differences between pairs of runs, what was not compared.
 
     `width` and `unicode` are as in `screen`.
     """
@@ -42,9 +42,9 @@ def comparison_screen(
     most = 6 if len(_cases(results)) < 3 else 3
     notes = [
         *_of_pairs(results),
-        *(("Not done", _refusal(each.reason, each.runs, each.group)) for each in
+        *(("Excluded", _refusal(each.reason, each.runs, each.group)) for each in
           refused[:_MOST_GUARDS]),
-        ("", _more(len(refused) - _MOST_GUARDS, "refusal")),
+        ("", _more(len(refused) - _MOST_GUARDS, "exclusion")),
     ]  # fmt: skip
     lines = [
         f"trajscope {version}  {counted(len(_cases(results)), 'run')} compared, all weights",
@@ -105,4 +105,4 @@ def _refusal(reason: str, runs: tuple[str, ...], group: str) -> str:
 
 
 def _more(hidden: int, noun: str) -> str:
-    return f"and {counted(hidden, f'more {noun}')}, in the report" if hidden > 0 else ""
+    return f"and {counted(hidden, f'more {noun}')}, see the report" if hidden > 0 else ""

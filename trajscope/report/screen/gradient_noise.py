@@ -22,7 +22,7 @@ _LABEL, _COLUMN = 28, 12
 def diffusion_lines(
     found: xr.Dataset, *, width: int | None = None, unicode: bool | None = None
 ) -> list[str]:
-    """What was found of D at the chosen checkpoints, as plain lines.
+    """The results on D at the chosen checkpoints, as plain lines.
 
     Parameters
     ----------
@@ -43,9 +43,9 @@ def diffusion_lines(
         label = in_ascii(row.label) if plain else row.label  # first, since it may be longer then
         lines.append(f"{label:<{_LABEL}}" + "".join(f"{cell:>{_COLUMN}}" for cell in row.cells))
     hidden = found.sizes[STEP] - len(shown)
-    notes = [("", f"{hidden} checkpoints between these are in the report")] if hidden else []
+    notes = [("", f"{hidden} more checkpoints in between: see the report")] if hidden else []
     notes += [("Names", text) for text in mapping_sentences(found)]
-    notes += [("Alike?", text) for text in comparison(found)]
+    notes += [("Change", text) for text in comparison(found)]
     notes += [("Trend", text) for text in trends(found)]
     notes += [("Noise", text) for text in temperature(found)]
     notes += [("Budget", text) for text in budget_sentences(found)]
@@ -56,6 +56,6 @@ def diffusion_lines(
 
 
 def _shown(n_steps: int, most: int) -> list[int]:
-    """Positions of the checkpoints that there is room for, the first and the last among them."""
+    """Positions of the checkpoints that fit on the screen, including the first and the last."""
     places = np.linspace(0, n_steps - 1, min(n_steps, max(most, 2)))
     return [int(place) for place in np.rint(places)]

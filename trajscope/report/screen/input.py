@@ -1,4 +1,4 @@
-"""What was read, in a few plain lines."""
+"""The input in a few plain lines."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,11 @@ _MOST_REASONS = 5
 def reading_lines(
     trajectory: xr.Dataset, *, width: int | None = None, unicode: bool | None = None
 ) -> list[str]:
-    """What was found and taken, what was left out and why, and every warning, as plain lines.
+    """What was found and used, what was left out and why, and every warning, as plain lines.
 
-    Takes a trajectory as it was opened, or the part of a result; reads no weight. Omissions are
-    grouped by reason, with counts and the first names. `width` and `unicode` are as in `screen`.
+    Takes an opened trajectory, or the part ``/trajectory`` of a result; reads no weight. Omissions
+    are grouped by reason, with counts and the first names. `width` and `unicode` are as in
+    `screen`.
     """
     output = console()
     columns = columns_within(output.width if width is None else width)
@@ -28,8 +29,8 @@ def reading_lines(
         ("Run", seen.run),
         ("Steps", seen.steps),
         ("From", seen.step_source),
-        ("Taken", f"{seen.weights}, {seen.stored}"),
-        *(("Decided", text) for text in seen.decisions),
+        ("Weights", f"{seen.weights}, {seen.stored}"),
+        *(("Choice", text) for text in seen.decisions),
         *(("Left out", text) for text in _omissions(seen.left_out, "tensor")),
         *(("Skipped", text) for text in _omissions(seen.skipped, "file")),
         *(("Warning", text) for text in seen.warnings),

@@ -1,4 +1,4 @@
-"""Lines of text for a terminal: wrapped, labelled, cut to fit, and in ASCII where need be."""
+"""Lines of text for a terminal: wrapped, labelled, shortened, and in ASCII if necessary."""
 
 import textwrap
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ def columns_within(width: int) -> int:
 
 
 def shows_unicode(output: "Console") -> bool:
-    """Whether the encoding of `output` has more than ASCII for certain."""
+    """Whether the encoding of `output` certainly covers more than ASCII."""
     return output.encoding.lower().startswith("utf")
 
 
@@ -53,7 +53,7 @@ def labelled(notes: Iterable[tuple[str, str]], columns: int) -> list[str]:
 
 
 def fitted(text: str, columns: int) -> str:
-    """`text` with its middle cut out where it is too long: of a path both ends tell most."""
+    """`text` without its middle if it is too long: both ends of a path are informative."""
     if len(text) <= columns:
         return text
     tail = (columns - 1) // 2

@@ -1,4 +1,4 @@
-"""What stands below the numbers on the screen: layers, omissions, warnings, the report."""
+"""The lines below the numbers on the screen: layers, omissions, warnings, the report."""
 
 from collections.abc import Sequence
 
@@ -45,13 +45,13 @@ def _more(hidden: int, shown: int) -> str:
     if hidden <= 0:
         return ""
     noun = "more warning" if shown else "warning"
-    return f"{'and ' if shown else ''}{counted(hidden, noun)}, in the report"
+    return f"{'and ' if shown else ''}{counted(hidden, noun)}, see the report"
 
 
 def _layers(results: xr.DataTree) -> str:
-    judged = layers_in_words(results)
-    if judged:
-        return judged
+    decided = layers_in_words(results)
+    if decided:
+        return decided
     exponents = results["observables"]["diffusion_exponent"].isel({GROUP: slice(1, None)})
     exponents = exponents.dropna(GROUP)
     if exponents.sizes[GROUP] < 2:

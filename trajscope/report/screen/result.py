@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _MOST_LINES = 30
 _BLANK: Line = ()
 _ROOM = ((4, 2), (4, 1), (2, 1), (2, 0), (1, 0))
-"""Most lines of detail, and most warnings, from what is wished to what fits everywhere."""
+"""Most lines of detail, and most warnings, in order of preference."""
 
 
 def screen(
@@ -46,7 +46,7 @@ def screen(
     width: int | None = None,
     unicode: bool | None = None,
 ) -> str:
-    """One screen: what was read, the verdict, what could not have been seen, the tests.
+    """One screen: the input, the verdict, the detection limits, the tests.
 
     At most 30 lines of at most 100 columns, without trailing blanks. It is made for standard
     output: with bold, reverse and the terminal's own colours where that is a terminal, as plain
@@ -57,11 +57,12 @@ def screen(
     page :
         The report to point at; none when empty.
     told :
-        The trajectory whose `reading_lines` stand right above: what they say is not said again.
+        The trajectory whose `reading_lines` were printed just before: they are not repeated.
     width :
         Columns; those of the terminal by default.
     unicode :
-        Whether more than ASCII can be shown; by default what the encoding of the output says.
+        Whether characters beyond ASCII can be shown; by default taken from the encoding of the
+        output.
     """
     if is_comparison(results):
         return comparison_screen(results, page=page, width=width, unicode=unicode)
@@ -153,21 +154,22 @@ def _not_seen(results: xr.DataTree, columns: int) -> list[Line]:
         for spot in blind_spots(results)
     ]
     return [
-        *styled(["Could not have been seen"], "bold"),
+        *styled(["Not detectable in this window"], "bold"),
         *styled([f" · {spot}" for spot in spots]),
         _BLANK,
     ]
 
 
 def _numbers(results: xr.DataTree, columns: int) -> list[Line]:
-    judged = verdict(results)
-    asked = standings(results["tests"].to_dataset(), judged.alpha) if judged else ()
-    if judged is None or not asked:
+    decided = verdict(results)
+    asked = standings(results["tests"].to_dataset(), decided.alpha) if decided else ()
+    if decided is None or not asked:
         rows = [f"{row.name:<28}{row.value:>9}   {row.reference}" for row in key_numbers(results)]
         return [*styled([fitted(row, columns) for row in rows]), _BLANK]
     cells = 10 if columns < 80 else 20
-    head = f"{'null, and this run':<20}{f'{percent(1 - judged.alpha)} of draws':>{cells + 1}}"
-    lines = styled([f"{head:<{2 * cells + 22}}{'of edge':>8}{'p':>9}"], "bold")
+    share = f"{percent(1 - decided.alpha)} of null"
+    head = f"{'null hypothesis':<20}{share:>{cells + 1}}"
+    lines = styled([f"{head:<{2 * cells + 19}}{'/ critical':>11}{'p':>9}"], "bold")
     lines += [_standing(one, cells) for one in strongest(asked)]
     return [*lines, _BLANK]
 
@@ -180,7 +182,7 @@ def _windows(results: xr.DataTree, columns: int) -> list[Line]:
 
 
 def _standing(one: Standing, cells: int) -> Line:
-    """A statistic as a dot on the band of its null, which ends at its edge."""
+    """A statistic as a dot on the band of its null, which ends at the critical value."""
     band = ["─"] * cells + ["┤"] + [" "] * (cells + 1)
     if math.isfinite(one.ratio):
         # The median of the null is a quarter along the band.

@@ -11,7 +11,7 @@ _ROUNDED_SHARE: Final = 0.05
 """Share of the increments' variance that may come from rounding before it is said."""
 
 
-def doubts(trajectory: xr.Dataset, observables: xr.Dataset) -> list[str]:
+def caveats(trajectory: xr.Dataset, observables: xr.Dataset) -> list[str]:
     """What a reader of the curves has to know, one sentence each.
 
     Parameters
@@ -26,26 +26,28 @@ def doubts(trajectory: xr.Dataset, observables: xr.Dataset) -> list[str]:
     found = []
     if n_moving < n_weights:
         found.append(
-            f"{n_weights - n_moving} of {n_weights} weights never move; they are left out of "
-            "curves that are normalised per weight."
+            f"{n_weights - n_moving} of {n_weights} weights never change; curves that are "
+            "normalised per weight exclude them."
         )
     rms, floor = float(everything["increment_rms"]), float(everything["rounding_floor"])
     if n_moving and floor**2 > _ROUNDED_SHARE * rms**2:
         dtypes = ", ".join(sorted(set(map(str, trajectory["stored_dtype"].values))))
         zero = float(everything["zero_increment_fraction"])
         found.append(
-            f"Rounding to {dtypes} spoils the increments: it alone would give a root mean square "
-            f"of {floor:.2g}, and {rms:.2g} is seen; {zero:.0%} of increments are exactly zero. "
-            "Rounding alone makes a spectrum rise with frequency. Save float32 checkpoints."
+            f"Rounding to {dtypes} distorts the increments: their root mean square is {rms:.2g}, "
+            f"of which rounding alone gives {floor:.2g}; {zero:.0%} of increments are exactly "
+            "zero. Rounding alone gives a spectrum that rises with frequency. Save checkpoints in "
+            "float32."
         )
     if n_moving and rms == 0:
         found.append(
-            "Weights move, but by so little that squares of their increments vanish in float64; "
-            "curves that are not normalised per weight are zero."
+            "Weights change, but the squares of their increments underflow in float64; curves "
+            "that are not normalised per weight are zero."
         )
     if even_spacing(trajectory[STEP].values) is None:
         found.append(
-            "The checkpoints are unevenly spaced in steps: lags and frequencies count checkpoints, "
-            "and their curves mix intervals of different length. --steps can select an even part."
+            "The checkpoints are unevenly spaced in steps: lags and frequencies count "
+            "checkpoints, and curves mix intervals of different length. Select an evenly spaced "
+            "part with --steps."
         )
     return found
