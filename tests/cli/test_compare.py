@@ -81,7 +81,7 @@ def test_finished_reports_are_compared(trajscope, runs, tmp_path, out):
     before = contents(stored[0])
     done = trajscope("compare", *stored, "-o", stored[0])
     assert done.code == 2
-    assert "would be replaced" in done.err
+    assert "would be overwritten" in done.err
     assert contents(stored[0]) == before
 
 
@@ -103,8 +103,8 @@ def test_windows_are_cases_of_the_report(trajscope, runs, out):
         (["{a}"], "at least 2 are needed"),
         (["{a}", "{a}"], "is given twice"),
         (["{a}", "{b}", "--label", "x", "--label", "x"], "'x' is the label of 2 runs"),
-        (["{a}", "{b}", "--label", "x"], "1 labels were given for 2 runs"),
-        (["{a}", "{other}"], "share no tensor of one name and size"),
+        (["{a}", "{b}", "--label", "x"], "1 labels are given for 2 runs"),
+        (["{a}", "{other}"], "share no tensor with the same name and size"),
         (["{a}", "{one}"], "holds one checkpoint"),
         (["{a}", "{b}", "--include", "nothing*"], "nothing*"),
         (["{a}", "{b}", "--steps", "5000:"], "--steps"),

@@ -12,7 +12,7 @@ RARE = 5e-4
 
 def asked_of(x, seed, n_surrogates=99):
     settings = DecisionSettings(n_surrogates=n_surrogates, alpha=0.05, seed=seed)
-    return decide(Window(np.diff(x, axis=0)), settings).asked
+    return decide(Window(np.diff(x, axis=0)), settings).statistics
 
 
 def test_pooled_tests_of_equal_walks_keep_their_level():
