@@ -117,16 +117,16 @@ def _share(members: Sequence[Member], group: str, code: str) -> float:
 
 
 def _pooled(members: Sequence[Member], group: str, test: str) -> float:
-    """NaN where some run was not asked."""
-    asked: list[Floats] = []
+    """NaN where the test did not apply to some run."""
+    statistics: list[Floats] = []
     for each in members:
         statistic = each.decided.decisions[list(each.decided.names).index(group)].statistics.get(
             test
         )
         if statistic is None:
             return float("nan")
-        asked.append(statistic)
-    n = min(map(len, asked))
+        statistics.append(statistic)
+    n = min(map(len, statistics))
     # Under the null the data are one more draw, of every run: means compare like with like.
-    pooled = np.mean([brownian.standardised(each[:n]) for each in asked], axis=0)
+    pooled = np.mean([brownian.standardised(each[:n]) for each in statistics], axis=0)
     return brownian.p_value(pooled)
