@@ -1,4 +1,4 @@
-"""Measure how often the tests speak falsely, how often they see what is there, and the verdicts.
+"""Measure false-positive rates, power and verdicts.
 
     python benchmarks/calibration.py                 # full size: some 5,000 s of one core
     python benchmarks/calibration.py --scale 0.01    # the same, with a hundredth of the runs

@@ -1,4 +1,4 @@
-"""Write paths with a known circulation as checkpoints, judge them, and compare the area they sweep.
+"""Write paths with a known circulation as checkpoints, analyze them, and compare their signed area.
 
 The double well of arXiv:1710.11029 is stirred by a force that changes its steady state in nothing
 but that probability flows round: the signed area rate is ``2 pi lambda / Z``, Z = 7.6235. A path of
@@ -7,7 +7,7 @@ safetensors, and goes through the command line like any run.
 
     python examples/double_well.py --out wells
 
-For every lambda: the command that judges it, its verdict, and the area rate beside the exact one.
+For every lambda: the command, its verdict, and the measured and exact area rate.
 Six thousand files of half a kilobyte each; about a minute.
 """
 
@@ -27,7 +27,7 @@ N_BLOCKS = 20  # whose spread gives the error of the area rate
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Write, judge and compare one run for every lambda."""
+    """Write, analyze and compare one run for every lambda."""
     options = parse(arguments)
     print("lambda  verdict       p      area rate       exact  period")
     for strength in options.strength:
@@ -81,7 +81,7 @@ def compare(results: xr.DataTree, strength: float, interval: float) -> None:
     p_value = verdict["evidence"].get("circulation", np.nan)
     exact = 2 * np.pi * strength / NORMALISATION
     if "signed_area" not in tests:
-        print(f"{strength:6g}  {verdict['code']:<12}  not asked for a circulation")
+        print(f"{strength:6g}  {verdict['code']:<12}  circulation not tested")
         return
     components = results["observables"]["principal_component"].to_numpy()[0, :, :2]
     scale = np.linalg.det(np.cov(components.T)) ** 0.5

@@ -156,7 +156,7 @@ def test_what_is_in_the_way_of_a_folder_is_named(tmp_path, monkeypatch):
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     assert obstacle(tmp_path / "link") == f"{tmp_path}/link is not a folder"
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert obstacle(tmp_path / "new") == f"{tmp_path} may not be written to"
+    assert obstacle(tmp_path / "new") == f"{tmp_path} is not writable"
 
 
 def test_bytes_are_read_to_the_last_however_few_come_at_once(tmp_path, monkeypatch):

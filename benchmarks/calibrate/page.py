@@ -59,8 +59,8 @@ def error(share: float, n: int) -> float:
 
 def rate(runs: Runs, test: str, level: float) -> Rate | None:
     """How often `test` rejected at `level` where it applied, or None if it never did."""
-    asked = [run[test] for run in runs if test in run]
-    return Rate(sum(p <= level + 1e-9 for p in asked), len(asked), level) if asked else None
+    applied = [run[test] for run in runs if test in run]
+    return Rate(sum(p <= level + 1e-9 for p in applied), len(applied), level) if applied else None
 
 
 def page(found: Found) -> str:

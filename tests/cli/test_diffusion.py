@@ -160,8 +160,8 @@ def test_a_terminal_is_told_how_far_it_is_and_a_module_is_found_by_name(fitting,
     sent = on_terminal(
         "diffusion", fitting, "--problem", problem, "--every", "1", "-o", tmp_path / "a"
     )
-    assert "per-sample gradients" in sent
-    assert not any("per-sample gradients" in line for line in shown(sent))
+    assert "gradients per sample" in sent
+    assert not any("gradients per sample" in line for line in shown(sent))
     done = in_process(
         "diffusion", "run", "--problem", "problem:make_problem", "-o", "b", cwd=tmp_path
     )

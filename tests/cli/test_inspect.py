@@ -19,8 +19,8 @@ def test_it_says_what_would_be_read_and_what_not(trajscope, tmp_path):
         "Steps     0 to 110, every 10 steps",
         "From      metadata key 'step'",
         "Weights   40 weights in 3 tensors, float32",
-        "Left out  2 tensors, a running statistic, not a weight:",
-        "          bn.num_batches_tracked, bn.running_mean",
+        "Left out  2 tensors, a running statistic, not a weight: bn.num_batches_tracked,",
+        "          bn.running_mean",
         "Skipped   1 file, a temporary name: writing is unfinished or was interrupted:",
         "          step-120.safetensors.tmp",
     ]

@@ -244,7 +244,9 @@ def test_a_process_that_was_killed_leaves_work_that_the_next_one_takes_up(tmp_pa
 def test_damaged_unfinished_work_is_named(tmp_path):
     path = tmp_path / "work.npz"
     path.write_bytes(b"PK\x03\x04 cut off")
-    with pytest.raises(OptionError, match=r"should hold unfinished work .* Remove it"):
+    with pytest.raises(
+        OptionError, match=r"is expected to contain intermediate results .* Remove it"
+    ):
         Ledger(path).load()
 
 

@@ -339,7 +339,7 @@ def test_too_few_or_uneven_checkpoints_are_refused_and_an_even_part_is_used():
     run, problem, settings, _ = descent()
     result = noise_of(run[:11], problem, **settings)
     assert result.attrs["budget_guard"] == ["too_short"]
-    assert "there are 10 evenly spaced intervals, and 12 are the fewest" in str(result.attrs)
+    assert "there are 10 evenly spaced intervals, and at least 12 are needed" in str(result.attrs)
     uneven = xr.concat([run[[0, 3]], run[10:]], "step")
     result = noise_of(uneven, problem, **settings, sampling="with")
     assert result.attrs["budget_guard"] == ["optimizer_unknown"]

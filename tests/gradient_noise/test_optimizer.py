@@ -97,7 +97,7 @@ def test_nesterov_taken_for_heavy_ball_would_be_wrong():
 
 def test_adam_has_no_budget_and_is_named(tmp_path):
     folder = train(tmp_path / "run", OPTIMIZERS["adam"])
-    with pytest.warns(TrajscopeWarning, match=r"those of SGD, .* adaptive optimizer \(adam\)"):
+    with pytest.warns(TrajscopeWarning, match=r"defined for SGD, .* adaptive optimizer \(adam\)"):
         found = budget(folder, lr=0.003, momentum=0.0)
     assert found.attrs["budget_guard"] == ["adaptive_optimizer"]
     assert "an adaptive optimizer (adam)" in found.attrs["budget_words"][0]
@@ -112,7 +112,7 @@ def test_a_rate_that_falls_in_steps_is_taken_from_the_files(tmp_path):
     with pytest.warns(TrajscopeWarning, match=r"changes \(0.001 to 0.01\): temperature and"):
         found = budget(folder, lr=0.01, momentum=0.0)
     assert found.attrs["budget_guard"] == ["rate_from_files"]
-    assert "changes along the run (0.001 to 0.01)" in found.attrs["budget_words"][0]
+    assert "changes during the run (0.001 to 0.01)" in found.attrs["budget_words"][0]
     assert found["budget_ratio"].item() == pytest.approx(1, abs=0.3)
     assert found["budget_ratio_low"] < 1.1 and found["budget_ratio_high"] > 0.9  # noqa: PT018
     # Without the files the same run is seen through by its increments.
@@ -122,13 +122,13 @@ def test_a_rate_that_falls_in_steps_is_taken_from_the_files(tmp_path):
     )  # fmt: skip
     found = budget(bare, lr=0.01, momentum=0.0)
     assert found.attrs["budget_guard"][0] == "rate_changes"
-    assert "the increments become 0.0" in found.attrs["budget_words"][0]
+    assert "changes by a factor of 0.0" in found.attrs["budget_words"][0]
 
 
 def test_a_rate_that_changes_all_the_time_is_refused(tmp_path):
     cosine = lambda s: 0.5 * (1 + np.cos(np.pi * s / 501)) + 1e-3  # noqa: E731
     folder = train(tmp_path / "run", OPTIMIZERS["plain"], rate=cosine)
-    with pytest.warns(TrajscopeWarning, match="those of the one given"):
+    with pytest.warns(TrajscopeWarning, match="use the given rate"):
         found = budget(folder, lr=0.01, momentum=0.0)
     assert found.attrs["budget_guard"] == ["schedule"]
     assert "Save checkpoints more often" in found.attrs["budget_words"][0]

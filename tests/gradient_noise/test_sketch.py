@@ -63,7 +63,9 @@ def test_a_sketch_of_batches_works_in_train_mode(tmp_path):
     np.testing.assert_allclose(result["sketch_trace_error"], expected, atol=1e-9)
 
 
-@pytest.mark.parametrize(("size", "message"), [(21, "the exact matrix is no larger"), (1, "at le")])
+@pytest.mark.parametrize(
+    ("size", "message"), [(21, "the exact matrix is not larger"), (1, "at le")]
+)
 def test_sketches_that_gain_nothing_are_refused(size, message, tmp_path):
     problem = classification("linear", 60)
     with pytest.raises(OptionError, match=message):

@@ -71,7 +71,7 @@ def test_a_momentum_that_changes_has_no_budget(given, tmp_path):
             torch.save(content, path)
     found = budget(folder, **given)
     assert found.attrs["budget_guard"] == ["momentum_changes"]
-    assert "momentum changes along the run (0.9 to 0.92)" in found.attrs["budget_words"][0]
+    assert "momentum changes during the run (0.9 to 0.92)" in found.attrs["budget_words"][0]
 
 
 def test_a_momentum_near_one_is_held_against_the_files_by_what_it_does(tmp_path):

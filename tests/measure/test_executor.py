@@ -117,7 +117,7 @@ def test_a_cluster_without_workers_is_said_to_have_none(monkeypatch):
     monkeypatch.setattr("trajscope.measure.executor._PATIENCE", 1)
     with (
         local_cluster(0) as empty,
-        pytest.raises(OptionError, match=r"has no worker, .* Start one with 'dask worker'"),
+        pytest.raises(OptionError, match=r"lacks workers; .* Start one with 'dask worker'"),
         executor(None, empty.scheduler_address),
     ):
         pass

@@ -119,7 +119,7 @@ def test_files_that_were_written_again_since_are_refused(tmp_path):
         write(tmp_path / f"step-{step}.safetensors", network(step), at=100)
     trajectory = open_trajectory(tmp_path)
     write(tmp_path / "step-1.safetensors", network(7), at=200)
-    with pytest.raises(TrajectoryError, match=r"step 1 is not what it was .* Open it anew"):
+    with pytest.raises(TrajectoryError, match=r"step 1 has changed since .* Open it again"):
         diffusion(trajectory, problem(), at=[0, 1], **OPTIONS)
     diffusion(open_trajectory(tmp_path), problem(), at=[0, 1], **OPTIONS)
 
@@ -127,7 +127,7 @@ def test_files_that_were_written_again_since_are_refused(tmp_path):
 def test_groups_cannot_be_asked_of_what_is_open(tmp_path):
     for step in range(2):
         write(tmp_path / f"step-{step}.safetensors", network(step))
-    with pytest.raises(OptionError, match=r"by='none' says how to open a directory"):
+    with pytest.raises(OptionError, match=r"by='none' applies to a directory"):
         diffusion(open_trajectory(tmp_path), problem(), by="none", **OPTIONS)
     opened = open_trajectory(tmp_path, by="none")
     assert diffusion(opened, problem(), **OPTIONS)["group"].values.tolist() == ["all"]

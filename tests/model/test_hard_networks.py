@@ -138,7 +138,7 @@ VECTORS, SEQUENCES, TOKENS = (4,), (6, 4), (2,)
 NETWORKS = {
     "checkpointing": (lambda: Checkpointed(False), VECTORS, "the model (Checkpointed)"),
     "reentrant checkpointing": (lambda: Checkpointed(True), VECTORS, "the model (Checkpointed)"),
-    "weights looked up": (lambda: LooksUp().double(), VECTORS, "first.weight: mapped"),
+    "weights looked up": (lambda: LooksUp().double(), VECTORS, "first.weight: its vectorised"),
     "sparse embedding": (Words, TOKENS, None),
     "sparse and padded": (lambda: Words(padding_idx=2), TOKENS, None),
     "sparse function": (SparseFunction, TOKENS, "the loss, or its backward pass"),
@@ -309,7 +309,7 @@ def test_the_layer_that_cannot_be_mapped_is_said_on_screen_and_page(tmp_path):
     write(tmp_path, problem.model)
     found = diffusion(tmp_path, problem, at=[1], every=0)
     lines = " ".join(" ".join(diffusion_lines(found, width=100)).split())
-    assert "torch cannot map cell (GRU) over samples" in lines
+    assert "torch cannot vectorise cell (GRU)" in lines
 
 
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")

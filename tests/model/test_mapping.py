@@ -210,5 +210,5 @@ def test_a_model_without_trained_parameters_is_refused(tmp_path):
     problem = classification("linear", 20)
     folder = write_run(tmp_path, problem.model)
     problem.model.requires_grad_(False)
-    with pytest.raises(OptionError, match="No parameter of the problem's model is trained"):
+    with pytest.raises(OptionError, match="No parameter of the problem's model is trainable"):
         found(folder, problem)

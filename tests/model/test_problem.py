@@ -53,9 +53,9 @@ def test_problems_that_cannot_be_had_are_refused(file, monkeypatch):
     monkeypatch.chdir(file.parent)
     for place, message in (
         ("my_problem", "module:function or file.py:function was expected"),
-        ("nowhere.py:make_problem", "there is no file nowhere.py"),
-        ("nowhere:make_problem", "there is no module nowhere"),
-        (f"{file}:make", r"has no function make\. It has Problem, make_problem, nothing"),
+        ("nowhere.py:make_problem", "file nowhere.py not found"),
+        ("nowhere:make_problem", "module nowhere not found"),
+        (f"{file}:make", r"lacks a function make\. It contains Problem, make_problem, nothing"),
         (f"{file}:nothing", r"returned a int; trajscope\.Problem\(model, data, loss\)"),
     ):
         with pytest.raises(OptionError, match=message):
@@ -74,7 +74,7 @@ def test_what_the_users_code_does_not_find_is_named_with_its_line(file):
     [
         ((3, [1], classify), "model is a int; a torch.nn.Module"),
         ((nn.Linear(1, 1), [1], 3), "loss is a int; a function"),
-        ((nn.Linear(1, 1), iter([1]), classify), "data is a list_iterator; a dataset"),
+        ((nn.Linear(1, 1), iter([1]), classify), "data is a list_iterator; an indexable dataset"),
     ],
 )
 def test_senseless_parts_are_refused(parts, message):
@@ -119,7 +119,7 @@ def test_tensors_a_tensor_dataset_and_a_dataset_of_mappings_are_the_same(tmp_pat
         ([("text", 0)] * 3, r"holds 'text', a str; tensors and numbers"),
         ([torch.ones(n) for n in (1, 2, 3)], "cannot be stacked: .*pad or cut them"),
         ((torch.ones(3, 6), torch.ones(4)), "have 3, 4 samples along their first axes"),
-        ([], "has no samples"),
+        ([], "data is empty"),
     ],
 )
 def test_data_that_cannot_be_stacked_is_refused(data, message, tmp_path):
@@ -145,7 +145,9 @@ def test_gradients_that_fail_the_check_name_their_parameter(tmp_path):
         # Dropout that does not know of eval mode: no two passes agree.
         return classify(model, (torch.dropout(batch[0], 0.5, True), batch[1]))
 
-    with pytest.raises(OptionError, match=r"by parameter '0\.\w+' are not what a backward pass"):
+    with pytest.raises(
+        OptionError, match=r"by parameter '0\.\w+' differ from those of a backward pass"
+    ):
         found(folder, Problem(problem.model, problem.data, loss))
 
 
@@ -154,7 +156,7 @@ def test_gradients_that_fail_the_check_name_their_parameter(tmp_path):
     [
         ({"mode": "test"}, "--mode test: eval or train was expected"),
         ({"dtype": "float16"}, "--dtype float16: float32 or float64"),
-        ({"device": "cuda:99"}, "--device cuda:99: torch sees"),
+        ({"device": "cuda:99"}, "--device cuda:99: torch finds"),
         ({"device": "nonsense"}, "--device nonsense: auto, cpu, cuda"),
         ({"device": "meta"}, "--device meta: float64 products are needed"),
         ({"chunk": 0}, "--chunk 0"),
@@ -163,7 +165,7 @@ def test_gradients_that_fail_the_check_name_their_parameter(tmp_path):
         ({"samples": 0}, "--samples 0"),
         ({"lr": 0.0}, "--lr 0"),
         ({"batch_size": 0}, "--batch-size 0"),
-        ({"mode": "train"}, "--mode train: the size of training's batches is needed"),
+        ({"mode": "train"}, "--mode train: the batch size of training is needed"),
         ({"mode": "train", "batch_size": 9}, "--batch-size 9: from 1 to below 9"),
         ({"mode": "train", "batch_size": 3, "samples": 1}, "--samples 1: in train mode"),
         ({"memory": 1}, r"--memory: the 9 x 9 matrix of 9 samples and 21 weights takes 0\.16 GiB"),

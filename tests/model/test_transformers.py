@@ -126,7 +126,7 @@ def test_a_run_of_the_trainer_has_the_noise_that_the_librarys_own_loading_gives(
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    assert "tensors have other names in memory" in " ".join(done.stdout.split())
+    assert "tensors have different names in memory" in " ".join(done.stdout.split())
     found = open_results(folder / "out" / "results.zarr")["diffusion"].to_dataset()
     problem = names["make_problem"]()
     for step in (4, 12):

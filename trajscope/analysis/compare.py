@@ -1,4 +1,4 @@
-"""Several runs from top to bottom: opened, measured by one pass, decided, and told apart."""
+"""Several runs from top to bottom: opened, measured in one pass, tested, and compared."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +54,7 @@ def compare(  # noqa: PLR0913 - its options are the command line's
     strict: bool = False,
     progress: Progress | None = None,
 ) -> xr.DataTree:
-    """Two or more runs side by side, as a DataTree: each analysed, and what tells them apart.
+    """Two or more runs, each analysed, and tests of their differences, as a DataTree.
 
     Parameters
     ----------
@@ -62,10 +62,9 @@ def compare(  # noqa: PLR0913 - its options are the command line's
         Each what `analyze` takes, or a finished result: a DataTree, or the path of results.zarr or
         of the folder of its report. The tensors that all of them share are compared.
     labels :
-        What the runs are called; by default the parts of their paths that differ.
+        Labels of the runs; by default the parts of their paths that differ.
     replicas :
-        Whether the runs are repetitions of one training, of different seeds: then they are
-        pooled as well.
+        Whether the runs are repetitions of one training with different seeds, to be pooled as well.
     run, burn_in, steps, include, exclude, by, order, weights, strict :
         As in `open_trajectory`, for every folder.
     memory, workers, scheduler, n_surrogates, alpha, seed, momentum, progress :
@@ -77,7 +76,7 @@ def compare(  # noqa: PLR0913 - its options are the command line's
         ``/cases/1``, ``/cases/2``, ...: results as `analyze` gives them, of the shared tensors,
         their attribute ``label`` the run's. ``/compare``: p-values, effects and intervals of every
         pair (pair, group, quantity), distances and joint principal components where the weights
-        are at hand; its attribute ``guards`` says what was not compared and why. With `replicas`,
+        are available; its attribute ``guards`` says what was not compared and why. With `replicas`,
         ``/ensemble``.
 
     Raises

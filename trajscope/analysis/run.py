@@ -49,51 +49,52 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> xr.DataTree:
-    """What the trajectory in `source` does, as a DataTree.
+    """Measurements, tests and verdict of the trajectory in `source`, as a DataTree.
 
     Parameters
     ----------
     source :
         A directory of checkpoints; a Dataset from `open_trajectory`; or an array with dimensions
         ("step", "weight"), lazy or not: of xarray, NumPy, dask or torch, a pandas DataFrame, a list
-        of rows. The options up to `weights` say how to open a directory, and are refused with the
-        other sources: a Dataset has its groups, and xarray selects.
+        of rows. The options up to `weights` apply to a directory, and are refused with other
+        sources: a Dataset has its groups, and xarray selects.
     run, burn_in, steps, include, exclude, by, order, weights, strict :
         As in `open_trajectory`. With `strict`, a checkpoint with a NaN or infinite weight is an
-        error too; else it is left out with a warning.
+        error too; otherwise it is left out with a warning.
     history :
-        Folder in which the weights that are read from a directory are kept: a later analysis that
-        names it reads only checkpoints that are new or changed, and finds the same as without it.
+        Folder that stores the weights read from a directory: a later analysis with the same folder
+        reads only new or changed checkpoints, and gives the same result.
         Or a function of a trajectory that returns a context manager of the same trajectory, read
-        from elsewhere; that is taken with a Dataset too.
+        from elsewhere; this is possible with a Dataset too.
     memory :
-        Most that this process (or each of a cluster's) may hold, in bytes or as "2GiB"; by
-        default a quarter of what is free.
+        Memory limit of this process (or of each worker), in bytes or as "2GiB"; by
+        default a quarter of the free memory.
     workers :
         Local worker processes; by default, threads in this process, or the active dask client.
     scheduler :
         Address of a running dask scheduler.
     n_surrogates :
-        Random draws of every null; the smallest p-value is 1 / (n_surrogates + 1). Beyond 10,000
-        checkpoints no more than `alpha` needs: 199 at 0.01.
+        Permutations or surrogates per null hypothesis; the smallest p-value is
+        1 / (n_surrogates + 1). Above 10,000 checkpoints only as many as `alpha` requires: 199 at
+        0.01.
     alpha :
-        Level of every test: how often it may speak falsely.
+        Significance level of every test (false-positive rate).
     seed :
-        Same seed, same numbers, whatever the workers; a tight memory limit changes last digits.
+        The same seed gives the same numbers for any number of workers; a tight memory limit may
+        change the last digits.
     momentum :
-        Of the optimizer, where it is known: an oscillation is then told from its ringing, and not
-        looked for in windows of fewer than seven ringing times.
+        Of the optimizer, if known: a spectral peak is then distinguished from ringing, and tested
+        only in windows of at least seven ringing times.
     updates_per_epoch :
-        With checkpoints that are numbered by epochs: how much is left of ringing is then computed.
+        For checkpoints that are numbered by epochs: needed to compute the remaining ringing.
     windows :
-        Parts of the run to be decided on their own from the same pass: ``4`` equal ones, or
-        ``"0:1000,1000:2000"`` (or pairs of numbers), steps from the first up to, not including,
-        the second. Their tests take no more draws than `alpha` needs, 199 at 0.01, and are not
-        corrected for each other.
+            Parts of the run that are also analyzed separately, in the same pass: ``4`` equal ones, or
+        ``"0:1000,1000:2000"`` (or pairs of numbers), steps START <= step < STOP. Their tests draw
+        no more than `alpha` requires, 199 at 0.01, and are not corrected for each other.
     diffusion :
-        What `trajscope.diffusion` found of the same checkpoints, to be kept with the rest.
+        Result of `trajscope.diffusion` for the same checkpoints, to be included.
     progress :
-        Called with (tasks done, tasks in all).
+        Called with (tasks done, total number of tasks).
 
     Returns
     -------
@@ -102,12 +103,13 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         ``/observables`` (labelled curves and numbers per group), ``/tests`` (p-values and curves
         with their bands), ``/verdict`` (its code and sentence, of all weights in the attributes),
         ``/diffusion``. With `windows`, ``/cases/1``, ``/cases/2``, ... are results of the same
-        kind, without the curves of single weights; their attribute ``label`` names the window.
+        kind, without curves that are normalised per weight; their attribute ``label`` names the
+        window.
 
     Raises
     ------
     TrajscopeError
-        Nothing there can be analysed; the message says why and what to try.
+        The source cannot be analysed; the message says why and what to try.
     """
     selection = {
         "run": run, "burn_in": burn_in, "steps": steps, "by": by, "order": order,

@@ -1,4 +1,4 @@
-"""What was asked for: how a source is opened, how it is tested, and how that is written down."""
+"""The settings of an analysis: how a source is opened and tested, and how this is recorded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Windows: parts of a run that are judged on their own, cut by steps or into equal shares."""
+"""Windows: parts of a run that are analyzed separately, cut by steps or into equal shares."""
 
 import math
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Window:
 
     @property
     def name(self) -> str:
-        """As it is asked for: "0:1000"."""
+        """As given: "0:1000"."""
         return ":".join("" if math.isinf(end) else f"{end:.12g}" for end in (self.start, self.stop))
 
     @property
@@ -53,7 +53,7 @@ class Window:
 
 
 def windows_of(trajectory: xr.Dataset, asked: Windows | None) -> list[Window]:
-    """The windows that were asked for, in the order given.
+    """The requested windows, in the given order.
 
     Raises
     ------

@@ -295,7 +295,7 @@ def _measured(prepared: "Prepared", quiet: bool) -> "xr.Dataset":
     """The diffusion matrix, with a progress bar."""
     with (
         warnings_kept_for_the_page(),
-        progress("per-sample gradients", quiet) as advance,
+        progress("gradients per sample", quiet) as advance,
     ):
         return prepared.measure(advance)
 

@@ -64,7 +64,7 @@ def train_demo(
         The directory cannot be made, or holds anything but an earlier demo.
     """
     if epochs < 1:
-        raise OptionError(f"The demo was asked for {epochs} epochs; at least 1 is needed.")
+        raise OptionError(f"epochs={epochs}; at least 1 is needed.")
     folder = _emptied_folder(directory)
     import torch
 

@@ -40,8 +40,9 @@ def diffusion(  # noqa: PLR0913 - the one front door: its options are the comman
 ) -> xr.Dataset:
     """The covariance of per-sample gradients at chosen checkpoints: its spectrum and its numbers.
 
-    ``D = (1/N) sum_k g_k g_k' - gbar gbar'``, g_k the gradient of sample k's loss by all d weights
-    that are trained (arXiv:1710.11029). Exact: gradients in `dtype`, everything after in float64.
+    ``D = (1/N) sum_k g_k g_k' - gbar gbar'``, g_k the gradient of the loss of sample k with respect
+    to all d trained weights (arXiv:1710.11029). Exact: gradients in `dtype`, everything else in
+    float64.
 
     Parameters
     ----------
@@ -49,70 +50,72 @@ def diffusion(  # noqa: PLR0913 - the one front door: its options are the comman
         A directory of checkpoints; a Dataset from `open_trajectory`; or an array ("step",
         "weight") as in `analyze`, whose weights are the model's parameters in their order.
     problem :
-        A `Problem`, or where a function is that returns one: ``"module:function"``,
+        A `Problem`, or the place of a function that returns one: ``"module:function"``,
         ``"file.py:function"``.
     at :
-        Steps, and shares of the last step ("20%": the nearest checkpoint).
+        Steps, or percentages of the last step ("20%": the nearest checkpoint).
     samples :
         N, drawn without replacement; all by default. In train mode the number of batches, 500 by
         default.
     device :
-        "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1".
+        "auto" (a GPU if available), "cpu", "cuda", "cuda:1".
     dtype :
-        The network's: "float32" or "float64". Near a loss of zero float32 gradients are the limit.
+        Precision of the network: "float32" or "float64". Close to a loss of zero, float32 limits
+        the accuracy of gradients.
     memory :
-        Most that this process (or on a GPU, its tensors) may hold, in bytes or as "2GiB"; by
-        default a quarter of what is free, on a GPU half.
+        Memory limit of this process (on a GPU, of its tensors), in bytes or as "2GiB"; by
+        default a quarter of the free memory, on a GPU half.
     chunk :
-        Samples at once; "auto" by memory.
+        Samples per pass; "auto" from `memory`.
     mode :
-        "eval": every sample for itself, the network in eval mode, as in the paper. "train": batches
-        of `batch_size` with the network in train mode (batch norm and dropout at work), D from how
-        their gradients differ: the noise that training saw.
+        "eval": gradients of single samples with the network in eval mode, as in the paper. "train":
+        gradients of batches of `batch_size` with the network in train mode (batch norm and dropout
+        active), as during training.
     by :
-        The groups of a directory's tensors, as in `open_trajectory`: by layer unless told.
+        The groups of a directory's tensors, as in `open_trajectory`; by layer by default.
     every :
-        Loss and gradient norm at every n-th checkpoint; 0 for none, by default at up to 200.
+        Measure loss and gradient norm at every n-th checkpoint; 0 for never, by default at up to
+        200.
     lr, batch_size :
         For the temperature, and for train mode.
     momentum :
-        Of plain SGD (0) or heavy ball. With it, `lr` and `batch_size` there is a noise budget: the
-        increments of the trajectory against those that the gradients' noise would make.
+        Of plain SGD (0) or heavy ball. With it, `lr` and `batch_size` there is a noise budget:
+        measured increments compared with those predicted from gradient noise.
     sampling :
-        "with" replacement, or "without": every epoch deals all samples out. Without an answer the
+        "with" replacement, or "without": every epoch contains each sample once. By default the
         budget has both predictions.
     sketch :
-        Project the gradients onto so many random directions first: not exact, but with
-        little memory whatever d and N. The errors are measured, and stated.
+        Number of random directions onto which gradients are projected first: approximate, but with
+        little memory for any d and N. The errors are measured and reported.
     seed :
-        Same seed, same samples and batches.
+        The same seed gives the same samples and batches.
     work_dir :
-        Folder for unfinished work: after a kill, the same call goes on where it was. What is
-        finished stays there, since nothing is written elsewhere: remove the folder when you have
-        kept the result.
+        Folder for intermediate results: after an interruption the same call resumes. Finished
+        results stay there, since nothing is written elsewhere; remove the folder when you have
+        saved the result.
     progress :
-        Called with (samples done, samples in all), each as often as it is passed backward.
+        Called with (samples done, total number of samples), counting repeated passes.
 
     Returns
     -------
     Dataset
-        ``eigenvalue(step, component)``, descending, without the d - min(N-1, d) certain zeros; and
-        of every step ``eigenvalue_mean``, ``eigenvalue_std`` (over all d), ``trace``,
-        ``lambda_max``, ``rank_eps32``, ``rank_eps64``, ``participation_ratio``, ``stable_rank``,
-        ``directions_90``, ``directions_99``, ``gradient_norm`` (over sqrt(d)),
+        ``eigenvalue(step, component)``, descending, without the d - min(N-1, d) eigenvalues that
+        are zero by construction; and at every step ``eigenvalue_mean``, ``eigenvalue_std`` (over
+        all d), ``trace``, ``lambda_max``, ``rank_eps32``, ``rank_eps64``, ``participation_ratio``,
+        ``stable_rank``, ``directions_90``, ``directions_99``, ``gradient_norm`` (over sqrt(d)),
         ``signal_to_noise``, ``gradient_diversity``, ``score``, ``loss``. The same with ``group_``
         before the name and a dimension ``group``, "all" first. With several steps
-        ``spectrum_distance(step, step_other)`` and ``eigenspace_overlap(step, step_other)``. With
-        a curve ``checkpoint_loss(checkpoint)``, ``checkpoint_gradient_norm(checkpoint)`` and
-        ``loss_trend_...``, ``gradient_norm_trend_...``. With `lr` and `batch_size`
-        ``temperature``, ``temperature_without_replacement``, ``noise_scale(step)``. With the
-        momentum too ``budget_ratio(sampling)`` and its interval ``budget_ratio_low``,
-        ``budget_ratio_high``, ``budget_measured_trace``, ``budget_predicted_trace(sampling)``,
-        ``budget_angle(direction)``, ``budget_cosine``, both with ``_expected``; what the budget
-        lacks is in the attributes ``budget_guard`` (codes) and ``budget_words``, and whose noise
-        it is in ``budget_mode``. With `sketch` the relative errors
-        ``sketch_trace_error(step)`` and ``sketch_lambda_max_error(step)``. Units: those of the
-        loss and of the weights.
+        ``spectrum_distance(step, step_other)`` and ``eigenspace_overlap(step, step_other)``. With a
+        curve ``checkpoint_loss(checkpoint)``, ``checkpoint_gradient_norm(checkpoint)`` and
+        ``loss_trend_...``, ``gradient_norm_trend_...``. With `lr` and `batch_size` ``temperature``,
+        ``temperature_without_replacement``, ``noise_scale(step)``. With the momentum too
+        ``budget_ratio(sampling)`` and its interval ``budget_ratio_low``, ``budget_ratio_high``,
+        ``budget_measured_trace``, ``budget_predicted_trace(sampling)``,
+        ``budget_angle(direction)``, ``budget_cosine``, both with ``_expected``; why a budget is
+        missing is in the attributes ``budget_guard`` (codes) and ``budget_words``, and the mode of
+        the network in ``budget_mode``. With `sketch` the relative errors
+        ``sketch_trace_error(step)`` and ``sketch_lambda_max_error(step)``. Units: those of the loss
+        and of the weights.
 
     Raises
     ------

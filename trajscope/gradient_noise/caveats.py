@@ -1,4 +1,4 @@
-"""What a reader of the spectra has to know, one sentence each."""
+"""Caveats on the spectra, one sentence each."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -13,12 +13,12 @@ _CANCELLING: Final = 1e4
 
 
 def temperature_caveats(spoken: Mapping[str, str]) -> list[str]:
-    """Why a temperature from one learning rate and batch size says little of this run.
+    """Caveats on a temperature from one learning rate and batch size.
 
     Parameters
     ----------
     spoken :
-        Guards of the noise budget that have spoken, with their details.
+        Triggered guards of the noise budget, with details.
     """
     sentences = []
     if "rate_from_files" in spoken:
@@ -35,7 +35,7 @@ def temperature_caveats(spoken: Mapping[str, str]) -> list[str]:
 
 
 def caveats(found: xr.Dataset) -> list[str]:
-    """What spoils a number although it was computed rightly.
+    """Caveats on numbers that are computed correctly.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What can be asked of `trajscope.diffusion`, checked before anything is computed."""
+"""The options of `trajscope.diffusion`, checked before anything is computed."""
 
 import os
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What spoils a curve although its numbers are right: rounding, dead weights, uneven steps."""
+"""Caveats on curves whose numbers are right: rounding, constant weights, uneven steps."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ _ROUNDED_SHARE: Final = 0.05
 
 
 def caveats(trajectory: xr.Dataset, observables: xr.Dataset) -> list[str]:
-    """What a reader of the curves has to know, one sentence each.
+    """Caveats on the curves, one sentence each.
 
     Parameters
     ----------

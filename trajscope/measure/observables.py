@@ -71,7 +71,7 @@ def spread(total: Floats, squares: Floats, count: Floats) -> Floats:
 def diffusion_exponent(squared_displacement: Floats) -> float:
     """Slope of ``log MSD(q)`` on ``log q`` over lags 1 to T/4, by least squares.
 
-    1 for Brownian motion, 2 for straight motion, 0 for a path that stays in a well. Lags are
+    1 for Brownian motion, 2 for straight motion, 0 for a confined path. Lags are
     weighted alike on the logarithmic axis (each by 1/q), and cut at T/4, beyond which a lag has
     fewer than three displacements that do not overlap.
 

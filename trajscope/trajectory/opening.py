@@ -35,33 +35,33 @@ def open_trajectory(  # noqa: PLR0913
 ) -> xr.Dataset:
     """The trajectory in a folder of checkpoints, as a lazy Dataset.
 
-    Only headers are read. Weights are read when they are asked for, and only those: selections
-    along both dimensions reach the files.
+    Only headers are read. Weights are read on access, and only the selected ones, along both
+    dimensions.
 
     Parameters
     ----------
     path :
         Folder that a training run wrote its checkpoints to, or a zarr store with a step axis; or
         the address of a folder of safetensors files, such as ``"s3://bucket/run"``, of which only
-        the bytes that are asked for are fetched.
+        the bytes that are needed are fetched.
     run :
-        Name of the run, where the folder holds several.
+        Name of the run, if the folder contains several.
     burn_in :
-        Leave out the first so many checkpoints (``20``), or percent of them (``"10%"``), counted
-        after `steps`.
+        Number of checkpoints to exclude at the beginning (``20``), or a percentage of them
+        (``"10%"``), applied after `steps`.
     steps :
         ``"START:STOP:STRIDE"`` or a slice: checkpoints with START <= step < STOP, of these every
         STRIDE-th.
     include, exclude :
-        Globs on tensor names, or one of them. With `include` only matching tensors are taken,
-        batch-norm statistics and other buffers among them. `exclude` also leaves out files and
+        Globs on tensor names, or one of them. With `include` only matching tensors are used,
+        including batch-norm statistics and other buffers. `exclude` also excludes files and
         folders.
     by :
-        What `group` holds: ``"none"`` (one group), ``"layer"`` (the name up to its last dot) or
+        The groups: ``"none"`` (one group), ``"layer"`` (the name up to its last dot) or
         ``"tensor"``.
     order :
-        ``"step"``, or ``"mtime"`` or ``"name"``: number the checkpoints in the order in which
-        their files were last changed, or of their names, whatever their steps.
+        ``"step"``, or ``"mtime"`` or ``"name"``: number the checkpoints in the order of their
+        modification times or names, and ignore their steps.
     weights :
         ``"live"``, or ``"ema"``: the averages of the weights that the trainer keeps.
     strict :

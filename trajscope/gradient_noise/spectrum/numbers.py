@@ -29,7 +29,7 @@ class Description:
     units :
         "loss" and "weight" stand for the units of either.
     compare_with :
-        What to hold it against; of d weights, 90% (`most`) or 99% (`nearly`) of them, d eps.
+        Its reference value; of d weights, 90% (`most`) or 99% (`nearly`) of them, d eps.
     shown_as :
         "number", "count", or "share" of all weights.
     """
@@ -51,7 +51,7 @@ class Description:
         }
 
     def compared(self, n_weights: int) -> str:
-        """What to hold it against, of so many weights."""
+        """Its reference value, for so many weights."""
         return self.compare_with.format(
             d=n_weights,
             most=math.ceil(0.9 * n_weights),

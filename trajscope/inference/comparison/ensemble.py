@@ -134,13 +134,13 @@ def _share(members: Sequence[Member], group: str, code: str) -> float:
 
 
 def _pooled(members: Sequence[Member], group: str, test: str) -> float:
-    """NaN where some run was not asked."""
-    asked: list[Floats] = []
+    """NaN where the test did not apply to some run."""
+    statistics: list[Floats] = []
     for each in members:
         statistic = each.decided.decisions[list(each.decided.names).index(group)].statistics.get(
             test
         )
         if statistic is None:
             return float("nan")
-        asked.append(statistic)
-    return pooled(asked)
+        statistics.append(statistic)
+    return pooled(statistics)

@@ -92,7 +92,7 @@ class Compared:
     Attributes
     ----------
     statistic : (draw,)
-        Of the data first; large values speak against the null.
+        Of the data first; large values are evidence against the null.
     estimate, error :
         Of the effect, before its logarithm is undone: second less first, and its standard error.
     students : (draw,)

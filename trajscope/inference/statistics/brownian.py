@@ -17,7 +17,7 @@ def p_value(statistic: Floats) -> float:
     Parameters
     ----------
     statistic : (draw,)
-        The data first; large values speak against the null.
+        The data first; large values are evidence against the null.
     """
     tolerance = 1e-9 * abs(statistic[0])
     return float(np.mean(statistic >= statistic[0] - tolerance))
@@ -58,17 +58,17 @@ def omnibus(draws: IncrementDraws) -> Floats:
 
 
 def confinement(draws: IncrementDraws) -> Floats:
-    """How clearly displacements are taken back, (draw,).
+    """Strength of mean reversion, (draw,).
 
-    The larger of two departures, each standardised: how far the variance ratio over the longest
-    scale lies below its null, and `increments.mean_reversion`.
+    The larger of two departures, each standardised: how far the variance ratio at the longest
+    time scale lies below its null, and `increments.mean_reversion`.
     """
     parts = np.stack([-draws.variance_ratio[:, -1], draws.mean_reversion], axis=1)
     return np.asarray(standardised(parts).max(axis=-1))
 
 
 def persistence(draws: IncrementDraws) -> Floats:
-    """How far the variance ratio over the longest scale lies above its null, (draw,)."""
+    """How far the variance ratio at the longest time scale lies above its null, (draw,)."""
     return standardised(draws.variance_ratio[:, -1])
 
 
@@ -83,9 +83,9 @@ def asymmetry(draws: IncrementDraws) -> Floats:
 
 
 def has_memory(draws: IncrementDraws, alpha: float) -> bool:
-    """Whether neighbouring increments are alike, and displacements over long times no smaller.
+    """Whether successive increments are correlated, without a low variance ratio at long times.
 
-    The regression of `increments.mean_reversion` is not to be believed then: its t grows with the
+    The regression of `increments.mean_reversion` is not valid then: its t grows with the
     long-run variance of the increments, to either side.
     """
     short, long = draws.variance_ratio[:, 0], draws.variance_ratio[:, -1]

@@ -74,7 +74,7 @@ def absent(n: int) -> dict[str, Floats]:
 
 
 def diffusion_exponents(ratios: Floats, lengths: Floats) -> Floats:
-    """``1 + slope of log VR(q) on log q``: 1 for Brownian motion, 0 in a well, 2 for a drift.
+    """``1 + slope of log VR(q) on log q``: 1 Brownian, 0 confined, 2 drifting.
 
     A displacement over q intervals has the variance ``q VR(q)``. From q = 1, where VR is 1.
 

@@ -72,8 +72,8 @@ def variance_ratio(products: Floats) -> Floats:
     """``VR(q) = 1 + 2 sum_{h<q} (1 - h/q) rho[h]`` at `scales`; Lo & MacKinlay 1988.
 
     The variance of a displacement over q intervals, over q times that of one interval:
-    1 for uncorrelated increments (less by about q/n, for they are centred), below 1 where
-    displacements are taken back. doi:10.1093/rfs/1.1.41
+    1 for uncorrelated increments (less by about q/n, since they are centred), below 1 for
+    mean-reverting paths. doi:10.1093/rfs/1.1.41
 
     Parameters
     ----------
@@ -98,13 +98,13 @@ def _bartlett_weights(n: int) -> Floats:
 
 
 def mean_reversion(products: Floats, progress: Floats, net: float) -> Floats:
-    """How strongly increments point back to the middle of the path: a Dickey-Fuller t, reversed.
+    """Strength of mean reversion: a Dickey-Fuller t with reversed sign.
 
     Of the regression ``y[t] + m = -a (x[t] - mean x) + e[t]`` of increments, with their mean m,
     on where they begin, ``x[t] = sum_{s<t} (y[s] + m)``: ``U / sqrt(V c[0]/n)``,
     ``U = -sum_t <y[t] + m, x[t] - mean x>``, ``V = sum_t |x[t] - mean x|^2``, one rate a for all
-    weights. Large in a well, and for a path that began away from where it then stayed. Without
-    its drift the path is a bridge b, periodic, so with p[t] the part of y[t] along the net
+    weights. Large for a mean-reverting path, and for one with an initial transient. Without its
+    drift the path is a bridge b, periodic, so with p[t] the part of y[t] along the net
     displacement of length N = n |m|
 
     ``U = c[0]/2 + N/n sum_s (n-1-s) p[s]``

@@ -10,7 +10,7 @@ from trajscope.inference.statistics.increments import pooled_autocovariance
 from trajscope.kernels.gram import Floats
 
 _MEMORY: Final = 3
-"""Order of the autoregression that is taken off before the noise scale is judged."""
+"""Order of the autoregression that is removed before the test of the noise variance."""
 
 
 def innovations(increments: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""What a window could not have shown: the slowest well and the slowest circulation it can see."""
+"""Detection limits of a window: the slowest detectable relaxation and rotation."""
 
 from typing import Final
 
@@ -9,15 +9,15 @@ from trajscope.inference.statistics.increments import scales
 from trajscope.kernels.gram import Floats
 
 _POWER_80: Final = 0.84
-"""Standard deviations by which an alternative must clear the critical value to be seen in 80%."""
+"""Standard deviations between an alternative and the critical value for a power of 80%."""
 _SHORTEST: Final = 0.5
 
 
 def slowest_relaxation(ratios: Floats, n: int, alpha: float) -> float | None:
-    """Correlation time of the slowest Ornstein-Uhlenbeck process that would be told from Brownian.
+    """Correlation time of the slowest Ornstein-Uhlenbeck process that can be detected.
 
-    In four of five runs, by the variance ratio over the longest scale: where its mean under
-    the well, plus 0.84 of its standard deviation, reaches the critical value of the permutations.
+    With a power of 80%, by the variance ratio at the longest time scale: where its mean for this
+    process, plus 0.84 of its standard deviation, reaches the critical value of the permutations.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def slowest_relaxation(ratios: Floats, n: int, alpha: float) -> float | None:
     Returns
     -------
     float or None
-        In checkpoints; `None` where not even the fastest would be seen.
+        In checkpoints; `None` where not even the fastest is detectable.
     """
     mean, spread = float(ratios.mean()), float(ratios.std())
     if mean <= 0:
@@ -74,9 +74,9 @@ def mean_variance_ratio(n: int, tau: float) -> float:
 
 
 def slowest_rotation(statistic: Floats, n_steps: int, time: float, alpha: float) -> float | None:
-    """Angular velocity over relaxation rate, w/a, of the slowest circulation that would be seen.
+    """Angular velocity over relaxation rate, w/a, of the slowest detectable rotation.
 
-    In four of five runs, of a process that rotates in one plane, ``dz = -(a + w J) z dt + dW``,
+    With a power of 80%, of a process that rotates in one plane, ``dz = -(a + w J) z dt + dW``,
     ``a = 2 / time``: its signed area over T steps is ``2 T exp(-a) sin(w)`` on average, and that
     of a reversible one has the standard deviation ``sqrt(4 T mean(sin(f)^2 S(f)^2))``, S its
     spectrum with mean 1.
@@ -91,7 +91,7 @@ def slowest_rotation(statistic: Floats, n_steps: int, time: float, alpha: float)
     Returns
     -------
     float or None
-        `None` where no circulation would be seen.
+        `None` where no rotation is detectable.
     """
     needed = np.sqrt(max(np.quantile(statistic, 1 - alpha) - statistic.mean(), 0)) + _POWER_80
     rate = 2 / max(time, 1.0)

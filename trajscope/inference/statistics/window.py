@@ -1,4 +1,4 @@
-"""What is judged: increments and positions of one group of weights, evenly spaced or not."""
+"""The tested window: increments and positions of one group of weights, evenly spaced or not."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property

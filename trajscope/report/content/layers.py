@@ -133,7 +133,7 @@ def _row(
     moved = float(group["displacement"].isel({STEP: -1}))
     path = float(group["path_length"])
     first = group["explained_variance"].values[:1]
-    asked = {one.test: _dot(one) for one in found}
+    shown = {one.test: _dot(one) for one in found}
     return Row(
         name=printable(group[GROUP].item(), limit=80),
         weights=f"{int(group['n_weights']):,}",
@@ -142,7 +142,7 @@ def _row(
         first_component=percent(float(first[0])) if first.size else "unknown",
         zero=percent(float(group["zero_increment_fraction"]), 1),
         path_ratio=number(path / moved, 2) if moved > 0 else "never moved",
-        dots=tuple(asked.get(test) for test in columns),
+        dots=tuple(shown.get(test) for test in columns),
         verdict=decided.replace("_", " "),
     )
 

@@ -104,12 +104,12 @@ def codes(results: xr.DataTree) -> dict[str, str]:
 
 
 def _gates(results: xr.DataTree, evidence: Mapping[str, float], alpha: float) -> tuple[Gate, ...]:
-    asked: list[Gate] = []
+    path: list[Gate] = []
     for told in results["verdict"].attrs.get("gates", ()):
         if told.get("test") == "circulation":
-            asked.append(_settled(results, evidence))
-        asked.append(_gate(told, alpha))
-    return tuple(asked)
+            path.append(_settled(results, evidence))
+        path.append(_gate(told, alpha))
+    return tuple(path)
 
 
 def _gate(told: Mapping[str, object], alpha: float) -> Gate:

@@ -162,15 +162,15 @@ def _not_seen(results: xr.DataTree, columns: int) -> list[Line]:
 
 def _numbers(results: xr.DataTree, columns: int) -> list[Line]:
     decided = verdict(results)
-    asked = standings(results["tests"].to_dataset(), decided.alpha) if decided else ()
-    if decided is None or not asked:
+    found = standings(results["tests"].to_dataset(), decided.alpha) if decided else ()
+    if decided is None or not found:
         rows = [f"{row.name:<28}{row.value:>9}   {row.reference}" for row in key_numbers(results)]
         return [*styled([fitted(row, columns) for row in rows]), _BLANK]
     cells = 10 if columns < 80 else 20
     share = f"{percent(1 - decided.alpha)} of null"
     head = f"{'null hypothesis':<20}{share:>{cells + 1}}"
     lines = styled([f"{head:<{2 * cells + 19}}{'/ critical':>11}{'p':>9}"], "bold")
-    lines += [_standing(one, cells) for one in strongest(asked)]
+    lines += [_standing(one, cells) for one in strongest(found)]
     return [*lines, _BLANK]
 
 
