@@ -88,7 +88,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     updates_per_epoch :
         For checkpoints that are numbered by epochs: needed to compute the remaining ringing.
     windows :
-            Parts of the run that are also analyzed separately, in the same pass: ``4`` equal ones, or
+        Parts of the run that are also analyzed separately, in the same pass: ``4`` equal ones,
         ``"0:1000,1000:2000"`` (or pairs of numbers), steps START <= step < STOP. Their tests draw
         no more than `alpha` requires, 199 at 0.01, and are not corrected for each other.
     diffusion :

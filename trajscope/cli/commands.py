@@ -4,43 +4,15 @@ import io
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from trajscope.cli.options import (
-    CHECKPOINTS,
-    COMPARISON,
-    ENGINE,
-    ENGINE_NAMES,
-    HISTORY,
-    INFERENCE,
-    INFERENCE_NAMES,
-    MEMORY,
-    MOMENTUM,
-    OUTPUT,
-    PROBLEM,
-    PROBLEM_NAMES,
-    QUIET,
-    RUNS,
-    SEED,
-    SELECTION,
-    WINDOWS,
-    opened,
-    output_to,
-    with_options,
-)
-from trajscope.cli.process import Commands, progress, silence_dask, warnings_kept_for_the_page
-from trajscope.errors import OptionError, TrajscopeError, printable
-
-if TYPE_CHECKING:
-    import xarray as xr
-
-    from trajscope.gradient_noise.api import Prepared
-    from trajscope.gradient_noise.options import Options
+from trajscope.cli.analyses import analyze, compare, diffusion
+from trajscope.cli.options import CHECKPOINTS, QUIET, SELECTION, opened, with_options
+from trajscope.cli.process import Commands, progress, warnings_kept_for_the_page
+from trajscope.errors import printable
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,6 +22,10 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A letter that the terminal's encoding lacks becomes a question mark, not a traceback.
         sys.stdout.reconfigure(errors="replace")
+
+
+for command in (analyze, compare, diffusion):
+    main.add_command(command)
 
 
 @main.command()
@@ -69,130 +45,6 @@ def inspect(checkpoints: Path | str, as_json: bool, **selection: Any) -> None:
         click.echo(json.dumps(trajectory_summary(trajectory), indent=2, allow_nan=False))
     else:
         click.echo("\n".join(reading_lines(trajectory)))
-
-
-@main.command()
-@CHECKPOINTS
-@with_options(OUTPUT, *SELECTION, WINDOWS, *ENGINE, *INFERENCE, *PROBLEM, HISTORY, QUIET)
-def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) -> None:
-    """Analyze the checkpoints in DIR and write a report.
-
-    With --problem, also measure the covariance of per-sample gradients at some of them.
-
-    Example: trajscope analyze runs/resnet18/checkpoints --burn-in 20%
-    """
-    silence_dask()
-    import xarray as xr
-
-    from trajscope.analysis.run import analyze as analyze_run
-    from trajscope.gradient_noise.api import prepare
-    from trajscope.report import check_output, reading_lines, screen, write_report
-    from trajscope.report.screen.gradient_noise import diffusion_lines
-
-    check_output(output)
-    noise = _noise_options(options)
-    engine = {name: options[name] for name in (*ENGINE_NAMES, *INFERENCE_NAMES)}
-    with warnings_kept_for_the_page():
-        trajectory = opened(checkpoints, options)
-        if not quiet:
-            click.echo("\n".join(reading_lines(trajectory)) + "\n")
-        prepared = None if noise is None else prepare(trajectory, options["problem"], noise)
-        told: list[str] = []
-        with progress("one pass over the weights", quiet) as advance:
-            results = analyze_run(
-                trajectory,
-                **engine,
-                history=_history(output, options, advance, told),
-                strict=options["strict"],
-                windows=options["windows"],
-                updates_per_epoch=prepared.updates_per_epoch if prepared is not None else None,
-                progress=advance,
-            )
-    results.attrs["command"] = shlex.join(["trajscope", *sys.argv[1:]])
-    # Before the gradients, which may take hours and run the user's code.
-    page = write_report(results, output)
-    if not quiet:
-        click.echo("".join(f"{line}\n\n" for line in told), nl=False)
-        click.echo(screen(results, page=page, told=trajectory))
-    if prepared is not None:
-        try:
-            results["diffusion"] = xr.DataTree(_measured(prepared.again(), quiet))
-            write_report(results, output)
-        except TrajscopeError as error:
-            done = (
-                "The analysis without gradient noise is finished: "
-                f"{printable(str(page), limit=4096)}"
-            )
-            raise type(error)(f"{error} {done}") from error
-        prepared.clear()
-        if not quiet:
-            click.echo("\n" + "\n".join(diffusion_lines(results["diffusion"].to_dataset())))
-
-
-@main.command()
-@RUNS
-@with_options(
-    output_to("trajscope-comparison"), *COMPARISON, *SELECTION, *ENGINE, *INFERENCE, QUIET
-)
-def compare(
-    runs: tuple[Path | str, ...], output: Path, labels: tuple[str, ...], quiet: bool, **options: Any
-) -> None:
-    """Compare two or more RUNs: folders of checkpoints, or reports of earlier analyses.
-
-    Each run is analyzed, and every pair is tested for differences in increment variance, variance
-    ratio, spectral shape and drift. --replicas also pools runs that differ only in their seed.
-
-    Example: trajscope compare runs/seed-1 runs/seed-2
-    """
-    silence_dask()
-    from trajscope.analysis.compare import compare as compare_runs
-    from trajscope.report import check_output, screen, write_report
-    from trajscope.report.files.write import refuse_source
-
-    check_output(output)
-    refuse_source(output, runs)
-    with warnings_kept_for_the_page(), progress("one pass over the weights", quiet) as advance:
-        results = compare_runs(*runs, labels=labels or None, progress=advance, **options)
-    results.attrs["command"] = shlex.join(["trajscope", *sys.argv[1:]])
-    page = write_report(results, output)
-    if not quiet:
-        click.echo(screen(results, page=page))
-
-
-@main.command()
-@CHECKPOINTS
-@with_options(OUTPUT, *SELECTION, *PROBLEM, MOMENTUM, MEMORY, SEED, QUIET)
-def diffusion(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) -> None:
-    """Measure the covariance of per-sample gradients at selected checkpoints in DIR.
-
-    This needs the model, the data and the loss: a function, in a module or a file, that returns
-    trajscope.Problem(model, data, loss). If OUT contains an analysis of the same run, the result
-    is added to it.
-
-    Example: trajscope diffusion runs/resnet18/checkpoints --problem problem.py:make_problem
-    """
-    silence_dask()
-    from trajscope.gradient_noise.api import prepare
-    from trajscope.report import reading_lines
-    from trajscope.report.files.write_gradient_noise import check_diffusion_output, write_diffusion
-    from trajscope.report.screen.gradient_noise import diffusion_lines
-
-    noise = _noise_options(options)
-    if noise is None:
-        raise click.UsageError("--problem is missing: FILE.py:FUNCTION or MODULE:FUNCTION.")
-    with warnings_kept_for_the_page():
-        trajectory = opened(checkpoints, options)
-        check_diffusion_output(trajectory, output)
-        if not quiet:
-            click.echo("\n".join(reading_lines(trajectory)) + "\n")
-        prepared = prepare(trajectory, options["problem"], noise)
-        found = _measured(prepared, quiet)
-    command = shlex.join(["trajscope", *sys.argv[1:]])
-    page = write_diffusion(trajectory, found, output, command=command)
-    prepared.clear()
-    if not quiet:
-        click.echo("\n".join(diffusion_lines(found)))
-        click.echo(f"\nReport    {printable(str(page), limit=4096)}")
 
 
 @main.command()
@@ -272,48 +124,3 @@ def demo(context: click.Context, directory: Path, seed: int, quiet: bool) -> Non
         command = ["trajscope", "analyze", str(checkpoints), "-o", str(output)]
         click.echo(f"$ {printable(shlex.join(command))}\n")
     context.invoke(analyze, checkpoints=checkpoints, output=output, seed=seed, quiet=quiet)
-
-
-def _noise_options(options: Mapping[str, Any]) -> "Options | None":
-    """The options of `trajscope.diffusion` that were given, checked; none without --problem."""
-    given = {name: options[name] for name in PROBLEM_NAMES if options[name] is not None}
-    if options["problem"] is None:
-        if given:
-            raise OptionError(
-                f"--{next(iter(given)).replace('_', '-')} concerns gradient noise, which needs a "
-                "model, data and a loss. Give them with --problem FILE.py:FUNCTION."
-            )
-        return None
-    from trajscope.gradient_noise.options import Options
-
-    chunk = given.get("chunk", "auto")
-    given["chunk"] = int(chunk) if chunk.isdecimal() else chunk
-    return Options(**given, **{name: options[name] for name in ("memory", "seed", "momentum")})
-
-
-def _measured(prepared: "Prepared", quiet: bool) -> "xr.Dataset":
-    """The diffusion matrix, with a progress bar."""
-    with (
-        warnings_kept_for_the_page(),
-        progress("gradients per sample", quiet) as advance,
-    ):
-        return prepared.measure(advance)
-
-
-def _history(
-    output: Path, options: Mapping[str, Any], advance: Callable[[int, int], None], told: list[str]
-) -> "Callable[[xr.Dataset], AbstractContextManager[xr.Dataset]] | None":
-    """Reader of the weights from the history in OUT; it adds a line on what was read to `told`."""
-    choice = options["history"]
-    if choice == "never" or (choice == "auto" and options["scheduler"]):  # may not see OUT
-        return None
-    from trajscope.history.kept import remembered
-
-    @contextmanager
-    def from_history(trajectory: "xr.Dataset") -> "Iterator[xr.Dataset]":
-        folder, always = output / "history", choice == "always"
-        with remembered(trajectory, folder, always=always, progress=advance) as found:
-            told.append(found.line)
-            yield found.trajectory
-
-    return from_history
