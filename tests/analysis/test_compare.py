@@ -16,6 +16,7 @@ from trajscope import (
 )
 from trajscope.measure import plan
 from trajscope.measure.paths import PATHS
+from trajscope.measure.resources import resident_bytes
 from trajscope.report import save_results
 from trajscope.schema import cases_of, check_results
 
@@ -295,7 +296,7 @@ def test_worker_processes_and_memory_change_nothing(tmp_path):
     for name, x in zip("ab", walks(2, 70, 40), strict=True):
         write(tmp_path / name, x)
     plain = compare(tmp_path / "a", tmp_path / "b", **FEW)
-    for options in ({"workers": 2}, {"memory": "700MiB"}):
+    for options in ({"workers": 2}, {"memory": resident_bytes() + (600 << 20)}):
         other = compare(tmp_path / "a", tmp_path / "b", **FEW, **options)
         for name, values in plain["compare"].to_dataset().items():
             np.testing.assert_array_equal(other["compare"][name], values, err_msg=name)

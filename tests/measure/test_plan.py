@@ -142,7 +142,7 @@ def test_the_workers_of_a_cluster_are_not_ours_to_lower():
 
 def test_too_little_memory_is_refused_with_what_would_do():
     message = (
-        r"--memory 100MiB is too little for 500 checkpoints in 1 group: at least (\d+)MiB are "
+        r"--memory 100MiB is too small for 500 checkpoints in 1 group: at least (\d+)MiB are "
         r"needed\. Raise --memory, .* --by none, or fewer checkpoints with --steps\."
     )
     with pytest.raises(OptionError, match=message) as caught:

@@ -74,7 +74,7 @@ def mixed():
         run_of(brownian(12, 40, seed=2)),
         run_of(np.zeros((70, 40))),
     ]
-    with pytest.warns(TrajscopeWarning, match="never move"):
+    with pytest.warns(TrajscopeWarning, match="never change"):
         return compare(*runs, labels=HOSTILE, **FEW)
 
 
@@ -428,7 +428,7 @@ def test_a_run_beside_itself_has_no_distance_to_draw():
     assert "All runs lie at the same place at every step they share." in figure["text"]
 
 
-@pytest.mark.filterwarnings("ignore:40 of 40 weights never move")
+@pytest.mark.filterwarnings("ignore:40 of 40 weights never change")
 def test_runs_and_windows_in_which_nothing_moves_have_a_page():
     still = run_of(np.zeros((80, 40)))
     page = Page(render_comparison(compare(still, still, labels=["one", "other"], **FEW)))

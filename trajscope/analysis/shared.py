@@ -19,9 +19,9 @@ from trajscope.schema import STEP, TENSOR
 
 Item = TypeVar("Item")
 
-_MOST_POINTS = 160
+_MOST_POINTS = 128
 """Checkpoints of all runs in the joint components: their products cost little beside the pass."""
-_MOST_OF_ONE = 64
+_MOST_OF_ONE = 48
 _MOST_MEETINGS = 200
 """Steps at which the distance of two runs is taken."""
 

@@ -1,6 +1,7 @@
 """What is summed of the rows of several runs together: inner products, and distances of pairs."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,23 +37,31 @@ class Joint:
             ``joint_gram`` (point, point): ``<x[i] - m, x[j] - m>``, m the mean over the points;
             ``squared_distance`` (pair,): ``|x[i] - x[j]|^2``. Squared weight units.
         """
+        gram = np.zeros((len(self.points), len(self.points)))
+        distances = np.zeros(len(self.pairs))
+        width = max(_IN_CACHE // max(values.shape[0] * values.itemsize, 1), _NARROWEST)
         # Squares that overflow are taken again, in float64.
         with np.errstate(over="ignore", under="ignore"):
-            return self._sums(values)
+            for start in range(0, values.shape[1], width):
+                self._add(values[:, start : start + width], gram, distances)
+        return {"joint_gram": gram, "squared_distance": distances}
 
-    def _sums(self, values: NDArray[np.floating]) -> dict[str, Floats]:
-        points = values[list(self.points)].astype(values.dtype, copy=False)
+    def _add(self, values: NDArray[np.floating], gram: Floats, distances: Floats) -> None:
+        """Add the sums over a few weights, which stay in the cache."""
+        points = values[list(self.points)]
         centred = points - points.mean(axis=0)
-        largest = float(np.square(centred).sum(axis=1).max(initial=0.0))
+        largest = float(np.einsum("tw,tw->t", centred, centred).max(initial=0.0))
         if not SAFE_SQUARES[0] < largest < SAFE_SQUARES[1]:
             centred = points.astype(np.float64) - points.mean(axis=0, dtype=np.float64)
-        distances = np.zeros(len(self.pairs))
+        gram += centred @ centred.T
         for number, (one, other) in enumerate(self.pairs):
-            distances[number] = _squared_norm(values[one], values[other])
-        return {
-            "joint_gram": (centred @ centred.T).astype(np.float64),
-            "squared_distance": distances,
-        }
+            distances[number] += _squared_norm(values[one], values[other])
+
+
+_IN_CACHE: Final = 2 << 20
+"""Bytes of the weights that are worked on at a time."""
+_NARROWEST: Final = 512
+"""Weights: below, adding up products costs as much as making them."""
 
 
 def _squared_norm(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:

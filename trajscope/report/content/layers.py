@@ -141,7 +141,7 @@ def _row(
         exponent=number(float(group["diffusion_exponent"]), 2),
         first_component=percent(float(first[0])) if first.size else "unknown",
         zero=percent(float(group["zero_increment_fraction"]), 1),
-        path_ratio=number(path / moved, 2) if moved > 0 else "never moved",
+        path_ratio=number(path / moved, 2) if moved > 0 else "never changed",
         dots=tuple(shown.get(test) for test in columns),
         verdict=decided.replace("_", " "),
     )

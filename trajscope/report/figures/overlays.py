@@ -184,7 +184,7 @@ OVERLAYS: Final = (
         "Variance of displacements over q, over that of as many single increments; all weights, "
         "mean increment removed. Grey: where whole curves of Brownian runs as long as the first "
         "stay.",
-        "the other runs, and the dashed mean. Below it a run is taken back, above it persists; "
+        "the other runs, and the dashed mean. Below it a run is mean-reverting, above it persists; "
         "shorter runs have wider bands.",
     ),
     Overlay(

@@ -27,7 +27,7 @@ VARIANCE_RATIO = Plot(
     "Variance of displacements over q checkpoints, over that of q single increments; all weights, "
     "mean increment removed. Whole curves of Brownian runs stay in the band.",
     "the dashed mean, which lies below 1 since the mean increment is removed. Below the band the "
-    "run is taken back, above it persists.",
+    "run is mean-reverting, above it persists.",
     "VR(q) = 1 + 2 Σ over h < q of (1 − h/q) ρ(h), with ρ(h) the pooled autocorrelation of the "
     "increments; band: largest standardised deviation over all q of each permutation of the "
     "increments (Lo, MacKinlay 1988)",
