@@ -183,7 +183,7 @@ def test_a_run_opens_to_what_its_own_page_says_first(page, two):
     for case, found in zip(cases_of(two), details, strict=True):
         assert label_of(case) in found["text"]
         assert case["verdict"].attrs["sentence"].partition(". ")[0] in found["text"]
-        assert found["text"].count("What this window could not have shown") == 1
+        assert found["text"].count("Not detectable in this window") == 1
         assert "Brownian null" in found["text"]
 
 

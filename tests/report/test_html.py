@@ -133,13 +133,13 @@ def test_the_sections_stand_in_the_order_of_the_design(page):
 
 
 def test_what_could_not_be_shown_stands_in_the_block_of_the_verdict_unfolded(page):
-    (heading,) = [e for e in page.all("h2") if "could not have shown" in e["text"]]
+    (heading,) = [e for e in page.all("h2") if "Not detectable" in e["text"]]
     assert "section" in heading["in"]
     assert "details" not in heading["in"]
     order = [
         e["attrs"].get("id") or e["text"] for e in page.elements if e["tag"] in {"section", "h2"}
     ]
-    assert order.index("What this window could not have shown") < order.index("read")
+    assert order.index("Not detectable in this window") < order.index("read")
 
 
 def test_every_figure_has_a_heading_and_is_drawn_or_says_why_not(page):

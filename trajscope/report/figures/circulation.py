@@ -52,8 +52,8 @@ def not_looked_for(curves: Curves) -> Obstacle:
             "keep more checkpoints.",
         )
     return Obstacle(
-        "A circulation is looked for only in a run that is confined: a path that is not mean-reverting "
-        f"has no loop to close. The verdict is {curves.verdict.word}.",
+        "A circulation is looked for only in a run that is confined: a path that is not "
+        f"mean-reverting has no loop to close. The verdict is {curves.verdict.word}.",
         "a longer window, if the run settles later; --burn-in leaves out its beginning.",
     )
 
