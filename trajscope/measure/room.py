@@ -89,7 +89,7 @@ def block_width(size: Size, path: Path, workers: int) -> int:
     if path.needs_one_block:
         return min(by_memory, size.n_weights)
     wanted = max(
-        _BLOCK_BYTES // (size.n_steps * size.itemsize), NARROWEST_ROW, narrowest(size, path)
+        _BLOCK_BYTES // (max(size.lengths) * size.itemsize), NARROWEST_ROW, narrowest(size, path)
     )
     return min(by_memory, wanted, size.n_weights)
 

@@ -207,12 +207,12 @@ _UNEVEN: Final = (
     "part with --steps."
 )
 _UNKNOWN: Final = (
-    "of one run is nearly zero once its drift is taken off, and not known to a factor of a "
-    "thousand."
+    "of one run is close to zero after subtraction of the drift; its standard error exceeds a "
+    "factor of ten."
 )
 _MEMORY: Final = (
-    "Increments are alike over more than a third of a block (an eighth of the shorter run), so "
-    "that blocks do not scatter as independent ones do. Longer runs are needed."
+    "Increments stay autocorrelated over more than a third of a block (an eighth of the shorter "
+    "run), so blocks are not independent. Longer runs are needed."
 )
 
 

@@ -21,8 +21,8 @@ from trajscope.kernels.gram import Floats
 
 FEWEST: Final = 64
 """Checkpoints of a run that is compared."""
-_LARGEST_ERROR: Final = math.log(1000) / 3
-"""Standard error of a logarithm; beyond, what is left of it without a drift is nearly nothing."""
+_LARGEST_ERROR: Final = math.log(10)
+"""Standard error of a logarithm; larger ones occur where nearly nothing is left beside a drift."""
 _MOST_PAIRED: Final = 8
 """Runs; of more, pairs are so many that eight blocks cannot tell one of them at 1%."""
 LONGEST_MEMORY: Final = 1 / 3
@@ -105,7 +105,7 @@ class Compared:
     students: Floats
 
     def is_known(self, quantity: Quantity) -> bool:
-        """Whether the effect is known to better than a factor of a thousand."""
+        """Whether its standard error is below a factor of ten."""
         return not quantity.is_ratio or self.error < _LARGEST_ERROR
 
     def interval(self, quantity: Quantity, alpha: float) -> tuple[float, float, float]:
