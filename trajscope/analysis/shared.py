@@ -19,10 +19,10 @@ from trajscope.schema import STEP, TENSOR
 
 Item = TypeVar("Item")
 
-_MOST_POINTS = 128
+_MOST_POINTS = 120
 """Checkpoints of all runs in the joint components: their products cost little beside the pass."""
-_MOST_OF_ONE = 48
-_MOST_MEETINGS = 200
+_MOST_OF_ONE = 40
+_MOST_MEETINGS = 100
 """Steps at which the distance of two runs is taken."""
 
 
@@ -64,7 +64,7 @@ class Shared:
         return [_thinned(list(range(*rows)), max(most, 2)) for rows in self.rows]
 
     def meetings(self, first: int, second: int) -> list[tuple[int, int]]:
-        """Rows of the checkpoints of two runs at the same steps, at most 200 of them."""
+        """Rows of the checkpoints of two runs at the same steps, at most 100 of them."""
         rows = self.rows
         a, b = (self.runs[number][STEP].values for number in (first, second))
         _, one, other = np.intersect1d(a, b, assume_unique=True, return_indices=True)
