@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import xarray as xr
 
 Stretch = tuple[int, int]
 """The first of neighbouring weights of a trajectory, and the one after the last."""
@@ -39,7 +39,7 @@ class Stack:
         narrow = all(s.dtype.kind == "f" and s.dtype.itemsize <= 4 for s in self.sources)
         return np.dtype(np.float32 if narrow else np.float64)
 
-    def __getitem__(self, key: tuple[slice, slice]) -> NDArray[np.floating]:
+    def __getitem__(self, key: tuple[slice, slice]) -> xr.Variable:
         """All steps of neighbouring weights: ``stack[:, start:stop]``."""
         start, stop, _ = key[1].indices(self.shape[1])
         block = np.empty((self.shape[0], max(stop - start, 0)), self.dtype)
@@ -49,7 +49,7 @@ class Stack:
             for columns, first, last in _cut(places, start, stop):
                 rows[:, columns] = source[:, first:last].to_numpy()
             row += source.shape[0]
-        return block
+        return xr.Variable(("step", "weight"), block)
 
 
 def _cut(places: Sequence[Stretch], start: int, stop: int) -> Sequence[tuple[slice, int, int]]:

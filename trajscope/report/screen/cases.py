@@ -5,8 +5,8 @@ import os
 import xarray as xr
 
 from trajscope.errors import printable
-from trajscope.report.content.cases import Row, guards, overview
-from trajscope.report.content.comparison import alike, opening, pairs_found
+from trajscope.report.content.cases import Row, overview
+from trajscope.report.content.comparison import alike, not_compared, opening, pairs_found
 from trajscope.report.content.numbers import counted
 from trajscope.report.screen.lines import (
     columns_within,
@@ -38,11 +38,11 @@ def comparison_screen(
     output = console()
     columns = columns_within(output.width if width is None else width)
     version = printable(results.attrs["trajscope"], limit=20)
-    refused = guards(results)
+    refused = not_compared(results)
     most = 6 if len(_cases(results)) < 3 else 3
     notes = [
         *_of_pairs(results),
-        *(("Excluded", _refusal(each.reason, each.runs, each.group)) for each in
+        *(("Excluded", f"{each.who} ({each.groups}): {each.reason}") for each in
           refused[:_MOST_GUARDS]),
         ("", _more(len(refused) - _MOST_GUARDS, "exclusion")),
     ]  # fmt: skip
@@ -97,11 +97,6 @@ def _of_pairs(results: xr.DataTree) -> list[tuple[str, str]]:
     pairs = [("Found", f"{each.who}: {each.sentence}") for each in alike(pairs_found(results))]
     more = _more(len(pairs) - _MOST_PAIRS, "sentence")
     return [*pairs[:_MOST_PAIRS], ("", more)]
-
-
-def _refusal(reason: str, runs: tuple[str, ...], group: str) -> str:
-    where = f", {group}" if group else ""
-    return f"{' | '.join(runs)}{where}: {reason}"
 
 
 def _more(hidden: int, noun: str) -> str:
