@@ -130,7 +130,7 @@ def test_a_circulation_that_was_not_looked_for_says_why(judged):
     bare["tests"] = bare["tests"].to_dataset().drop_vars(names)
     bare["verdict"].attrs["evidence"] = {"brownian": 0.5}
     (figure,) = Page(render(bare)).all("figure", id="circulation")
-    assert "looked for only in a run that is confined" in figure["text"]
+    assert "tested only in a run that is confined" in figure["text"]
     bare["verdict"].attrs |= {
         "code": "too_short",
         "evidence": {"brownian": 0.002, "correlation_time": 56.0},

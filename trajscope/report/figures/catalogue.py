@@ -133,8 +133,8 @@ FIGURES: tuple[Plot, ...] = (
         plots_curves.displacement_growth_title,
         "Squared distance between checkpoints that lie a lag apart, averaged over start times, "
         "summed over weights, in units of one mean squared increment.",
-        "the dotted slopes. A curve that bends flat is held back; long lags average few windows, "
-        "and every run scatters there.",
+        "the dotted slopes. A curve that flattens is mean-reverting; long lags average few "
+        "windows, and every run scatters there.",
         "MSD(q) = mean over t of |x(t+q) − x(t)|²; the exponent is its slope on log axes",
         _displacement_growth,
     ),

@@ -47,12 +47,12 @@ def not_looked_for(curves: Curves) -> Obstacle:
     times = next((g.finding for g in curves.verdict.gates if g.question == "settled?"), "")
     if times:
         return Obstacle(
-            f"The window holds {times}; a circulation is looked for from 7 on, since surrogates of "
+            f"The window holds {times}; a circulation is tested from 7 on, since surrogates of "
             "a shorter one turn as far by chance.",
             "keep more checkpoints.",
         )
     return Obstacle(
-        "A circulation is looked for only in a run that is confined: a path that is not "
+        "A circulation is tested only in a run that is confined: a path that is not "
         f"mean-reverting has no loop to close. The verdict is {curves.verdict.word}.",
         "a longer window, if the run settles later; --burn-in leaves out its beginning.",
     )

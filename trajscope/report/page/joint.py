@@ -67,7 +67,7 @@ def _distances(compare: xr.Dataset, step_title: str) -> Panel:
     caption = f"Distance between the weights of two runs at the same step. {starts}"
     against = (
         "the dotted distance of random walks from the same starts with increments as long. Below "
-        "it the runs keep together, or each is held back; above it they drift apart."
+        "it the runs stay together, or each is mean-reverting; above it they drift apart."
     )
     return Panel(2, "distance", title, Markup(svg), caption, against, None)
 
