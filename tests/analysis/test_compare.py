@@ -171,6 +171,14 @@ def test_a_finished_result_stands_for_its_run(tmp_path):
     np.testing.assert_allclose(mixed["compare/effect"], at_hand["compare/effect"], rtol=1e-6)
 
 
+@pytest.mark.parametrize("option", [{"burn_in": "10%"}, {"steps": "5:"}, {"include": ["a*"]}])
+def test_what_a_finished_result_cannot_follow_is_refused(option):
+    x = walks(1)[0]
+    result = analyze(x, **FEW)
+    with pytest.raises(OptionError, match="'b' is a finished result, and --"):
+        compare(result, result, labels=["b", "a"], **option)
+
+
 def test_a_long_finished_result_is_compared_by_its_factors(monkeypatch, tmp_path):
     monkeypatch.setattr(plan, "PATHS", (PATH["sketch"],))
     sizes = [100, 150]

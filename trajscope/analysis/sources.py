@@ -20,6 +20,8 @@ from trajscope.report.files.storage import open_results
 from trajscope.schema import ALL_WEIGHTS, GROUP, INTERVAL, LAYER, check_results
 
 STORE: Final = "results.zarr"
+_OF_CHECKPOINTS: Final = ("run", "burn_in", "steps", "include", "exclude", "strict")
+"""Options that a finished result cannot follow any more."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,13 @@ def _opened(source: Any, label: str, given: Mapping[str, Any]) -> Compared:
     if result is None:
         return Compared(label, opened(source, given))
     check_results(result)
+    asked = [name for name in _OF_CHECKPOINTS if given.get(name)]
+    if asked:
+        raise OptionError(
+            f"'{printable(label)}' is a finished result, and --{asked[0].replace('_', '-')} "
+            "selects checkpoints or tensors to read. Give the folder of its checkpoints, or drop the "
+            "option."
+        )
     if "compare" in result.children:
         raise TrajectoryError(
             f"'{printable(label)}' is a comparison. Give the runs that it compares."
