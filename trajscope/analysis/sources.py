@@ -145,10 +145,10 @@ def _opened(source: Any, label: str, given: Mapping[str, Any]) -> Compared:
     check_results(result)
     asked = [name for name in _OF_CHECKPOINTS if given.get(name)]
     if asked:
+        option = asked[0].replace("_", "-")
         raise OptionError(
-            f"'{printable(label)}' is a finished result, and --{asked[0].replace('_', '-')} "
-            "selects checkpoints or tensors to read. Give the folder of its checkpoints, or drop the "
-            "option."
+            f"'{printable(label)}' is a finished result, and --{option} selects checkpoints or "
+            "tensors to read. Give the folder of its checkpoints, or drop the option."
         )
     if "compare" in result.children:
         raise TrajectoryError(
