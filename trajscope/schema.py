@@ -1,11 +1,15 @@
 """Names that cross boundaries: dimensions, coordinates, the parts of a result, and their checks."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from trajscope.errors import ResultsError, TrajectoryError, printable
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
+    from numpy.typing import NDArray
 
 STEP = "step"
 """Optimizer step (or epoch, or index: `STEP_UNITS`) of a checkpoint."""
@@ -58,6 +62,38 @@ STEP_UNITS = ("step", "epoch", "index")
 
 RESULT_PARTS = ("trajectory", "reductions", "observables", "tests", "diffusion", "verdict")
 """Children of a result, a DataTree, in the order of the report."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """What is known of a trajectory without its weights; it needs no xarray, which loads slowly.
+
+    Attributes
+    ----------
+    coords :
+        Its coordinates by name, each along one dimension.
+    attrs :
+        As those of the Dataset.
+    dtype :
+        What the weights are read in, where nothing says what they are stored in.
+    """
+
+    coords: "Mapping[str, NDArray[Any]]"
+    attrs: Mapping[str, Any]
+    dtype: "np.dtype[Any] | None" = None
+
+
+def described(trajectory: "xr.Dataset | Described") -> Described:
+    """The same of a Dataset: a trajectory as it was opened, or the part of a result."""
+    if isinstance(trajectory, Described):
+        return trajectory
+    coords = {
+        str(name): each.values
+        for name, each in trajectory.variables.items()
+        if each.ndim == 1 and name != "weights"
+    }
+    dtype = trajectory["weights"].dtype if "weights" in trajectory else None
+    return Described(coords, {str(name): value for name, value in trajectory.attrs.items()}, dtype)
 
 
 def check_weights(dims: tuple[object, ...], kind: str, n_steps: int) -> None:

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 
 from trajscope.checkpoints.base import FoundFile, Skipped
@@ -167,28 +168,44 @@ def _enters(found: Scan, folder: Path, relative: str, depth: int) -> bool:
 
 
 def _take(found: Scan, entry: "os.DirEntry[str]", relative: str) -> None:
-    name = entry.name.lower()
-    is_index = name.endswith(INDEX_SUFFIX)
-    if entry.name in _ANCHORS:
-        file = regular_file(found, Path(entry.path), relative, is_link=entry.is_symlink())
-        if file is not None:
-            found.files.append(file)
-        return
-    if not (is_index or known_suffix(_finished(name)) or name.endswith(_OTHER_FORMATS)):
+    # What a name says does not depend on which digits are in its stem: 20,000 names are few kinds.
+    stem, dot, ending = entry.name.rpartition(".")
+    taken_as, reason = _by_name(stem.translate(_DIGITS_ALIKE) + dot, ending)
+    if taken_as is _NOTHING:
         if entry.is_symlink() and Path(entry.path).is_dir():
             found.skip(relative, "a link to a folder (links are not followed)")
         return
-    reason = _left_by_name(name, is_index=is_index)
-    if reason:
+    if taken_as is not _ANCHOR and reason:
         found.skip(relative, reason)
-    elif not _excluded(found, relative):
-        file = regular_file(found, Path(entry.path), relative, is_link=entry.is_symlink())
-        if file is not None:
-            reader = store_reader(file.path) if name.endswith(_STORE_FILES) else None
-            if reader is not None:
-                found.stores.append((file.path, reader))
-            else:
-                (found.indexes if is_index else found.files).append(file)
+        return
+    if taken_as is not _ANCHOR and _excluded(found, relative):
+        return
+    file = regular_file(found, entry.path, relative, is_link=entry.is_symlink())
+    if file is None:
+        return
+    reader = store_reader(file.path) if taken_as is _STORE else None
+    if reader is not None:
+        found.stores.append((file.path, reader))
+    else:
+        (found.indexes if taken_as is _INDEX else found.files).append(file)
+
+
+_NOTHING, _ANCHOR, _INDEX, _STORE, _FILE = "nothing", "anchor", "index", "store", "file"
+_DIGITS_ALIKE = {ord(digit): "0" for digit in "123456789"}
+
+
+@lru_cache(maxsize=4096)
+def _by_name(stem: str, ending: str) -> tuple[str, str]:
+    """What a file of this name is taken for, and why it is left out, by its name alone."""
+    name = stem + ending
+    if name in _ANCHORS:
+        return _ANCHOR, ""
+    lower = name.lower()
+    is_index = lower.endswith(INDEX_SUFFIX)
+    if not (is_index or known_suffix(_finished(lower)) or lower.endswith(_OTHER_FORMATS)):
+        return _NOTHING, ""
+    kind = _INDEX if is_index else _STORE if lower.endswith(_STORE_FILES) else _FILE
+    return kind, _left_by_name(lower, is_index=is_index)
 
 
 def _finished(name: str) -> str:
@@ -211,11 +228,11 @@ def _left_by_name(name: str, *, is_index: bool) -> str:
 
 
 def regular_file(
-    found: Scan, path: Path, relative: str, *, is_link: bool = False
+    found: Scan, path: str | Path, relative: str, *, is_link: bool = False
 ) -> FoundFile | None:
     """The file at `path`; `None`, with a reason, if it is none or lies outside the folder."""
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116 - a Path takes longer to make than a file to ask for
     except OSError as error:
         found.skip(relative, f"it cannot be reached: {error.strerror}")
         return None
@@ -223,18 +240,20 @@ def regular_file(
         if stat.S_ISDIR(status.st_mode):
             found.skip(relative, "a link to a folder (links are not followed)")
             return None
-        if not path.resolve().is_relative_to(found.root):
+        if not Path(path).resolve().is_relative_to(found.root):
             found.skip(relative, "a link to a place outside the folder (not followed)")
             return None
     if not stat.S_ISREG(status.st_mode):
         found.skip(relative, "not a regular file, so it is not opened")
         return None
     identity = (status.st_dev, status.st_ino)
-    return FoundFile(path, relative, status.st_size, status.st_mtime_ns, identity, is_link)
+    return FoundFile(Path(path), relative, status.st_size, status.st_mtime_ns, identity, is_link)
 
 
 def _excluded(found: Scan, relative: str) -> bool:
     """Whether a glob of ``exclude`` matches a file's or folder's name or relative path."""
+    if not found.exclude:
+        return False
     name = relative.rsplit("/", 1)[-1]
     hits = [
         glob for glob in found.exclude if fnmatchcase(relative, glob) or fnmatchcase(name, glob)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from trajscope.cli.analyses import analyze, compare, diffusion
-from trajscope.cli.options import CHECKPOINTS, QUIET, SELECTION, opened, with_options
+from trajscope.cli.options import CHECKPOINTS, QUIET, SELECTION, chosen, with_options
 from trajscope.cli.process import Commands, progress, warnings_kept_for_the_page
 from trajscope.errors import printable
 
@@ -38,9 +38,10 @@ def inspect(checkpoints: Path | str, as_json: bool, **selection: Any) -> None:
     Example: trajscope inspect runs/resnet18/checkpoints
     """
     from trajscope.report import reading_lines, trajectory_summary
+    from trajscope.trajectory.listing import describe, listed
 
-    with warnings_kept_for_the_page():
-        trajectory = opened(checkpoints, selection)
+    with listed(checkpoints, chosen(selection)) as found:
+        trajectory = describe(found)
     if as_json:
         click.echo(json.dumps(trajectory_summary(trajectory), indent=2, allow_nan=False))
     else:

@@ -9,6 +9,8 @@ import click
 if TYPE_CHECKING:
     import xarray as xr
 
+    from trajscope.checkpoints.selection import Selection
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 SELECTION = (
@@ -234,12 +236,16 @@ COMPARISON = (
 
 def opened(checkpoints: Path | str, options: Mapping[str, Any]) -> "xr.Dataset":
     """The trajectory in a folder, selected by the options of `SELECTION`."""
-    from trajscope.checkpoints.selection import SELECTION_NAMES, Selection
     from trajscope.trajectory import open_selection
 
-    return open_selection(
-        checkpoints, Selection.of({name: options[name] for name in SELECTION_NAMES})
-    )
+    return open_selection(checkpoints, chosen(options))
+
+
+def chosen(options: Mapping[str, Any]) -> "Selection":
+    """What the options of `SELECTION` select."""
+    from trajscope.checkpoints.selection import SELECTION_NAMES, Selection
+
+    return Selection.of({name: options[name] for name in SELECTION_NAMES})
 
 
 def with_options(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:

@@ -16,6 +16,11 @@ def open_regular(path: Path | str) -> int:
     CheckpointError
         The path is gone, unreadable, or no regular file.
     """
+    return open_sized(path)[0]
+
+
+def open_sized(path: Path | str) -> tuple[int, int]:
+    """As `open_regular`, and the bytes that the file has."""
     try:
         # O_NONBLOCK: opening a FIFO without a writer would otherwise wait for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -24,13 +29,14 @@ def open_regular(path: Path | str) -> int:
             f"{printable(path)} cannot be opened: {error.strerror}. "
             "Check the permissions, or leave it out with --exclude."
         ) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise CheckpointError(
             f"{printable(path)} is not a regular file, so it is not read. "
             "Leave it out with --exclude."
         )
-    return descriptor
+    return descriptor, status.st_size
 
 
 def read_exactly(descriptor: int, path: Path, first: int, count: int) -> bytearray:

@@ -7,12 +7,13 @@ so tensors are listed in the natural order of their names, ``layers.2`` before `
 import json
 import os
 import re
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers.base import Header, Reader, TensorSpec
-from trajscope.readers.files import open_regular, read_exactly
+from trajscope.readers.files import open_sized, read_exactly
 from trajscope.readers.natural import natural_key
 from trajscope.readers.ranges import read_range
 
@@ -74,11 +75,10 @@ def read_header(path: Path) -> Header:
     CheckpointError
         The header is no safetensors header, or does not describe this file.
     """
-    descriptor = open_regular(path)
+    descriptor, file_size = open_sized(path)
     try:
-        file_size = os.fstat(descriptor).st_size
         # One read brings the whole header of most files.
-        start = bytes(read_exactly(descriptor, path, 0, min(file_size, 2**14)))
+        start = _start(descriptor, path, min(file_size, 2**14))
         header_size = int.from_bytes(start[:8], "little")
         if file_size < 10 or header_size > file_size - 8:
             raise CheckpointError(
@@ -107,6 +107,14 @@ def read_header(path: Path) -> Header:
             "--exclude."
         )
     return Header(tensors, metadata)
+
+
+def _start(descriptor: int, path: Path, count: int) -> bytes:
+    with suppress(OSError):
+        start = os.pread(descriptor, count, 0)
+        if len(start) == count:
+            return start
+    return bytes(read_exactly(descriptor, path, 0, count))  # which says what is wrong
 
 
 READER = Reader("safetensors", (".safetensors",), recognises, read_header, read_range)

@@ -1,23 +1,17 @@
 """A folder of checkpoints as one lazy, labelled array: ``weights(step, weight)``."""
 
-import gc
 import os
 import warnings as python_warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
 
-from trajscope.checkpoints.mirror import mirrored
-from trajscope.checkpoints.remote import is_remote
-from trajscope.checkpoints.selection import Selection, selected
-from trajscope.checkpoints.series import find_series
-from trajscope.checkpoints.weights import choose_weights
-from trajscope.errors import OptionError, TrajectoryError, TrajscopeWarning, printable
+from trajscope.checkpoints.selection import Selection
+from trajscope.errors import TrajectoryError, TrajscopeWarning, printable
 from trajscope.schema import FINGERPRINT, STEP
 from trajscope.trajectory.dataset import as_dataset
+from trajscope.trajectory.listing import listed
 
 
 def open_trajectory(  # noqa: PLR0913
@@ -103,7 +97,8 @@ def open_selection(path: str | os.PathLike[str], selection: Selection) -> xr.Dat
 
     The record is kept in the Dataset's attribute ``selection``, as far as it says something.
     """
-    (dataset,) = _opened(path, selection)
+    with listed(path, selection) as listing:
+        dataset = as_dataset(listing)
     for message in dataset.attrs["warnings"]:
         python_warnings.warn(message, TrajscopeWarning, stacklevel=3)
     return dataset
@@ -127,7 +122,8 @@ def with_buffers(trajectory: xr.Dataset) -> xr.Dataset | None:
     if "selection" not in trajectory.attrs:
         return None
     place, selection = trajectory.attrs["source"], Selection.of(trajectory.attrs["selection"])
-    again, everything = _opened(place, selection, buffers=True)
+    with listed(place, selection) as listing:
+        again, everything = as_dataset(listing), as_dataset(listing.everything())
     steps = trajectory[STEP].to_numpy()
     there = np.isin(steps, again[STEP]) & np.isin(steps, everything[STEP])
     changed = [*steps[~there], *(s for s in steps[there] if _is_other(trajectory, again, s))]
@@ -146,58 +142,3 @@ def _is_other(trajectory: xr.Dataset, again: xr.Dataset, step: float) -> bool:
         for each in (trajectory, again)
     )
     return bool(before != now)
-
-
-def _opened(
-    path: str | os.PathLike[str], selection: Selection, *, buffers: bool = False
-) -> tuple[xr.Dataset, ...]:
-    """The trajectory, and with `buffers` behind it all arrays of the same checkpoints."""
-    if not isinstance(path, str | os.PathLike):
-        raise OptionError(
-            f"The folder of checkpoints is a {type(path).__name__}; a path was expected. Pass "
-            "arrays in memory directly to analyze."
-        )
-    average, strict = selection.weights == "ema", selection.strict
-    with _uncollected(), mirrored(path) if is_remote(path) else nullcontext() as mirror:
-        found = find_series(
-            mirror.folder if mirror else Path(path),
-            run=selection.run,
-            exclude=selection.exclude,
-            order=selection.order,
-            average=average,
-            strict=strict,
-        )
-        series = selected(found, selection.steps, selection.burn_in)
-        chosen = choose_weights(
-            series,
-            include=selection.include,
-            exclude=selection.exclude,
-            average=average,
-            strict=strict,
-        )
-        if len(chosen.checkpoints) < 2:
-            raise TrajectoryError(
-                f"{printable(series.root)}: one checkpoint remains; at least 2 are needed. "
-                f"{chosen.warnings[0]}"
-            )
-        opened = [as_dataset(series, chosen, selection, mirror)]
-        if buffers:
-            everything = choose_weights(series, include="*", average=average)
-            opened.append(as_dataset(series, everything, selection, mirror))
-        return tuple(opened)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No garbage is looked for meanwhile.
-
-    What is made of every file stays; with 20,000 files the collector walked it again and again,
-    for two fifths of the time.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -2,13 +2,16 @@
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from trajscope.errors import printable
 from trajscope.report.content.numbers import number, percent
 from trajscope.schema import COMPONENT, GROUP, PAIR, QUANTITY, STEP, cases_of
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -73,17 +76,17 @@ class Guard:
     reason: str
 
 
-def label_of(case: xr.DataTree) -> str:
+def label_of(case: "xr.DataTree") -> str:
     """What a case is called, printable."""
     return printable(case.attrs.get("label", ""), limit=80)
 
 
-def overview(results: xr.DataTree) -> tuple[Row, ...]:
+def overview(results: "xr.DataTree") -> tuple[Row, ...]:
     """A row for every group of every case; cases in order, all weights of each first."""
     return tuple(row for case in cases_of(results) for row in _rows(case))
 
 
-def differences(results: xr.DataTree) -> tuple[Difference, ...]:
+def differences(results: "xr.DataTree") -> tuple[Difference, ...]:
     """The tests that were made, pair by pair, all weights first; see `guards` for the others."""
     found = results["compare"].to_dataset()
     if PAIR not in found.sizes:
@@ -121,7 +124,7 @@ def differences(results: xr.DataTree) -> tuple[Difference, ...]:
     )
 
 
-def guards(results: xr.DataTree) -> tuple[Guard, ...]:
+def guards(results: "xr.DataTree") -> tuple[Guard, ...]:
     """What was not compared, and why."""
     return tuple(
         Guard(
@@ -139,7 +142,7 @@ def _share(share: float) -> str:
     return percent(share).replace("over ", ">").replace("under ", "<")
 
 
-def _rows(case: xr.DataTree) -> list[Row]:
+def _rows(case: "xr.DataTree") -> list[Row]:
     own, judged = case["observables"].to_dataset(), case["verdict"].to_dataset()
     codes: dict[object, object] = {}
     if "code" in judged:

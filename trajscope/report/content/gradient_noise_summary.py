@@ -1,10 +1,12 @@
 """The diffusion matrix in summary.json: every number, of all weights and of every group."""
 
 from collections.abc import Callable
-
-import xarray as xr
+from typing import TYPE_CHECKING
 
 from trajscope.schema import GROUP, STEP
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _SETTINGS = (
     "mode", "dtype", "device", "deterministic", "seed", "n_weights", "n_samples", "n_data",
@@ -14,7 +16,7 @@ _SERIES = ("loss", "gradient_norm")
 
 
 def diffusion_summary(
-    found: xr.Dataset, plain: Callable[[object], object]
+    found: "xr.Dataset", plain: Callable[[object], object]
 ) -> dict[str, object] | None:
     """What summary.json says of the diffusion matrix; `None` where it was not computed.
 
@@ -64,7 +66,7 @@ def diffusion_summary(
     return told | {"warnings": plain(found.attrs.get("warnings", []))}
 
 
-def _budget(found: xr.Dataset, plain: Callable[[object], object]) -> dict[str, object]:
+def _budget(found: "xr.Dataset", plain: Callable[[object], object]) -> dict[str, object]:
     """The noise budget: a number for each way of sampling, angles, and what its guards say."""
     names = [str(name) for name in (*found.data_vars, *found.attrs)]
     told: dict[str, object] = {}
@@ -87,17 +89,17 @@ def _budget(found: xr.Dataset, plain: Callable[[object], object]) -> dict[str, o
     return told
 
 
-def is_computed(found: xr.Dataset) -> bool:
+def is_computed(found: "xr.Dataset") -> bool:
     """Whether this part of a result holds eigenvalues."""
     return "eigenvalue" in found and found.sizes.get(STEP, 0) > 0
 
 
-def numbers_of(found: xr.Dataset) -> list[str]:
+def numbers_of(found: "xr.Dataset") -> list[str]:
     """Names of the numbers that there are of every checkpoint, for all weights together."""
     return [str(name) for name, array in found.items() if array.dims == (STEP,)]
 
 
-def trend_of(found: xr.Dataset, series: str) -> dict[str, float]:
+def trend_of(found: "xr.Dataset", series: str) -> dict[str, float]:
     """What is known of the trend of a curve over the checkpoints, by name; empty without one."""
     prefix = f"{series}_trend_"
     return {

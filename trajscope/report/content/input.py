@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from trajscope.errors import printable
 from trajscope.report.content.numbers import Window, counted, exact, window
-from trajscope.schema import STEP, TENSOR
+from trajscope.schema import STEP, TENSOR, Described, described
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _NAME_LIMIT = 60
 
@@ -51,22 +54,23 @@ class Reading:
     decisions: tuple[str, ...] = ()
 
 
-def reading(trajectory: xr.Dataset, more_warnings: Sequence[object] = ()) -> Reading:
+def reading(trajectory: "xr.Dataset | Described", more_warnings: Sequence[object] = ()) -> Reading:
     """What is known of a trajectory, from its coordinates and attributes; no weight is read.
 
     `more_warnings` are those of the analysis; one that was already given is not repeated.
     """
-    told = trajectory.attrs
-    seen = window(trajectory)
+    known = described(trajectory)
+    told = known.attrs
+    seen = window(known)
     given = [printable(text, limit=400) for text in [*told.get("warnings", ()), *more_warnings]]
     return Reading(
         source=printable(told.get("source") or "an array in memory"),
         run=printable(told.get("run", "")),
         window=seen,
-        steps=f"{exact(seen.first)} to {exact(seen.last)}, {_rhythm(trajectory, seen)}",
+        steps=f"{exact(seen.first)} to {exact(seen.last)}, {_rhythm(known, seen)}",
         step_source=printable(told.get("step_source", "")),
-        weights=_weights(trajectory),
-        stored=_stored(trajectory),
+        weights=_weights(known),
+        stored=_stored(known),
         format=printable(told.get("format", "")),
         left_out=_by_reason(told.get("left_out", ()), "name"),
         skipped=_by_reason(told.get("skipped", ()), "path", told.get("source", "")),
@@ -80,25 +84,25 @@ def step_word(unit: str) -> str:
     return {"step": "steps", "epoch": "epochs"}.get(unit, "checkpoints")
 
 
-def _rhythm(trajectory: xr.Dataset, seen: Window) -> str:
+def _rhythm(known: Described, seen: Window) -> str:
     words = step_word(seen.unit)
     if seen.spacing is not None:
         return (
             f"every {exact(seen.spacing)} {words}" if seen.spacing != 1 else f"every {words[:-1]}"
         )
-    gaps = np.diff(np.asarray(trajectory[STEP].values, dtype=np.float64))
+    gaps = np.diff(np.asarray(known.coords[STEP], dtype=np.float64))
     return f"unevenly spaced by {exact(float(gaps.min()))} to {exact(float(gaps.max()))} {words}"
 
 
-def _weights(trajectory: xr.Dataset) -> str:
-    count = int(trajectory["row_size"].sum())
-    return f"{counted(count, 'weight')} in {counted(trajectory.sizes[TENSOR], 'tensor')}"
+def _weights(known: Described) -> str:
+    count = int(known.coords["row_size"].sum())
+    return f"{counted(count, 'weight')} in {counted(len(known.coords[TENSOR]), 'tensor')}"
 
 
-def _stored(trajectory: xr.Dataset) -> str:
-    if "stored_dtype" not in trajectory.coords:
-        return str(trajectory["weights"].dtype) if "weights" in trajectory else "unknown"
-    return ", ".join(dict.fromkeys(printable(name) for name in trajectory["stored_dtype"].values))
+def _stored(known: Described) -> str:
+    if "stored_dtype" not in known.coords:
+        return "unknown" if known.dtype is None else str(known.dtype)
+    return ", ".join(dict.fromkeys(printable(name) for name in known.coords["stored_dtype"]))
 
 
 def _by_reason(

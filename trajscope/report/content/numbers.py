@@ -3,12 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from trajscope.errors import ResultsError
-from trajscope.schema import STEP
+from trajscope.schema import STEP, Described, described
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Window:
         return f"{words} ({counted(round(checkpoints) * self.spacing, self.unit)})"
 
 
-def window(trajectory: xr.Dataset) -> Window:
+def window(trajectory: "xr.Dataset | Described") -> Window:
     """The window of a trajectory.
 
     Raises
@@ -45,22 +48,21 @@ def window(trajectory: xr.Dataset) -> Window:
     ResultsError
         It has fewer than two steps, so its detection limits are unknown.
     """
-    if STEP not in trajectory.coords or trajectory.sizes[STEP] < 2:
+    seen = described(trajectory)
+    if STEP not in seen.coords or len(seen.coords[STEP]) < 2:
         raise ResultsError(
             "The result has fewer than two steps, so the detection limits of its window are "
             "unknown. Make it again with 'trajscope analyze'."
         )
-    steps = np.asarray(trajectory[STEP].values, dtype=np.float64)
+    steps = np.asarray(seen.coords[STEP], dtype=np.float64)
     gaps = np.diff(steps)
-    even = bool(
-        trajectory.attrs.get("evenly_spaced", np.allclose(gaps, gaps[0], rtol=1e-6, atol=0))
-    )
+    even = bool(seen.attrs.get("evenly_spaced", np.allclose(gaps, gaps[0], rtol=1e-6, atol=0)))
     return Window(
         checkpoints=steps.size,
         first=float(steps[0]),
         last=float(steps[-1]),
         spacing=float(gaps[0]) if even else None,
-        unit=str(trajectory.attrs.get("step_unit", "index")),
+        unit=str(seen.attrs.get("step_unit", "index")),
     )
 
 

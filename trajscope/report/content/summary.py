@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from trajscope.errors import encodable
 from trajscope.report.content.cases import differences
@@ -15,13 +14,18 @@ from trajscope.schema import (
     GROUP,
     STEP,
     TENSOR,
+    Described,
     cases_of,
     check_results,
+    described,
     is_comparison,
 )
 
+if TYPE_CHECKING:
+    import xarray as xr
 
-def summary(results: xr.DataTree) -> dict[str, object]:
+
+def summary(results: "xr.DataTree") -> dict[str, object]:
     """What summary.json holds: the trajectory in brief and one number per scalar observable.
 
     Every value is plain JSON; a number that could not be measured is null, and steps that are
@@ -35,13 +39,13 @@ def summary(results: xr.DataTree) -> dict[str, object]:
     return told | _of_one(results) | ({"cases": cases} if cases else {})
 
 
-def _case(case: xr.DataTree) -> dict[str, object]:
+def _case(case: "xr.DataTree") -> dict[str, object]:
     """One window or run, by its label."""
     kind = str(case.attrs.get("case", "run"))
     return {"case": kind, "label": plain(str(case.attrs.get("label", ""))), **_of_one(case)}
 
 
-def _comparison(results: xr.DataTree) -> dict[str, object]:
+def _comparison(results: "xr.DataTree") -> dict[str, object]:
     """What tells the runs apart, and what was not compared."""
     told: dict[str, object] = {
         "runs": [plain(str(case.attrs["label"])) for case in cases_of(results)],
@@ -64,7 +68,7 @@ def _comparison(results: xr.DataTree) -> dict[str, object]:
     return told
 
 
-def _ensemble(found: xr.Dataset) -> dict[str, object]:
+def _ensemble(found: "xr.Dataset") -> dict[str, object]:
     """Of all weights: shares of the verdicts, pooled p-values, mean and spread over runs."""
     whole = found.isel({GROUP: 0})
     numbers = [str(name) for name, array in whole.data_vars.items() if array.ndim == 0]
@@ -84,7 +88,7 @@ def _ensemble(found: xr.Dataset) -> dict[str, object]:
     }
 
 
-def _of_one(results: xr.DataTree) -> dict[str, object]:
+def _of_one(results: "xr.DataTree") -> dict[str, object]:
     return {
         "trajectory": trajectory_summary(results["trajectory"].to_dataset()),
         "observables": _scalars(results["observables"].to_dataset()),
@@ -94,16 +98,17 @@ def _of_one(results: xr.DataTree) -> dict[str, object]:
     }
 
 
-def trajectory_summary(trajectory: xr.Dataset) -> dict[str, object]:
+def trajectory_summary(trajectory: "xr.Dataset | Described") -> dict[str, object]:
     """What was read, as plain JSON; from a trajectory as it was opened, or the part of a result."""
-    told = trajectory.attrs
+    known = described(trajectory)
+    told = known.attrs
     return {
-        "checkpoints": int(trajectory.sizes[STEP]),
-        "steps": [plain(step) for step in trajectory[STEP].values],
+        "checkpoints": len(known.coords[STEP]),
+        "steps": [plain(step) for step in known.coords[STEP]],
         "step_unit": str(told.get("step_unit", "index")),
         "step_source": plain(str(told.get("step_source", ""))),
-        "weights": int(trajectory["row_size"].sum()),
-        "tensors": [plain(str(name)) for name in trajectory[TENSOR].values],
+        "weights": int(known.coords["row_size"].sum()),
+        "tensors": [plain(str(name)) for name in known.coords[TENSOR]],
         "left_out": plain(told.get("left_out", [])),
         "skipped": plain(told.get("skipped", [])),
         "run": plain(str(told.get("run", ""))),
@@ -133,20 +138,20 @@ def _verdict(told: Mapping[Any, Any]) -> dict[str, object] | None:
     return {name: plain(told[name]) for name in ("code", "sentence", "alpha", "evidence")}
 
 
-def _last_displacement(observables: xr.Dataset) -> object:
+def _last_displacement(observables: "xr.Dataset") -> object:
     return observables["displacement"].isel({GROUP: 0, STEP: -1}).item()
 
 
-def _weights_never_moving(observables: xr.Dataset) -> object:
+def _weights_never_moving(observables: "xr.Dataset") -> object:
     whole = observables.isel({GROUP: 0})
     return whole["n_weights"].item() - whole["n_moving"].item()
 
 
-def _of_all(name: str) -> Callable[[xr.Dataset], object]:
+def _of_all(name: str) -> "Callable[[xr.Dataset], object]":
     return lambda observables: observables[name].isel({GROUP: 0}).item()
 
 
-SCALARS: Mapping[str, tuple[str, Callable[[xr.Dataset], object]]] = {
+SCALARS: "Mapping[str, tuple[str, Callable[[xr.Dataset], object]]]" = {
     "diffusion_exponent": (
         "slope of log mean squared displacement against log lag",
         _of_all("diffusion_exponent"),
@@ -173,7 +178,7 @@ Besides these there is ``explained_variance_1``, ``_2``, ...: the share of each 
 """
 
 
-def _scalars(observables: xr.Dataset) -> dict[str, object]:
+def _scalars(observables: "xr.Dataset") -> dict[str, object]:
     found: dict[str, object] = {}
     for name, (_, value) in SCALARS.items():
         try:

@@ -1,18 +1,24 @@
 """The input in a few plain lines."""
 
 from collections.abc import Sequence
-
-import xarray as xr
+from typing import TYPE_CHECKING
 
 from trajscope.report.content.input import Omission, reading
 from trajscope.report.content.numbers import counted, listed
 from trajscope.report.screen.lines import columns_within, console, in_ascii, labelled, shows_unicode
+from trajscope.schema import Described
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _MOST_REASONS = 5
 
 
 def reading_lines(
-    trajectory: xr.Dataset, *, width: int | None = None, unicode: bool | None = None
+    trajectory: "xr.Dataset | Described",
+    *,
+    width: int | None = None,
+    unicode: bool | None = None,
 ) -> list[str]:
     """What was found and used, what was left out and why, and every warning, as plain lines.
 
