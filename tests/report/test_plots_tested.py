@@ -8,12 +8,13 @@ from judged_results import judge, with_verdict
 from simulated_results import brownian, make_results, ornstein_uhlenbeck, rotating
 from test_html import Page
 
-from trajscope.report import open_results, save_results, screen
+from trajscope.report import open_results, save_results
 from trajscope.report.content.curves import MOST_POINTS, curves
 from trajscope.report.figures.catalogue import FIGURES, in_order, svg
 from trajscope.report.figures.increments import change_step
 from trajscope.report.figures.null import drawn_groups, exponents_title, power, variance_ratio_title
 from trajscope.report.page.render import render
+from trajscope.report.screen.result import screen
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from judged_results import with_verdict
 from rich.console import Console
 from simulated_results import brownian, make_results, ornstein_uhlenbeck
 
-from trajscope.report import reading_lines, screen
+from trajscope.report import reading_lines
 from trajscope.report.screen.lines import sentences
-from trajscope.report.screen.result import screen_text
+from trajscope.report.screen.result import screen, screen_text
 
 HOSTILE = "</script>\x1b[31m\u202e\n[red]{{7*7}}$x$" + "y" * 10_000
 ESCAPE = re.compile(r"\x1b\[[\d;]*m")

@@ -15,7 +15,7 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FoundFile:
     """A regular file whose ending some reader knows.
 
@@ -37,7 +37,7 @@ class FoundFile:
     is_link: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CheckpointPart:
     """One file of a checkpoint; the header lists only the tensors that are taken from it.
 
@@ -55,7 +55,7 @@ class CheckpointPart:
         return "/".join(filter(None, (self.prefix, name))) or "array"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One or several files that together may be a checkpoint.
 
@@ -78,7 +78,7 @@ class Candidate:
     damage: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """The model at one step.
 

@@ -42,7 +42,7 @@ _KIND = {word: kind for kind, words in _TAGS.items() for word in words}
 _ENDINGS = tuple((word, kind) for word, kind in _KIND.items() if len(word) >= 4)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Number:
     """A number in a name, and the kind of word it belongs to ("" where there is none)."""
 
@@ -50,7 +50,7 @@ class Number:
     kind: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Name:
     """A relative path as a pattern.
 

@@ -34,7 +34,8 @@ def find_candidates(found: Scan) -> list[Candidate]:
     shards: dict[tuple[str, str, str], list[FoundFile]] = {}
     for file in rest:
         suffix = known_suffix(file.relative)
-        match = _SHARD.fullmatch(file.relative[: len(file.relative) - len(suffix)])
+        stem = file.relative[: len(file.relative) - len(suffix)]
+        match = _SHARD.fullmatch(stem) if "-of-" in stem else None
         if match is None:
             single = _single(file, suffix)
             if single is None:

@@ -19,7 +19,7 @@ class LeftOut:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stored:
     """An array where it lies: the part of the checkpoint, its name there, and its header entry."""
 

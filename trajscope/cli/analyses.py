@@ -56,8 +56,9 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
 
     from trajscope.analysis.run import analyze as analyze_run
     from trajscope.gradient_noise.api import prepare
-    from trajscope.report import check_output, reading_lines, screen, write_report
+    from trajscope.report import check_output, reading_lines, write_report
     from trajscope.report.screen.gradient_noise import diffusion_lines
+    from trajscope.report.screen.result import screen
 
     check_output(output)
     noise = _noise_options(options)
@@ -116,8 +117,9 @@ def compare(
     """
     silence_dask()
     from trajscope.analysis.compare import compare as compare_runs
-    from trajscope.report import check_output, screen, write_report
+    from trajscope.report import check_output, write_report
     from trajscope.report.files.write import refuse_source
+    from trajscope.report.screen.result import screen
 
     check_output(output)
     refuse_source(output, runs)

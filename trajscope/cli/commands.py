@@ -82,9 +82,10 @@ def report(results: Path, output: Path | None, quiet: bool) -> None:
 
     Example: trajscope report trajscope-report/results.zarr
     """
-    from trajscope.report import check_output, open_results, screen, write_report
+    from trajscope.report import check_output, open_results, write_report
     from trajscope.report.page.gradient_noise_alone import is_alone
     from trajscope.report.screen.gradient_noise import diffusion_lines
+    from trajscope.report.screen.result import screen
 
     opened = open_results(results)
     folder = output or results.resolve().parent

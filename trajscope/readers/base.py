@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Values = NDArray[np.floating]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TensorSpec:
     """One array of a file, as its header describes it.
 
@@ -49,7 +49,7 @@ class TensorSpec:
         return count
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Header:
     """Everything a file says of itself before any weight is read.
 

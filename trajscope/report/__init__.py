@@ -8,14 +8,12 @@ if TYPE_CHECKING:
     from trajscope.report.files.storage import open_results, save_results
     from trajscope.report.files.write import check_output, write_report, write_summary
     from trajscope.report.screen.input import reading_lines
-    from trajscope.report.screen.result import screen
 
 __all__ = [
     "check_output",
     "open_results",
     "reading_lines",
     "save_results",
-    "screen",
     "summary",
     "trajectory_summary",
     "write_report",
@@ -28,7 +26,6 @@ _HOMES = {
     "open_results": "files.storage",
     "reading_lines": "screen.input",
     "save_results": "files.storage",
-    "screen": "screen.result",
     "summary": "content.summary",
     "trajectory_summary": "content.summary",
     "write_report": "files.write",
