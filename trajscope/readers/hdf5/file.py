@@ -12,7 +12,7 @@ from trajscope.readers import ranges
 from trajscope.readers.base import Header, Reader, TensorSpec, Values, stored_dtype, widened
 from trajscope.readers.boxes import boxes_of
 from trajscope.readers.hdf5.objects import Array, attributes_of, list_arrays
-from trajscope.readers.hdf5.opening import SIGNATURE, damaged, open_file
+from trajscope.readers.hdf5.opening import SIGNATURE, damaged, opened
 from trajscope.readers.natural import natural_key
 from trajscope.readers.ranges import Place, row_major
 
@@ -63,10 +63,11 @@ def read_range(path: Path, spec: TensorSpec, start: int, stop: int) -> Values:
     name = str(spec.locator[0])
     dtype = stored_dtype(spec.dtype)
     try:
-        dataset = open_file(path)[name]
-        if (dataset.shape, dataset.dtype.name) != (spec.shape, spec.dtype):
-            raise ValueError(f"{name} has a different shape or dtype than before")
-        pieces = [np.asarray(dataset[box]).ravel() for box in boxes_of(spec.shape, start, stop)]
+        with opened(path) as file:
+            dataset = file[name]
+            if (dataset.shape, dataset.dtype.name) != (spec.shape, spec.dtype):
+                raise ValueError(f"{name} has a different shape or dtype than before")
+            pieces = [np.asarray(dataset[box]).ravel() for box in boxes_of(spec.shape, start, stop)]
     except CheckpointError:
         raise
     except Exception as error:  # the library raises whatever it likes on damaged data

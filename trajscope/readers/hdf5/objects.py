@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers.base import stored_dtype
-from trajscope.readers.hdf5.opening import damaged, library, open_file, start_of
+from trajscope.readers.hdf5.opening import damaged, library, opened, start_of
 
 if TYPE_CHECKING:
     import h5py
@@ -59,10 +59,10 @@ def list_arrays(path: Path) -> dict[str, Array]:
     CheckpointError
         The file is damaged, or holds more than any model.
     """
-    file = open_file(path)
     base = start_of(path)
     try:
-        return {name: _array(each, base) for name, each in _datasets(path, file)}
+        with opened(path) as file:
+            return {name: _array(each, base) for name, each in _datasets(path, file)}
     except CheckpointError:
         raise
     except Exception as error:  # the library raises whatever it likes on damaged files
@@ -73,14 +73,15 @@ def attributes_of(path: Path) -> dict[str, Scalar]:
     """The numbers and short texts among the attributes of the file."""
     found: dict[str, Scalar] = {}
     try:
-        attributes = open_file(path).attrs
-        for name in list(attributes)[:_MAX_ATTRIBUTE]:
-            own = attributes.get_id(name)
-            if own.shape == () and own.get_storage_size() <= _MAX_ATTRIBUTE:
-                value = attributes[name]
-                value = value.item() if hasattr(value, "item") else value
-                if isinstance(value, (str, int, float)) and len(str(value)) <= _MAX_ATTRIBUTE:
-                    found[name] = value
+        with opened(path) as file:
+            attributes = file.attrs
+            for name in list(attributes)[:_MAX_ATTRIBUTE]:
+                own = attributes.get_id(name)
+                if own.shape == () and own.get_storage_size() <= _MAX_ATTRIBUTE:
+                    value = attributes[name]
+                    value = value.item() if hasattr(value, "item") else value
+                    if isinstance(value, (str, int, float)) and len(str(value)) <= _MAX_ATTRIBUTE:
+                        found[name] = value
     except CheckpointError:
         raise
     except Exception as error:

@@ -1,10 +1,16 @@
 """An HDF5 file, opened as the bytes that it has and no others: by itself, or in a Keras archive."""
 
+import atexit
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers.files import open_regular, read_exactly
@@ -15,6 +21,13 @@ if TYPE_CHECKING:
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 KERAS_MEMBER = "model.weights.h5"
+
+# Files that HDF5 has open. One that still is when Python has ended is a segmentation fault, since
+# HDF5 closes it then, through Python.
+_left_open: "WeakValueDictionary[int, h5py.File]" = WeakValueDictionary()
+_numbers = count()
+# Held while a file is in use. h5py lets one thread at a time into HDF5 anyway.
+_in_use = RLock()
 
 
 def library(path: Path) -> Any:  # the module h5py, which may have no types
@@ -35,22 +48,25 @@ def library(path: Path) -> Any:  # the module h5py, which may have no types
     return h5py
 
 
-def open_file(path: Path) -> "h5py.File":
-    """The HDF5 file at `path`, or the one that a Keras archive there holds.
+@contextmanager
+def opened(path: Path) -> Iterator["h5py.File"]:
+    """The HDF5 file at `path`, or the one that a Keras archive there holds, for use inside.
+
+    It stays open afterwards, to be used again.
 
     Raises
     ------
     CheckpointError
         It is no whole HDF5 file, or h5py is missing.
     """
-    status = path.stat()
-    return _open(path, status.st_size, status.st_mtime_ns)
+    size, mtime_ns = _state(path)
+    with _in_use:
+        yield _open(path, size, mtime_ns)
 
 
 def start_of(path: Path) -> int:
     """Byte at which the HDF5 file begins: 0, or where it lies in a Keras archive."""
-    status = path.stat()
-    return _extent(path, status.st_size, status.st_mtime_ns)[0]
+    return _extent(path, *_state(path))[0]
 
 
 def damaged(path: Path, error: BaseException) -> CheckpointError:
@@ -61,14 +77,37 @@ def damaged(path: Path, error: BaseException) -> CheckpointError:
     )
 
 
+def _state(path: Path) -> tuple[int, int]:
+    """Size and time of the last change."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise CheckpointError(
+            f"{printable(path)} cannot be opened: {error.strerror}. "
+            "Check the permissions, or leave it out with --exclude."
+        ) from error
+    return status.st_size, status.st_mtime_ns
+
+
 @lru_cache(maxsize=64)
 def _open(path: Path, size: int, mtime_ns: int) -> "h5py.File":
     h5py = library(path)
     first, length = _extent(path, size, mtime_ns)
     try:
-        return h5py.File(_Window(path, first, length), "r")
+        file = h5py.File(_Window(path, first, length), "r")
     except Exception as error:
         raise damaged(path, error) from error
+    _left_open[next(_numbers)] = file
+    return file
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close every file, and let no thread that is still running open another."""
+    _in_use.acquire()
+    for file in list(_left_open.values()):
+        with suppress(Exception):  # the others are to be closed all the same
+            file.close()
 
 
 @lru_cache(maxsize=1024)

@@ -11,7 +11,7 @@ from trajscope.errors import CheckpointError, printable
 from trajscope.readers.base import StoreHeader, StoreReader, StoreTensor, Values, widened
 from trajscope.readers.boxes import boxes_of
 from trajscope.readers.hdf5.objects import Array, list_arrays
-from trajscope.readers.hdf5.opening import damaged, open_file
+from trajscope.readers.hdf5.opening import damaged, opened
 from trajscope.readers.zarr.axis import STEP_UNITS
 from trajscope.readers.zarr.tree import STEP_GROUP
 
@@ -91,14 +91,14 @@ def read_block(
         )
     block = np.empty((len(rows), max(stop - start, 0)), widened(np.empty(0, tensor.dtype)).dtype)
     try:
-        file = open_file(path)
-        for row, out in zip(rows.tolist(), block, strict=True):
-            at = 0
-            own = file[f"{found.groups[row]}/{name}"] if found.groups else file[name]
-            for box in boxes_of(tensor.shape, start, stop):
-                piece = np.asarray(own[box] if found.groups else own[(row, *box)]).ravel()
-                out[at : at + piece.size] = piece
-                at += piece.size
+        with opened(path) as file:
+            for row, out in zip(rows.tolist(), block, strict=True):
+                at = 0
+                own = file[f"{found.groups[row]}/{name}"] if found.groups else file[name]
+                for box in boxes_of(tensor.shape, start, stop):
+                    piece = np.asarray(own[box] if found.groups else own[(row, *box)]).ravel()
+                    out[at : at + piece.size] = piece
+                    at += piece.size
     except Exception as error:  # the library raises whatever it likes on damaged data
         raise damaged(path, error) from error
     return block
@@ -165,7 +165,8 @@ def _along(coordinate: str, arrays: dict[str, Array]) -> _Layout | None:
 
 def _steps(path: Path, found: _Layout) -> tuple[float, ...]:
     try:
-        values = np.asarray(open_file(path)[found.coordinate][:]).astype(np.float64)
+        with opened(path) as file:
+            values = np.asarray(file[found.coordinate][:]).astype(np.float64)
     except Exception as error:
         raise damaged(path, error) from error
     if not np.isfinite(values).all():
