@@ -164,6 +164,22 @@ child = os.fork()
 if child:
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 trajscope.open_trajectory(folder)["weights"][:2].load()""",
+    "a fork while a thread reads": """
+from trajscope.readers.hdf5.opening import opened
+path = next(folder.glob("*"))
+started, over = threading.Event(), threading.Event()
+def use():
+    with opened(path):
+        started.set()
+        over.wait(60)
+thread = threading.Thread(target=use)
+thread.start()
+started.wait(60)
+child = os.fork()
+if child:
+    over.set()
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+trajscope.open_trajectory(folder)["weights"][:2].load()""",
 }
 ENDS = {
     "an exception": ("1 / 0", 1, "ZeroDivisionError"),

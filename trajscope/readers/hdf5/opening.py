@@ -101,6 +101,15 @@ def _open(path: Path, size: int, mtime_ns: int) -> "h5py.File":
     return file
 
 
+def _forget_threads() -> None:
+    """No thread but the one that forked lives on in the child, and none of them holds the lock."""
+    global _in_use  # noqa: PLW0603
+    _in_use = RLock()
+
+
+os.register_at_fork(after_in_child=_forget_threads)
+
+
 @atexit.register
 def _close_all() -> None:
     """Close every file, and let no thread that is still running open another."""
