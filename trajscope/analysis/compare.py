@@ -23,7 +23,7 @@ from trajscope.inference.decision.run import decide_measured_run
 from trajscope.measure.executor import Executor, executor
 from trajscope.measure.found import Measurement
 from trajscope.measure.groups import size_of
-from trajscope.measure.measurement import pass_over
+from trajscope.measure.measurement import pass_over, tensor_ends
 from trajscope.measure.plan import make_plan
 from trajscope.measure.span import NonFiniteError
 from trajscope.optimizer import Optimizer
@@ -186,14 +186,18 @@ def _passed(
 ) -> tuple[list[_Measured], list[xr.Dataset]]:
     pairs = [together.meetings(*pair) for pair in pairs_of(len(runs))]
     size = size_of(together.stack, together.groups, running, engine.memory, runs=together.rows)
-    found, sums = pass_over(
+    found, sums, trace = pass_over(
         together.stack, together.groups, size, running,
         runs=together.rows, joint=together.joint(pairs) if len(runs) > 1 else None,
-        seed=engine.seed, progress=engine.progress,
+        ends=tensor_ends(together.runs[0]), seed=engine.seed, progress=engine.progress,
     )  # fmt: skip
     measured = [
-        _Measured(run.label, own, each.measurement(own[STEP].values, run.unit))
-        for run, own, each in zip(runs, together.runs, found, strict=True)
+        _Measured(
+            run.label,
+            own,
+            each.measurement(own[STEP].values, run.unit, each.evidence(trace, number)),
+        )
+        for number, (run, own, each) in enumerate(zip(runs, together.runs, found, strict=True))
     ]
     if len(runs) < 2:
         return measured, []
