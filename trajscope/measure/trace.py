@@ -46,6 +46,8 @@ class RunTrace:
         Bits that are set in some of the weights looked at, the first eighth of every tensor.
     changed : (interval,)
         How many of the `n_units` parts of tensors changed.
+    itemsize :
+        Bytes of a weight, 4 or 8.
     returned :
         Number of a tensor -> (step,): its states that it left and came back to, numbered; -1 at
         steps in other states.
@@ -55,6 +57,7 @@ class RunTrace:
     bits: Checks
     changed: NDArray[np.int64]
     n_units: int
+    itemsize: int
     returned: dict[int, Labels]
 
 
@@ -76,6 +79,7 @@ class Trace:
     bits: Checks
     changed: NDArray[np.int64]
     n_units: int = 0
+    itemsize: int = 4
     open: dict[int, Checks] = field(default_factory=dict)
     returned: dict[tuple[int, int], Labels] = field(default_factory=dict)
 
@@ -92,6 +96,7 @@ class Trace:
         ----------
         block : (row, weight)
         """
+        self.itemsize = block.itemsize
         stop = start + block.shape[1]
         first, last = np.searchsorted(watch.ends, [start, stop - 1], side="right").tolist()
         for tensor in range(first, last + 1):
@@ -118,6 +123,7 @@ class Trace:
         self.bits |= other.bits
         self.changed += other.changed
         self.n_units += other.n_units
+        self.itemsize = max(self.itemsize, other.itemsize)
         self.returned |= other.returned
         for tensor, sums in other.open.items():
             if tensor in self.open:
@@ -136,6 +142,7 @@ class Trace:
             self.bits[start:stop],
             self.changed[start : stop - 1],
             self.n_units,
+            self.itemsize,
             dict(sorted(own.items())),
         )
 
