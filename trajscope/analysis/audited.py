@@ -2,20 +2,24 @@
 
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import numpy as np
 import xarray as xr
 
-from trajscope.analysis.finite import Engine, measured
+from trajscope.analysis.finite import Engine, check_squares, measured, without_nonfinite
 from trajscope.analysis.windows import Window, rows_left
 from trajscope.errors import TrajectoryError, TrajscopeWarning, printable
 from trajscope.inference.audit.rules import Audit, audit, told
+from trajscope.measure.evidence import Evidence
 from trajscope.measure.executor import Executor
 from trajscope.measure.found import Measurement
+from trajscope.measure.measurement import evidence_of
+from trajscope.measure.span import NonFiniteError
 from trajscope.schema import AUDIT, NO_VERDICT, STEP
 
-_MOST_ROUNDS: Final = 4
+MOST_ROUNDS: Final = 4
 """Passes over one run: what is left after so many is not judged."""
 NONFINITE: Final = "nonfinite"
 
@@ -37,7 +41,7 @@ def audited(
         A checkpoint is spoilt and `engine` is strict.
     """
     trajectory = trajectory.assign_attrs({AUDIT: [], NO_VERDICT: ""})
-    for _ in range(_MOST_ROUNDS):
+    for _ in range(MOST_ROUNDS):
         finite, windows, found = measured(trajectory, running, engine, windows)
         evidence = found[0].evidence
         assert evidence is not None
@@ -47,6 +51,37 @@ def audited(
             break
         windows, _ = rows_left(windows, trajectory[STEP].values)
     return trajectory, list(windows), found
+
+
+def inspected(trajectory: xr.Dataset, running: Executor, engine: Engine) -> xr.Dataset:
+    """The run without its spoilt checkpoints, as `audited`, by a pass that sums little else.
+
+    Raises
+    ------
+    TrajectoryError
+        A checkpoint is spoilt and `engine` is strict.
+    """
+    trajectory = trajectory.assign_attrs({AUDIT: [], NO_VERDICT: ""})
+    for _ in range(MOST_ROUNDS):
+        finite, evidence = _watched(trajectory, running, engine)
+        checked = told_nonfinite(trajectory, finite)
+        trajectory = judged(checked, audit(checked, evidence), strict=engine.strict)
+        if trajectory.sizes[STEP] == checked.sizes[STEP]:
+            break
+    return trajectory
+
+
+def _watched(
+    trajectory: xr.Dataset, running: Executor, engine: Engine
+) -> tuple[xr.Dataset, Evidence]:
+    def go(some: xr.Dataset) -> Evidence:
+        return evidence_of(some, running, memory=engine.memory, progress=engine.progress)
+
+    with suppress(NonFiniteError):
+        return trajectory, go(trajectory)
+    finite = without_nonfinite(trajectory, running, engine)
+    check_squares([trajectory], [finite])
+    return finite, go(finite)
 
 
 def told_nonfinite(before: xr.Dataset, finite: xr.Dataset) -> xr.Dataset:

@@ -15,6 +15,10 @@ _LARGE: Final = 3.0
 """Times the median squared increment that both of its increments are at least."""
 _BACK: Final = -0.5
 """Cosine of the two increments of an outlier at most."""
+_UNUSUAL: Final = 5.0
+"""Deviations of the cosines beside it by which that of an outlier lies below their median."""
+_HUGE: Final = 100.0
+"""Times the median squared increment of both increments, from which on any cosine below is one."""
 _FEWEST_INCREMENTS: Final = 7
 _SIGMAS: Final = 5.0
 _ALIKE: Final = 0.5
@@ -29,7 +33,8 @@ def detour(case: Case) -> list[Finding]:
     """Checkpoints to which the path goes and from which it comes straight back.
 
     The detour at k is ``d(k-1,k) + d(k,k+1) - d(k-1,k+1) = -2 <y[k-1], y[k]>``, d squared
-    distances, y increments.
+    distances, y increments. Where the path turns round often, since it has few directions to go or
+    since it oscillates, cosines tell little: then both increments must be huge.
     """
     squared, products = case.moves.squared_increments, case.moves.neighbour_products
     if len(squared) < _FEWEST_INCREMENTS:
@@ -44,6 +49,8 @@ def detour(case: Case) -> list[Finding]:
         beside = np.union1d(around, around + 1)
         step = float(np.median(np.delete(squared[beside], np.isin(beside, (turn, turn + 1)))))
         if -2 * products[turn] <= _FAR * usual or smaller[turn] <= _LARGE * step:
+            continue
+        if smaller[turn] <= _HUGE * step and not _is_unusual(cosine[turn], cosine[around]):
             continue
         row = turn + 1
         said = (
@@ -120,6 +127,13 @@ def _cosine(squared_distance: float, positions: Floats, one: int, other: int) ->
     if min(a, b) <= 0:
         return 0.0
     return float((a + b - squared_distance) / (2 * np.sqrt(a * b)))
+
+
+def _is_unusual(cosine: float, others: Floats) -> bool:
+    """Whether a cosine lies far below the others, by their median absolute deviation."""
+    middle = float(np.median(others))
+    deviation = 1.4826 * float(np.median(np.abs(others - middle)))
+    return middle - cosine > _UNUSUAL * deviation
 
 
 def _around(turn: int, n: int) -> NDArray[np.int64]:
