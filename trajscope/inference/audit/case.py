@@ -112,13 +112,13 @@ class Case:
         return f"{word} {_plain(self.steps[row])}"
 
     def places(self, rows: Sequence[int]) -> str:
-        """The names of several: "steps 100, 200 and 300", "16 checkpoints, steps 100 to 900"."""
+        """The names of several: "steps 100, 200 and 300", "16 checkpoints (steps 100 to 900)"."""
         if len(rows) == 1:
             return self.place(rows[0])
         word = "checkpoints" if self.unit == "index" else f"{self.unit}s"
         names = [_plain(self.steps[row]) for row in rows]
         if len(names) > _FEWEST_NAMED:
-            return f"{len(names)} checkpoints, {word} {names[0]} to {names[-1]}"
+            return f"{len(names)} checkpoints ({word} {names[0]} to {names[-1]})"
         return f"{word} {', '.join(names[:-1])} and {names[-1]}"
 
     def names(self, tensors: Sequence[int]) -> tuple[str, ...]:
