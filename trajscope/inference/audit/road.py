@@ -17,6 +17,9 @@ _BACK: Final = -0.5
 """Cosine of the two increments of an outlier at most."""
 _UNUSUAL: Final = 5.0
 """Deviations of the cosines beside it by which that of an outlier lies below their median."""
+_FEWEST_TELLING: Final = 64
+"""Weights: the cosines of fewer are coarse."""
+_FEWEST_UPPER: Final = 8
 _HUGE: Final = 100.0
 """Times the median squared increment of both increments, from which on any cosine below is one."""
 _FEWEST_INCREMENTS: Final = 7
@@ -48,9 +51,11 @@ def detour(case: Case) -> list[Finding]:
         usual = float(np.median(np.maximum(-2 * products[around], 0)))
         beside = np.union1d(around, around + 1)
         step = float(np.median(np.delete(squared[beside], np.isin(beside, (turn, turn + 1)))))
-        if -2 * products[turn] <= _FAR * usual or smaller[turn] <= _LARGE * step:
+        is_far = -2 * products[turn] > _FAR * usual and smaller[turn] > _LARGE * step > 0
+        if not is_far:
             continue
-        if smaller[turn] <= _HUGE * step and not _is_unusual(cosine[turn], cosine[around]):
+        tells = case.sizes.sum() >= _FEWEST_TELLING and _is_unusual(cosine[turn], cosine[around])
+        if smaller[turn] <= _HUGE * step and not tells:
             continue
         row = turn + 1
         said = (
@@ -130,10 +135,9 @@ def _cosine(squared_distance: float, positions: Floats, one: int, other: int) ->
 
 
 def _is_unusual(cosine: float, others: Floats) -> bool:
-    """Whether a cosine lies far below the others, by their median absolute deviation."""
-    middle = float(np.median(others))
-    deviation = 1.4826 * float(np.median(np.abs(others - middle)))
-    return middle - cosine > _UNUSUAL * deviation
+    """Whether a cosine lies far below the others, of which a quarter may be outliers too."""
+    upper = np.sort(others)[len(others) // 4 :]
+    return len(upper) >= _FEWEST_UPPER and bool(np.median(others) - cosine > _UNUSUAL * upper.std())
 
 
 def _around(turn: int, n: int) -> NDArray[np.int64]:
