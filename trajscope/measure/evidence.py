@@ -1,7 +1,9 @@
 """What the audit of a run has to go by: the traces of its checkpoints, and how far each moved."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
 
 from trajscope.kernels.gram import Floats
 from trajscope.measure.trace import RunTrace
@@ -50,4 +52,11 @@ def moves_of(sums: Mapping[str, Floats]) -> Moves:
         sums["neighbour_products"],
         sums["squared_displacements"],
         sums["squared_positions"],
+    )
+
+
+def added(parts: Sequence[Moves]) -> Moves:
+    """The moves of several groups together."""
+    return Moves(
+        *(np.sum([getattr(each, name.name) for each in parts], axis=0) for name in fields(Moves))
     )
