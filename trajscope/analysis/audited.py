@@ -65,7 +65,7 @@ def inspected(trajectory: xr.Dataset, running: Executor, engine: Engine) -> xr.D
     for _ in range(MOST_ROUNDS):
         finite, evidence = _watched(trajectory, running, engine)
         checked = told_nonfinite(trajectory, finite)
-        trajectory = judged(checked, audit(checked, evidence), strict=engine.strict)
+        trajectory = judged(checked, audit(checked, evidence), strict=engine.strict, warn=False)
         if trajectory.sizes[STEP] == checked.sizes[STEP]:
             break
     return trajectory
@@ -98,7 +98,7 @@ def told_nonfinite(before: xr.Dataset, finite: xr.Dataset) -> xr.Dataset:
     return finite.assign_attrs({AUDIT: [*finite.attrs.get(AUDIT, []), *findings]})
 
 
-def judged(trajectory: xr.Dataset, found: Audit, *, strict: bool) -> xr.Dataset:
+def judged(trajectory: xr.Dataset, found: Audit, *, strict: bool, warn: bool = True) -> xr.Dataset:
     """The trajectory without what the audit found spoilt, and with the reasons noted.
 
     Raises
@@ -127,7 +127,7 @@ def judged(trajectory: xr.Dataset, found: Audit, *, strict: bool) -> xr.Dataset:
             f"{len(named)} of {len(steps)} {noun} left out by the audit: "
             f"{printable(named[0]['path'])}: {named[0]['reason']}."
         )
-    for message in messages:
+    for message in messages if warn else ():
         warnings.warn(message, TrajscopeWarning, stacklevel=4)
     kept = np.setdiff1d(np.arange(len(steps)), list(found.spoilt))
     return trajectory.isel({STEP: kept}).assign_attrs(
