@@ -19,6 +19,7 @@ from trajscope.errors import (
 )
 
 if TYPE_CHECKING:
+    from trajscope.analysis.audit import audit
     from trajscope.analysis.compare import compare
     from trajscope.analysis.run import analyze
     from trajscope.gradient_noise.api import diffusion
@@ -38,6 +39,7 @@ __all__ = [
     "TrajscopeWarning",
     "__version__",
     "analyze",
+    "audit",
     "compare",
     "diffusion",
     "open_results",
@@ -54,6 +56,7 @@ __version__ = version("trajscope")
 _HOMES = {
     "Problem": "trajscope.model.problem",
     "analyze": "trajscope.analysis.run",
+    "audit": "trajscope.analysis.audit",
     "compare": "trajscope.analysis.compare",
     "diffusion": "trajscope.gradient_noise.api",
     "open_results": "trajscope.report",

@@ -55,6 +55,11 @@ VERDICT = "verdict"
 POINT = "point"
 """A checkpoint of one of several runs in their joint components."""
 
+AUDIT = "audit"
+"""Attribute of a trajectory: what the audit found, ``{"kind", "steps", "tensors", "detail"}``."""
+NO_VERDICT = "no_verdict"
+"""Attribute of a trajectory: why the audit allows no verdict on any part of it."""
+
 ALL_WEIGHTS = "all"
 """Name of the group that holds every weight."""
 

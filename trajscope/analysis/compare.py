@@ -8,13 +8,15 @@ from typing import Any
 
 import xarray as xr
 
+from trajscope.analysis.audited import MOST_ROUNDS, judged, told_nonfinite
 from trajscope.analysis.finite import Engine, check_squares, without_nonfinite
 from trajscope.analysis.meeting import joint_dataset
-from trajscope.analysis.result import made, parts_of, with_cases
+from trajscope.analysis.result import allowed, made, parts_of, with_cases
 from trajscope.analysis.settings import Settings, memory_limit
 from trajscope.analysis.shared import Shared, shared
 from trajscope.analysis.sources import Compared, compared_sources, measurement_of, moves_of
 from trajscope.arrays import Source
+from trajscope.inference.audit.rules import audit
 from trajscope.inference.comparison.differences import Run, differences
 from trajscope.inference.comparison.ensemble import Member, ensemble
 from trajscope.inference.comparison.pair import pairs_of
@@ -23,11 +25,11 @@ from trajscope.inference.decision.run import decide_measured_run
 from trajscope.measure.executor import Executor, executor
 from trajscope.measure.found import Measurement
 from trajscope.measure.groups import size_of
-from trajscope.measure.measurement import pass_over
+from trajscope.measure.measurement import pass_over, tensor_ends
 from trajscope.measure.plan import make_plan
 from trajscope.measure.span import NonFiniteError
 from trajscope.optimizer import Optimizer
-from trajscope.schema import STEP
+from trajscope.schema import AUDIT, STEP
 
 Progress = Callable[[int, int], None]
 
@@ -150,19 +152,25 @@ def _measured(
     guards: list[dict[str, object]] = []
     if at_hand:
         with executor(workers, scheduler) as running:
-            together, guards = shared(at_hand)
-            _check(together, running, engine)
-            try_again = at_hand
-            with suppress(NonFiniteError):
-                measured, joint = _passed(together, at_hand, running, engine)
-                try_again = []
-            if try_again:
-                finite = [_finite(each, running, engine) for each in at_hand]
-                check_squares(*([each.trajectory for each in run] for run in (at_hand, finite)))
-                at_hand = finite
+            _check(shared(at_hand)[0], running, engine)
+            for _ in range(MOST_ROUNDS):
                 together, guards = shared(at_hand)
-                measured, joint = _passed(together, at_hand, running, engine)
-        found |= {each.label: each for each in measured}
+                try_again = at_hand
+                with suppress(NonFiniteError):
+                    measured, joint = _passed(together, at_hand, running, engine)
+                    try_again = []
+                if try_again:
+                    finite = [_finite(each, running, engine) for each in at_hand]
+                    check_squares(*([each.trajectory for each in run] for run in (at_hand, finite)))
+                    at_hand = finite
+                    continue
+                left = [_audited(*each, engine) for each in zip(at_hand, measured, strict=True)]
+                if all(map(_equally_long, at_hand, left)):
+                    break
+                at_hand = left
+        told = [_told(*each) for each in zip(measured, left, strict=True)]
+        guards.extend(_guards(told))
+        found |= {each.label: each for each in told}
     if len(at_hand) < len(runs):
         results = [each.label for each in runs if each.result is not None]
         guards.append({"code": "no_weights", "runs": results, "group": "", "reason": _NO_WEIGHTS})
@@ -186,14 +194,18 @@ def _passed(
 ) -> tuple[list[_Measured], list[xr.Dataset]]:
     pairs = [together.meetings(*pair) for pair in pairs_of(len(runs))]
     size = size_of(together.stack, together.groups, running, engine.memory, runs=together.rows)
-    found, sums = pass_over(
+    found, sums, trace = pass_over(
         together.stack, together.groups, size, running,
         runs=together.rows, joint=together.joint(pairs) if len(runs) > 1 else None,
-        seed=engine.seed, progress=engine.progress,
+        ends=tensor_ends(together.runs[0]), seed=engine.seed, progress=engine.progress,
     )  # fmt: skip
     measured = [
-        _Measured(run.label, own, each.measurement(own[STEP].values, run.unit))
-        for run, own, each in zip(runs, together.runs, found, strict=True)
+        _Measured(
+            run.label,
+            own,
+            each.measurement(own[STEP].values, run.unit, each.evidence(trace, number)),
+        )
+        for number, (run, own, each) in enumerate(zip(runs, together.runs, found, strict=True))
     ]
     if len(runs) < 2:
         return measured, []
@@ -201,9 +213,36 @@ def _passed(
     return measured, [joint_dataset(together, [run.label for run in runs], sums, observables)]
 
 
+def _audited(run: Compared, measured: _Measured, engine: Engine) -> Compared:
+    """The run without what the audit finds spoilt in the tensors that are compared."""
+    evidence = measured.measurement.evidence
+    assert evidence is not None
+    found = audit(measured.trajectory.assign_attrs(run.trajectory.attrs), evidence)
+    return replace(run, trajectory=judged(run.trajectory, found, strict=engine.strict))
+
+
+def _equally_long(one: Compared, other: Compared) -> bool:
+    return one.trajectory.sizes[STEP] == other.trajectory.sizes[STEP]
+
+
+def _told(measured: _Measured, audited: Compared) -> _Measured:
+    """What was measured, and what the audit said of it."""
+    return replace(measured, trajectory=measured.trajectory.assign_attrs(audited.trajectory.attrs))
+
+
+def _guards(runs: Sequence[_Measured]) -> list[dict[str, object]]:
+    """What the audit found, run by run."""
+    return [
+        {"code": AUDIT, "runs": [run.label], "group": "", "reason": finding["detail"]}
+        for run in runs
+        for finding in run.trajectory.attrs[AUDIT]
+    ]
+
+
 def _finite(run: Compared, running: Executor, engine: Engine) -> Compared:
     """The run without its checkpoints that are not finite, if it has any."""
-    return replace(run, trajectory=without_nonfinite(run.trajectory, running, engine))
+    finite = without_nonfinite(run.trajectory, running, engine)
+    return replace(run, trajectory=told_nonfinite(run.trajectory, finite))
 
 
 def _member(run: _Measured, settings: Settings) -> Member:
@@ -226,5 +265,5 @@ def _case(run: _Measured, member: Member, told: Mapping[str, Any]) -> dict[str, 
         }
         parts["/"] = parts["/"].assign_attrs(label)
         return parts
-    decided = member.tests, verdict_dataset(member.decided)
+    decided = allowed(run.trajectory, (member.tests, verdict_dataset(member.decided)))
     return parts_of(run.trajectory, run.measurement, decided, {**told, **label})

@@ -9,6 +9,7 @@ from importlib.metadata import version
 import xarray as xr
 
 from trajscope.errors import TrajscopeWarning
+from trajscope.inference.audit.rules import withheld
 from trajscope.measure.caveats import caveats
 from trajscope.measure.found import Measurement
 from trajscope.measure.labels import even_spacing
@@ -76,6 +77,14 @@ def parts_of(
         "/diffusion": xr.Dataset(attrs={"reason": "No training problem was given."}),
         "/verdict": decided[1],
     }
+
+
+def allowed(
+    trajectory: xr.Dataset, decided: tuple[xr.Dataset, xr.Dataset]
+) -> tuple[xr.Dataset, xr.Dataset]:
+    """Tests and verdict; in place of a verdict the reason, where the audit allows none."""
+    why = withheld(trajectory)
+    return (decided[0], xr.Dataset(attrs={"reason": why})) if why else decided
 
 
 def with_cases(whole: Mapping[str, xr.Dataset], cases: list[dict[str, xr.Dataset]]) -> xr.DataTree:

@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager, contextmanager
 
 import xarray as xr
 
-from trajscope.analysis.finite import Engine, measured
-from trajscope.analysis.result import made, parts_of, with_cases
+from trajscope.analysis.audited import audited
+from trajscope.analysis.finite import Engine
+from trajscope.analysis.result import allowed, made, parts_of, with_cases
 from trajscope.analysis.settings import Settings, memory_limit, opened
 from trajscope.analysis.windows import Windows, windows_of
 from trajscope.arrays import Source
@@ -127,13 +128,13 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         rows = [each.rows(trajectory[STEP].values) for each in parts]
         check_memory(trajectory, running, memory=engine.memory, windows=rows)
         with _from_history(trajectory, history) as read:
-            trajectory, parts, found = measured(read, running, engine, parts)
+            trajectory, parts, found = audited(read, running, engine, parts)
     passed = time.perf_counter()
     cases = [trajectory, *(part.of(trajectory) for part in parts)]
     whole_settings, *part_settings = (settings.for_decision(case) for case in cases)
     asked = [whole_settings, *(each.of_a_window for each in part_settings)]
     decided = [
-        (case, each, decide_trajectory(case, each, own))
+        (case, each, allowed(case, decide_trajectory(case, each, own)))
         for case, each, own in zip(cases, found, asked, strict=True)
     ]
     timings = {"pass_s": passed - started, "tests_s": time.perf_counter() - passed}

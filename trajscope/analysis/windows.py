@@ -89,8 +89,8 @@ def rows_left(windows: Sequence[Window], steps: NDArray[Any]) -> tuple[list[Wind
     for window, (first, stop) in zip(windows, rows, strict=True):
         if stop - first < FEWEST:
             raise TrajectoryError(
-                f"The window {window.name} holds {max(stop - first, 0)} checkpoints with finite "
-                f"weights; at least {FEWEST} are needed. Leave it out of --windows."
+                f"The window {window.name} holds {max(stop - first, 0)} checkpoints that can "
+                f"be used; at least {FEWEST} are needed. Leave it out of --windows."
             )
     return list(windows), rows
 

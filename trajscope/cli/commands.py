@@ -4,6 +4,7 @@ import io
 import json
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,14 @@ import click
 
 from trajscope.cli.analyses import analyze, compare, diffusion
 from trajscope.cli.options import CHECKPOINTS, QUIET, SELECTION, chosen, with_options
-from trajscope.cli.process import Commands, progress, warnings_kept_for_the_page
+from trajscope.cli.process import (
+    Commands,
+    progress,
+    silence_dask,
+    warnings_kept_for_the_page,
+)
 from trajscope.errors import printable
+from trajscope.schema import STEP
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,21 +38,42 @@ for command in (analyze, compare, diffusion):
 @main.command()
 @CHECKPOINTS
 @with_options(*SELECTION)
+@click.option(
+    "--audit",
+    "audited",
+    is_flag=True,
+    help="Read all weights once, and look for spoilt checkpoints.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def inspect(checkpoints: Path | str, as_json: bool, **selection: Any) -> None:
+def inspect(checkpoints: Path | str, audited: bool, as_json: bool, **selection: Any) -> None:
     """Show what would be read from DIR, what would be left out, and why.
 
-    Example: trajscope inspect runs/resnet18/checkpoints
+    Example: trajscope inspect runs/resnet18/checkpoints --audit
     """
-    from trajscope.report import reading_lines, trajectory_summary
+    from trajscope.report import audit_lines, reading_lines, trajectory_summary
     from trajscope.trajectory.listing import describe, listed
 
     with listed(checkpoints, chosen(selection)) as found:
         trajectory = describe(found)
-    if as_json:
-        click.echo(json.dumps(trajectory_summary(trajectory), indent=2, allow_nan=False))
-    else:
+    if not as_json:
         click.echo("\n".join(reading_lines(trajectory)))
+    findings = _audit(checkpoints, selection, quiet=as_json) if audited else None
+    if as_json:
+        told = trajectory_summary(trajectory) | ({"audit": findings} if audited else {})
+        click.echo(json.dumps(told, indent=2, allow_nan=False))
+    elif findings is not None:
+        click.echo("\n".join(audit_lines(findings, len(trajectory.coords[STEP]))))
+
+
+def _audit(
+    checkpoints: Path | str, selection: Mapping[str, Any], *, quiet: bool
+) -> list[dict[str, Any]]:
+    silence_dask()
+    from trajscope.analysis.audit import audit
+
+    options = {name: value for name, value in selection.items() if name != "by"}
+    with warnings_kept_for_the_page(), progress("audit of the weights", quiet) as advance:
+        return audit(checkpoints, **options, progress=advance)
 
 
 @main.command()

@@ -1,9 +1,15 @@
 """Quantities of single steps and of neighbouring ones: norms, cosines, rounding."""
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
-from trajscope.kernels.gram import Floats
+from trajscope.kernels.gram import SAFE_SQUARES, Floats
+
+_LARGEST: Final = 1e290
+_COLUMNS: Final = 1 << 14
+"""Weights whose squares are added in float32."""
 
 
 def stepwise_products(increments: NDArray[np.floating]) -> dict[str, Floats]:
@@ -39,6 +45,23 @@ def stepwise_products(increments: NDArray[np.floating]) -> dict[str, Floats]:
         "neighbour_products": neighbours,
         "squared_displacements": displaced,
     }
+
+
+def squared_positions(weights: NDArray[np.floating]) -> Floats:
+    """Squared norm of the weights, (step,); no more than 1e290, so that sums stay finite.
+
+    Parameters
+    ----------
+    weights : (step, weight)
+    """
+    total = np.zeros(len(weights))
+    for start in range(0, weights.shape[1], _COLUMNS):
+        piece = weights[:, start : start + _COLUMNS]
+        squares = np.einsum("tw,tw->t", piece, piece)
+        if not SAFE_SQUARES[0] < squares.max(initial=0.0) < SAFE_SQUARES[1]:
+            squares = np.einsum("tw,tw->t", piece, piece, dtype=np.float64)
+        total += np.minimum(squares, _LARGEST)
+    return np.minimum(total, _LARGEST)
 
 
 def rounding_variance(weights: NDArray[np.floating], resolution: float) -> float:

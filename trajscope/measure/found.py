@@ -9,6 +9,7 @@ import xarray as xr
 
 from trajscope.kernels.factors import factor_width, leading_columns
 from trajscope.kernels.gram import Floats
+from trajscope.measure.evidence import Evidence, Moves
 from trajscope.measure.groups import Groups
 from trajscope.measure.labels import Arrays, labels, observables, stacked
 from trajscope.measure.observables import OBSERVABLES, Measured
@@ -17,6 +18,7 @@ from trajscope.measure.plan import Part
 from trajscope.measure.pooled import increment_factor, pooled_quantities
 from trajscope.measure.room import keeps_groups, layer_width
 from trajscope.measure.span import WHOLE, add_sums
+from trajscope.measure.trace import Trace
 from trajscope.schema import INTERVAL, LAYER
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class Measurement:
         float32; fewer columns for a layer than for all weights.
     path, components :
         Names of the path taken and of the matrix behind the principal components.
+    evidence :
+        For the audit; none for a window, nor for a result that was read from a file.
     """
 
     reductions: xr.Dataset
@@ -47,6 +51,7 @@ class Measurement:
     factors: "Sequence[NDArray[np.float32]]"
     path: str
     components: str
+    evidence: Evidence | None = None
 
 
 @dataclass
@@ -70,6 +75,7 @@ class Found:
     kept: dict[int, Arrays] = field(default_factory=dict)
     observed: dict[int, Arrays] = field(default_factory=dict)
     factors: "dict[int, NDArray[np.float32]]" = field(default_factory=dict)
+    moves: dict[int, Moves] = field(default_factory=dict)
 
     def add(self, group: int, sums: Arrays, gram: Floats | None) -> None:
         """Take the sums of one group; `gram` is that of the run which a window is part of."""
@@ -92,7 +98,9 @@ class Found:
             self.kept[0] = {name: self.everything[name] for name in self._kept_dims}
         self.everything, self.whole = {}, {}
 
-    def measurement(self, steps: "NDArray[Any]", unit: str) -> Measurement:
+    def measurement(
+        self, steps: "NDArray[Any]", unit: str, evidence: Evidence | None = None
+    ) -> Measurement:
         """With labels: the steps of the checkpoints and what they count."""
         named, names = labels(steps, unit), self.groups.with_all
         factors = [self.factors[group] for group in sorted(self.factors)]
@@ -109,7 +117,12 @@ class Found:
             factors,
             self.path.name,
             self.path.components,
+            evidence,
         )
+
+    def evidence(self, trace: Trace, run: int) -> Evidence:
+        """What the audit goes by, of a run with this number."""
+        return Evidence(trace.of_run(run, (self.part.start, self.part.stop)), self.moves)
 
     @property
     def _keeps_groups(self) -> bool:
@@ -127,6 +140,14 @@ class Found:
             for each in OBSERVABLES
             if self.is_run or not each.is_per_weight
         }
+        if self.is_run:
+            pooled = measured.pooled
+            self.moves[group] = Moves(
+                pooled.squared_increments,
+                pooled.neighbour_products,
+                pooled.squared_displacements,
+                sums["squared_positions"],
+            )
         self.factors[group] = leading_columns(increment_factor(sums), width).astype(np.float32)
 
 

@@ -5,17 +5,21 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from trajscope.kernels.gram import Floats
 from trajscope.measure.blas import one_blas_thread
+from trajscope.measure.evidence import Evidence, Moves, moves_of
 from trajscope.measure.executor import Executor
 from trajscope.measure.found import Found, Measurement
 from trajscope.measure.groups import Groups, groups_of, size_of
 from trajscope.measure.joint import Joint
-from trajscope.measure.paths import Size
+from trajscope.measure.labels import Arrays
+from trajscope.measure.paths import AUDIT, Size
 from trajscope.measure.plan import Rows, make_plan
-from trajscope.measure.span import JOINT
+from trajscope.measure.span import JOINT, add_sums
 from trajscope.measure.stream import Progress, find_nonfinite, stream
+from trajscope.measure.trace import Trace
 from trajscope.schema import STEP
 
 
@@ -54,15 +58,48 @@ def measure(
     groups = groups_of(trajectory)
     size = size_of(trajectory["weights"], groups, executor, memory, windows=windows)
     runs = [(0, trajectory.sizes[STEP])]
-    found, _ = pass_over(
+    found, _, trace = pass_over(
         trajectory["weights"].variable, groups, size, executor,
-        runs=runs, windows=windows, seed=seed, progress=progress,
+        runs=runs, windows=windows, ends=tensor_ends(trajectory), seed=seed, progress=progress,
     )  # fmt: skip
     unit, steps = str(trajectory.attrs.get("step_unit", STEP)), trajectory[STEP].values
     return [
-        each.measurement(steps[start:stop], unit)
+        each.measurement(steps[start:stop], unit, each.evidence(trace, 0) if each.is_run else None)
         for each, (start, stop) in zip(found, [*runs, *windows], strict=True)
     ]
+
+
+def evidence_of(
+    trajectory: xr.Dataset, executor: Executor, *, memory: int, progress: Progress
+) -> Evidence:
+    """What an audit goes by, from a pass that sums nothing else.
+
+    Raises
+    ------
+    NonFiniteError, OptionError, CheckpointError
+        As `measure`.
+    """
+    groups = groups_of(trajectory)
+    weights = trajectory["weights"].variable
+    size = size_of(trajectory["weights"], groups, executor, memory)
+    plan = make_plan(size, groups.segments, AUDIT)
+    trace = Trace.empty(size.n_steps)
+    wanted = plan.wanted([(0, size.n_steps)], ends=tensor_ends(trajectory))
+    whole: Arrays = {}
+    moves: dict[int, Moves] = {}
+    with one_blas_thread():
+        for group, sums_of in stream(
+            weights, plan, executor, wanted=wanted, trace=trace, seed=0, progress=progress
+        ):
+            add_sums(whole, sums_of[0])
+            if groups.are_layers:
+                moves[group + 1] = moves_of(sums_of[0])
+    return Evidence(trace.of_run(0, (0, size.n_steps)), {0: moves_of(whole), **moves})
+
+
+def tensor_ends(trajectory: xr.Dataset) -> NDArray[np.int64]:
+    """Where every tensor ends along the weights."""
+    return np.cumsum(trajectory["row_size"].values, dtype=np.int64)
 
 
 def pass_over(  # noqa: PLR0913
@@ -74,18 +111,22 @@ def pass_over(  # noqa: PLR0913
     runs: Sequence[Rows],
     windows: Sequence[Rows] = (),
     joint: Joint | None = None,
+    ends: NDArray[np.int64],
     seed: int,
     progress: Progress,
-) -> tuple[list[Found], Mapping[str, Floats]]:
-    """What is found of every run, then of every window, and the sums of `joint`.
+) -> tuple[list[Found], Mapping[str, Floats], Trace]:
+    """What is found of every run, then of every window; the sums of `joint`; the trace.
 
     Parameters
     ----------
     weights : (step, weight)
         The runs behind one another along the first dimension, which `runs` and `windows` cut.
+    ends : (tensor,)
+        As `tensor_ends` gives them.
     """
     plan = make_plan(size, groups.segments)
-    wanted = plan.wanted(runs, windows, joint)
+    wanted = plan.wanted(runs, windows, joint, ends)
+    trace = Trace.empty(size.n_steps)
     found = [
         Found(part, number < len(runs), groups, size, plan.path, seed)
         for number, part in enumerate(wanted.parts)
@@ -95,7 +136,7 @@ def pass_over(  # noqa: PLR0913
     # another process wanted the second core.
     with one_blas_thread():
         for group, sums_of in stream(
-            weights, plan, executor, wanted=wanted, seed=seed, progress=progress
+            weights, plan, executor, wanted=wanted, trace=trace, seed=seed, progress=progress
         ):
             if group == JOINT[0]:
                 together = sums_of[JOINT[1]]
@@ -105,7 +146,7 @@ def pass_over(  # noqa: PLR0913
                 found[number].add(group, sums, gram)
         for each in found:
             each.finish()
-    return found, together
+    return found, together, trace
 
 
 def check_memory(
@@ -135,7 +176,7 @@ def nonfinite_weights(
     groups = groups_of(trajectory)
     plan = make_plan(size_of(trajectory["weights"], groups, executor, memory), groups.segments)
     found = find_nonfinite(trajectory["weights"].variable, plan, executor, progress=progress)
-    ends = np.cumsum(trajectory["row_size"].values)
+    ends = tensor_ends(trajectory)
     tensors = trajectory["tensor"].values
     return {
         row: (count, str(tensors[np.searchsorted(ends, first, side="right")]))

@@ -13,6 +13,7 @@ from trajscope.measure.reductions import (
     N_SKETCH_COLUMNS,
     PERIODOGRAM,
     POOLED,
+    POSITIONS,
     PROJECTION,
     ROUNDING,
     SKETCH,
@@ -30,7 +31,7 @@ _EIGENVECTORS: Final = 1.5e-10
 _TRANSFORM: Final = 4e-8
 _DUAL_PRODUCT: Final = 5e-11
 
-PER_WEIGHT: Final = (COUNTS, ROUNDING, SPECTRUM, AUTOCORRELATION)
+PER_WEIGHT: Final = (COUNTS, ROUNDING, POSITIONS, SPECTRUM, AUTOCORRELATION)
 """On every path: means and spreads over weights, which no Gram matrix holds."""
 
 
@@ -63,6 +64,8 @@ PATHS: Final = (
     Path("fft", "dual", (*PER_WEIGHT, STEPWISE, POOLED, DUAL, FACTOR)),
     Path("fft", "sketch", (*PER_WEIGHT, STEPWISE, POOLED, SKETCH, PROJECTION)),
 )
+AUDIT: Final = (Path("audit", "none", (POSITIONS, STEPWISE)),)
+"""For an audit alone."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trajscope.errors import OptionError
 from trajscope.measure.joint import Joint
 from trajscope.measure.paths import (
@@ -25,6 +28,7 @@ from trajscope.measure.room import (
     least_memory,
     narrowest,
 )
+from trajscope.measure.trace import Watch
 
 CHUNK_TASKS: Final = 16
 """Tasks summed by one tree; trees are added in order: rounding does not depend on the workers."""
@@ -84,10 +88,13 @@ class Wanted:
         Rows that are measured on their own.
     joint :
         What is summed of rows of several runs together.
+    watch :
+        What the audit looks at.
     """
 
     parts: tuple[Part, ...]
     joint: Joint | None = None
+    watch: Watch | None = None
 
 
 @dataclass(frozen=True)
@@ -110,9 +117,16 @@ class Plan:
     chunks: tuple[tuple[tuple[Segment, ...], ...], ...]
 
     def wanted(
-        self, runs: Sequence[Rows], windows: Sequence[Rows] = (), joint: Joint | None = None
+        self,
+        runs: Sequence[Rows],
+        windows: Sequence[Rows] = (),
+        joint: Joint | None = None,
+        ends: NDArray[np.int64] | None = None,
     ) -> Wanted:
-        """What is summed of every run, of every window, each given by its rows, and of all."""
+        """What is summed of every run, of every window, each given by its rows, and of all.
+
+        With the `ends` of the tensors, what the audit looks at too.
+        """
         whole = tuple(reduction.name for reduction in self.path.reductions)
         parts = (
             *(Part(*rows, whole) for rows in runs),
@@ -121,10 +135,10 @@ class Plan:
                 for rows in windows
             ),
         )
-        return Wanted(parts, joint)
+        return Wanted(parts, joint, None if ends is None else Watch(ends, tuple(runs)))
 
 
-def make_plan(size: Size, segments: Sequence[Segment]) -> Plan:
+def make_plan(size: Size, segments: Sequence[Segment], paths: Sequence[Path] = PATHS) -> Plan:
     """The cheapest path that fits the memory limit, cut into tasks.
 
     Raises
@@ -134,7 +148,7 @@ def make_plan(size: Size, segments: Sequence[Segment]) -> Plan:
     """
     choices = [
         (path, workers)
-        for path in PATHS
+        for path in paths
         if is_possible(size, path)
         for workers in worker_counts(size, path)
     ]

@@ -13,7 +13,7 @@ from trajscope.kernels.components import components_from_weights, sketch_of_gram
 from trajscope.kernels.factors import N_PROJECTIONS, factor_of_increments, factor_width, project
 from trajscope.kernels.gram import Floats, increment_gram
 from trajscope.kernels.spectra import pooled_power, spectral_moments
-from trajscope.kernels.stepwise import rounding_variance, stepwise_products
+from trajscope.kernels.stepwise import rounding_variance, squared_positions, stepwise_products
 from trajscope.schema import FREQUENCY, INTERVAL, INTERVAL_OTHER, LAG, STEP, TURN
 
 N_COMPONENTS: Final = 20
@@ -146,6 +146,13 @@ SPECTRUM: Final = Reduction(
     },
     lambda n_steps: 24 * n_steps,
 )
+POSITIONS: Final = Reduction(
+    "positions",
+    False,
+    lambda piece: {"squared_positions": squared_positions(piece.values)},
+    {"squared_positions": (STEP,)},
+    lambda n_steps: 16 * n_steps,
+)
 PERIODOGRAM: Final = Reduction(
     "periodogram",
     True,
@@ -212,6 +219,7 @@ FACTOR: Final = Reduction(
 REDUCTIONS: Final = (
     COUNTS,
     ROUNDING,
+    POSITIONS,
     GRAM,
     SPECTRUM,
     PERIODOGRAM,

@@ -16,7 +16,7 @@ NARROWEST_ROW: Final = 4096
 _BLOCK_BYTES: Final = 32 * MIB  # stays in the last-level cache; 16 and 64 MiB took a tenth more
 _SCRATCH: Final = 48 * MIB  # cache-sized pieces, FFT plans, and the interpreter's own growth
 _SCRATCH_PER_STEP: Final = 2048  # bytes: the fewest columns a piece has, in transform
-_CURVES_PER_STEP: Final = 8 * (N_COMPONENTS + 8)  # bytes of one group's observables
+_CURVES_PER_STEP: Final = 8 * (N_COMPONENTS + 12)  # bytes of one group's observables and moves
 LAYER_COLUMNS: Final = 32
 """Of every layer: there may be hundreds, and a draw costs as many transforms."""
 

@@ -11,6 +11,7 @@ from trajscope.kernels.gram import Floats
 from trajscope.measure.blas import one_blas_thread
 from trajscope.measure.plan import Segment, Wanted
 from trajscope.measure.reductions import Piece, Reduction, Sums, reductions_named
+from trajscope.measure.trace import Trace
 
 Key = tuple[int, int]
 """Number of a group, and of a part of the rows."""
@@ -35,8 +36,8 @@ def sum_span(
     width: int,
     wanted: Wanted,
     seed: int,
-) -> GroupSums:
-    """Sums over the weights of one task.
+) -> tuple[GroupSums, Trace | None]:
+    """Sums over the weights of one task, and their trace if that is wanted.
 
     Parameters
     ----------
@@ -52,29 +53,43 @@ def sum_span(
     NonFiniteError
     """
     totals: GroupSums = {}
+    trace = None
     # NaN and Inf go through every sum and are looked for once, at the end.
     with one_blas_thread(), np.errstate(all="ignore"):
         for start, stop in _blocks(task, width):
             block = _owned_block(source, start - offset, stop - offset)
+            if wanted.watch is not None:
+                trace = trace or Trace.empty(len(block))
+                trace.see(block, start, wanted.watch, begin=task[0].start)
             if wanted.joint is not None:
                 add_sums(totals.setdefault(JOINT, {}), wanted.joint.sums(block))
-            for of_increments in (False, True):
-                values = difference_in_place(block) if of_increments else block
-                for number, part in enumerate(wanted.parts):
-                    # The increment behind the last row leads to another run, or to no row.
-                    own = values[part.start : part.stop - of_increments]
-                    for reduction in reductions_named(part.reductions):
-                        if reduction.of_increments != of_increments:
-                            continue
-                        for piece, group in _pieces_of(
-                            reduction, own, task, (start, stop), number, seed
-                        ):
-                            sums = totals.setdefault((group, number), {})
-                            add_sums(sums, reduction.sums(piece))
+            _add_block(totals, block, (start, stop), task, wanted, seed)
     for sums in totals.values():
         if not all(np.isfinite(part).all() for part in sums.values()):
             raise NonFiniteError("Some of the weights are NaN or infinite.")
-    return totals
+    return totals, trace
+
+
+def _add_block(
+    totals: GroupSums,
+    block: NDArray[np.floating],
+    ends: tuple[int, int],
+    task: Sequence[Segment],
+    wanted: Wanted,
+    seed: int,
+) -> None:
+    """Add what is summed of one block, which is overwritten by its increments."""
+    for of_increments in (False, True):
+        values = difference_in_place(block) if of_increments else block
+        for number, part in enumerate(wanted.parts):
+            # The increment behind the last row leads to another run, or to no row.
+            own = values[part.start : part.stop - of_increments]
+            for reduction in reductions_named(part.reductions):
+                if reduction.of_increments != of_increments:
+                    continue
+                for piece, group in _pieces_of(reduction, own, task, ends, number, seed):
+                    sums = totals.setdefault((group, number), {})
+                    add_sums(sums, reduction.sums(piece))
 
 
 def _pieces_of(

@@ -10,6 +10,7 @@ from trajscope.measure.executor import Executor
 from trajscope.measure.plan import Plan, Segment, Wanted
 from trajscope.measure.room import FAN_IN
 from trajscope.measure.span import GroupSums, add_sums, scan_span, sum_span, tree_sum
+from trajscope.measure.trace import Trace, Watch, joined
 
 Progress = Callable[[int, int], None]
 """Called with (tasks done, tasks in all)."""
@@ -20,12 +21,13 @@ Chunk = tuple[tuple[Segment, ...], ...]
 _TASKS_PER_WORKER = 16
 
 
-def stream(
+def stream(  # noqa: PLR0913
     weights: Any,  # an xarray Variable, lazy or not
     plan: Plan,
     executor: Executor,
     *,
     wanted: Wanted | None = None,
+    trace: Trace | None = None,
     seed: int,
     progress: Progress,
 ) -> Iterator[tuple[int, dict[int, dict[str, Floats]]]]:
@@ -39,6 +41,8 @@ def stream(
     weights : (step, weight)
     wanted :
         What is summed, see `Plan.wanted`; by default all rows are one run.
+    trace :
+        Takes what `wanted.watch` sees; complete with the last group.
 
     Yields
     ------
@@ -59,14 +63,25 @@ def stream(
     wanted = wanted or plan.wanted([(0, weights.shape[0])])
     work = partial(sum_span, width=plan.width, wanted=wanted, seed=seed)
     totals: GroupSums = {}
-    for chunk, sums in _computed(weights, plan, executor, work, tree_sum, progress):
+    join = partial(_join_sums, watch=wanted.watch)
+    for chunk, (sums, seen) in _computed(weights, plan, executor, work, join, progress):
         for key, part in sums.items():
             add_sums(totals.setdefault(key, {}), part)
         done = chunk[-1][-1].stop
+        if trace is not None and wanted.watch is not None:
+            trace.join(seen, wanted.watch, done=done)
         finished = {group for group, _ in totals if last_weight.get(group, last) <= done}
         for group in sorted(finished, reverse=True):  # what is of all weights comes last
             own = sorted(part for held, part in totals if held == group)
             yield group, {part: totals.pop((group, part)) for part in own}
+
+
+def _join_sums(
+    parts: Sequence[tuple[GroupSums, Trace | None]], watch: Watch | None
+) -> tuple[GroupSums, Trace | None]:
+    traces = [trace for _, trace in parts if trace is not None]
+    together = joined(traces, watch) if watch is not None and traces else None
+    return tree_sum([sums for sums, _ in parts]), together
 
 
 def find_nonfinite(

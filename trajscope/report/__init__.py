@@ -7,9 +7,10 @@ if TYPE_CHECKING:
     from trajscope.report.content.summary import summary, trajectory_summary
     from trajscope.report.files.storage import open_results, save_results
     from trajscope.report.files.write import check_output, write_report, write_summary
-    from trajscope.report.screen.input import reading_lines
+    from trajscope.report.screen.input import audit_lines, reading_lines
 
 __all__ = [
+    "audit_lines",
     "check_output",
     "open_results",
     "reading_lines",
@@ -22,6 +23,7 @@ __all__ = [
 
 # Imported on first use: what was read can be told without xarray and the templates of the page.
 _HOMES = {
+    "audit_lines": "screen.input",
     "check_output": "files.write",
     "open_results": "files.storage",
     "reading_lines": "screen.input",

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from trajscope.errors import ResultsError
+from trajscope.errors import ResultsError, printable
 from trajscope.report.content.numbers import Window, counted, decimal, number, percent, window
 from trajscope.report.content.verdict import Verdict, exponent_in_words, verdict
 from trajscope.schema import GROUP, STEP
+
+_LIMIT = 600
 
 
 @dataclass(frozen=True)
@@ -121,11 +123,12 @@ def _measured(results: xr.DataTree) -> Headline:
         if math.isfinite(exponent)
         else ""
     )
+    why = printable(results["verdict"].attrs.get("reason", ""), limit=_LIMIT)
     return Headline(
         word="no verdict",
         sentence=sentence,
         detail=growth,
-        caution="This result contains no tests: run 'trajscope analyze' again.",
+        caution=why or "This result contains no tests: run 'trajscope analyze' again.",
         tested=False,
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from trajscope.errors import printable
 from trajscope.report.content.numbers import Window, counted, exact, window
-from trajscope.schema import STEP, TENSOR, Described, described
+from trajscope.schema import AUDIT, STEP, TENSOR, Described, described
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -38,6 +38,8 @@ class Reading:
     ----------
     steps, weights, stored :
         Phrases: "1,000 to 30,900, every 100 steps", "500 weights in 8 tensors", "float32".
+    audit :
+        What the audit found; `None` where there was none.
     """
 
     source: str
@@ -52,6 +54,7 @@ class Reading:
     skipped: tuple[Omission, ...]
     warnings: tuple[str, ...]
     decisions: tuple[str, ...] = ()
+    audit: tuple[str, ...] | None = None
 
 
 def reading(trajectory: "xr.Dataset | Described", more_warnings: Sequence[object] = ()) -> Reading:
@@ -76,7 +79,13 @@ def reading(trajectory: "xr.Dataset | Described", more_warnings: Sequence[object
         skipped=_by_reason(told.get("skipped", ()), "path", told.get("source", "")),
         warnings=tuple(dict.fromkeys(given)),
         decisions=tuple(printable(text, limit=400) for text in told.get("decisions", ())),
+        audit=findings(told[AUDIT]) if AUDIT in told else None,
     )
+
+
+def findings(audit: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
+    """What an audit found, a sentence or two each."""
+    return tuple(printable(each["detail"], limit=600) for each in audit)
 
 
 def step_word(unit: str) -> str:

@@ -10,6 +10,7 @@ from trajscope.errors import encodable
 from trajscope.report.content.cases import differences
 from trajscope.report.content.gradient_noise_summary import diffusion_summary
 from trajscope.schema import (
+    AUDIT,
     COMPONENT,
     GROUP,
     STEP,
@@ -91,6 +92,7 @@ def _ensemble(found: "xr.Dataset") -> dict[str, object]:
 def _of_one(results: "xr.DataTree") -> dict[str, object]:
     return {
         "trajectory": trajectory_summary(results["trajectory"].to_dataset()),
+        "audit": plain(results["trajectory"].attrs.get(AUDIT, [])),
         "observables": _scalars(results["observables"].to_dataset()),
         "tests": plain(results["tests"].attrs.get("summary", {})),
         "verdict": _verdict(results["verdict"].attrs),

@@ -1,9 +1,9 @@
 """The input in a few plain lines."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from trajscope.report.content.input import Omission, reading
+from trajscope.report.content.input import Omission, findings, reading
 from trajscope.report.content.numbers import counted, listed
 from trajscope.report.screen.lines import columns_within, console, in_ascii, labelled, shows_unicode
 from trajscope.schema import Described
@@ -42,6 +42,23 @@ def reading_lines(
         *(("Warning", text) for text in seen.warnings),
     ]
     lines = [seen.source, *labelled([(label, text) for label, text in about if text], columns)]
+    if shows_unicode(output) if unicode is None else unicode:
+        return lines
+    return [in_ascii(line) for line in lines]
+
+
+def audit_lines(
+    audit: Sequence[Mapping[str, object]],
+    checkpoints: int,
+    *,
+    width: int | None = None,
+    unicode: bool | None = None,
+) -> list[str]:
+    """What an audit of so many checkpoints found, or that it found nothing, as `reading_lines`."""
+    output = console()
+    columns = columns_within(output.width if width is None else width)
+    found = findings(audit) or (f"nothing found in {counted(checkpoints, 'checkpoint')}",)
+    lines = labelled([("Audit", text) for text in found], columns)
     if shows_unicode(output) if unicode is None else unicode:
         return lines
     return [in_ascii(line) for line in lines]

@@ -23,6 +23,7 @@ def margin_notes(
         ("Layers", _layers(results)),
         ("Left out", f"{counted(left, 'tensor')}: {_reasons(seen.left_out)}" if left else ""),
         ("Skipped", f"{counted(skipped, 'file')}: {_reasons(seen.skipped)}" if skipped else ""),
+        ("Audit", _findings(seen)),
         *(("Warning", text) for text in seen.warnings[:most_warnings]),
         ("" if most_warnings else "Warnings", _more(hidden, most_warnings)),
     ]
@@ -39,6 +40,12 @@ def margin_notes(
     # Whole, however long: a path that is cut cannot be opened.
     report = f"Report    {printable(page, limit=4096)}   {_timings(results)}".rstrip()
     return [*lines, *styled([report] if page else [])]
+
+
+def _findings(seen: Reading) -> str:
+    if not seen.audit:
+        return ""
+    return f"{counted(len(seen.audit), 'finding')}: {seen.audit[0]}"
 
 
 def _more(hidden: int, shown: int) -> str:
