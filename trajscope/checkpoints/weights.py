@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from trajscope.checkpoints.base import Checkpoint, Series, Skipped
+from trajscope.checkpoints.choice import choose, decisions
 from trajscope.checkpoints.outlines import (
     Outline,
     agreeing,
@@ -14,7 +15,7 @@ from trajscope.checkpoints.outlines import (
     grouped,
     usual_shapes,
 )
-from trajscope.checkpoints.sections import LeftOut, Stored, choose, decisions, select
+from trajscope.checkpoints.sections import LeftOut, Stored, select
 from trajscope.errors import OptionError, TrajectoryError, printable
 from trajscope.readers.base import TensorSpec
 
@@ -152,7 +153,8 @@ def _outlines(
     """Checkpoints grouped by what their headers list, the largest group first, and decisions."""
     members = grouped(series)
     arrays = [arrays_of(series, group[0]) for group in members]
-    choice = choose(arrays, average=average and not series.averaged)
+    specs = [{raw: stored.spec for raw, stored in each.items()} for each in arrays]
+    choice = choose(specs, average=average and not series.averaged)
     if choice is None:
         raise TrajectoryError(
             f"{printable(series.root)}: --weights ema needs an average of the weights, but no "
@@ -163,7 +165,7 @@ def _outlines(
     outlines = [
         Outline(group, kept, left) for group, (kept, left) in zip(members, selected, strict=True)
     ]
-    return outlines, decisions(arrays, choice)
+    return outlines, decisions(specs, choice)
 
 
 def _check_globs(
