@@ -76,12 +76,16 @@ def _observer(module: Module) -> set[str]:
 
 def _quantization_range(module: Module) -> set[str]:
     """Scale and zero point of fake quantisation and of quantised modules, unless they learn."""
-    scale, zero = module.arrays.get("scale"), module.arrays.get("zero_point")
-    if scale is None or zero is None or "learning_enabled" in module.arrays:
-        return set()
+    arrays = module.arrays
+    scale, zero = arrays.get("scale"), arrays.get("zero_point")
+    faked = "fake_quant_enabled" in arrays
+    found = {"eps"} & arrays.keys() if faked else set()
+    if scale is None or zero is None or "learning_enabled" in arrays:
+        return found
     whole = widened_dtype(zero.dtype) is None
-    known = scale.shape == zero.shape and (whole or "fake_quant_enabled" in module.arrays)
-    return {"scale", "zero_point"} if known else set()
+    return (
+        found | {"scale", "zero_point"} if scale.shape == zero.shape and (whole or faked) else found
+    )
 
 
 def _range_of_activations(module: Module) -> set[str]:

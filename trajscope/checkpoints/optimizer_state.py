@@ -20,7 +20,8 @@ _SLOTS = frozenset({
 _SHORT_SLOTS = frozenset({
     "step", "eta", "mu", "ax", "sum", "prev", "variance", "d", "al", "ro", "H_diag", "z", "s", "p0",
 })  # fmt: skip
-_WORD = re.compile(r".*optimizer.*|(.*[-_])?optims?([-_].*)?|optim[A-Z]\w*|(.*[-_])?opt_states?")
+_OF_LAYERS = frozenset({"weight", "bias", "kernel", "w", "b", "scale", "gamma", "beta"})
+_WORD = re.compile(r".*[oO]ptimizer.*|(.*[-_])?optims?([-_].*)?|optim[A-Z]\w*|(.*[-_])?opt_states?")
 _SHORT_WORD = re.compile(r"(.*[-_])?opts?([-_].*)?|opt[A-Z]\w*")
 
 
@@ -93,7 +94,8 @@ def _is_state(
     numbered = all(rest[0].isdigit() for _, rest in members)
     if slots <= _SLOTS | _SHORT_SLOTS and ("step" in slots or slots & _SLOTS):
         return True
-    if not numbered or any("." in slot for slot in slots):
+    layered = any("." in slot for slot in slots) or slots & _OF_LAYERS
+    if not numbered or layered or any(len(rest) > 2 for _, rest in members):
         return False
     elsewhere = {specs[raw].shape for raw in others}
     sizable = [specs[raw].shape for raw, _ in members if specs[raw].size > 1]
