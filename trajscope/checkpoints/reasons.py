@@ -55,9 +55,26 @@ _LEAVES = {
         "derived from weights in quantisation",
     ),
 }
+# Of what is left out for these reasons the model itself loses nothing, or the user asked for it.
+_NOT_OF_MODEL = (
+    "optimizer state", AVERAGE, CENTRE, "a copy of ", "the trainer's own state", "a counter",
+    "earlier features", "a live weight, where", "the kernel of the layer inside", "a logged number",
+    "not matched by --include", "excluded by the pattern", "part of the weight",
+)  # fmt: skip
+# What quantised weights are stored as, apart from the narrow floats.
+_CODES = frozenset({"int8", "uint8", "qint8", "quint8", "int4", "uint4", "int2", "uint2"})
 _SCALARS = frozenset({"loss", "lr", "learning_rate", "acc", "accuracy", "time"})
 # The first part of a name inside the model, as a module that keeps an average gives it.
 _AVERAGED_PART = re.compile(r"(.*_)?ema(_.*)?\..*")
+
+
+def is_of_model(reason: str, spec: TensorSpec) -> bool:
+    """Whether an array that is left out holds values of the model: not state, copies, counters."""
+    # A mask of attention has one value for each pair of places.
+    rows, columns = spec.shape[-2:] if len(spec.shape) > 2 else (0, 1)
+    codes = spec.dtype in _CODES and not (rows == columns and spec.size == rows * columns)
+    real = widened_dtype(spec.dtype) is not None
+    return (real or codes) and not reason.startswith(_NOT_OF_MODEL)
 
 
 def why_never(spec: TensorSpec) -> str:

@@ -7,17 +7,27 @@ from fnmatch import fnmatchcase
 
 from trajscope.checkpoints.choice import Choice, choose, is_copy
 from trajscope.checkpoints.evidence import Evidence, evidence
-from trajscope.checkpoints.reasons import AVERAGE, why_never, why_not
+from trajscope.checkpoints.reasons import AVERAGE, is_of_model, why_never, why_not
 from trajscope.errors import printable
 from trajscope.readers.base import TensorSpec
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A tensor, or a section of tensors, that is not analysed, and why."""
+    """A tensor, or a section of tensors, that is not analysed, and why.
+
+    Attributes
+    ----------
+    values :
+        How many of the model's own values are lost with it.
+    include :
+        The glob for ``--include`` that reaches it, ``""`` where none does.
+    """
 
     name: str
     reason: str
+    values: int = 0
+    include: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +39,8 @@ class Stored:
     spec: TensorSpec
 
 
-Selection = tuple[dict[str, Stored], dict[str, str]]
-"""The weights by name, and the reason for each name that was left out."""
+Selection = tuple[dict[str, Stored], dict[str, LeftOut]]
+"""The weights by name, and by name what was left out."""
 
 # An array of names gives each the room of the longest, so that one name could fill the memory.
 _LONGEST_NAME = 1000
@@ -112,32 +122,45 @@ class _Rules:
 
 def _sorted_out(arrays: Mapping[str, Stored], tied: Mapping[str, str], rules: _Rules) -> Selection:
     kept: dict[str, Stored] = {}
-    left: dict[str, str] = {}
+    left: dict[str, LeftOut] = {}
     counted: dict[str, str] = {}
-    elsewhere: dict[str, Counter[str]] = defaultdict(Counter)
+    elsewhere: dict[str, list[LeftOut]] = defaultdict(list)
     names = rules.choice.shown_names(list(arrays))
     for raw, stored in arrays.items():
         name = names[raw]
         if not rules.choice.holds(raw) and not rules.included(raw, name):
             why = rules.outside(raw, name, stored.spec)
             if section := rules.choice.section_of(raw):
-                elsewhere[section][why] += 1
+                elsewhere[section].append(_left(name, why, stored.spec, f"{section}/*"))
             else:
-                left[name] = why
+                left[name] = _left(name, why, stored.spec)
         elif why := rules.refusal(raw, name, stored.spec):
-            left[name] = why
+            left[name] = _left(name, why, stored.spec, "*")
         elif tied.get(raw) in counted:
-            left[name] = f"shares its memory with {printable(counted[tied[raw]])}, counted once"
+            first = printable(counted[tied[raw]])
+            left[name] = LeftOut(name, f"shares its memory with {first}, counted once")
         else:
             kept[name] = stored
             if raw in tied:
                 counted[tied[raw]] = name
-    for section, reasons in elsewhere.items():
-        left[f"{section}/*"] = "; ".join(
-            f"{reason} ({count} array{'' if count == 1 else 's'})"
-            for reason, count in reasons.items()
-        )
+    for section, arrays_there in elsewhere.items():
+        left[f"{section}/*"] = _together(f"{section}/*", arrays_there)
     return kept, left
+
+
+def _left(name: str, reason: str, spec: TensorSpec, include: str = "") -> LeftOut:
+    values = spec.size if is_of_model(reason, spec) else 0
+    return LeftOut(name, reason, values, include if values and not why_never(spec) else "")
+
+
+def _together(name: str, members: Sequence[LeftOut]) -> LeftOut:
+    """A section of arrays as one, with how many there are for each reason."""
+    counts = Counter(each.reason for each in members)
+    reason = "; ".join(
+        f"{reason} ({count} array{'' if count == 1 else 's'})" for reason, count in counts.items()
+    )
+    include = next((each.include for each in members if each.include), "")
+    return LeftOut(name, reason, sum(each.values for each in members), include)
 
 
 def _ties(arrays: Mapping[str, Stored], choice: Choice) -> dict[str, str]:

@@ -228,8 +228,12 @@ def _assembled(
         # Equal outlines may still lie at other offsets, so the entry comes from the own header.
         own = (Stored(e.part, e.name, tables[e.part][e.name]) for e in row) if tables else row
         stored.append(tuple(own))
-    left_out = dict(series.store.header.left_out) if series.store is not None else {}
-    left_out |= {name: why for outline in outlines for name, why in outline.left_out.items()}
+    told = series.store.header.left_out if series.store is not None else {}
+    left_out = {name: LeftOut(name, why) for name, why in told.items()}
+    left_out |= {name: each for outline in outlines for name, each in outline.left_out.items()}
+    left_out |= {
+        name: LeftOut(name, why, _usual_size(name, outlines)) for name, why in changes.items()
+    }
     tensors = []
     for position, name in enumerate(names):
         specs = [row[position].spec for row in entries.values()]
@@ -239,8 +243,13 @@ def _assembled(
         tensors=tuple(tensors),
         stored=tuple(stored),
         checkpoints=checkpoints,
-        left_out=tuple(LeftOut(name, why) for name, why in {**left_out, **changes}.items()),
+        left_out=tuple(left_out.values()),
     )
+
+
+def _usual_size(name: str, outlines: Sequence[Outline]) -> int:
+    """Values of a tensor in the kind of checkpoint that is the most frequent of those with it."""
+    return next((each.kept[name].spec.size for each in outlines if name in each.kept), 0)
 
 
 def _nothing_left(outlines: Sequence[Outline], series: Series) -> str:
@@ -251,11 +260,11 @@ def _nothing_left(outlines: Sequence[Outline], series: Series) -> str:
             f"{len(series.checkpoints)} checkpoints; the same tensors in each are expected. "
             f"Found: {_listed(kept)}. Were several models mixed? Leave some out with --exclude."
         )
-    reasons = {name: why for outline in outlines for name, why in outline.left_out.items()}
+    left = {name: each for outline in outlines for name, each in outline.left_out.items()}
     shown = "".join(
-        f"\n  {printable(name)}: {why}" for name, why in list(reasons.items())[:_LISTED]
+        f"\n  {printable(name)}: {each.reason}" for name, each in list(left.items())[:_LISTED]
     )
-    more = f"\n  and {len(reasons) - _LISTED} more" if len(reasons) > _LISTED else ""
+    more = f"\n  and {len(left) - _LISTED} more" if len(left) > _LISTED else ""
     return (
         f"{printable(series.root)}: floating-point weights are expected, but no tensor remains. "
         f"Found:{shown}{more}\nSelect some of them with --include."

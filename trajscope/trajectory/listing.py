@@ -17,6 +17,7 @@ from trajscope.checkpoints.mirror import Mirror, mirrored
 from trajscope.checkpoints.remote import is_remote
 from trajscope.checkpoints.selection import Selection, selected
 from trajscope.checkpoints.series import find_series
+from trajscope.checkpoints.share import much_left_out
 from trajscope.checkpoints.weights import Weights, WeightTensor, choose_weights
 from trajscope.errors import OptionError, TrajectoryError, printable
 from trajscope.schema import ALL_WEIGHTS, STEP, TENSOR, Described
@@ -92,6 +93,7 @@ def describe(listing: Listing) -> Described:
     series, weights, selection = listing.series, listing.weights, listing.selection
     tensors, told = weights.tensors, listing.told
     numbers = [checkpoint.step for checkpoint in weights.checkpoints]
+    much = much_left_out(weights)
     whole = all(isinstance(number, int) for number in numbers)
     skipped = (
         *(listing.mirror.skipped if listing.mirror else ()),
@@ -120,7 +122,10 @@ def describe(listing: Listing) -> Described:
                 {"name": _text(each.name), "reason": each.reason} for each in weights.left_out
             ],
             "skipped": [{"path": each.path, "reason": told(each.reason)} for each in skipped],
-            "warnings": [told(each) for each in (*series.warnings, *weights.warnings)],
+            "much_left_out": much,
+            "warnings": [
+                told(each) for each in (*filter(None, [much]), *series.warnings, *weights.warnings)
+            ],
             "decisions": [*series.decisions, *weights.decisions],
         },
     )
