@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 
 from trajscope.checkpoints.base import Series
 from trajscope.checkpoints.fingerprint import format_of
+from trajscope.checkpoints.manifest import FileManifest, Manifest, make_manifest
+from trajscope.checkpoints.masks import without_masks
 from trajscope.checkpoints.mirror import Mirror, mirrored
-from trajscope.checkpoints.remote import is_remote
+from trajscope.checkpoints.remote import is_remote, remote_manifest
 from trajscope.checkpoints.selection import Selection, selected
 from trajscope.checkpoints.series import find_series
 from trajscope.checkpoints.share import much_left_out
@@ -82,6 +85,8 @@ def listed(path: str | os.PathLike[str], selection: Selection) -> Iterator[Listi
                 f"{printable(series.root)}: one checkpoint remains; at least 2 are needed. "
                 f"{chosen.warnings[0]}"
             )
+        if not selection.include:
+            chosen = without_masks(chosen, partial(manifest_of, series, mirror))
         yield Listing(series, chosen, selection, mirror)
 
 
@@ -129,6 +134,14 @@ def describe(listing: Listing) -> Described:
             "decisions": [*series.decisions, *weights.decisions],
         },
     )
+
+
+def manifest_of(series: Series, mirror: Mirror | None, weights: Weights) -> Manifest:
+    """Where the weights lie, here or behind the address that a mirror stands for."""
+    manifest = make_manifest(series.root, weights, series.store)
+    if mirror and isinstance(manifest, FileManifest):
+        return remote_manifest(manifest, mirror.url)
+    return manifest
 
 
 def texts(values: Iterable[object]) -> NDArray[np.str_]:
