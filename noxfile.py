@@ -17,6 +17,7 @@ TRAINERS = (
     "peft",
     "lightning",
     "keras",
+    "flax",
     "sentence-transformers",
     "orbax-checkpoint",
     "h5py",

@@ -22,7 +22,7 @@ def kept(entries, include=(), exclude=()):
 
 def left(entries, include=(), exclude=()):
     ((_, left_out),) = select([entries], include, exclude)
-    return left_out
+    return {name: each.reason for name, each in left_out.items()}
 
 
 # --- one checkpoint
@@ -44,9 +44,9 @@ def test_the_models_own_section_is_taken_and_its_name_dropped(section):
 
 def test_live_weights_come_before_an_average_that_took_their_place():
     entries = arrays("state_dict/fc.weight", "current_model_state/fc.weight")
-    ((weights, left_out),) = select([entries])
+    ((weights, _),) = select([entries])
     assert weights["fc.weight"].name == "current_model_state/fc.weight"
-    assert left_out == {"state_dict/*": "an average of the weights (1 array)"}
+    assert left(entries) == {"state_dict/*": "an average of the weights (1 array)"}
 
 
 def test_a_lone_number_at_the_top_does_not_hide_the_model():
@@ -323,3 +323,84 @@ def test_a_header_without_arrays_is_no_checkpoint(save, tmp_path):
     assert [(each.path, each.reason) for each in series.skipped] == [
         ("step_9.safetensors", "it contains no arrays")
     ]
+
+
+# --- what the arrays of a module say of one another
+
+
+VECTOR, MATRIX, NUMBER = (TensorSpec(shape, "float32") for shape in ((4,), (3, 4), ()))
+COUNT = TensorSpec((), "int64")
+MODULES = {
+    "Keras batch norm in a wrapper": (
+        {f"layers/wrap/layer/vars/{at}": VECTOR for at in range(4)},
+        {"layers/wrap/layer/vars/2", "layers/wrap/layer/vars/3"},
+    ),
+    "Keras batch norm without a scale": (
+        {f"layers/norm1/vars/{at}": VECTOR for at in range(3)},
+        {"layers/norm1/vars/1", "layers/norm1/vars/2"},
+    ),
+    "a subclass of it with neither": (
+        {f"layers/my_bn_2/vars/{at}": VECTOR for at in range(2)},
+        {"layers/my_bn_2/vars/0", "layers/my_bn_2/vars/1"},
+    ),
+    "Keras layer norm": ({f"layers/norm/vars/{at}": VECTOR for at in range(2)}, set()),
+    "five vectors": ({f"layers/own/vars/{at}": VECTOR for at in range(5)}, set()),
+    "three vectors with a gap": ({f"layers/own/vars/{at}": VECTOR for at in (0, 1, 3)}, set()),
+    "Keras LSTM": (
+        {"l/lstm/vars/0": MATRIX, "l/lstm/vars/1": MATRIX, "l/lstm/vars/2": VECTOR}, set(),
+    ),
+    "Keras normalisation": (
+        {"l/n/vars/0": VECTOR, "l/n/vars/1": VECTOR, "l/n/vars/2": COUNT},
+        {"l/n/vars/0", "l/n/vars/1", "l/n/vars/2"},
+    ),
+    "Keras spectral norm": (
+        {"l/s/layer/vars/0": MATRIX, "l/s/layer/vars/1": VECTOR, "l/s/vars/0": MATRIX,
+         "l/s/vars/1": TensorSpec((1, 4), "float32")},
+        {"l/s/vars/0", "l/s/vars/1"},
+    ),
+    "a wrapper with weights of its own": (
+        {"l/s/layer/vars/0": MATRIX, "l/s/vars/0": MATRIX, "l/s/vars/1": VECTOR}, set(),
+    ),
+    "haiku": (
+        {"bn/~/mean_ema/average": VECTOR, "bn/~/mean_ema/hidden": VECTOR,
+         "bn/~/mean_ema/counter": COUNT, "cell/average": VECTOR, "cell/hidden": VECTOR},
+        {"bn/~/mean_ema/average", "bn/~/mean_ema/hidden", "bn/~/mean_ema/counter"},
+    ),
+    "linen, in one tree": (
+        {"batch_stats.bn.mean": VECTOR, "sn/batch_stats/('kernel', 'u')": MATRIX,
+         "bn.mean": VECTOR},
+        {"batch_stats.bn.mean", "sn/batch_stats/('kernel', 'u')"},
+    ),
+    "normalised observations": (
+        {"obs.mean": VECTOR, "obs.var": VECTOR, "obs.count": NUMBER, "head.mean": VECTOR,
+         "head.std": VECTOR, "head.count": VECTOR},
+        {"obs.mean", "obs.var", "obs.count"},
+    ),
+    "a codebook": (
+        {"q.embed": MATRIX, "q.embed_avg": MATRIX, "q.cluster_size": VECTOR, "r.embed_avg": MATRIX},
+        {"q.embed_avg", "q.cluster_size"},
+    ),
+    "BigGAN": (
+        {"conv.weight": MATRIX, "conv.u0": VECTOR, "conv.sv0": NUMBER, "head.u0": VECTOR},
+        {"conv.u0", "conv.sv0"},
+    ),
+    "spectral norm of a repository": (
+        {"conv.weight_bar": MATRIX, "conv.weight_u": VECTOR, "conv.weight_v": VECTOR},
+        {"conv.weight_u", "conv.weight_v"},
+    ),
+    "spectral norm before torch 1.0": (
+        {"conv.weight": MATRIX, "conv.weight_orig": MATRIX, "conv.weight_u": VECTOR},
+        {"conv.weight", "conv.weight_u"},
+    ),
+    "ranges of activations": (
+        {"act.x_min": NUMBER, "act.x_max": NUMBER, "own.x_min": VECTOR, "own.x_max": VECTOR},
+        {"act.x_min", "act.x_max"},
+    ),
+    "TensorFlow": ({"bn/moving_mean:0": VECTOR, "bn/gamma:0": VECTOR}, {"bn/moving_mean:0"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", MODULES)
+def test_neighbours_show_what_is_no_weight(kind):
+    specs, expected = MODULES[kind]
+    assert set(left(arrays("fc.weight", **specs))) == expected

@@ -14,6 +14,9 @@ def test_it_says_what_would_be_read_and_what_not(trajscope, tmp_path):
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
         str(tmp_path),
+        "Warning   13% of the model's values in each checkpoint are left out: a running",
+        "          statistic, not a weight (bn.num_batches_tracked and 1 more). To take",
+        "          them as well: --include '*'.",
         "Found     12 checkpoints, safetensors",
         f"Run       {tmp_path.name}",
         "Steps     0 to 110, every 10 steps",
@@ -24,6 +27,23 @@ def test_it_says_what_would_be_read_and_what_not(trajscope, tmp_path):
         "Skipped   1 file, a temporary name: writing is unfinished or was interrupted:",
         "          step-120.safetensors.tmp",
     ]
+
+
+def test_inspect_and_the_screen_and_the_page_begin_with_it(trajscope, tmp_path):
+    run, out = tmp_path / "run", tmp_path / "out"
+    write_run(run, shapes=SHAPES | {"bn.running_mean": (20,)})
+    lines = trajscope("inspect", run).out.splitlines()
+    assert lines[1].startswith("Warning   33% of the model's values in each checkpoint are left")
+    assert sum("values in each checkpoint" in line for line in lines) == 1
+    printed = trajscope("inspect", run, "--json").out
+    assert "33% of the model's values" in printed
+    done = trajscope("analyze", run, "-o", out)
+    told = [line for line in done.out.splitlines() if line.strip()]
+    assert told[1].startswith("Warning   33% of the model's values")
+    again = trajscope("report", out / "results.zarr").out
+    assert again.startswith("Warning   33% of the model's values")
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.index("33% of the model") < page.index('class="word"')
 
 
 def test_json_is_the_trajectory_of_the_summary(trajscope, run, out):

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trajscope.checkpoints.base import Checkpoint, Series
-from trajscope.checkpoints.sections import Stored
+from trajscope.checkpoints.sections import LeftOut, Stored
 from trajscope.errors import printable
 from trajscope.readers.base import TensorSpec
 
@@ -16,7 +16,7 @@ class Outline:
 
     checkpoints: list[Checkpoint]
     kept: Mapping[str, Stored]
-    left_out: Mapping[str, str]
+    left_out: Mapping[str, LeftOut]
 
 
 def grouped(series: Series) -> list[list[Checkpoint]]:
@@ -88,7 +88,7 @@ def changed_tensors(
         for name, shape in usual.items():
             stored = outline.kept.get(name)
             if stored is None and name in outline.left_out:
-                changes.setdefault(name, f"{where}: {outline.left_out[name]}")
+                changes.setdefault(name, f"{where}: {outline.left_out[name].reason}")
             elif stored is None:
                 changes.setdefault(name, f"missing {where}")
             elif stored.spec.shape != shape:

@@ -6,6 +6,7 @@ from trajscope.errors import printable
 from trajscope.readers.base import TensorSpec, widened_dtype
 
 AVERAGE = "an average of the weights"
+CENTRE = "a running centre of a teacher's outputs, not a weight"
 
 _OTHER_SECTIONS = (
     (re.compile(r"(.*[-_.])?(optimizers?|optim|opt_state|opt)([-_.].*)?"), "optimizer state"),
@@ -29,13 +30,51 @@ _LEAVES = {
     ),
     **dict.fromkeys(("exp_avg", "exp_avg_sq", "momentum_buffer"), "optimizer state"),
     **dict.fromkeys(
-        ("position_ids", "inv_freq", "cos_cached", "sin_cached", "freqs_cis"),
+        (
+            "position_ids",
+            "inv_freq",
+            "cos_cached",
+            "sin_cached",
+            "freqs_cis",
+            "final_logits_bias",
+        ),
         "a constant of the architecture, not a weight",
     ),
+    **dict.fromkeys(
+        ("e_score_correction_bias", "expert_bias", "balancing_biases"),
+        "moved by a rule that balances experts, not by gradients",
+    ),
+    **dict.fromkeys(
+        (
+            "weight_integer",
+            "bias_integer",
+            "act_scaling_factor",
+            "fc_scaling_factor",
+            "weight_scaling_factor",
+        ),
+        "derived from weights in quantisation",
+    ),
 }
+# Of what is left out for these reasons the model itself loses nothing, or the user asked for it.
+_NOT_OF_MODEL = (
+    "optimizer state", AVERAGE, CENTRE, "a copy of ", "the trainer's own state", "a counter",
+    "earlier features", "a live weight, where", "the kernel of the layer inside", "a logged number",
+    "not matched by --include", "excluded by the pattern", "part of the weight",
+)  # fmt: skip
+# What quantised weights are stored as, apart from the narrow floats.
+_CODES = frozenset({"int8", "uint8", "qint8", "quint8", "int4", "uint4", "int2", "uint2"})
 _SCALARS = frozenset({"loss", "lr", "learning_rate", "acc", "accuracy", "time"})
 # The first part of a name inside the model, as a module that keeps an average gives it.
 _AVERAGED_PART = re.compile(r"(.*_)?ema(_.*)?\..*")
+
+
+def is_of_model(reason: str, spec: TensorSpec) -> bool:
+    """Whether an array that is left out holds values of the model: not state, copies, counters."""
+    # A mask of attention has one value for each pair of places.
+    rows, columns = spec.shape[-2:] if len(spec.shape) > 2 else (0, 1)
+    codes = spec.dtype in _CODES and not (rows == columns and spec.size == rows * columns)
+    real = widened_dtype(spec.dtype) is not None
+    return (real or codes) and not reason.startswith(_NOT_OF_MODEL)
 
 
 def why_never(spec: TensorSpec) -> str:
@@ -49,8 +88,8 @@ def why_not(raw: str, name: str, spec: TensorSpec) -> str:
     """Why an array is no weight, by its role and name; ``""`` where it may be one."""
     if spec.role == "buffer":
         return "a buffer, not a parameter"
-    leaf = re.split(r"[./]", raw)[-1]
-    if _STATISTIC.fullmatch(leaf):
+    *above, leaf = re.split(r"[./]", raw)
+    if _STATISTIC.fullmatch(leaf.partition(":")[0]) or "batch_stats" in above:
         return "a running statistic, not a weight"
     if leaf in _LEAVES:
         return _LEAVES[leaf]
@@ -58,7 +97,7 @@ def why_not(raw: str, name: str, spec: TensorSpec) -> str:
         return "a mask, not a weight"
     if spec.size == 1 and name in _SCALARS:
         return "a logged number, not a weight"
-    first = re.split(r"[./]", raw)[0] if len(re.split(r"[./]", raw)) > 1 else ""
+    first = above[0] if above else ""
     # "opt_proj" is a layer beside an OPT language model; as a section "opt" is the optimizer.
     return of_section(first) if first.startswith(("optim", "scheduler", "lr_scheduler")) else ""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from trajscope.checkpoints.base import Checkpoint, Series, Skipped
+from trajscope.checkpoints.choice import choose, decisions
 from trajscope.checkpoints.outlines import (
     Outline,
     agreeing,
@@ -14,7 +15,7 @@ from trajscope.checkpoints.outlines import (
     grouped,
     usual_shapes,
 )
-from trajscope.checkpoints.sections import LeftOut, Stored, choose, decisions, select
+from trajscope.checkpoints.sections import LeftOut, Stored, select
 from trajscope.errors import OptionError, TrajectoryError, printable
 from trajscope.readers.base import TensorSpec
 
@@ -152,7 +153,8 @@ def _outlines(
     """Checkpoints grouped by what their headers list, the largest group first, and decisions."""
     members = grouped(series)
     arrays = [arrays_of(series, group[0]) for group in members]
-    choice = choose(arrays, average=average and not series.averaged)
+    specs = [{raw: stored.spec for raw, stored in each.items()} for each in arrays]
+    choice = choose(specs, average=average and not series.averaged)
     if choice is None:
         raise TrajectoryError(
             f"{printable(series.root)}: --weights ema needs an average of the weights, but no "
@@ -163,7 +165,7 @@ def _outlines(
     outlines = [
         Outline(group, kept, left) for group, (kept, left) in zip(members, selected, strict=True)
     ]
-    return outlines, decisions(arrays, choice)
+    return outlines, decisions(specs, choice)
 
 
 def _check_globs(
@@ -226,8 +228,12 @@ def _assembled(
         # Equal outlines may still lie at other offsets, so the entry comes from the own header.
         own = (Stored(e.part, e.name, tables[e.part][e.name]) for e in row) if tables else row
         stored.append(tuple(own))
-    left_out = dict(series.store.header.left_out) if series.store is not None else {}
-    left_out |= {name: why for outline in outlines for name, why in outline.left_out.items()}
+    told = series.store.header.left_out if series.store is not None else {}
+    left_out = {name: LeftOut(name, why) for name, why in told.items()}
+    left_out |= {name: each for outline in outlines for name, each in outline.left_out.items()}
+    left_out |= {
+        name: LeftOut(name, why, _usual_size(name, outlines)) for name, why in changes.items()
+    }
     tensors = []
     for position, name in enumerate(names):
         specs = [row[position].spec for row in entries.values()]
@@ -237,8 +243,13 @@ def _assembled(
         tensors=tuple(tensors),
         stored=tuple(stored),
         checkpoints=checkpoints,
-        left_out=tuple(LeftOut(name, why) for name, why in {**left_out, **changes}.items()),
+        left_out=tuple(left_out.values()),
     )
+
+
+def _usual_size(name: str, outlines: Sequence[Outline]) -> int:
+    """Values of a tensor in the kind of checkpoint that is the most frequent of those with it."""
+    return next((each.kept[name].spec.size for each in outlines if name in each.kept), 0)
 
 
 def _nothing_left(outlines: Sequence[Outline], series: Series) -> str:
@@ -249,11 +260,11 @@ def _nothing_left(outlines: Sequence[Outline], series: Series) -> str:
             f"{len(series.checkpoints)} checkpoints; the same tensors in each are expected. "
             f"Found: {_listed(kept)}. Were several models mixed? Leave some out with --exclude."
         )
-    reasons = {name: why for outline in outlines for name, why in outline.left_out.items()}
+    left = {name: each for outline in outlines for name, each in outline.left_out.items()}
     shown = "".join(
-        f"\n  {printable(name)}: {why}" for name, why in list(reasons.items())[:_LISTED]
+        f"\n  {printable(name)}: {each.reason}" for name, each in list(left.items())[:_LISTED]
     )
-    more = f"\n  and {len(reasons) - _LISTED} more" if len(reasons) > _LISTED else ""
+    more = f"\n  and {len(left) - _LISTED} more" if len(left) > _LISTED else ""
     return (
         f"{printable(series.root)}: floating-point weights are expected, but no tensor remains. "
         f"Found:{shown}{more}\nSelect some of them with --include."

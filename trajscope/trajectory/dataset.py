@@ -4,10 +4,8 @@ import xarray as xr
 
 from trajscope.checkpoints.fingerprint import checkpoint_fingerprints, fingerprint
 from trajscope.checkpoints.lazy import lazy_weights
-from trajscope.checkpoints.manifest import FileManifest, make_manifest
-from trajscope.checkpoints.remote import remote_manifest
 from trajscope.schema import FINGERPRINT, STEP, TENSOR
-from trajscope.trajectory.listing import Listing, describe, texts
+from trajscope.trajectory.listing import Listing, describe, manifest_of, texts
 
 _ALONG_TENSORS = frozenset({TENSOR, "row_size", "group", "shape", "stored_dtype"})
 
@@ -15,9 +13,6 @@ _ALONG_TENSORS = frozenset({TENSOR, "row_size", "group", "shape", "stored_dtype"
 def as_dataset(listing: Listing) -> xr.Dataset:
     """The Dataset that `open_trajectory` describes, of files that are here or behind a mirror."""
     series, weights, mirror = listing.series, listing.weights, listing.mirror
-    manifest = make_manifest(series.root, weights, series.store)
-    if mirror and isinstance(manifest, FileManifest):
-        manifest = remote_manifest(manifest, mirror.url)
     known = describe(listing)
     along_steps = {
         "path": texts(listing.told(checkpoint.path) for checkpoint in weights.checkpoints),
@@ -28,7 +23,7 @@ def as_dataset(listing: Listing) -> xr.Dataset:
         for name, values in {**known.coords, **along_steps}.items()
     }
     return xr.Dataset(
-        {"weights": lazy_weights(manifest)},
+        {"weights": lazy_weights(manifest_of(series, mirror, weights))},
         coords=coords,
         attrs={**known.attrs, "fingerprint": fingerprint(series, weights)},
     )

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from numpy.typing import NDArray
 
 from trajscope.checkpoints.base import Series
 from trajscope.checkpoints.fingerprint import format_of
+from trajscope.checkpoints.manifest import FileManifest, Manifest, make_manifest
+from trajscope.checkpoints.masks import without_masks
 from trajscope.checkpoints.mirror import Mirror, mirrored
-from trajscope.checkpoints.remote import is_remote
+from trajscope.checkpoints.remote import is_remote, remote_manifest
 from trajscope.checkpoints.selection import Selection, selected
 from trajscope.checkpoints.series import find_series
+from trajscope.checkpoints.share import much_left_out
 from trajscope.checkpoints.weights import Weights, WeightTensor, choose_weights
 from trajscope.errors import OptionError, TrajectoryError, printable
 from trajscope.schema import ALL_WEIGHTS, STEP, TENSOR, Described
@@ -81,6 +85,8 @@ def listed(path: str | os.PathLike[str], selection: Selection) -> Iterator[Listi
                 f"{printable(series.root)}: one checkpoint remains; at least 2 are needed. "
                 f"{chosen.warnings[0]}"
             )
+        if not selection.include:
+            chosen = without_masks(chosen, partial(manifest_of, series, mirror))
         yield Listing(series, chosen, selection, mirror)
 
 
@@ -92,6 +98,7 @@ def describe(listing: Listing) -> Described:
     series, weights, selection = listing.series, listing.weights, listing.selection
     tensors, told = weights.tensors, listing.told
     numbers = [checkpoint.step for checkpoint in weights.checkpoints]
+    much = much_left_out(weights)
     whole = all(isinstance(number, int) for number in numbers)
     skipped = (
         *(listing.mirror.skipped if listing.mirror else ()),
@@ -120,10 +127,21 @@ def describe(listing: Listing) -> Described:
                 {"name": _text(each.name), "reason": each.reason} for each in weights.left_out
             ],
             "skipped": [{"path": each.path, "reason": told(each.reason)} for each in skipped],
-            "warnings": [told(each) for each in (*series.warnings, *weights.warnings)],
+            "much_left_out": much,
+            "warnings": [
+                told(each) for each in (*filter(None, [much]), *series.warnings, *weights.warnings)
+            ],
             "decisions": [*series.decisions, *weights.decisions],
         },
     )
+
+
+def manifest_of(series: Series, mirror: Mirror | None, weights: Weights) -> Manifest:
+    """Where the weights lie, here or behind the address that a mirror stands for."""
+    manifest = make_manifest(series.root, weights, series.store)
+    if mirror and isinstance(manifest, FileManifest):
+        return remote_manifest(manifest, mirror.url)
+    return manifest
 
 
 def texts(values: Iterable[object]) -> NDArray[np.str_]:

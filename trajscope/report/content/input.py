@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _NAME_LIMIT = 60
+_WARNING_LIMIT = 400
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,16 @@ class Reading:
 
     Attributes
     ----------
+    first :
+        What is said before everything else: that much of the model is left out. It is not among
+        the `warnings`.
     steps, weights, stored :
         Phrases: "1,000 to 30,900, every 100 steps", "500 weights in 8 tensors", "float32".
     audit :
         What the audit found; `None` where there was none.
     """
 
+    first: str
     source: str
     run: str
     window: Window
@@ -65,8 +70,11 @@ def reading(trajectory: "xr.Dataset | Described", more_warnings: Sequence[object
     known = described(trajectory)
     told = known.attrs
     seen = window(known)
-    given = [printable(text, limit=400) for text in [*told.get("warnings", ()), *more_warnings]]
+    first = told.get("much_left_out", "")
+    warnings = [text for text in (*told.get("warnings", ()), *more_warnings) if text != first]
+    given = [printable(text, limit=_WARNING_LIMIT) for text in warnings]
     return Reading(
+        first=printable(first, limit=_WARNING_LIMIT),
         source=printable(told.get("source") or "an array in memory"),
         run=printable(told.get("run", "")),
         window=seen,

@@ -193,7 +193,7 @@ def _run(place: int, case: xr.DataTree) -> Run:
         key_numbers=key_numbers(case),
         facts=tuple((name, value) for name, value in facts if value),
         left_out=(*seen.left_out, *seen.skipped),
-        warnings=seen.warnings,
+        warnings=(*filter(None, [seen.first]), *seen.warnings),
     )
 
 

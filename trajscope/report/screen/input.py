@@ -22,6 +22,8 @@ def reading_lines(
 ) -> list[str]:
     """What was found and used, what was left out and why, and every warning, as plain lines.
 
+    That much of the model is left out comes first.
+
     Takes an opened trajectory, or the part ``/trajectory`` of a result; reads no weight. Omissions
     are grouped by reason, with counts and the first names. `width` and `unicode` are as in
     `screen`.
@@ -31,6 +33,7 @@ def reading_lines(
     seen = reading(trajectory)
     found = counted(seen.window.checkpoints, "checkpoint")
     about = [
+        ("Warning", seen.first),
         ("Found", f"{found}, {seen.format}" if seen.format else found),
         ("Run", seen.run),
         ("Steps", seen.steps),

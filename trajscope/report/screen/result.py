@@ -20,6 +20,7 @@ from trajscope.report.screen.lines import (
     console,
     fitted,
     in_ascii,
+    labelled,
     sentences,
     shortened,
     shows_unicode,
@@ -97,6 +98,7 @@ def screen_text(
     # As much as there is room for; warnings that are left out are counted.
     for detail, warnings in _ROOM:
         lines = [
+            *(_much_left_out(seen, columns) if told is None else ()),
             *(_what_was_read(results, seen, columns) if told is None else ()),
             *_headline(results, columns, detail),
             *_not_seen(results, columns),
@@ -123,6 +125,11 @@ def _untold(seen: Reading, told: Reading) -> Reading:
         skipped=tuple(one for one in seen.skipped if one not in told.skipped),
         warnings=tuple(text for text in seen.warnings if text not in told.warnings),
     )
+
+
+def _much_left_out(seen: Reading, columns: int) -> list[Line]:
+    lines = labelled([("Warning", seen.first)], columns) if seen.first else []
+    return styled(lines, "yellow") if lines else []
 
 
 def _what_was_read(results: xr.DataTree, seen: Reading, columns: int) -> list[Line]:

@@ -1,0 +1,178 @@
+"""Where the model lies in the checkpoints of a series: its section, and averages inside it."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from trajscope.checkpoints.evidence import Evidence, evidence
+from trajscope.checkpoints.reasons import AVERAGE, is_averaged, of_section, why_never, why_not
+from trajscope.checkpoints.wrappers import common_prefix, unwrapped
+from trajscope.errors import printable
+from trajscope.readers.base import TensorSpec
+
+Specs = Mapping[str, TensorSpec]
+
+# A Lightning callback puts an average into state_dict and keeps the live weights beside.
+_LIVE_BESIDE = "current_model_state"
+_DISPLACED = "state_dict"
+_MODEL_SECTIONS = (
+    _LIVE_BESIDE, "model_state_dict", _DISPLACED, "model", "module", "net", "network", "params",
+    "weights",
+)  # fmt: skip
+_DEEPEST = 8
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is taken from every checkpoint of a series.
+
+    Attributes
+    ----------
+    section :
+        The section that holds the model, with those around it ("state/model"); `None` where none
+        is known by its name.
+    mixed :
+        Whether averages lie among the live weights.
+    average :
+        Whether the averages are taken and the live weights left.
+    unwrap :
+        Whether the prefixes of wrappers are dropped from the names.
+    """
+
+    section: str | None
+    mixed: bool = False
+    average: bool = False
+    unwrap: bool = True
+
+    def holds(self, raw: str) -> bool:
+        """Whether an array belongs to the section; without one, to anything but the trainer."""
+        if self.section is None:
+            return not of_section(_section(raw))
+        return raw.startswith(self.section + "/")
+
+    def inside(self, raw: str) -> str:
+        """The name of an array of the section there."""
+        return raw[len(self.section) + 1 :] if self.section else raw
+
+    def section_of(self, raw: str) -> str:
+        """The section beside the model's that an array belongs to; ``""`` where it has none."""
+        around = (self.section or "").rpartition("/")[0]
+        return _section(raw, around) or _section(raw)
+
+    def why_not_section(self, raw: str) -> str:
+        """Why an array outside of the section is not the model's."""
+        section = self.section_of(raw)
+        if self.section == _LIVE_BESIDE and section == _DISPLACED:
+            return AVERAGE
+        return of_section(section.rpartition("/")[2]) or "a different section than the model's"
+
+    def shown_names(self, raws: Sequence[str]) -> dict[str, str]:
+        """For each stored name the one that is shown: without section and wrappers' prefixes."""
+        names = {raw: self.inside(raw) for raw in raws if self.holds(raw)}
+        if self.unwrap:
+            names = unwrapped(names)
+        return {raw: names.get(raw, raw) for raw in raws}
+
+
+def choose(checkpoints: Sequence[Specs], *, average: bool = False) -> Choice | None:
+    """Where the model lies in the checkpoints of a series, the most frequent kind first.
+
+    Section and prefixes are decided for the whole series at once: of nested checkpoints the
+    model's own section, by its name (`_MODEL_SECTIONS`), else all that is not the trainer's, since
+    a slash may also belong to the names of the layers ("dense/kernel"). With `average` the section
+    that holds an average of the weights, or of one section the tensors that are averages; `None`
+    if there is neither.
+    """
+    known = evidence(checkpoints[0])
+    live = _model_section(checkpoints[0], known)
+    inside = Choice(live)
+    averaged = [
+        is_copy(raw, inside.inside(raw), known) for raw in checkpoints[0] if inside.holds(raw)
+    ]
+    mixed = any(averaged) and not all(averaged)
+    section = live
+    if average:
+        named = _average_sections(checkpoints[0], known, inside)
+        if not named and not mixed:
+            return None
+        section, mixed = (named[0], False) if named else (live, True)
+    choice = Choice(section, mixed, average)
+    names = [choice.shown_names(list(specs)).values() for specs in checkpoints]
+    collide = any(len(set(shown)) < len(shown) for shown in names)
+    return Choice(section, mixed, average, unwrap=not collide)
+
+
+def decisions(checkpoints: Sequence[Specs], choice: Choice) -> list[str]:
+    """What was decided, in words for the user: the section, the average, the prefixes."""
+    told = []
+    if choice.section:
+        told.append(f"Weights are read from the section '{printable(choice.section)}'.")
+    if choice.mixed or choice.average:
+        kind = "averages" if choice.average else "live weights, not their averages"
+        told.append(f"Weights used: {kind}.")
+    prefixes: Counter[str] = Counter()
+    for specs in checkpoints:
+        prefixes[common_prefix([choice.inside(raw) for raw in specs if choice.holds(raw)])] += 1
+    dropped = sorted(prefix for prefix in prefixes if prefix)
+    if dropped and choice.unwrap:
+        told.append(f"The prefix {' or '.join(map(repr, dropped))} is removed from all names.")
+    elif dropped:
+        told.append("Wrapper prefixes are kept, since removing them would make names ambiguous.")
+    return told
+
+
+def is_copy(raw: str, name: str, known: Evidence) -> bool:
+    """Whether a tensor is that of an average, a teacher or a target network."""
+    return raw in known.copies or is_averaged(name)
+
+
+def _model_section(specs: Specs, known: Evidence) -> str | None:
+    """The section that holds the model, `None` where none is known by its name.
+
+    Below the top it has to be alone with the trainer's state, since layers have such names too.
+    """
+    sizes = {
+        raw: spec.size
+        for raw, spec in specs.items()
+        if raw not in known.reasons and not why_never(spec) and not why_not(raw, raw, spec)
+    }
+    around = ""
+    for _ in range(_DEEPEST):
+        sections = Counter[str]()
+        for raw, size in sizes.items():
+            if not around or raw.startswith(around + "/"):
+                sections[_section(raw, around)] += size
+        own = [each for each in sections if each and not of_section(each.rpartition("/")[2])]
+        prefix = f"{around}/" if around else ""
+        live = next((each for each in _MODEL_SECTIONS if sections[prefix + each]), None)
+        if live is not None and (not around or own == [prefix + live]):
+            return prefix + live
+        if len(own) != 1 or (around and "" in sections):
+            return None
+        around = own[0]
+    return None
+
+
+def _average_sections(specs: Specs, known: Evidence, live: Choice) -> list[str]:
+    """Sections that hold averages of the weights, those that are called so first."""
+    usable: dict[str, list[bool]] = {}
+    for raw, spec in specs.items():
+        section = live.section_of(raw)
+        if section and raw not in known.reasons and not why_never(spec):
+            usable.setdefault(section, []).append(raw in known.copies)
+    if live.section == _LIVE_BESIDE and _DISPLACED in usable:
+        return [_DISPLACED]
+    named = [each for each in usable if of_section(each.rpartition("/")[2]) == AVERAGE]
+    return named or [
+        each for each, copied in usable.items() if all(copied) and not live.holds(each + "/")
+    ]
+
+
+def _section(raw: str, around: str = "") -> str:
+    """The outermost section of an array, or the one below `around` that it lies in."""
+    if not around:
+        head, slash, _ = raw.partition("/")
+        return head if slash else ""
+    rest = raw.removeprefix(around + "/")
+    head, slash, _ = rest.partition("/")
+    return f"{around}/{head}" if slash and rest != raw else ""
