@@ -15,7 +15,7 @@ _ALONG_TENSORS = frozenset({TENSOR, "row_size", "group", "shape", "stored_dtype"
 def as_dataset(listing: Listing) -> xr.Dataset:
     """The Dataset that `open_trajectory` describes, of files that are here or behind a mirror."""
     series, weights, mirror = listing.series, listing.weights, listing.mirror
-    manifest = make_manifest(series.root, weights, series.store)
+    manifest = make_manifest(series, weights)
     if mirror and isinstance(manifest, FileManifest):
         manifest = remote_manifest(manifest, mirror.url)
     known = describe(listing)

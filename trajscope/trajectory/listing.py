@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajscope.checkpoints.base import Series
+from trajscope.checkpoints.equal import equal_files
 from trajscope.checkpoints.fingerprint import format_of
 from trajscope.checkpoints.mirror import Mirror, mirrored
 from trajscope.checkpoints.remote import is_remote
@@ -106,6 +107,7 @@ def describe(listing: Listing) -> Described:
         "shape": texts(json.dumps(each.shape) for each in tensors),
         "stored_dtype": texts(each.stored_dtype for each in tensors),
     }
+    equal = equal_files(weights.checkpoints)
     return Described(
         coords,
         {
@@ -122,6 +124,7 @@ def describe(listing: Listing) -> Described:
             "skipped": [{"path": each.path, "reason": told(each.reason)} for each in skipped],
             "warnings": [told(each) for each in (*series.warnings, *weights.warnings)],
             "decisions": [*series.decisions, *weights.decisions],
+            **({"equal_files": equal} if equal else {}),
         },
     )
 
