@@ -1,16 +1,27 @@
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from safetensors.numpy import save
 
 from tests.checkpoints.hub import HubCache
-from trajscope import TrajectoryError, TrajscopeError, open_trajectory
+from tests.cli.formats import FORMATS, STEPS
+from trajscope import (
+    TrajectoryError,
+    TrajscopeError,
+    analyze,
+    open_results,
+    open_trajectory,
+    pack,
+    write_report,
+)
 
-pytest.importorskip("huggingface_hub")
+huggingface_hub = pytest.importorskip("huggingface_hub")
 
 
 def weights(seed, size=6):
@@ -60,6 +71,17 @@ def test_the_refs_of_a_cache_are_the_steps(tmp_path, links, inside):
     ]
     assert "equal_files" not in opened.attrs
     assert Path(str(opened["path"].values[0])).exists()
+
+
+def test_the_library_finds_the_same_revisions_and_files(cache):
+    fill(cache, [*NAMES, "runs/step7"])
+    (known,) = huggingface_hub.scan_cache_dir(cache.folder.parent).repos
+    assert set(known.refs) == {*NAMES, "runs/step7"}
+    opened = open_trajectory(cache.folder, run=cache.folder.name)
+    for name, path in zip(NAMES, opened["path"].values, strict=True):
+        assert path == huggingface_hub.try_to_load_from_cache(
+            "org/net", "model.safetensors", cache_dir=cache.folder.parent, revision=name
+        )
 
 
 def test_a_moved_cache_is_read_too(cache, tmp_path):
@@ -144,6 +166,28 @@ def test_one_commit_or_blob_at_several_steps_is_kept_and_told(cache):
     ]
     part = open_trajectory(cache.folder, steps="0:40")
     assert [each["steps"] for each in part.attrs["equal_files"]] == [[20, 30]]
+
+
+def test_equal_files_go_through_an_analysis_into_the_saved_result(cache, tmp_path):
+    fill(cache, [f"step{step}" for step in range(12)])
+    cache.ref("step12", cache.commit("step11"))
+    results = analyze(cache.folder)
+    write_report(results, tmp_path / "out")
+    saved = open_results(tmp_path / "out" / "results.zarr")["trajectory"].attrs["equal_files"]
+    assert saved == [{"steps": [11, 12], "files": ["model.safetensors"], "whole": True}]
+
+
+def test_a_packed_cache_is_the_same_trajectory(cache, tmp_path):
+    fill(cache, NAMES)
+    opened = open_trajectory(pack(cache.folder, tmp_path / "run.zarr"))
+    assert steps(opened) == [0, 1, 512, 143000]
+    assert is_read_right(opened, NAMES)
+
+
+def test_xarray_opens_a_cache_without_being_told_how(cache):
+    fill(cache, NAMES)
+    with xr.open_dataset(cache.folder) as opened:
+        assert is_read_right(opened, NAMES)
 
 
 def add_shards(cache, step, seeds, *, present=2):
@@ -373,3 +417,34 @@ def test_links_between_numbered_files_are_kept_and_told(tmp_path, how):
         "copy_of_step-40.safetensors": "the same file as step-40.safetensors",
     }
     np.testing.assert_array_equal(opened["weights"][2], weights(20)["w"])
+
+
+PER_STEP = {
+    "torch archive": "pytorch_model.bin",
+    "torch legacy": "pytorch_model.bin",
+    "torch distributed": "",
+    "npz": "weights.npz",
+    "npy": "",
+    "HDF5": "weights.h5",
+    "Keras weights": "model.weights.h5",
+    "Keras archive": "model.keras",
+    "zarr groups": "weights.zarr",
+    "Orbax zarr": "",
+}
+
+
+@pytest.mark.parametrize("name", PER_STEP)
+def test_every_format_of_one_step_is_read_from_a_cache(tmp_path, name):
+    folder = FORMATS[name](tmp_path / "run")
+    cache = HubCache(tmp_path)
+    for step in STEPS:
+        (place,) = (p for p in folder.iterdir() if re.search(rf"(?<!\d){step}(?!\d)", p.name))
+        commit = cache.ref(f"step{step}")
+        for path in sorted(place.rglob("*") if place.is_dir() else [place]):
+            if path.is_file():
+                below = path.relative_to(place).as_posix() if place.is_dir() else ""
+                target = "/".join(filter(None, (PER_STEP[name], below)))
+                cache.add(commit, target, path.read_bytes())
+    opened = open_trajectory(cache.folder)
+    assert steps(opened) == list(STEPS)
+    np.testing.assert_array_equal(opened["weights"].values, open_trajectory(folder)["weights"])

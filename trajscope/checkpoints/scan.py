@@ -65,7 +65,7 @@ class Scan:
     exclude: tuple[str, ...] = ()
     files: list[FoundFile] = field(default_factory=list)
     indexes: list[FoundFile] = field(default_factory=list)
-    stores: list[tuple[Path, StoreReader]] = field(default_factory=list)
+    stores: list[tuple[Path, str, StoreReader]] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     matched: set[str] = field(default_factory=set)
     caches: dict[Path, int] = field(default_factory=dict)
@@ -196,7 +196,7 @@ def _enters(found: Scan, folder: Path, relative: str, depth: int) -> bool:
         if is_result(folder):
             found.skip(relative, "a result of trajscope")
         else:
-            found.stores.append((folder, reader))
+            found.stores.append((folder, relative, reader))
     elif depth > MAX_DEPTH:
         found.skip(relative, f"more than {MAX_DEPTH} folders deep")
     else:
@@ -222,7 +222,7 @@ def _take(found: Scan, entry: "os.DirEntry[str]", relative: str) -> None:
         return
     reader = store_reader(file.path) if taken_as is _STORE else None
     if reader is not None:
-        found.stores.append((file.path, reader))
+        found.stores.append((file.path, relative, reader))
     else:
         (found.indexes if taken_as is _INDEX else found.files).append(file)
 
