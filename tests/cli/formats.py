@@ -13,6 +13,7 @@ import torch.distributed.checkpoint as dcp
 import zarr
 from safetensors.numpy import save_file
 
+from tests.checkpoints.hub import HubCache
 from tests.cli.problem_files import SHAPES
 
 STEPS = range(0, 120, 10)
@@ -146,6 +147,13 @@ def write_orbax(folder, step, weights):
     (item / "_sharding").write_text("{}")
 
 
+def write_hub_cache(folder):
+    cache = HubCache(folder)
+    for step, weights in states():
+        cache.revision(f"step{step}", weights)
+    return cache.folder
+
+
 FORMATS = {
     "safetensors": per_step(write_safetensors),
     "torch archive": per_step(write_torch),
@@ -161,6 +169,7 @@ FORMATS = {
     "zarr step axis": write_zarr,
     "zarr groups": per_step(write_zarr_group),
     "Orbax zarr": per_step(write_orbax),
+    "Hub cache": write_hub_cache,
 }
 
 
@@ -168,5 +177,5 @@ def damage(folder: Path) -> None:
     """Cut every file of values in half."""
     for path in folder.rglob("*"):
         is_text = path.name[0] == "." or path.suffix == ".json" or path.name == "_METADATA"
-        if path.is_file() and not is_text:
+        if path.is_file() and not (is_text or path.is_symlink() or "refs" in path.parts):
             os.truncate(path, path.stat().st_size // 2)

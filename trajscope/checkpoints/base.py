@@ -124,6 +124,8 @@ class Series:
         Whether the run was chosen because its files are averages of the weights by their name.
     store :
         Set where the series is one store.
+    renamed :
+        Whether files are listed under other names than those on disk, as in a cache of the Hub.
     """
 
     root: Path
@@ -138,3 +140,4 @@ class Series:
     unmatched: tuple[str, ...] = ()
     averaged: bool = False
     store: Store | None = None
+    renamed: bool = False

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from trajscope.checkpoints.base import Checkpoint, CheckpointPart, Store
+from trajscope.checkpoints.base import Checkpoint, CheckpointPart, Series, Store
 from trajscope.checkpoints.plan import (
     Layout,
     PartPlan,
@@ -168,21 +168,21 @@ class StoreManifest:
         return block
 
 
-def make_manifest(root: Path, weights: Weights, store: Store | None) -> Manifest:
+def make_manifest(series: Series, weights: Weights) -> Manifest:
     """How to read the tensors that were chosen, in the dtype that holds all of them exactly."""
     starts = np.cumsum([0, *(tensor.size for tensor in weights.tensors)], dtype=np.int64)
     names = {name for tensor in weights.tensors for name in tensor.stored_dtype.split("|")}
     dtypes = [dtype for dtype in map(widened_dtype, sorted(names)) if dtype is not None]
     dtype = np.result_type(*dtypes)
-    if store is not None:
+    if series.store is not None:
         rows = np.array([checkpoint.row for checkpoint in weights.checkpoints], np.intp)
         stored = tuple(entry.name for entry in weights.stored[0])
-        return StoreManifest(store, stored, dtype, starts, rows)
-    return _file_manifest(root, weights, dtype, starts)
+        return StoreManifest(series.store, stored, dtype, starts, rows)
+    return _file_manifest(series, weights, dtype, starts)
 
 
 def _file_manifest(
-    root: Path, weights: Weights, dtype: np.dtype[np.floating], starts: NDArray[np.int64]
+    series: Series, weights: Weights, dtype: np.dtype[np.floating], starts: NDArray[np.int64]
 ) -> FileManifest:
     layouts: dict[Layout, int] = {}
     # Checkpoints with one table of tensors, shared by the reader, need no second look.
@@ -200,17 +200,24 @@ def _file_manifest(
         parts.extend(checkpoint.parts)
         first_file.append(len(parts))
     return FileManifest(
-        root=str(root),
+        root=str(series.root),
         dtype=dtype,
         starts=starts,
         layouts=tuple(layouts),
         layout_of=_narrow(layout_of),
         first_file=_narrow(first_file[:-1]),
-        paths=np.array([os.fsencode(part.file.relative) for part in parts]),
+        paths=np.array(_paths(series, parts)),
         sizes=_narrow([part.file.size for part in parts]),
         mtimes_ns=np.array([part.file.mtime_ns for part in parts], np.int64),
         bases=_narrow(bases),
     )
+
+
+def _paths(series: Series, parts: Sequence[CheckpointPart]) -> list[bytes]:
+    """Where each file lies below the folder."""
+    if series.renamed:
+        return [os.fsencode(part.file.path.relative_to(series.root)) for part in parts]
+    return [os.fsencode(part.file.relative) for part in parts]  # paths take longer to take apart
 
 
 def _narrow(numbers: Sequence[int]) -> Indices:

@@ -60,6 +60,10 @@ def _same_content(first: Candidate, second: Candidate) -> bool:
         return False
     pairs = zip(first.parts, second.parts, strict=True)
     try:
-        return all(filecmp.cmp(a.file.path, b.file.path, shallow=False) for a, b in pairs)
+        return all(
+            a.file.identity == b.file.identity
+            or filecmp.cmp(a.file.path, b.file.path, shallow=False)
+            for a, b in pairs
+        )
     except OSError:
         return False

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
@@ -15,6 +15,7 @@ from trajscope.errors import OptionError, TrajectoryError, printable
 
 # Never part of a word: "schema" is none.
 _AVERAGED = re.compile(r"(^|[-_./])(ema|swa|averaged?|teacher)(?![a-z])")
+_DIGITS = re.compile(r"\d+", re.ASCII)
 _ALIAS = re.compile(r"(^|[-_.])(last|latest|best|final|newest|current)([-_.]|$)")
 
 
@@ -112,26 +113,47 @@ def _outline(candidate: Candidate) -> dict[str, tuple[int, ...]]:
 
 
 def _without_links(
-    candidates: Iterable[Candidate],
+    candidates: Sequence[Candidate],
 ) -> tuple[list[Candidate], list[Skipped]]:
-    """One candidate for each file on disk: a numbered, real name before an alias or a link."""
+    """One candidate for each file on disk: a numbered, real, usual name before others.
 
-    def preference(candidate: Candidate) -> tuple[bool, bool, bool, str]:
+    Names that differ only in their numbers are kept all: that one file stands for several steps is
+    for an audit to judge.
+    """
+    files = [part.file.identity for candidate in candidates for part in candidate.parts]
+    if len(set(files)) == len(files):  # as nearly always, for 20,000 of them too
+        return sorted(candidates, key=lambda candidate: candidate.relative), []
+    usual = Counter(candidate.name.pattern for candidate in candidates)
+
+    def preference(candidate: Candidate) -> tuple[bool, bool, bool, int, str]:
+        name = candidate.name
         is_link = bool(candidate.parts) and candidate.parts[0].file.is_link
-        return _is_alias(candidate), not candidate.name.numbers, is_link, candidate.relative
+        return (
+            _is_alias(candidate),
+            not name.numbers,
+            is_link,
+            -usual[name.pattern],
+            candidate.relative,
+        )
 
     kept, skipped = [], []
     first_names: dict[tuple[tuple[int, int], ...], str] = {}
     for candidate in sorted(candidates, key=preference):
         identity = tuple(part.file.identity for part in candidate.parts)
-        if identity and identity in first_names:
-            reason = f"the same file as {printable(first_names[identity])}"
+        first = first_names.get(identity) if identity else None
+        if first is not None and not _renumbered(first, candidate):
+            reason = f"the same file as {printable(first)}"
             skipped.append(Skipped(printable(candidate.relative), reason))
         else:
-            first_names[identity] = candidate.relative
+            first_names.setdefault(identity, candidate.relative)
             kept.append(candidate)
     kept.sort(key=lambda candidate: candidate.relative)
     return kept, skipped
+
+
+def _renumbered(relative: str, candidate: Candidate) -> bool:
+    """Whether the name of a candidate is another one with other numbers."""
+    return _DIGITS.sub("0", relative) == _DIGITS.sub("0", candidate.relative)
 
 
 def _is_alias(candidate: Candidate) -> bool:

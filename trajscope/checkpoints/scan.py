@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from trajscope.checkpoints.base import FoundFile, Skipped
+from trajscope.checkpoints.cache import cache_around, is_cache, of_other_kind, read_cache
 from trajscope.errors import CheckpointError, TrajectoryError, printable
 from trajscope.readers import FOLDER_READERS, READERS, STORE_READERS
 from trajscope.readers.base import StoreReader
@@ -55,28 +56,37 @@ _ATTRIBUTES_BYTES = 64 << 10
 class Scan:
     """What one walk over a folder found.
 
-    `matched` collects the globs of `exclude` that left something out.
+    `matched` collects the globs of `exclude` that left something out. `caches` are the caches of
+    the Hub among the folders, and the number of revisions in each: files in them are listed as
+    ``REVISION/FILE``, and links stay inside them.
     """
 
     root: Path
     exclude: tuple[str, ...] = ()
     files: list[FoundFile] = field(default_factory=list)
     indexes: list[FoundFile] = field(default_factory=list)
-    stores: list[tuple[Path, StoreReader]] = field(default_factory=list)
+    stores: list[tuple[Path, str, StoreReader]] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     matched: set[str] = field(default_factory=set)
+    caches: dict[Path, int] = field(default_factory=dict)
 
     def skip(self, relative: str, reason: str) -> None:
         """Remember that a file or folder was left, and why."""
         self.skipped.append(Skipped(printable(relative), reason))
 
+    @property
+    def count(self) -> int:
+        """How many files and folders were taken or left with a reason."""
+        return len(self.files) + len(self.indexes) + len(self.stores) + len(self.skipped)
+
 
 def scan(root: Path, exclude: tuple[str, ...] = ()) -> Scan:
     """Every file under `root` whose ending a reader knows, in the order of their names.
 
-    Links to folders are not followed, links to files only inside `root`; sidecars, unfinished
-    files, pipes and devices are left with a reason; whatever has nothing to do with checkpoints
-    is passed over without one. Folders are entered to `MAX_DEPTH`.
+    Links to folders are not followed, links to files only inside `root`, or inside the cache of the
+    Hub that they are in; sidecars, unfinished files, pipes and devices are left with a reason;
+    whatever has nothing to do with checkpoints is passed over without one. Folders are entered to
+    `MAX_DEPTH`.
 
     Raises
     ------
@@ -84,7 +94,11 @@ def scan(root: Path, exclude: tuple[str, ...] = ()) -> Scan:
         More than `MAX_ENTRIES` files and folders.
     """
     found = Scan(root, exclude)
-    for count, (entry, relative) in enumerate(_walk(found, root, "", 0)):
+    around = cache_around(root)
+    if around is not None:
+        found.caches[around] = 0
+    start = around if around is not None and root.parent == around else root
+    for count, (entry, relative) in enumerate(_walk(found, start, "", 0)):
         if count >= MAX_ENTRIES:
             raise TrajectoryError(
                 f"{printable(root)} holds more than {MAX_ENTRIES:,} files, too many for one run. "
@@ -134,6 +148,9 @@ def _walk(
         found.skip(relative or ".", f"the folder cannot be listed: {error.strerror}")
         return
     names = frozenset(entry.name for entry in entries)
+    if is_cache(folder, names):
+        yield from _walk_cache(found, folder, relative, depth)
+        return
     anchors = {each.anchor(names) for each in FOLDER_READERS} - {""}
     if anchors:
         for entry in entries:
@@ -148,6 +165,24 @@ def _walk(
             yield from _walk(found, Path(entry.path), below, depth + 1)
 
 
+def _walk_cache(
+    found: Scan, folder: Path, relative: str, depth: int
+) -> Iterator[tuple["os.DirEntry[str]", str]]:
+    """As `_walk`, through the snapshots of a cache under the names of their revisions."""
+    cache = read_cache(folder)
+    found.caches[folder] = len(cache.revisions)
+    above = f"{relative}/" if relative else ""
+    for name, reason in cache.left.items():
+        found.skip(above + name, reason)
+    for name, snapshot in cache.revisions.items():
+        if _excluded(found, above + name):
+            continue
+        before = found.count
+        yield from _walk(found, snapshot, above + name, depth + 1)
+        if found.count == before:
+            found.skip(above + name, "its snapshot holds no weights: were they downloaded?")
+
+
 def _enters(found: Scan, folder: Path, relative: str, depth: int) -> bool:
     """Whether to look inside a folder; stores are noted, others are left with a reason."""
     name = folder.name
@@ -155,11 +190,13 @@ def _enters(found: Scan, folder: Path, relative: str, depth: int) -> bool:
         found.skip(relative, "a temporary name: writing is unfinished or was interrupted")
     elif _excluded(found, relative):
         pass
+    elif of_other_kind(folder):
+        found.skip(relative, "a cache of data or of an app, not of a model")
     elif (reader := store_reader(folder)) is not None:
         if is_result(folder):
             found.skip(relative, "a result of trajscope")
         else:
-            found.stores.append((folder, reader))
+            found.stores.append((folder, relative, reader))
     elif depth > MAX_DEPTH:
         found.skip(relative, f"more than {MAX_DEPTH} folders deep")
     else:
@@ -185,7 +222,7 @@ def _take(found: Scan, entry: "os.DirEntry[str]", relative: str) -> None:
         return
     reader = store_reader(file.path) if taken_as is _STORE else None
     if reader is not None:
-        found.stores.append((file.path, reader))
+        found.stores.append((file.path, relative, reader))
     else:
         (found.indexes if taken_as is _INDEX else found.files).append(file)
 
@@ -240,7 +277,8 @@ def regular_file(
         if stat.S_ISDIR(status.st_mode):
             found.skip(relative, "a link to a folder (links are not followed)")
             return None
-        if not Path(path).resolve().is_relative_to(found.root):
+        own = next((each for each in found.caches if Path(path).is_relative_to(each)), found.root)
+        if not Path(path).resolve().is_relative_to(own):
             found.skip(relative, "a link to a place outside the folder (not followed)")
             return None
     if not stat.S_ISREG(status.st_mode):

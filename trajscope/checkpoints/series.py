@@ -165,6 +165,8 @@ def _series_of(
             + (
                 f" {warnings[0]}"
                 if warnings
+                else " Download more revisions by their names."
+                if found.caches
                 else " Save checkpoints more often, or give the parent folder."
             )
         )
@@ -180,9 +182,20 @@ def _series_of(
         step_source=steps.source,
         skipped=(*found.skipped, *skipped, *_damaged(damaged), *doubles),
         warnings=(*warnings, *steps.warnings, *double_warnings),
-        decisions=_decisions(readable),
+        decisions=(*_of_cache(readable[0], found), *_decisions(readable)),
         unmatched=_unmatched(found),
         averaged=is_average(run),
+        renamed=bool(found.caches),
+    )
+
+
+def _of_cache(candidate: Candidate, found: Scan) -> tuple[str, ...]:
+    """That a run lies in a cache of the Hub, where it does."""
+    return tuple(
+        f"The folder is a cache of the Hugging Face Hub; its refs name {count} revision"
+        f"{'' if count == 1 else 's'} of the model, which are read as checkpoints."
+        for cache, count in found.caches.items()
+        if count and candidate.path.is_relative_to(cache)
     )
 
 

@@ -26,8 +26,7 @@ def read_stores(found: Scan) -> tuple[dict[str, Store], list[Candidate]]:
     """
     stores: dict[str, Store] = {}
     single: list[Candidate] = []
-    for path, reader in found.stores:
-        relative = path.relative_to(found.root).as_posix()
+    for path, relative, reader in found.stores:
         try:
             store = Store(path, reader, reader.read_header(path))
         except CheckpointError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
+from trajscope.checkpoints.cache import is_cache
 from trajscope.checkpoints.scan import known_suffix, store_reader
 from trajscope.checkpoints.selection import Selection
 from trajscope.trajectory.opening import open_selection
@@ -51,6 +52,8 @@ class TrajscopeBackend(BackendEntrypoint):
             if not folder.is_dir() or store_reader(folder) is not None:
                 return False
             entries = list(folder.iterdir())[:200]
+            if is_cache(folder, {entry.name for entry in entries}):
+                return True
             below = (path for entry in entries[:20] if entry.is_dir() for path in entry.iterdir())
             return any(known_suffix(path.name) for path in [*entries, *below])
         except OSError:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajscope.checkpoints.base import Series
+from trajscope.checkpoints.equal import equal_files
 from trajscope.checkpoints.fingerprint import format_of
 from trajscope.checkpoints.manifest import FileManifest, Manifest, make_manifest
 from trajscope.checkpoints.masks import without_masks
@@ -113,6 +114,7 @@ def describe(listing: Listing) -> Described:
         "shape": texts(json.dumps(each.shape) for each in tensors),
         "stored_dtype": texts(each.stored_dtype for each in tensors),
     }
+    equal = equal_files(weights.checkpoints)
     return Described(
         coords,
         {
@@ -132,13 +134,14 @@ def describe(listing: Listing) -> Described:
                 told(each) for each in (*filter(None, [much]), *series.warnings, *weights.warnings)
             ],
             "decisions": [*series.decisions, *weights.decisions],
+            **({"equal_files": equal} if equal else {}),
         },
     )
 
 
 def manifest_of(series: Series, mirror: Mirror | None, weights: Weights) -> Manifest:
     """Where the weights lie, here or behind the address that a mirror stands for."""
-    manifest = make_manifest(series.root, weights, series.store)
+    manifest = make_manifest(series, weights)
     if mirror and isinstance(manifest, FileManifest):
         return remote_manifest(manifest, mirror.url)
     return manifest

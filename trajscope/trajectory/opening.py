@@ -69,7 +69,8 @@ def open_trajectory(  # noqa: PLR0913
         with the checkpoint's files; ``tensor``, and along it ``row_size`` (weights), ``group``,
         ``shape`` (JSON) and ``stored_dtype``. The tensors lie behind one another along ``weight``,
         a contiguous ragged array (CF conventions 9.3.3). Attributes: source, run, step_unit,
-        step_source, selection, format, fingerprint, left_out, skipped, warnings, decisions.
+        step_source, selection, format, fingerprint, left_out, skipped, warnings, decisions, and
+        equal_files where checkpoints of several steps are the same file on disk.
         To copy it, ``chunk({"weight": ...}).to_zarr(...)``; NetCDF cannot hold the lists among
         the attributes.
 

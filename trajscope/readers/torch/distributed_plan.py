@@ -157,7 +157,9 @@ def _size(path: Path, file: str, sizes: dict[str, int]) -> int:
             raise refused(
                 path, (f"it names the file '{printable(file)}', which is not in its folder")
             )
-        if not own.resolve().is_relative_to(path.parent.resolve()):
+        # In a cache of the Hub the metadata is a link too, and all files lie beside its target.
+        folders = (path.parent.resolve(), path.resolve().parent)
+        if not any(own.resolve().is_relative_to(folder) for folder in folders):
             raise refused(path, f"'{printable(file)}' is a link to a place outside its folder")
         descriptor = open_regular(own)
         sizes[file] = os.fstat(descriptor).st_size
