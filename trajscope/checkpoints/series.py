@@ -5,16 +5,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from trajscope.checkpoints.base import Candidate, Series, Skipped, Store
+from trajscope.checkpoints.chain import Chain, chained, coordinates_of
+from trajscope.checkpoints.changes import changes
+from trajscope.checkpoints.choosing import choose_run
+from trajscope.checkpoints.copies import without_copies
 from trajscope.checkpoints.folders import ONE_ARRAY, join_folders
+from trajscope.checkpoints.likeness import Models
 from trajscope.checkpoints.parts import find_candidates
 from trajscope.checkpoints.repeats import one_per_step
-from trajscope.checkpoints.runs import Run, choose_run, find_runs, is_average
+from trajscope.checkpoints.runs import find_runs
 from trajscope.checkpoints.scan import Scan, is_result, scan, store_reader
-from trajscope.checkpoints.steps import find_steps, ordered_steps
+from trajscope.checkpoints.segments import Run
+from trajscope.checkpoints.steps import ordered_steps
 from trajscope.checkpoints.stores import read_stores, store_series
 from trajscope.checkpoints.unfinished import unfinished_damaged
 from trajscope.errors import CheckpointError, OptionError, TrajectoryError, printable
 from trajscope.readers import READERS
+
+_LISTED = 10
 
 
 def find_series(
@@ -33,7 +41,8 @@ def find_series(
     path :
         A folder, or one store of arrays with a step axis.
     run :
-        Name of the run, where there are several.
+        Name of the run, where there are several; or a glob, or names and globs with commas between
+        them, to join what they match.
     exclude :
         Globs; a file or folder whose name or relative path matches one is left out.
     order :
@@ -70,12 +79,15 @@ def find_series(
         )
     found = scan(root, tuple(exclude))
     stores, single = read_stores(found)
-    runs, skipped = _find_runs(found, single)
+    models = Models()
+    runs, skipped = _find_runs(found, single, models)
     if not runs and not stores:
         raise TrajectoryError(_nothing_found(found, skipped))
-    in_stores = [Run(name, name, "", (), store.header.n_steps) for name, store in stores.items()]
+    in_stores = [
+        Run(name, name, "", (), in_store=store.header.n_steps) for name, store in stores.items()
+    ]
     listed = [*runs, *in_stores]
-    chosen = choose_run(listed, run, root, average=average)
+    chosen = choose_run(listed, run, root, models, average=average)
     if chosen in in_stores:
         _check_order(order, stores[chosen.name])
         series = store_series(root, chosen.name, stores[chosen.name], found.exclude)
@@ -116,23 +128,32 @@ def _other_kind(runs: Sequence[Run], chosen: Run) -> list[Skipped]:
         "an average of the weights, according to its name; use it with --weights ema",
     )
     return [
-        Skipped(printable(run.name), kinds[is_average(run)]) for run in runs if run is not chosen
+        Skipped(
+            printable(run.name),
+            f"a branch of {printable(run.trunk)}" if run.trunk else kinds[run.is_average],
+        )
+        for run in runs
+        if run is not chosen
     ]
 
 
-def _find_runs(found: Scan, single: Sequence[Candidate]) -> tuple[list[Run], list[Skipped]]:
+def _find_runs(
+    found: Scan, single: Sequence[Candidate], models: Models
+) -> tuple[list[Run], list[Skipped]]:
     """Runs with something to read in them; candidates without weights and strays are skipped."""
+    files, copies = without_copies(find_candidates(found), models)
     candidates = []
-    for candidate in unfinished_damaged(join_folders([*find_candidates(found), *single])):
+    for candidate in unfinished_damaged(join_folders([*files, *single])):
         if candidate.parts and not any(part.header.tensors for part in candidate.parts):
             found.skip(candidate.relative, "it contains no arrays")
-        elif candidate.relative.endswith(ONE_ARRAY) and not candidate.name.numbers:
+        elif candidate.relative.endswith(ONE_ARRAY) and not candidate.name.texts:
             found.skip(
                 candidate.relative, "a single array without a number in its file or folder name"
             )
         else:
             candidates.append(candidate)
-    runs, skipped = find_runs(candidates, found.root)
+    runs, skipped = find_runs(candidates, found.root, models)
+    skipped.extend(copies)
     for run in runs:
         if not run.readable:
             skipped.extend(_damaged(run.candidates))
@@ -157,10 +178,41 @@ def _series_of(
             f"{len(damaged)} of {len(run.candidates)} checkpoints cannot be read and were skipped; "
             f"the first: {damaged[0].damage}"
         )
-    readable = [candidate for candidate in run.candidates if candidate.parts]
+    chain = _chain(run, found.root, order, warnings)
+    counts = list(zip(*chain.coordinates.values(), strict=True))
+    checkpoints, doubles, double_warnings = one_per_step(
+        chain.candidates,
+        chain.steps.values,
+        counts or [()] * len(chain.candidates),
+        strict=strict,
+    )
+    return Series(
+        root=found.root,
+        run=run.name,
+        runs=tuple(each.name for each in runs),
+        checkpoints=tuple(checkpoints),
+        step_unit=chain.steps.unit,
+        step_source=chain.steps.source,
+        skipped=(*found.skipped, *skipped, *_damaged(damaged), *chain.skipped, *doubles),
+        warnings=(*warnings, *_branches(run, runs), *chain.steps.warnings, *double_warnings),
+        decisions=(*_decisions(run), *chain.decisions, *changes(checkpoints, chain.candidates)),
+        coordinates=tuple(chain.coordinates),
+        unmatched=_unmatched(found),
+        averaged=run.is_average,
+    )
+
+
+def _chain(run: Run, root: Path, order: str, warnings: Sequence[str]) -> Chain:
+    """What can be read of the run, its segments behind one another or in the order asked for."""
+    segments = [
+        segment.at(rows)
+        for segment in run.segments
+        if (rows := [row for row, each in enumerate(segment.candidates) if each.parts])
+    ]
+    readable = [candidate for segment in segments for candidate in segment.candidates]
     if len(readable) == 1:
         raise TrajectoryError(
-            f"{printable(found.root)} holds one checkpoint, {printable(readable[0].relative)}; at "
+            f"{printable(root)} holds one checkpoint, {printable(readable[0].relative)}; at "
             "least 2 are needed."
             + (
                 f" {warnings[0]}"
@@ -168,31 +220,37 @@ def _series_of(
                 else " Save checkpoints more often, or give the parent folder."
             )
         )
-    in_steps = order == "step"
-    steps = find_steps(readable, found.root) if in_steps else ordered_steps(readable, order)
-    checkpoints, doubles, double_warnings = one_per_step(readable, steps.values, strict=strict)
-    return Series(
-        root=found.root,
-        run=run.name,
-        runs=tuple(each.name for each in runs),
-        checkpoints=tuple(checkpoints),
-        step_unit=steps.unit,
-        step_source=steps.source,
-        skipped=(*found.skipped, *skipped, *_damaged(damaged), *doubles),
-        warnings=(*warnings, *steps.warnings, *double_warnings),
-        decisions=_decisions(readable),
-        unmatched=_unmatched(found),
-        averaged=is_average(run),
-    )
+    if order == "step":
+        return chained(segments, root)
+    return Chain(tuple(readable), ordered_steps(readable, order), coordinates_of(segments))
 
 
-def _decisions(candidates: Sequence[Candidate]) -> tuple[str, ...]:
+def _branches(run: Run, runs: Sequence[Run]) -> list[str]:
+    """A warning where runs branch off from this one, with what continues it."""
+    branches = [each for each in runs if each.trunk == run.name]
+    if not branches:
+        return []
+    names = ", ".join(
+        f"{printable(each.name)} ({each.readable} checkpoint{'' if each.readable == 1 else 's'})"
+        for each in branches[:_LISTED]
+    ) + (f" and {len(branches) - _LISTED} more" if len(branches) > _LISTED else "")
+    return [
+        f"{len(branches)} branch{'' if len(branches) == 1 else 'es'} of this run "
+        f"{'is' if len(branches) == 1 else 'are'} left out: {names}. To continue into one: --run "
+        f"'{printable(run.name)},{printable(branches[0].name)}'."
+    ]
+
+
+def _decisions(run: Run) -> tuple[str, ...]:
     """What the user should know of how files were made checkpoints."""
-    parts = [part.file.relative for part in candidates[0].parts]
+    told = [f"Joined, in this order: {', '.join(map(printable, run.parts))}."] if run.parts else []
+    first = next(each for each in run.candidates if each.parts)
+    parts = [part.file.relative for part in first.parts]
     if len(parts) < 2:
-        return ()
+        return tuple(told)
     names = ", ".join(printable(name) for name in parts[:3]) + ("..." if len(parts) > 3 else "")
-    return (f"Each checkpoint consists of several files; the first of {len(parts)}: {names}.",)
+    told.append(f"Each checkpoint consists of several files; the first of {len(parts)}: {names}.")
+    return tuple(told)
 
 
 def _damaged(candidates: Sequence[Candidate]) -> list[Skipped]:

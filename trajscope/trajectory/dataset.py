@@ -6,7 +6,7 @@ from trajscope.checkpoints.fingerprint import checkpoint_fingerprints, fingerpri
 from trajscope.checkpoints.lazy import lazy_weights
 from trajscope.checkpoints.manifest import FileManifest, make_manifest
 from trajscope.checkpoints.remote import remote_manifest
-from trajscope.schema import FINGERPRINT, STEP, TENSOR
+from trajscope.schema import FINGERPRINT, PATH, STEP, TENSOR
 from trajscope.trajectory.listing import Listing, describe, texts
 
 _ALONG_TENSORS = frozenset({TENSOR, "row_size", "group", "shape", "stored_dtype"})
@@ -20,12 +20,12 @@ def as_dataset(listing: Listing) -> xr.Dataset:
         manifest = remote_manifest(manifest, mirror.url)
     known = describe(listing)
     along_steps = {
-        "path": texts(listing.told(checkpoint.path) for checkpoint in weights.checkpoints),
+        PATH: texts(listing.told(checkpoint.path) for checkpoint in weights.checkpoints),
         FINGERPRINT: texts(checkpoint_fingerprints(weights, local=mirror is None)),
     }
     coords = {
         name: (TENSOR if name in _ALONG_TENSORS else STEP, values)
-        for name, values in {**known.coords, **along_steps}.items()
+        for name, values in {**known.coords, **along_steps, **known.counts}.items()
     }
     return xr.Dataset(
         {"weights": lazy_weights(manifest)},
