@@ -195,7 +195,7 @@ def _arrays(unfinished: Path, trajectory: xr.Dataset) -> "list[zarr.Array[Any]]"
 
 def _count(group: "zarr.Group", axis: str, name: str, values: np.ndarray) -> None:
     """An array of what is counted at each step; texts as numbers, and what they stand for."""
-    attributes: dict[str, str] = {}
+    attributes: dict[str, Any] = {}
     if values.dtype.kind == "U":
         texts, values = np.unique(values, return_inverse=True)
         attributes = {f"{LABEL}{code}": str(text) for code, text in enumerate(texts)}

@@ -1,16 +1,34 @@
 """Folders named as public suites name their revisions and trainers their files."""
 
+import json
+import time
+from pathlib import Path
+from zlib import crc32
+
 import numpy as np
 import pytest
 import torch
+import xarray as xr
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from tests.checkpoints.conftest import model
+from trajscope import analyze
+from trajscope.checkpoints.base import Candidate, CheckpointPart, FoundFile
+from trajscope.checkpoints.likeness import Models
+from trajscope.checkpoints.names import read_name
+from trajscope.checkpoints.runs import find_runs
+from trajscope.checkpoints.selection import Selection
 from trajscope.checkpoints.series import find_series
+from trajscope.cli import main
 from trajscope.errors import OptionError, TrajectoryError, TrajscopeWarning
-from trajscope.trajectory import open_trajectory, tensor
+from trajscope.packing import pack
+from trajscope.readers import READERS
+from trajscope.readers.base import Header, TensorSpec
+from trajscope.report import open_results, save_results
+from trajscope.trajectory import open_selection, open_trajectory, tensor, with_buffers
 
 BILLION = 10**9
 LOG_SPACED = [0, *(2**power for power in range(10)), *range(1000, 5000, 1000)]
@@ -130,7 +148,10 @@ SUITES = {
         {"tokens": [210 * n * BILLION for n in range(1, 6)] + [1300 * BILLION]},
     ),
     "BLOOM": (
-        [f"global_step{1000 * n}" for n in (1, 10, 100)], [1000, 10_000, 100_000], "step", {}
+        [f"global_step{1000 * n}" for n in (1, 10, 100)],
+        [1000, 10_000, 100_000],
+        "step",
+        {},
     ),
     "BabyLM": (
         [f"chck_{n}M" for n in (1, 2, 10, 100)],
@@ -268,7 +289,7 @@ def test_globs_join_a_trunk_and_a_branch(run, tmp_path):
 
 def test_two_branches_are_not_joined(tmp_path):
     write(tmp_path, BRANCHED)
-    with pytest.raises(TrajectoryError, match="Two parts are the stage 2.*Select one with --run"):
+    with pytest.raises(TrajectoryError, match=r"Two parts are the stage 2.*Select one with --run"):
         open_trajectory(tmp_path, run="stage*")
 
 
@@ -376,7 +397,7 @@ def test_numbers_that_go_on_in_the_next_run_are_positions_still(tmp_path):
 def test_parts_that_count_different_things_are_refused(tmp_path):
     save_runs(tmp_path, {"a": [10, 20]}, "{}/step_{}.pt")
     save_runs(tmp_path, {"b": [1, 2]}, "{}/epoch_{}.pt")
-    with pytest.raises(TrajectoryError, match="expected to count the same; found .*step .*epoch"):
+    with pytest.raises(TrajectoryError, match=r"expected to count the same; found .*step .*epoch"):
         open_trajectory(tmp_path, run="a,b")
     assert len(open_trajectory(tmp_path, run="a,b", order="name")["step"]) == 4
 
@@ -542,3 +563,276 @@ def test_two_models_in_two_formats_beside_one_another_stay_apart(tmp_path):
     write(tmp_path, folders, "critic.safetensors")
     with pytest.raises(TrajectoryError, match="holds 2 runs"):
         open_trajectory(tmp_path)
+
+
+# --- files as trainers name them
+
+TRAINERS = {
+    "Composer": (
+        [f"ep{n // 3}-ba{100 * n}-rank0.pt" for n in range(7)],
+        [100 * n for n in range(7)],
+        "step",
+        {"epoch": [n // 3 for n in range(7)]},
+    ),
+    "torchtune, a checkpoint for each epoch": (
+        [f"epoch_{n}/model.safetensors" for n in range(4)], [0, 1, 2, 3], "epoch", {}
+    ),
+    "torchtune, by steps": (
+        [f"step_{n}/model.safetensors" for n in (50, 100, 150)], [50, 100, 150], "step", {}
+    ),
+    "Lightning": (
+        [f"epoch={n}-step={90 * n + 90}.ckpt" for n in range(4)],
+        [90, 180, 270, 360],
+        "step",
+        {"epoch": [0, 1, 2, 3]},
+    ),
+    "fairseq": (
+        ["checkpoint_1_500.pt", "checkpoint_1_1000.pt", "checkpoint_2_1500.pt"],
+        [500, 1000, 1500],
+        "step",
+        {"checkpoint": [1, 1, 2]},
+    ),
+    "NeMo": (
+        [f"gpt--val_loss={8.5 - n}-step={n}00-consumed_samples={n}25600.0.ckpt" for n in (1, 2, 3)],
+        [100, 200, 300],
+        "step",
+        {"samples": [125_600, 225_600, 325_600]},
+    ),
+    "a checkpoint counted in epochs too": (
+        [f"ckpt_{1000 * n}_epoch_{n // 2}.pt" for n in range(1, 6)],
+        [1000 * n for n in range(1, 6)],
+        "step",
+        {"epoch": [n // 2 for n in range(1, 6)]},
+    ),
+    "metrics of every kind": (
+        ["s_step=10_loss=2.31_acc=0.5.pt", "s_step=20_loss=-0.4_acc=0.5.pt",
+         "s_step=30_loss=nan_acc=1e-05.pt", "s_step=40_loss=1.5e+01_acc=0.25.pt"],
+        [10, 20, 30, 40],
+        "step",
+        {},
+    ),
+    "thousands and millions": (
+        ["model_500k.pt", "model_1M.pt", "model_1.5M.pt"], [500_000, 10**6, 1_500_000], "step", {}
+    ),
+    "samples": (
+        [f"step_{n}_seen_{256 * n}_samples.pt" for n in (1, 2, 4)],
+        [1, 2, 4],
+        "step",
+        {"samples": [256, 512, 1024]},
+    ),
+    "a name that trajectories have": (
+        [f"path_{n}_group_{2 * n}_step_{n}.pt" for n in (1, 2, 4)],
+        [1, 2, 4],
+        "step",
+        {"path_2": [1, 2, 4], "group_2": [2, 4, 8]},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_files_of_a_trainer_are_one_run(trainer, tmp_path):
+    names, expected, unit, coordinates = TRAINERS[trainer]
+    write(tmp_path, names, file="")
+    series = find_series(tmp_path)
+    assert [checkpoint.step for checkpoint in series.checkpoints] == expected
+    assert series.step_unit == unit
+    assert series.skipped == ()
+    columns = zip(*(checkpoint.counts for checkpoint in series.checkpoints), strict=True)
+    found = dict(zip(series.coordinates, map(list, columns), strict=True))
+    assert found == coordinates
+
+
+@pytest.mark.parametrize(
+    "names", [["epoch_{}/hf_model_0001_{}.pt", "epoch_{}/hf_model_0002_{}.pt"],
+              ["hf_model_0001_{}.pt", "hf_model_0002_{}.pt"],
+              ["epoch_{}/hf_model_0001.safetensors", "epoch_{}/hf_model_0002.safetensors"],
+              ["epoch_{}/ft-model-00001-of-00002.safetensors",
+               "epoch_{}/ft-model-00002-of-00002.safetensors"]]
+)  # fmt: skip
+def test_the_shards_of_torchtune_are_one_checkpoint(names, tmp_path):
+    for epoch in range(3):
+        for shard, name in enumerate(names):
+            path = tmp_path / name.format(epoch, epoch)
+            path.parent.mkdir(exist_ok=True)
+            state = {f"layer.{shard}.weight": torch.full((2, 2), 10.0 * epoch + shard)}
+            if path.suffix == ".pt":
+                torch.save(state, path)
+            else:
+                save_file({key: each.numpy() for key, each in state.items()}, path)
+    (tmp_path / "recipe_state").mkdir()
+    torch.save({"optimizer": {}, "epochs_run": 3}, tmp_path / "recipe_state/recipe_state.pt")
+    opened = open_trajectory(tmp_path)
+    assert steps(opened) == [0, 1, 2]
+    assert opened.attrs["step_unit"] == ("epoch" if "epoch" in names[0] else "index")
+    assert tensor(opened, "layer.1.weight").values[:, 0, 0].tolist() == [1, 11, 21]
+    assert any("consists of several files" in text for text in opened.attrs["decisions"])
+    path.unlink()
+    with pytest.warns(TrajscopeWarning, match="1 of 3 checkpoints cannot be read"):
+        assert steps(open_trajectory(tmp_path)) == [0, 1]
+
+
+def test_seeds_of_a_suite_are_runs_and_the_final_model_is_none(tmp_path):
+    for seed in range(2):
+        names = [f"multiberts-seed_{seed}-step_{20 * n}k" for n in range(4)]
+        write(tmp_path, names, "pytorch_model.bin")
+        write(tmp_path, [f"multiberts-seed_{seed}"], "pytorch_model.bin")
+    with pytest.raises(TrajectoryError, match=r"holds 2 runs(.|\n)*multiberts-seed_1-step_\*"):
+        open_trajectory(tmp_path)
+    opened = open_trajectory(tmp_path, run="*seed_1*")
+    assert steps(opened) == [0, 20_000, 40_000, 60_000]
+    reasons = {each["path"]: each["reason"] for each in opened.attrs["skipped"]}
+    assert "not part of a series" in reasons["multiberts-seed_1/pytorch_model.bin"]
+
+
+def test_the_newest_revision_and_pull_requests_are_no_checkpoints(tmp_path):
+    write(tmp_path, [*(f"step{1000 * n}" for n in range(5)), "main", "refs/pr/1", "refs/pr/2"])
+    opened = open_trajectory(tmp_path)
+    assert steps(opened) == [0, 1000, 2000, 3000, 4000]
+    reasons = {each["path"]: each["reason"] for each in opened.attrs["skipped"]}
+    assert reasons["main/model.safetensors"].startswith("an alias of another checkpoint")
+    assert reasons["refs/pr/1/model.safetensors"].startswith("a pull request")
+
+
+def test_a_revision_may_contain_slashes(tmp_path):
+    write(tmp_path, [f"checkpoints/step/{1000 * n}" for n in range(1, 4)])
+    assert steps(open_trajectory(tmp_path)) == [1000, 2000, 3000]
+
+
+def test_weights_of_another_framework_are_no_part_of_the_checkpoint(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    for step in (10, 20):
+        write(tmp_path, [f"step_{step}"], "pytorch_model.bin", seed=step)
+        with h5py.File(tmp_path / f"step_{step}/tf_model.h5", "w") as file:
+            file["dense/kernel"] = np.ones((3, 4), "f4")
+    opened = open_trajectory(tmp_path)
+    assert sorted(opened["tensor"].values.tolist()) == sorted(model())
+    assert len(opened.attrs["skipped"]) == 2
+
+
+# --- whatever the pattern, one run of rising numbers
+
+CLOCK_WORDS = ["tokens", "samples", "epoch", "batch", "checkpoint", "ckpt", "images", "x", ""]
+
+
+@st.composite
+def rising_names(draw):
+    """Names of one run: its steps, other counts that rise with them, and constants."""
+    steps_ = sorted(draw(st.sets(st.integers(0, 10**7), min_size=3, max_size=8)))
+    words = draw(st.lists(st.sampled_from(CLOCK_WORDS), max_size=3))
+    columns = []
+    for word in words:
+        slope = draw(st.sampled_from([1e-6, 1e-3, 0.5, 3, 2048]))
+        unit = draw(st.sampled_from(["", "B"])) if word == "tokens" else ""
+        columns.append([f"{word}{int(slope * step)}{unit}" for step in steps_])
+    word = draw(st.sampled_from(["step", "steps_", "step=", "iter_", "global_step", "iteration-"]))
+    pad = draw(st.sampled_from([0, 8]))
+    columns.append([f"{word}{step:0{pad}d}" for step in steps_])
+    constant = draw(st.sampled_from(["llama-7b", "resnet18", "v2", "seed_3", "net", "1.1B"]))
+    columns.append([constant] * len(steps_))
+    if draw(st.booleans()):
+        columns.append([f"loss={draw(st.floats(-9, 9)):.3f}" for _ in steps_])
+    if draw(st.booleans()):
+        clock = draw(st.permutations(range(len(steps_))))
+        columns.append([f"20260514-1015{each:02d}" for each in clock])
+    columns = draw(st.permutations(columns))
+    separator = draw(st.sampled_from(["-", "_", "--"]))
+    return steps_, [separator.join(parts) for parts in zip(*columns, strict=True)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(rising_names(), st.booleans())
+def test_any_names_of_rising_numbers_are_one_run_with_the_true_steps(names, in_folders):
+    true_steps, written = names
+    found = [
+        candidate(f"{name}/model.safetensors" if in_folders else f"{name}.safetensors")
+        for name in written
+    ]
+    runs, skipped = find_runs(found, Path("/run"), Models())
+    assert not skipped
+    assert len(runs) == 1
+    (segment,) = runs[0].segments
+    told = {each.relative: step for each, step in zip(
+        segment.candidates, segment.sources[0].values, strict=True)}  # fmt: skip
+    assert [told[each.relative] for each in found] == true_steps
+    assert segment.sources[0].unit == "step"
+
+
+def candidate(relative):
+    """A candidate with one tensor; no file is needed."""
+    path = Path("/run") / relative
+    file = FoundFile(path, relative, 8, 0, (0, crc32(relative.encode())))
+    part = CheckpointPart(file, READERS[0], HEADER)
+    return Candidate(path, relative, read_name(relative, ".safetensors"), (part,))
+
+
+HEADER = Header({"w": TensorSpec((2,), "float32", 0)})
+
+
+@pytest.mark.parametrize("pattern", ["step-{n}", "stage1-step{n}000-tokens{n}B/model"])
+@pytest.mark.timeout(20)
+def test_many_names_are_sorted_out_by_pattern(pattern):
+    found = [candidate(f"{pattern.format(n=n)}.safetensors") for n in range(20_000)]
+    started = time.perf_counter()
+    runs, _ = find_runs(found, Path("/run"), Models())
+    assert [run.readable for run in runs] == [20_000]
+    assert time.perf_counter() - started < 5  # 0.5 s on an idle core
+
+
+# --- the coordinates go with the trajectory
+
+
+def test_coordinates_are_selected_with_the_steps(tmp_path):
+    write(tmp_path, [f"step{100 * n}-tokens{n}B" for n in range(1, 7)])
+    opened = open_trajectory(tmp_path)
+    assert opened.isel(step=[1, 3])["tokens"].values.tolist() == [2 * BILLION, 4 * BILLION]
+    assert opened.sel(step=300)["tokens"].item() == 3 * BILLION
+    part = open_trajectory(tmp_path, steps="200:500", burn_in=1)
+    assert part["tokens"].values.tolist() == [3 * BILLION, 4 * BILLION]
+    again = open_selection(tmp_path, Selection.of(part.attrs["selection"]))
+    xr.testing.assert_identical(again["tokens"], part["tokens"])
+    assert with_buffers(part)["tokens"].values.tolist() == [3 * BILLION, 4 * BILLION]
+
+
+def test_coordinates_go_into_a_packed_store_and_come_back(tmp_path):
+    names, _, _, coordinates = SUITES["OpenCoder, steps start again"]
+    write(tmp_path / "run", names)
+    out = pack(tmp_path / "run", tmp_path / "run.zarr")
+    opened, before = open_trajectory(out), open_trajectory(tmp_path / "run")
+    for name in coordinates:
+        xr.testing.assert_identical(opened[name].variable, before[name].variable)
+    assert opened.attrs["left_out"] == []
+    assert sorted(opened["tensor"].values) == sorted(model())
+    with xr.open_zarr(out, consolidated=False) as dataset:
+        assert dataset.sizes["step"] == len(names)
+
+
+def test_a_tensor_called_like_the_coordinates_is_packed_too(tmp_path):
+    for n in (1, 2, 3):
+        state = {"coordinates/tokens": np.full(3, n, "f4"), "tokens": np.full((2, 2), n, "f4")}
+        save_file(state, tmp_path / f"step{n}-tokens{n}B.safetensors")
+    opened = open_trajectory(pack(tmp_path, tmp_path / "out/run.zarr"))
+    assert opened["tokens"].values.tolist() == [BILLION, 2 * BILLION, 3 * BILLION]
+    assert sorted(opened["tensor"].values) == ["%63oordinates/tokens", "tokens"]
+
+
+def test_inspect_shows_what_is_counted(tmp_path):
+    write(tmp_path, SUITES["SmolLM3, long context at the end"][0])
+    shown = CliRunner().invoke(main, ["inspect", str(tmp_path)])
+    assert shown.exit_code == 0
+    assert "stage 1, lc-4k-to-32k, lc-32k-to-64k; stage_step 4000 to 120000" in " ".join(
+        shown.output.split()
+    )
+    told = json.loads(CliRunner().invoke(main, ["inspect", str(tmp_path), "--json"]).output)
+    assert told["coordinates"]["stage"][-1] == "lc-32k-to-64k"
+    assert told["coordinates"]["stage_step"][0] == 40_000
+
+
+def test_a_result_keeps_the_coordinates(tmp_path):
+    names = [f"stage{1 + n // 8}-step{100 * n}-tokens{n}B" for n in range(16)]
+    write(tmp_path / "run", names)
+    result = analyze(tmp_path / "run", n_surrogates=199, windows=2)
+    save_results(result, tmp_path / "results.zarr")
+    kept = open_results(tmp_path / "results.zarr")
+    assert kept["trajectory"]["tokens"].values.tolist() == [n * BILLION for n in range(16)]
+    assert kept["trajectory"]["stage"].values.tolist() == [1] * 8 + [2] * 8
+    assert kept["cases/2/trajectory"]["stage"].values.tolist() == [2] * 8

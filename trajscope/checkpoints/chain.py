@@ -6,10 +6,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from trajscope.checkpoints.base import Candidate, Skipped
-from trajscope.checkpoints.clocks import Value, counts_from_start
+from trajscope.checkpoints.clocks import Value
 from trajscope.checkpoints.counters import Step
 from trajscope.checkpoints.names import stage_rank
 from trajscope.checkpoints.segments import Segment
+from trajscope.checkpoints.sources import counts_from_start
 from trajscope.checkpoints.steps import Steps, find_steps
 from trajscope.errors import TrajectoryError, printable
 
@@ -100,10 +101,7 @@ def _unit(links: Sequence[_Link], root: Path) -> str:
     if {link.steps.source for link in links} == {"number in the name"}:
         values = [value for link in links for value in link.steps.values]
         return "index" if counts_from_start(values) else "step"
-    shown = "; ".join(
-        f"{link.name()}: {link.steps.unit} ({link.steps.source})"
-        for link in links
-    )
+    shown = "; ".join(f"{link.name()}: {link.steps.unit} ({link.steps.source})" for link in links)
     raise TrajectoryError(
         f"{printable(root)}: the parts of one run are expected to count the same; found {shown}. "
         "Write the step into the metadata (for example 'step'), or open one part with --run."
@@ -127,7 +125,9 @@ def _attached(before: Sequence[_Link], link: _Link, unit: str) -> tuple[list[str
             "--run."
         )
     # What names no stage may be the first one.
-    follows = stage != "" and (any(stages) or stage_rank(stage) > stage_rank(1))
+    follows = stage != "" and (
+        any(each != "" for each in stages) or stage_rank(stage) > stage_rank(1)
+    )
     if follows and _starts_again(link, before):
         link.shift = last
         text = (
@@ -146,13 +146,11 @@ def _starts_again(link: _Link, before: Sequence[_Link]) -> bool:
     return own[0] <= max(gaps, default=0)
 
 
-def _resumed(
-    before: Sequence[_Link], link: _Link, name: str
-) -> tuple[list[str], list[Skipped]]:
+def _resumed(before: Sequence[_Link], link: _Link, name: str) -> tuple[list[str], list[Skipped]]:
     """What earlier segments lose to one that starts inside them."""
     own = set(link.steps.values)
     first, last = min(own), max(own)
-    skipped = []
+    skipped: list[Skipped] = []
     for each in before:
         steps = {row: each.steps.values[row] + each.shift for row in each.kept}
         repeats = any(step in own for step in steps.values())

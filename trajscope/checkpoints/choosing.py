@@ -1,5 +1,4 @@
-"""Which of the runs in a folder is taken, by its name, by patterns, or because it is the only one.
-"""
+"""Which of the runs in a folder is taken: by its name, by globs, or as the only one."""
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase

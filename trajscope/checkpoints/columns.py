@@ -103,7 +103,7 @@ def _times(
         clocked = all(all_are(index + more, _OF_A_DAY) for more in range(3)) and all(
             beside(index + more) for more in (1, 2)
         )
-        if clocked and all(int(text) < 24 for text in texts[index]):  # noqa: PLR2004 - hours
+        if clocked and all(int(text) < 24 for text in texts[index]):
             found.update((index, index + 1, index + 2))
     for before, index in pairwise(range(len(texts))):
         timed = all_are(index, _CLOCK) or all_are(index, _OF_A_DAY)

@@ -13,6 +13,7 @@ from trajscope.checkpoints.clocks import Clocks, clocks_of, fixed_slots, separat
 from trajscope.checkpoints.copies import without_format
 from trajscope.checkpoints.likeness import Models
 from trajscope.checkpoints.names import Name, filled, read_name
+from trajscope.checkpoints.shards import with_shards_joined
 from trajscope.errors import printable
 
 _ALIAS = re.compile(r"(^|[-_.])(last|latest|best|final|newest|current)([-_.]|$)")
@@ -38,9 +39,7 @@ class Part:
         return sum(1 for candidate in self.candidates if candidate.parts)
 
 
-def find_parts(
-    candidates: Sequence[Candidate], models: Models
-) -> tuple[list[Part], list[Skipped]]:
+def find_parts(candidates: Sequence[Candidate], models: Models) -> tuple[list[Part], list[Skipped]]:
     """The parts among `candidates`, and the aliases and links that belong to none.
 
     Files without a number make one part together where there is none with numbers beside them,
@@ -58,9 +57,12 @@ def find_parts(
         for candidate, reason in aliases
     )
     pieces = [
-        [group[row] for row in rows]
+        piece
         for group in kept
-        for rows in separated([candidate.name for candidate in group])
+        for piece in with_shards_joined(
+            [[group[row] for row in rows] for rows in separated([each.name for each in group])],
+            models,
+        )
     ]
     return [_part(piece) for piece in _across_formats(pieces, models)], skipped
 

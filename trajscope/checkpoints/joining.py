@@ -1,20 +1,19 @@
-"""Parts of several naming patterns that are one run: its stages, and names that change on the way.
-"""
+"""Parts of several patterns that are one run: its stages, and names that change on the way."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from trajscope.checkpoints.clocks import Source, Value
+from trajscope.checkpoints.clocks import Value
+from trajscope.checkpoints.counters import Step
 from trajscope.checkpoints.families import Part
 from trajscope.checkpoints.likeness import Models
 from trajscope.checkpoints.names import STAGES, stage_rank
 from trajscope.checkpoints.segments import Segment, names_average
+from trajscope.checkpoints.sources import Source
 
-_STAGE = re.compile(
-    rf"(?<![a-z])({'|'.join(sorted(STAGES.keys() - {'stage', 'phase'}))})(?![a-z])"
-)
+_STAGE = re.compile(rf"(?<![a-z])({'|'.join(sorted(STAGES.keys() - {'stage', 'phase'}))})(?![a-z])")
 _COUNTED = re.compile(
     r"[-_ .=]*(step|iter|iteration|checkpoint|ckpt|epoch|ep|batch|ba)?[-_ .=]*$", re.IGNORECASE
 )
@@ -89,9 +88,7 @@ def _staged(stages: dict[Value, list[Part]]) -> list[Draft]:
 
 def _draft(runs: list[list[Part]], stage: Value = "", *, is_branch: bool = False) -> Draft:
     first = runs[0][0]
-    return Draft(
-        first.place, first.pattern, tuple(_segment(run, stage) for run in runs), is_branch
-    )
+    return Draft(first.place, first.pattern, tuple(_segment(run, stage) for run in runs), is_branch)
 
 
 def _segment(parts: Sequence[Part], stage: Value) -> Segment:
@@ -149,7 +146,9 @@ def _by_stage(parts: Sequence[Part]) -> dict[Value, list[Part]]:
     """The parts by what their names call the stage, "" where they name none."""
     stages: dict[Value, list[Part]] = {}
     for part in parts:
-        stages.setdefault(part.clocks.stage or _stage_word(part.pattern), []).append(part)
+        named = part.clocks.stage
+        label = named if named != "" else _stage_word(part.pattern)
+        stages.setdefault(label, []).append(part)
     return stages
 
 
@@ -183,27 +182,33 @@ def _fit(parts: Sequence[Part]) -> bool:
 
     Only numbers behind a word for steps or epochs count.
     """
-    if not all(part.clocks.sources for part in parts):
+    heads = [part.clocks.sources[0] for part in parts if part.clocks.sources]
+    kinds = {(head.words, head.unit) for head in heads}
+    if len(heads) < len(parts) or len(kinds) > 1:
         return False
-    heads = [part.clocks.sources[0] for part in parts]
-    first = heads[0]
-    if first.unit == "index" or not first.words.startswith("number after"):
+    if heads[0].unit == "index" or not heads[0].words.startswith("number after"):
         return False
-    if any((head.words, head.unit) != (first.words, first.unit) for head in heads):
-        return False
-    steps = [step for head in heads for step in head.values]
+    steps = [step for head in heads for step in head.values if step is not None]
     if len(set(steps)) < len(steps):
         return False
     shared = set.intersection(*(set(part.clocks.amounts) for part in parts))
-    clocks = [_column(parts, name) for name in sorted(shared)]
-    ordered = [[value for _, value in sorted(zip(steps, own, strict=True))] for own in clocks]
-    if any(a > b for own in ordered for a, b in pairwise(own)):  # type: ignore[operator]
+    clocks = [_in_order(steps, _column(parts, name)) for name in sorted(shared)]
+    if any(own != sorted(own) for own in clocks):
         return False
-    if any(own[0] != own[-1] for own in ordered):
-        return True
-    ranges = sorted((min(head.values), max(head.values)) for head in heads)  # type: ignore[type-var]
-    several = all(len(head.values) > 1 for head in heads)
-    return several and all(
-        before[1] < after[0]  # type: ignore[operator]
-        for before, after in pairwise(ranges)
+    return any(own[0] != own[-1] for own in clocks) or _apart(heads)
+
+
+def _in_order(steps: Sequence[Step], column: Sequence[Value | None]) -> list[float]:
+    """The numbers of a column in the order of the steps."""
+    numbers = [value for value in column if isinstance(value, int | float)]
+    return [number for _, number in sorted(zip(steps, numbers, strict=True))]
+
+
+def _apart(heads: Sequence[Source]) -> bool:
+    """Whether parts of several checkpoints each lie in ranges of steps that do not overlap."""
+    ranges = sorted(
+        (min(own), max(own))
+        for own in ([step for step in head.values if step is not None] for head in heads)
     )
+    several = all(len(head.values) > 1 for head in heads)
+    return several and all(before[1] < after[0] for before, after in pairwise(ranges))

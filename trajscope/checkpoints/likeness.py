@@ -1,5 +1,4 @@
-"""Whether two candidates are checkpoints of one model: the same tensors, whatever they are called.
-"""
+"""Whether two candidates are checkpoints of one model, whatever its tensors are called."""
 
 from collections import Counter
 from collections.abc import Mapping

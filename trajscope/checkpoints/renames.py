@@ -87,9 +87,7 @@ def _by_end(
         best = {name: _best(name, others, whole=whole) for name in members}
         back = {other: _best(other, members, whole=whole) for other in others}
         pairs |= {
-            name: other
-            for name, other in best.items()
-            if other is not None and back[other] == name
+            name: other for name, other in best.items() if other is not None and back[other] == name
         }
     return pairs
 

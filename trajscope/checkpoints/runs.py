@@ -1,5 +1,4 @@
-"""Which candidates belong to one run: the same naming pattern in the same place, or what goes on.
-"""
+"""Which candidates belong to one run: one naming pattern in one place, or several that go on."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -45,13 +44,9 @@ def _candidates(draft: Draft) -> list[Candidate]:
     return [each for segment in draft.segments for each in segment.candidates]
 
 
-def _without_strays(
-    drafts: list[Draft], models: Models
-) -> tuple[list[Draft], list[Draft]]:
+def _without_strays(drafts: list[Draft], models: Models) -> tuple[list[Draft], list[Draft]]:
     """Drafts that can be runs, and those of a single file that are no part of one."""
-    readable = {
-        id(draft): [each for each in _candidates(draft) if each.parts] for draft in drafts
-    }
+    readable = {id(draft): [each for each in _candidates(draft) if each.parts] for draft in drafts}
     series = [draft for draft in drafts if len(readable[id(draft)]) > 1]
     strays = [draft for draft in drafts if len(readable[id(draft)]) < 2]
     if not series:

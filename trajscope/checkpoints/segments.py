@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trajscope.checkpoints.base import Candidate
-from trajscope.checkpoints.clocks import Source, Value
+from trajscope.checkpoints.clocks import Value
+from trajscope.checkpoints.sources import Source
 
 # Never part of a word: "schema" is none.
 _AVERAGED = re.compile(r"(^|[-_./])(ema|swa|averaged?|teacher)(?![a-z])")

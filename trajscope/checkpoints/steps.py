@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trajscope.checkpoints.base import Candidate
-from trajscope.checkpoints.clocks import Source
 from trajscope.checkpoints.counters import (
     EPOCH_KEYS,
     STEP_KEYS,
@@ -14,6 +13,7 @@ from trajscope.checkpoints.counters import (
     tensor_steps,
     trainer_states,
 )
+from trajscope.checkpoints.sources import Source
 from trajscope.errors import TrajectoryError, printable
 from trajscope.readers.natural import natural_key
 

@@ -132,9 +132,7 @@ def describe(listing: Listing) -> Described:
 def _counts(series: Series, weights: Weights) -> dict[str, NDArray[np.generic]]:
     """What else is counted at each step."""
     columns = zip(*(checkpoint.counts for checkpoint in weights.checkpoints), strict=True)
-    return {
-        name: _column(values) for name, values in zip(series.coordinates, columns, strict=True)
-    }
+    return {name: _column(values) for name, values in zip(series.coordinates, columns, strict=True)}
 
 
 def _column(values: Sequence[int | float | str | None]) -> NDArray[np.generic]:

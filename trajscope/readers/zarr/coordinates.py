@@ -1,4 +1,4 @@
-"""What a packed store counts at each step besides the step: small arrays in a group of their own."""
+"""What a packed store counts besides the step: small arrays in a group of their own."""
 
 import re
 from collections.abc import Mapping
@@ -42,9 +42,7 @@ def apart(
     return (rest, coordinates) if rest else (dict(arrays), {})
 
 
-def read_coordinates(
-    path: Path, found: Mapping[str, ArrayMetadata], n_steps: int
-) -> Coordinates:
+def read_coordinates(path: Path, found: Mapping[str, ArrayMetadata], n_steps: int) -> Coordinates:
     """The values of each at the first `n_steps` steps; those that cannot be read are not there."""
     result: Coordinates = {}
     for name, each in found.items():
@@ -53,7 +51,7 @@ def read_coordinates(
         try:
             values = np.asarray(opened(path, f"{GROUP}/{name}")[:n_steps])
             labels = attributes_of(path / GROUP / name)
-        except Exception:  # noqa: S112 - codecs and stores raise whatever they like
+        except Exception:
             continue
         texts = [labels.get(f"{LABEL}{code}") for code in range(len(labels))]
         known = [text for text in texts if isinstance(text, str)]
