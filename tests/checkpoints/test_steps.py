@@ -178,7 +178,7 @@ def test_several_numbers_without_a_word_are_warned_of(save, tmp_path):
 @pytest.mark.parametrize(
     "time",
     ["2024-11-0{}_12-00-{}0", "2024110{}", "2024110{}-1200{}0", "12-00-{}0", "171568{}000",
-     "171568{}000123456789", "2024.11.0{}T12:00"],
+     "171568{}000123456789", "2024.11.0{}T12:00", "1{}h30m", "time_9{}", "date-{}"],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["{}", "ckpt_{}", "run-a_{}"])
 def test_times_are_an_order_and_never_steps(time, name, save, tmp_path):
@@ -196,7 +196,8 @@ def test_times_are_an_order_and_never_steps(time, name, save, tmp_path):
 @pytest.mark.parametrize(
     "name",
     ["20260514-10153{n}_step_{s}", "step_{s}_2026-05-1{n}_10-15", "model_{s}_20260514{n}01530",
-     "run_2026051{n}-101530_step{s}", "{s}_{n}0-15-30", "step_{s}_171568000{n}"],
+     "run_2026051{n}-101530_step{s}", "{s}_{n}0-15-30", "step_{s}_171568000{n}",
+        "{s}_1{n}h05m", "model_{s}_time_{n}77"],
 )  # fmt: skip
 def test_times_beside_a_step_split_no_run(name, save, tmp_path):
     for n, s in enumerate((100, 700, 300)):

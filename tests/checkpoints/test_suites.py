@@ -293,6 +293,15 @@ def test_two_branches_are_not_joined(tmp_path):
         open_trajectory(tmp_path, run="stage*")
 
 
+def test_branches_of_one_checkpoint_each_are_branches(tmp_path):
+    last = [f"stage2-ingredient{k}-step{step}-tokens50B" for k, step in ((1, 119), (2, 118))]
+    write(tmp_path, [*BRANCHED[:5], *last])
+    with pytest.warns(TrajscopeWarning, match="2 branches of this run are left out") as told:
+        assert len(open_trajectory(tmp_path)["step"]) == 5
+    remedy = str(told[0].message).split("--run '")[1].split("'")[0]
+    assert steps(open_trajectory(tmp_path, run=remedy))[-1] == 5119
+
+
 def test_one_branch_alone_is_the_second_stage(tmp_path):
     write(tmp_path, BRANCHED[:8])
     opened = open_trajectory(tmp_path)
@@ -532,6 +541,17 @@ def test_a_resized_vocabulary_leaves_one_run(tmp_path):
     assert steps(opened) == [1, 2, 3, 4, 5, 6]
     assert any("From step 4 on the files have other names" in text
                for text in opened.attrs["decisions"])  # fmt: skip
+
+
+def test_a_run_of_which_some_were_converted_is_one(tmp_path):
+    write(tmp_path, [f"step{n}" for n in range(8)], "pytorch_model.bin")
+    for n in (2, 5):
+        write(tmp_path, [f"step{n}"], "model.safetensors", seed=n)
+    (tmp_path / "step5/pytorch_model.bin").unlink()
+    opened = open_trajectory(tmp_path)
+    assert steps(opened) == list(range(8))
+    expected = [model(n)["fc1.bias"] for n in range(8)]
+    np.testing.assert_array_equal(tensor(opened, "fc1.bias").values, expected)
 
 
 @pytest.mark.parametrize("number", ["step_{}", "model_{}", "{}"])

@@ -3,16 +3,18 @@
 The names decide together, never one alone.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from trajscope.checkpoints.columns import FRACTION, TIME, Column, columns_of
+from trajscope.checkpoints.columns import FRACTION, Column, columns_of
 from trajscope.checkpoints.names import (
     BATCH,
     EPOCH,
     METRIC,
     STAGE,
     STEP,
+    TIME,
     Name,
 )
 from trajscope.checkpoints.sources import AMOUNTS, PLAIN, Source, sources_of, spoken
@@ -48,7 +50,7 @@ def separated(names: Sequence[Name]) -> list[list[int]]:
     """The positions of `names` of one pattern by the runs that they belong to.
 
     Names of several stages are kept apart. Numbers that tell equal steps apart make runs, if they
-    do not rise with the step and every one of them has several names.
+    do not rise with the step and are not new in every name.
     """
     columns = columns_of(names)
     everything = list(range(len(names)))
@@ -169,6 +171,7 @@ def _by_runs(columns: Sequence[Column], rows: list[int]) -> list[list[int]]:
     if step is None or step.distinct == len(rows):
         return [rows]
     fixed: list[Column] = []
+    at_one_step = max(Counter(step.values).values())
     others = [
         each
         for each in columns
@@ -181,7 +184,9 @@ def _by_runs(columns: Sequence[Column], rows: list[int]) -> list[list[int]]:
         before = _repeats(counted, fixed)
         best = min(others, key=lambda each: (_repeats(counted, [*fixed, each]), each.distinct))
         n_runs = len(set(zip(*(each.values for each in (*fixed, best)), strict=True)))
-        if _repeats(counted, [*fixed, best]) == before or 2 * n_runs > len(rows):
+        # A number that is new in every name would make as many runs as names.
+        shatters = n_runs > max(len(rows) // 2, at_one_step)
+        if _repeats(counted, [*fixed, best]) == before or shatters:
             break
         fixed.append(best)
         others.remove(best)

@@ -10,20 +10,21 @@ from trajscope.checkpoints.names import (
     EPOCH,
     METRIC,
     STEP,
+    TIME,
     TOKENS,
     UNTAGGED,
     Name,
     value_of,
 )
 
-TIME, FRACTION = "time", "fraction"
-"""Kinds that only a whole family shows: a date or a time of day, and a number with decimals."""
+FRACTION = "fraction"
+"""The kind of a number with decimals, which only a whole family shows."""
 
 _DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(\d{4}|\d{6})?", re.ASCII)
 _SINCE_1970 = re.compile(r"1[0-9]\d{8}(\d{3}|\d{6})?|1[5-9]\d{17}", re.ASCII)
 _YEAR = re.compile(r"(19|20)\d\d", re.ASCII)
 _MONTH_OR_DAY = re.compile(r"0?[1-9]|[12]\d|3[01]", re.ASCII)
-_OF_A_DAY = re.compile(r"[0-5]\d", re.ASCII)
+_OF_A_DAY = re.compile(r"[0-5]\d[mMsS]?", re.ASCII)
 _CLOCK = re.compile(r"([01]\d|2[0-3])[0-5]\d([0-5]\d)?", re.ASCII)
 _BETWEEN = re.compile(r"[-_.:Tt@ ]{1,2}|[hm]")
 _NEVER_TIMES = frozenset((STEP, BATCH, EPOCH, METRIC))
@@ -103,8 +104,10 @@ def _times(
         clocked = all(all_are(index + more, _OF_A_DAY) for more in range(3)) and all(
             beside(index + more) for more in (1, 2)
         )
-        if clocked and all(int(text) < 24 for text in texts[index]):
+        if clocked and all(text < "24" for text in texts[index]):
             found.update((index, index + 1, index + 2))
+        if all_are(index, _OF_A_DAY) and all_are(index + 1, _OF_A_DAY):
+            found.update((index, index + 1) if pieces[index + 1] == "h" else ())
     for before, index in pairwise(range(len(texts))):
         timed = all_are(index, _CLOCK) or all_are(index, _OF_A_DAY)
         if before in found and beside(index) and timed:

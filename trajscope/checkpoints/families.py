@@ -5,7 +5,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import groupby
 from pathlib import Path
 
 from trajscope.checkpoints.base import Candidate, Skipped
@@ -45,7 +44,7 @@ def find_parts(candidates: Sequence[Candidate], models: Models) -> tuple[list[Pa
     Files without a number make one part together where there is none with numbers beside them,
     since their steps may be inside. A name like "last" or "best" beside numbered files is an alias,
     and so is a second link to the same file. Files whose names differ in their format alone are of
-    one part where the format changes once.
+    one part where no step is there twice.
     """
     originals, skipped = _without_links(candidates)
     groups: dict[tuple[str, str], list[Candidate]] = defaultdict(list)
@@ -167,7 +166,7 @@ def _without_aliases(
 
 
 def _across_formats(pieces: list[list[Candidate]], models: Models) -> list[list[Candidate]]:
-    """The pieces, those of one run whose format changes once put together."""
+    """The pieces, those of one run that is stored in several formats put together."""
     families: dict[tuple[object, ...], list[list[Candidate]]] = defaultdict(list)
     for piece in pieces:
         name = piece[0].name
@@ -176,24 +175,20 @@ def _across_formats(pieces: list[list[Candidate]], models: Models) -> list[list[
     result = []
     for (_, _, has_numbers), family in families.items():
         together = [candidate for piece in family for candidate in piece]
-        if len(family) > 1 and has_numbers and _change_once(family, together, models):
+        if len(family) > 1 and has_numbers and _complete_each_other(family, together, models):
             result.append(sorted(together, key=lambda candidate: candidate.relative))
         else:
             result.extend(family)
     return result
 
 
-def _change_once(
+def _complete_each_other(
     family: Sequence[Sequence[Candidate]], together: Sequence[Candidate], models: Models
 ) -> bool:
-    """Whether pieces are of one model and follow one another by their steps."""
+    """Whether pieces are of one model and no step is in two of them."""
     readable = [next((each for each in piece if each.parts), None) for piece in family]
     first = readable[0]
     if first is None or not all(each and models.alike(first, each) for each in readable[1:]):
         return False
     sources = clocks_of([candidate.name for candidate in together]).sources
-    if not sources or sources[0].distinct < len(together):
-        return False
-    piece_of = {id(each): index for index, piece in enumerate(family) for each in piece}
-    in_order = sorted(zip(sources[0].values, map(id, together), strict=True))
-    return len([0 for _ in groupby(piece_of[each] for _, each in in_order)]) == len(family)
+    return bool(sources) and sources[0].distinct == len(together)

@@ -9,7 +9,7 @@ from trajscope.checkpoints.clocks import Value
 from trajscope.checkpoints.counters import Step
 from trajscope.checkpoints.families import Part
 from trajscope.checkpoints.likeness import Models
-from trajscope.checkpoints.names import STAGES, stage_rank
+from trajscope.checkpoints.names import BRANCHES, RUNS, STAGES, stage_rank
 from trajscope.checkpoints.segments import Segment, names_average
 from trajscope.checkpoints.sources import Source
 
@@ -17,9 +17,8 @@ _STAGE = re.compile(rf"(?<![a-z])({'|'.join(sorted(STAGES.keys() - {'stage', 'ph
 _COUNTED = re.compile(
     r"[-_ .=]*(step|iter|iteration|checkpoint|ckpt|epoch|ep|batch|ba)?[-_ .=]*$", re.IGNORECASE
 )
-_OTHER_RUN = re.compile(
-    r"(version|seed|run|trial|fold|exp|experiment|job|rank|replica)[-_=]?\d+", re.IGNORECASE
-)
+_OTHER_RUN = re.compile(rf"({'|'.join(RUNS)})[-_=]?\d+", re.IGNORECASE)
+_BRANCH = re.compile(rf"({'|'.join(BRANCHES)})[-_=]?\d+", re.IGNORECASE)
 _MOST = 200
 """Parts among which those that fit together are looked for."""
 
@@ -138,8 +137,12 @@ def _may_belong(first: Part, second: Part, models: Models) -> bool:
     if one is None or other is None:
         return False
     kinds = [names_average(part.place, part.pattern) for part in (first, second)]
-    numbers = [[m.group() for m in _OTHER_RUN.finditer(p.pattern)] for p in (first, second)]
+    numbers = [_found(_OTHER_RUN, part) for part in (first, second)]
     return kinds[0] == kinds[1] and numbers[0] == numbers[1] and models.alike(one, other)
+
+
+def _found(what: re.Pattern[str], part: Part) -> tuple[str, ...]:
+    return tuple(match.group().lower() for match in what.finditer(part.pattern))
 
 
 def _by_stage(parts: Sequence[Part]) -> dict[Value, list[Part]]:
@@ -182,6 +185,8 @@ def _fit(parts: Sequence[Part]) -> bool:
 
     Only numbers behind a word for steps or epochs count.
     """
+    if len({_found(_BRANCH, part) for part in parts}) > 1:
+        return False
     heads = [part.clocks.sources[0] for part in parts if part.clocks.sources]
     kinds = {(head.words, head.unit) for head in heads}
     if len(heads) < len(parts) or len(kinds) > 1:

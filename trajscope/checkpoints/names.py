@@ -22,6 +22,10 @@ _REPEAT = re.compile(r"-v\d{1,4}$", re.ASCII)
 
 STEP, BATCH, EPOCH, CHECKPOINT = "step", "batch", "epoch", "checkpoint"
 TOKENS, SAMPLES, STAGE, RUN, METRIC, UNTAGGED = "tokens", "samples", "stage", "run", "metric", ""
+TIME = "time"
+RUNS = ("version", "seed", "run", "trial", "fold", "exp", "experiment", "job", "rank", "replica")
+BRANCHES = ("ingredient", "branch")
+"""Words for runs of their own, and for those that begin where another ends."""
 _TAGS = {
     STEP: ("step", "steps", "iter", "iters", "iteration", "iterations", "it", "itr", "update",
            "updates"),
@@ -32,14 +36,15 @@ _TAGS = {
     TOKENS: ("token", "tokens", "tok", "toks"),
     SAMPLES: ("sample", "samples", "example", "examples", "sequences", "images", "kimg"),
     STAGE: ("stage", "phase"),
-    RUN: ("version", "seed", "run", "trial", "fold", "exp", "experiment", "job", "rank", "replica"),
+    RUN: (*RUNS, *BRANCHES),
+    TIME: ("time", "date", "timestamp", "datetime"),
     METRIC: ("loss", "acc", "accuracy", "score", "auc", "ppl", "perplexity", "error", "err",
              "reward", "val", "lr", "bleu", "rouge", "wer", "cer", "mse", "mae", "rmse", "psnr",
              "ssim", "fid", "iou", "miou", "map", "dice", "bpb", "nll", "metric"),
 }  # fmt: skip
 _KIND = {word: kind for kind, words in _TAGS.items() for word in words}
 # "valloss" and "trainstep" are written together often enough; short words end too many others.
-_ENDINGS = tuple((word, kind) for word, kind in _KIND.items() if len(word) >= 4)
+_ENDINGS = tuple((word, kind) for word, kind in _KIND.items() if len(word) >= 4 and kind != TIME)
 _AFTER = frozenset((STEP, EPOCH, TOKENS, SAMPLES))
 _COUNTING = frozenset((STEP, BATCH, EPOCH, CHECKPOINT))
 _LONG = "long"

@@ -47,11 +47,12 @@ def _candidates(draft: Draft) -> list[Candidate]:
 def _without_strays(drafts: list[Draft], models: Models) -> tuple[list[Draft], list[Draft]]:
     """Drafts that can be runs, and those of a single file that are no part of one."""
     readable = {id(draft): [each for each in _candidates(draft) if each.parts] for draft in drafts}
-    series = [draft for draft in drafts if len(readable[id(draft)]) > 1]
-    strays = [draft for draft in drafts if len(readable[id(draft)]) < 2]
-    if not series:
+    series = [draft for draft in drafts if draft.is_branch or len(readable[id(draft)]) > 1]
+    taken = set(map(id, series))
+    strays = [draft for draft in drafts if id(draft) not in taken]
+    if all(draft.is_branch for draft in series):
         return drafts, []
-    firsts = [readable[id(draft)][0] for draft in series]
+    firsts = [each for draft in series for each in readable[id(draft)][:1]]
     alike = [
         draft
         for draft in strays

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from trajscope.checkpoints.columns import TIME, Column
+from trajscope.checkpoints.columns import Column
 from trajscope.checkpoints.counters import Step
 from trajscope.checkpoints.names import (
     BATCH,
@@ -12,6 +12,7 @@ from trajscope.checkpoints.names import (
     EPOCH,
     SAMPLES,
     STEP,
+    TIME,
     TOKENS,
     UNTAGGED,
 )
