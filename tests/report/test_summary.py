@@ -21,8 +21,8 @@ def test_the_keys_are_the_documented_ones(results):
         "trajscope", "trajectory", "observables", "tests", "verdict", "diffusion",
     ]  # fmt: skip
     assert list(told["trajectory"]) == [
-        "checkpoints", "steps", "step_unit", "step_source", "coordinates", "weights", "tensors",
-        "left_out", "skipped", "run",
+        "checkpoints", "steps", "step_unit", "step_source", "weights", "tensors", "left_out",
+        "skipped", "run",
     ]  # fmt: skip
     assert (told["tests"], told["verdict"], told["diffusion"]) == ({}, None, None)
     assert list(told["observables"]) == [
