@@ -15,8 +15,10 @@ import xarray as xr
 
 from trajscope.errors import CheckpointError, OptionError, printable
 from trajscope.files import replaced
+from trajscope.readers.zarr.coordinates import GROUP as COORDINATES
+from trajscope.readers.zarr.coordinates import LABEL
 from trajscope.readers.zarr.metadata import ORIGINAL_DTYPE
-from trajscope.schema import STEP, TENSOR
+from trajscope.schema import STEP, TENSOR, counted_along
 from trajscope.trajectory import open_trajectory
 
 if TYPE_CHECKING:
@@ -49,7 +51,8 @@ def pack(
 
     The store has one array ``(step, ...)`` for each tensor, a scalar as one value along an axis of
     its own, in chunks that hold all steps of some weights, each with a checksum (CRC-32C) that is
-    verified whenever it is read. Every chunk is read back and compared with what was written.
+    verified whenever it is read. What else is counted at each step (tokens, the stage) lies in a
+    group ``coordinates``. Every chunk is read back and compared with what was written.
     Values are stored as they are read: float32, or float64 if any tensor is; an attribute keeps the
     dtype they had before. Signs that cannot be part of a path are written as ``%`` and their code
     in the tensors' names.
@@ -164,6 +167,9 @@ def _arrays(unfinished: Path, trajectory: xr.Dataset) -> "list[zarr.Array[Any]]"
     most = max(_CHUNK_BYTES // (n_steps * dtype.itemsize), 1)
     if axis not in group:
         group.create_array(axis, data=steps, dimension_names=(axis,))
+    for coordinate in counted_along(trajectory):
+        if f"{COORDINATES}/{coordinate}" not in group:
+            _count(group, axis, coordinate, trajectory[coordinate].to_numpy())
     names = [_as_path(str(name), axis) for name in trajectory[TENSOR].to_numpy()]
     if any(other.startswith(f"{name}/") for name in names for other in names if "/" in other):
         names = [name.replace("/", "%2F") for name in names]  # an array cannot hold arrays
@@ -187,6 +193,17 @@ def _arrays(unfinished: Path, trajectory: xr.Dataset) -> "list[zarr.Array[Any]]"
     return arrays
 
 
+def _count(group: "zarr.Group", axis: str, name: str, values: np.ndarray) -> None:
+    """An array of what is counted at each step; texts as numbers, and what they stand for."""
+    attributes: dict[str, Any] = {}
+    if values.dtype.kind == "U":
+        texts, values = np.unique(values, return_inverse=True)
+        attributes = {f"{LABEL}{code}": str(text) for code, text in enumerate(texts)}
+    group.create_array(
+        f"{COORDINATES}/{name}", data=values, dimension_names=(axis,), attributes=attributes
+    )
+
+
 def _as_path(name: str, axis: str) -> str:
     """A tensor's name as the path of an array; different names stay different."""
     levels = [
@@ -194,7 +211,7 @@ def _as_path(name: str, axis: str) -> str:
     ]
     if any(not level or set(level) == {"."} or level.startswith((".", "__")) for level in levels):
         levels = ["".join(f"%{byte:02X}" for byte in name.encode("utf-8", "backslashreplace"))]
-    if levels[0].lower() in (axis, "c", "zarr.json"):
+    if levels[0].lower() in (axis, "c", "zarr.json", COORDINATES):
         levels[0] = f"%{ord(levels[0][0]):02X}{levels[0][1:]}"
     if any(len(level) > 200 for level in levels):
         raise CheckpointError(

@@ -1,7 +1,7 @@
 """Names that cross boundaries: dimensions, coordinates, the parts of a result, and their checks."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trajscope.errors import ResultsError, TrajectoryError, printable
@@ -17,6 +17,8 @@ WEIGHT = "weight"
 """One scalar weight; the tensors lie behind one another along it, `row_size(tensor)` long each."""
 FINGERPRINT = "fingerprint"
 """Of a checkpoint: time of the last change of its files in nanoseconds, a hyphen, a digest."""
+PATH = "path"
+"""Of a checkpoint: its file or folder."""
 TENSOR = "tensor"
 GROUP = "group"
 """A set of tensors that is measured together; `ALL_WEIGHTS` comes first."""
@@ -79,6 +81,8 @@ class Described:
         Its coordinates by name, each along one dimension.
     attrs :
         As those of the Dataset.
+    counts :
+        What else is counted at each step, by name: tokens, epochs, the stage.
     dtype :
         What the weights are read in, where nothing says what they are stored in.
     """
@@ -86,6 +90,7 @@ class Described:
     coords: "Mapping[str, NDArray[Any]]"
     attrs: Mapping[str, Any]
     dtype: "np.dtype[Any] | None" = None
+    counts: "Mapping[str, NDArray[Any]]" = field(default_factory=dict)
 
 
 def described(trajectory: "xr.Dataset | Described") -> Described:
@@ -98,7 +103,19 @@ def described(trajectory: "xr.Dataset | Described") -> Described:
         if each.ndim == 1 and name != "weights"
     }
     dtype = trajectory["weights"].dtype if "weights" in trajectory else None
-    return Described(coords, {str(name): value for name, value in trajectory.attrs.items()}, dtype)
+    attrs = {str(name): value for name, value in trajectory.attrs.items()}
+    counts = {name: trajectory[name].values for name in counted_along(trajectory)}
+    return Described(coords, attrs, dtype, counts)
+
+
+def counted_along(trajectory: "xr.Dataset") -> list[str]:
+    """Names of the coordinates that say what else is counted at each step: tokens, the stage."""
+    own = (STEP, PATH, FINGERPRINT)
+    return [
+        str(name)
+        for name, each in trajectory.coords.items()
+        if each.dims == (STEP,) and name not in own
+    ]
 
 
 def check_weights(dims: tuple[object, ...], kind: str, n_steps: int) -> None:

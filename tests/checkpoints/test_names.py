@@ -1,6 +1,6 @@
 import pytest
 
-from trajscope.checkpoints.names import Number, counts_steps, filled, read_name
+from trajscope.checkpoints.names import counts_steps, filled, read_name, value_of
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ from trajscope.checkpoints.names import Number, counts_steps, filled, read_name
             [(18, ""), (100, "step"), (2.34, "metric")],
         ),
         ("seed_3_step_10.npz", "", "seed_3_step_*.npz", [(10, "step")]),
-        ("resnet18_step_10/w.npz", "", "resnet18_step_*/w.npz", [(10, "step")]),
+        ("resnet18_step_10/w.npz", "", "resnet*_step_*/w.npz", [(18, ""), (10, "step")]),
         ("epoch_00/step_10/w.npz", "", "epoch_*/step_*/w.npz", [(0, "epoch"), (10, "step")]),
         ("global_step10/w.pt", "", "global_step*/w.pt", [(10, "step")]),
         ("0010/w.npz", "", "*/w.npz", [(10, "")]),
@@ -42,6 +42,31 @@ from trajscope.checkpoints.names import Number, counts_steps, filled, read_name
         ("step=3-loss=inf.pt", "", "step=*-loss=*.pt", [(3, "step"), (float("inf"), "metric")]),
         ("model_10k.pt", "", "model_*.pt", [(10_000, "")]),
         ("model_1.5M_steps.pt", "", "model_*_steps.pt", [(1_500_000, "step")]),
+        (
+            "step1000-tokens4B/model.pt",
+            "",
+            "step*-tokens*/model.pt",
+            [(1000, "step"), (4 * 10**9, "tokens")],
+        ),
+        ("step-001000-2BT/m.pt", "", "step-*-*/m.pt", [(1000, "step"), (2 * 10**9, "tokens")]),
+        (
+            "llm-1.1b-step-10k-token-21b/m.pt",
+            "",
+            "llm-*-step-*-token-*/m.pt",
+            [(11 * 10**8, "tokens"), (10_000, "step"), (21 * 10**9, "tokens")],
+        ),
+        ("2.5T_tokens/m.pt", "", "*_tokens/m.pt", [(25 * 10**11, "tokens")]),
+        ("llm-7b/step_1.pt", "llm-7b", "step_*.pt", [(1, "step")]),
+        ("ep0-ba100-rank0.pt", "", "ep*-ba*-rank0.pt", [(0, "epoch"), (100, "batch")]),
+        ("stage2/step_10/m.pt", "", "stage*/step_*/m.pt", [(2, "stage"), (10, "step")]),
+        ("anneal/iter_0010.pt", "", "anneal/iter_*.pt", [(10, "step")]),
+        ("step_3_loss_-0.3.pt", "", "step_*_loss_*.pt", [(3, "step"), (0.3, "metric")]),
+        (
+            "run_20260514-101530_step_5.pt",
+            "",
+            "run_*-*_step_*.pt",
+            [(20260514, ""), (101530, ""), (5, "step")],
+        ),
         ("vit4kids_nan_3e5f.pt", "", "vit*kids_nan_*e*f.pt", [(4, ""), (3, ""), (5, "")]),
     ],
 )
@@ -53,16 +78,17 @@ def test_numbers_that_count_training_become_stars(relative, place, pattern, numb
     )
     name = read_name(relative, suffix)
     assert (name.place, name.pattern) == (place, pattern)
-    assert list(name.numbers) == [Number(value, kind) for value, kind in numbers]
+    found = list(zip(name.values, (slot.kind for slot in name.slots), strict=True))
+    assert found == numbers
 
 
 def test_a_hash_is_no_number():
-    assert read_name("model-12345678901234567890.pt", ".pt").numbers == ()
+    assert read_name("model-12345678901234567890.pt", ".pt").texts == ()
 
 
 def test_a_star_in_a_name_is_not_taken_for_a_number():
     name = read_name("a*_10.pt", ".pt")
-    assert name.pattern.count("*") == len(name.numbers) == 1
+    assert name.pattern.count("*") == len(name.texts) == 1
 
 
 def test_numbers_can_be_written_out_again():
@@ -74,3 +100,13 @@ def test_numbers_can_be_written_out_again():
 )
 def test_folders_of_runs_do_not_count_steps(folder):
     assert not counts_steps(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("007", 7), ("-3", -3), ("1e-05", 1e-5), ("10k", 10_000), ("1.5B", 1_500_000_000),
+     ("2BT", 2 * 10**9), ("3T", 3 * 10**12), ("500M", 5 * 10**8), ("0.5", 0.5), ("2.0", 2.0)],
+)  # fmt: skip
+def test_units_are_multiplied(text, value):
+    assert value_of(text) == value
+    assert type(value_of(text)) is type(value)

@@ -167,10 +167,53 @@ def test_steps_that_start_again_in_every_epoch_are_put_in_order(save, tmp_path):
 
 
 def test_several_numbers_without_a_word_are_warned_of(save, tmp_path):
-    for day in (1, 2):
-        save(f"2024-11-0{day}_12-00-{day}0.safetensors")
+    for number in (1, 2):
+        save(f"net_{number}_{number * 700}.safetensors")
     (warning,) = find_series(tmp_path).warnings
-    assert warning.startswith("2 numbers in the names differ between checkpoints, and")
+    assert warning.startswith("2 numbers in the names differ between checkpoints, and none")
+    assert "the second of them is used" in warning
+    assert found(tmp_path)[0] == [700, 1400]
+
+
+@pytest.mark.parametrize(
+    "time",
+    ["2024-11-0{}_12-00-{}0", "2024110{}", "2024110{}-1200{}0", "12-00-{}0", "171568{}000",
+     "171568{}000123456789", "2024.11.0{}T12:00", "1{}h30m", "time_9{}", "date-{}"],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["{}", "ckpt_{}", "run-a_{}"])
+def test_times_are_an_order_and_never_steps(time, name, save, tmp_path):
+    for day in (3, 1, 2):
+        save(f"{name.format(time.format(day, day))}.safetensors", seed=day)
+    series = find_series(tmp_path)
+    assert [c.step for c in series.checkpoints] == [0, 1, 2]
+    assert (series.step_unit, series.step_source) == ("index", "order of the times in the name")
+    assert [c.relative for c in series.checkpoints] == sorted(
+        c.relative for c in series.checkpoints
+    )
+    assert not series.warnings
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["20260514-10153{n}_step_{s}", "step_{s}_2026-05-1{n}_10-15", "model_{s}_20260514{n}01530",
+     "run_2026051{n}-101530_step{s}", "{s}_{n}0-15-30", "step_{s}_171568000{n}",
+        "{s}_1{n}h05m", "model_{s}_time_{n}77"],
+)  # fmt: skip
+def test_times_beside_a_step_split_no_run(name, save, tmp_path):
+    for n, s in enumerate((100, 700, 300)):
+        save(f"{name.format(n=n, s=s)}.safetensors")
+    series = find_series(tmp_path)
+    assert [c.step for c in series.checkpoints] == [100, 300, 700]
+    assert series.coordinates == ()
+    assert not series.warnings
+
+
+def test_times_that_tell_equal_steps_apart_are_runs(save, tmp_path):
+    for time in ("20260514-101530", "20260515-090000"):
+        for step in (10, 20):
+            save(f"{time}_step_{step}.safetensors")
+    with pytest.raises(TrajectoryError, match=r"holds 2 runs(.|\n)*20260514-101530_step_\*"):
+        find_series(tmp_path)
 
 
 def test_without_any_number_the_user_is_told_what_to_do(save, tmp_path):

@@ -83,7 +83,8 @@ class Checkpoint:
     """The model at one step.
 
     `parts` is empty and `row` is the position along the step axis where the whole series lies in
-    one store.
+    one store. `counts` is what else is counted there, see `Series.coordinates`; `None` where the
+    name does not say.
     """
 
     step: int | float
@@ -91,6 +92,7 @@ class Checkpoint:
     relative: str
     parts: tuple[CheckpointPart, ...] = ()
     row: int = 0
+    counts: tuple[int | float | str | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,8 @@ class Series:
         For the user, made printable.
     decisions :
         What was decided on the way, in words for the user, made printable.
+    coordinates :
+        What is counted at each checkpoint besides the step ("tokens", "stage").
     unmatched :
         The globs of `exclude` that no file matched; tensors may.
     averaged :
@@ -137,6 +141,7 @@ class Series:
     skipped: tuple[Skipped, ...] = ()
     warnings: tuple[str, ...] = ()
     decisions: tuple[str, ...] = ()
+    coordinates: tuple[str, ...] = ()
     unmatched: tuple[str, ...] = ()
     averaged: bool = False
     store: Store | None = None

@@ -9,11 +9,11 @@ from pathlib import PurePosixPath
 
 from trajscope.checkpoints.base import Candidate, CheckpointPart
 from trajscope.checkpoints.names import (
+    BATCH,
     CHECKPOINT,
     EPOCH,
     METRIC,
     STEP,
-    Number,
     counts_steps,
     read_name,
 )
@@ -22,6 +22,7 @@ from trajscope.errors import printable
 ONE_ARRAY = ".npy"
 """Ending of files that hold one array without a name, so that a folder of them is a checkpoint."""
 
+_OF_A_FILE = frozenset((STEP, BATCH, EPOCH, CHECKPOINT, METRIC))
 _RANK = re.compile(r"(?:^|[-_./])(?P<group>[a-z]*_?)rank[-_]?(?P<number>\d{1,5})", re.ASCII)
 _ZERO_3 = re.compile(r"(?:^|/)zero_pp_rank_\d+_mp_rank_\d+_model_states\.pt$")
 _MERGE = {
@@ -73,19 +74,16 @@ def _member(candidate: Candidate) -> _Member | None:
     numbered = [
         depth
         for depth, folder in enumerate(folders, 1)
-        if counts_steps(folder) or (is_array and depth == len(folders) and _numbers(folder))
+        if counts_steps(folder)
+        or (is_array and depth == len(folders) and read_name(folder, "").texts)
     ]
     if not numbered:
         return None
     rest = PurePosixPath(*parts[numbered[-1] :])
     # "epoch_1/step_10.pt": the file is numbered itself.
-    if any(number.kind in (STEP, EPOCH, CHECKPOINT, METRIC) for number in _numbers(rest.stem)):
+    if any(slot.kind in _OF_A_FILE for slot in read_name(rest.stem, "").slots):
         return None
     return _Member("/".join(parts[: numbered[-1]]), rest, candidate)
-
-
-def _numbers(name: str) -> tuple[Number, ...]:
-    return read_name(name, "").numbers
 
 
 def _joined(family: Sequence[_Member]) -> list[Candidate]:
@@ -107,8 +105,18 @@ def _joined(family: Sequence[_Member]) -> list[Candidate]:
     complete = next((each for each in by_folder.values() if _is_whole(each, usual)), None)
     if complete is None or not _belong_together(complete, usual):
         return [member.candidate for member in family]
-    result = []
+    # A run may change its format: folders of other files altogether are a family of their own.
+    others = [
+        member
+        for members in by_folder.values()
+        if not any(member.rest in usual for member in members)
+        for member in members
+    ]
+    result = _joined(others) if others else []
+    apart = {member.folder for member in others}
     for folder, members in by_folder.items():
+        if folder in apart:
+            continue
         result.append(_one(folder, members, usual))
         result.extend(member.candidate for member in members if member.rest not in usual)
     return result

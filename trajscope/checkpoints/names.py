@@ -2,52 +2,82 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
-# Longer digit strings are hashes or time stamps in nanoseconds; they stay part of the text. A dash
-# is a sign only behind "=", for elsewhere it joins words; "1e-05" is how a small loss is printed.
+# Longer digit strings are hashes and stay part of the text, but for time stamps in nanoseconds. A
+# dash is a sign only behind "=", for elsewhere it joins words; "1e-05" is how a small loss is
+# printed.
 _NUMBER = re.compile(
-    r"(?:(?<==)-)?(?<!\d)\d{1,15}(?:\.\d{1,15})?(?!\d)"
-    r"(?:[eE][-+]\d{1,2}(?![0-9A-Za-z])|[kKM](?=steps?|iters?|[^0-9A-Za-z]|$))?"
-    r"|(?<=[=_-])-?(?:nan|inf)(?![0-9A-Za-z])",
+    r"((?:(?<==)-)?(?<!\d)(?:1[5-9]\d{17}|\d{1,15})(?:\.\d{1,15})?(?!\d)"
+    r"(?:[eE][-+]\d{1,2}(?![0-9A-Za-z])"
+    r"|(?:[bB][tTnN]|[kKmMbBtT])(?=[sS]tep|[iI]ter|[tT]ok|[sS]ample|[^0-9A-Za-z]|$))?"
+    r"|(?<=[=_-])-?(?:nan|inf)(?![0-9A-Za-z]))",
     re.ASCII,
 )
-_UNITS = {"k": 1_000, "K": 1_000, "M": 1_000_000}
-_TAG_BEFORE = re.compile(r"([a-z]+)[^a-z]*$")
-_TAG_AFTER = re.compile(r"[-_ ]?(steps?|iters?|iterations?|epochs?)(?![a-z])(?!\W?_?\d)")
+_UNITS = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12, "bt": 10**9, "bn": 10**9}
+_WORD = re.compile(r"([a-z]+)[^a-z]*$")
+_WORD_AFTER = re.compile(r"[-_ ]?([a-z]+)(?![a-z])")
 # Lightning appends -v1, -v2 to a second file of the same step.
 _REPEAT = re.compile(r"-v\d{1,4}$", re.ASCII)
 
-STEP, EPOCH, CHECKPOINT, RUN, METRIC, UNTAGGED = "step", "epoch", "checkpoint", "run", "metric", ""
+STEP, BATCH, EPOCH, CHECKPOINT = "step", "batch", "epoch", "checkpoint"
+TOKENS, SAMPLES, STAGE, RUN, METRIC, UNTAGGED = "tokens", "samples", "stage", "run", "metric", ""
+TIME = "time"
+RUNS = ("version", "seed", "run", "trial", "fold", "exp", "experiment", "job", "rank", "replica")
+BRANCHES = ("ingredient", "branch")
+"""Words for runs of their own, and for those that begin where another ends."""
 _TAGS = {
-    STEP: ("step", "steps", "iter", "iters", "iteration", "iterations", "it", "update", "updates"),
+    STEP: ("step", "steps", "iter", "iters", "iteration", "iterations", "it", "itr", "update",
+           "updates"),
+    BATCH: ("batch", "batches", "ba"),
     EPOCH: ("epoch", "epochs", "ep"),
-    CHECKPOINT: ("checkpoint", "checkpoints", "ckpt", "ckpts", "chkpt", "snapshot", "save"),
-    RUN: ("version", "seed", "run", "trial", "fold", "exp", "experiment", "job", "rank", "replica"),
-    METRIC: (
-        "loss",
-        "acc",
-        "accuracy",
-        "score",
-        "auc",
-        "ppl",
-        "error",
-        "err",
-        "reward",
-        "val",
-        "lr",
-    ),
-}
+    CHECKPOINT: ("checkpoint", "checkpoints", "ckpt", "ckpts", "chkpt", "chck", "ckp", "snapshot",
+                 "save"),
+    TOKENS: ("token", "tokens", "tok", "toks"),
+    SAMPLES: ("sample", "samples", "example", "examples", "sequences", "images", "kimg"),
+    STAGE: ("stage", "phase"),
+    RUN: (*RUNS, *BRANCHES),
+    TIME: ("time", "date", "timestamp", "datetime"),
+    METRIC: ("loss", "acc", "accuracy", "score", "auc", "ppl", "perplexity", "error", "err",
+             "reward", "val", "lr", "bleu", "rouge", "wer", "cer", "mse", "mae", "rmse", "psnr",
+             "ssim", "fid", "iou", "miou", "map", "dice", "bpb", "nll", "metric"),
+}  # fmt: skip
 _KIND = {word: kind for kind, words in _TAGS.items() for word in words}
 # "valloss" and "trainstep" are written together often enough; short words end too many others.
-_ENDINGS = tuple((word, kind) for word, kind in _KIND.items() if len(word) >= 4)
+_ENDINGS = tuple((word, kind) for word, kind in _KIND.items() if len(word) >= 4 and kind != TIME)
+_AFTER = frozenset((STEP, EPOCH, TOKENS, SAMPLES))
+_COUNTING = frozenset((STEP, BATCH, EPOCH, CHECKPOINT))
+_LONG = "long"
+_SHORT = 7
+# Units that a step may have; a number of many digits has none.
+_IN_THOUSANDS = frozenset(("", "k", "m", _LONG))
+
+STAGES = {
+    word: rank
+    for rank, words in enumerate(
+        (
+            ("warmup",),
+            ("pretrain", "pretraining", "stage", "phase"),
+            ("midtrain", "midtraining"),
+            ("anneal", "annealing", "cooldown"),
+            ("lc", "longcontext", "longctx"),
+        )
+    )
+    for word in words
+}
+"""Words for the stages of one training, and the order in which stages follow one another."""
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
-    """A number in a name, and the kind of word it belongs to ("" where there is none)."""
+class Slot:
+    """The place of a number in a pattern: the kind of word it belongs to, and that word.
 
-    value: int | float
+    The kind is "" where no known word is near. A number without a word whose unit is a billion or
+    more is of the kind `TOKENS`, with the word "".
+    """
+
     kind: str
+    word: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,49 +90,55 @@ class Name:
         The folders above everything that counts steps, ``""`` for the scanned folder itself:
         what tells one run from another.
     pattern :
-        The rest of the path with ``*`` for each number in `numbers`.
-    numbers :
-        In the order of the stars.
+        The rest of the path with ``*`` for each number in `texts`.
+    slots, texts :
+        What the stars stand for, in their order, and the numbers as they are written.
     """
 
     place: str
     pattern: str
-    numbers: tuple[Number, ...]
+    slots: tuple[Slot, ...] = ()
+    texts: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> tuple[int | float, ...]:
+        """The numbers."""
+        return tuple(map(value_of, self.texts))
 
 
 def read_name(relative: str, suffix: str) -> Name:
     """`relative` as a `Name`; `suffix` is the file ending, in which numbers do not count.
 
-    In a folder's name only numbers after a word that counts training ("step_10", "checkpoint-7")
-    are replaced, or a number that is the whole name; "version_0", "resnet18" and dates stay. In
-    the file's own name all numbers are replaced but those that name a run ("seed3"); "10k" and
-    "1M" count in thousands and millions, and a loss may also be "nan".
+    All numbers are replaced but those that name a run ("seed3"). Folders above the first that
+    counts training ("step_10", "checkpoint-7", a number alone) or names a stage ("stage1",
+    "anneal") make up the place, so "version_0", "resnet18" and dates stay; so do the numbers of
+    folders below that count nothing. "10k", "1.5B" and "2BT" count in thousands and billions, and
+    a loss may also be "nan".
     """
     *folders, file = relative.split("/")
-    stem = _REPEAT.sub("", file[: len(file) - len(suffix)])
-    depth = next((i for i, folder in enumerate(folders) if counts_steps(folder)), len(folders))
+    stem = file[: len(file) - len(suffix)]
+    stem = _REPEAT.sub("", stem) if "-v" in stem else stem
+    found = [_replaced(folder) for folder in folders]
+    depth = next((i for i, each in enumerate(found) if each.opens), len(folders))
     patterns: list[str] = []
-    numbers: list[Number] = []
-    for folder in folders[depth:]:
-        kinds = (STEP, EPOCH, CHECKPOINT, METRIC) if counts_steps(folder) else ()
-        pattern, found = _replaced(folder, kinds, whole=True)
-        patterns.append(pattern)
-        numbers.extend(found)
-    pattern, found = _replaced(stem, (STEP, EPOCH, CHECKPOINT, METRIC, UNTAGGED), whole=True)
+    slots: list[Slot] = []
+    texts: list[str] = []
+    for folder, level in zip(folders[depth:], found[depth:], strict=True):
+        patterns.append(level.pattern if level.opens else folder)
+        slots.extend(level.slots if level.opens else ())
+        texts.extend(level.texts if level.opens else ())
+    own = _replaced(stem)
     return Name(
         "/".join(folders[:depth]),
-        "/".join([*patterns, pattern + suffix]),
-        (*numbers, *found),
+        "/".join([*patterns, own.pattern + suffix]),
+        (*slots, *own.slots),
+        (*texts, *own.texts),
     )
 
 
 def counts_steps(folder: str) -> bool:
     """Whether a folder's name numbers a checkpoint: "step_10", "checkpoint-7", "0010"."""
-    if _NUMBER.fullmatch(folder):
-        return True
-    return any(
-        _kind(folder, match) in (STEP, EPOCH, CHECKPOINT) for match in _NUMBER.finditer(folder)
-    )
+    return _replaced(folder).counts
 
 
 def filled(name: Name, slots: set[int]) -> str:
@@ -110,44 +146,122 @@ def filled(name: Name, slots: set[int]) -> str:
     pieces = name.pattern.split("*")
     text = pieces[0]
     for slot, piece in enumerate(pieces[1:]):
-        text += (str(name.numbers[slot].value) if slot in slots else "*") + piece
+        text += (name.texts[slot] if slot in slots else "*") + piece
     return text
 
 
-def _replaced(text: str, kinds: tuple[str, ...], *, whole: bool) -> tuple[str, list[Number]]:
-    """`text` with stars for its numbers of these kinds, or for one number that is all of it."""
-    numbers: list[Number] = []
+def value_of(text: str) -> int | float:
+    """What the text of a number says: "40", "-0.31", "1e-05", "10k", "2BT", "nan"."""
+    if text.isdigit():
+        return int(text)
+    unit = _unit(text)
+    times = _UNITS.get(unit, 1)
+    value = float(text[: len(text) - len(unit)] if times > 1 else text) * times
+    return int(value) if value.is_integer() and (times > 1 or "." not in text) else value
 
-    def star(match: re.Match[str]) -> str:
-        kind = _kind(text, match)
-        is_finite = not match.group().endswith(("nan", "inf"))
-        if not (is_finite or kind == METRIC):
-            return match.group()
-        if kind not in kinds and not (whole and match.group() == text):
-            return match.group()
-        numbers.append(Number(_value(match.group()), kind))
-        return "*"
 
+def stage_rank(stage: int | float | str) -> tuple[int, tuple[object, ...]]:
+    """What stages are ordered by: the number of one, or what its word says, then its numbers."""
+    if isinstance(stage, str):
+        word = re.match("[a-z]*", stage.lower())
+        rank = STAGES.get(word.group() if word else "", STAGES["stage"])
+        return rank, (*map(value_of, _NUMBER.findall(stage)), stage)
+    return STAGES["stage"], (stage,)
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """One folder or stem: its pattern, and whether it counts training or opens what does."""
+
+    pattern: str
+    slots: tuple[Slot, ...] = ()
+    texts: tuple[str, ...] = ()
+    counts: bool = False
+    opens: bool = False
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is decided for all names with the same words between their numbers."""
+
+    pieces: tuple[str, ...]
+    starred: tuple[bool, ...]
+    slots: tuple[Slot, ...]
+    pattern: str
+    counts: bool
+    opens: bool
+
+
+def _replaced(text: str) -> _Level:
+    """A folder or stem with stars for its numbers."""
     # A star of the name itself would be taken for a number.
-    return _NUMBER.sub(star, text.replace("*", "?")), numbers
+    pieces = _NUMBER.split(text.replace("*", "?"))
+    numbers = pieces[1::2]
+    plan = _plan(tuple(pieces[::2]), tuple([_unit(number) for number in numbers]))
+    if len(plan.slots) == len(numbers):
+        texts = tuple(numbers)
+        return _Level(plan.pattern, plan.slots, texts, plan.counts, plan.opens)
+    shown = [n if not star else "*" for n, star in zip(numbers, plan.starred, strict=True)]
+    pattern = plan.pieces[0] + "".join(
+        number + piece for number, piece in zip(shown, plan.pieces[1:], strict=True)
+    )
+    texts = tuple(n for n, star in zip(numbers, plan.starred, strict=True) if star)
+    return _Level(pattern, plan.slots, texts, plan.counts, plan.opens)
 
 
-def _value(text: str) -> int | float:
-    """What the text of a number says: "40", "-0.31", "1e-05", "10k", "nan"."""
-    unit = _UNITS.get(text[-1], 1)
-    value = float(text.rstrip("kKM")) * unit
-    return int(value) if value.is_integer() and (unit > 1 or "." not in text) else value
+@lru_cache(maxsize=4096)  # 20,000 names have few kinds of words between their numbers
+def _plan(pieces: tuple[str, ...], units: tuple[str, ...]) -> _Plan:
+    slots = [_slot(pieces, units, index) for index in range(len(units))]
+    is_all = len(units) == 1 and not any(pieces)
+    starred = [
+        slot.kind == METRIC or not (slot.kind == RUN or unit in ("nan", "inf"))
+        for slot, unit in zip(slots, units, strict=True)
+    ]
+    shown = list(pieces)
+    for index, slot in enumerate(slots):
+        # The sign of a loss that may be negative, behind a sign that joins words.
+        if slot.kind == METRIC and re.search(r"[-_=]-$", shown[index]):
+            shown[index] = shown[index][:-1]
+    counts = is_all or any(
+        slot.kind in _COUNTING or (slot.kind in (TOKENS, SAMPLES) and (slot.word or unit == "bt"))
+        for slot, unit in zip(slots, units, strict=True)
+    )
+    alone = "".join(pieces).strip("-_ ").lower()
+    return _Plan(
+        tuple(shown),
+        tuple(starred),
+        tuple(slot for slot, star in zip(slots, starred, strict=True) if star),
+        "*".join(shown),
+        counts,
+        counts or (alone in STAGES and (bool(units) or alone not in ("stage", "phase"))),
+    )
 
 
-def _kind(text: str, match: re.Match[str]) -> str:
-    after = _TAG_AFTER.match(text.lower(), match.end())
-    before = _TAG_BEFORE.search(text.lower()[: match.start()])
-    previous = list(_NUMBER.finditer(text[: match.start()]))
-    if before is not None and previous and before.start() < previous[-1].end():
-        before = None
-    if before is not None:
-        word = before.group(1)
-        kind = _KIND.get(word) or next((k for end, k in _ENDINGS if word.endswith(end)), UNTAGGED)
-        if kind != UNTAGGED:
-            return kind
-    return _KIND[after.group(1)] if after is not None else UNTAGGED
+def _slot(pieces: tuple[str, ...], units: tuple[str, ...], index: int) -> Slot:
+    before = _WORD.search(pieces[index].lower())
+    word = before.group(1) if before else ""
+    kind = _kind_of(word)
+    if kind == RUN and units[index] == _LONG:  # "run-20260514-101530": the time it started
+        return Slot(UNTAGGED)
+    # "step-10k-token-21b": a word between two numbers belongs to the second.
+    after = _WORD_AFTER.match(pieces[index + 1].lower())
+    is_last = index + 1 == len(units)
+    if kind == UNTAGGED and after and (is_last or after.end() + 1 < len(pieces[index + 1])):
+        tagged = _KIND.get(after.group(1), UNTAGGED)
+        if tagged in _AFTER:
+            word, kind = after.group(1), tagged
+    if units[index] not in _IN_THOUSANDS and kind in (UNTAGGED, CHECKPOINT):
+        return Slot(TOKENS) if units[index] in _UNITS else Slot(kind, word)
+    return Slot(kind, word)
+
+
+def _kind_of(word: str) -> str:
+    known = _KIND.get(word)
+    return known or next((kind for end, kind in _ENDINGS if word.endswith(end)), UNTAGGED)
+
+
+def _unit(number: str) -> str:
+    """The unit behind a number in lower case, "nan" or "inf", or `_LONG`; "" for none."""
+    if number[-1].isdigit():
+        return _LONG if len(number) > _SHORT and number.isdigit() else ""
+    return number.lstrip("-.0123456789").lower()

@@ -10,13 +10,19 @@ from trajscope.errors import TrajectoryError, printable
 
 
 def one_per_step(
-    candidates: Sequence[Candidate], steps: Sequence[Step], *, strict: bool
+    candidates: Sequence[Candidate],
+    steps: Sequence[Step],
+    counts: Sequence[tuple[int | float | str | None, ...]],
+    *,
+    strict: bool,
 ) -> tuple[list[Checkpoint], list[Skipped], list[str]]:
     """Checkpoints with steps that increase strictly; of several at one step the newest is kept.
 
     The newest is the one written last, since a resumed run repeats the steps after its restart;
-    among equally old ones the last in the order of names.
+    among equally old ones the last in the order of names. `counts` are what else is counted at
+    each candidate.
     """
+    counted = {id(each): own for each, own in zip(candidates, counts, strict=True)}
     by_step: dict[Step, list[Candidate]] = defaultdict(list)
     for candidate, step in zip(candidates, steps, strict=True):
         by_step[step].append(candidate)
@@ -25,7 +31,8 @@ def one_per_step(
         newest = max(group, key=_age)
         copies = [each for each in group if each is newest or _same_content(each, newest)]
         taken = min(copies, key=lambda each: (len(each.relative), each.relative))
-        kept.append(Checkpoint(step, taken.path, taken.relative, taken.parts))
+        own = counted[id(taken)]
+        kept.append(Checkpoint(step, taken.path, taken.relative, taken.parts, counts=own))
         for other in group:
             if other is taken:
                 continue

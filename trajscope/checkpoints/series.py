@@ -5,15 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from trajscope.checkpoints.base import Candidate, Series, Skipped, Store
+from trajscope.checkpoints.choosing import choose_run
+from trajscope.checkpoints.chosen import damaged_of, series_of, unmatched_of
+from trajscope.checkpoints.copies import without_copies
 from trajscope.checkpoints.folders import ONE_ARRAY, join_folders
+from trajscope.checkpoints.likeness import Models
 from trajscope.checkpoints.parts import find_candidates
-from trajscope.checkpoints.repeats import one_per_step
-from trajscope.checkpoints.runs import Run, choose_run, find_runs, is_average
+from trajscope.checkpoints.runs import find_runs
 from trajscope.checkpoints.scan import Scan, is_result, scan, store_reader
-from trajscope.checkpoints.steps import find_steps, ordered_steps
+from trajscope.checkpoints.segments import Run
 from trajscope.checkpoints.stores import read_stores, store_series
 from trajscope.checkpoints.unfinished import unfinished_damaged
-from trajscope.errors import CheckpointError, OptionError, TrajectoryError, printable
+from trajscope.errors import OptionError, TrajectoryError, printable
 from trajscope.readers import READERS
 
 
@@ -33,7 +36,8 @@ def find_series(
     path :
         A folder, or one store of arrays with a step axis.
     run :
-        Name of the run, where there are several.
+        Name of the run, where there are several; or a glob, or names and globs with commas between
+        them, to join what they match.
     exclude :
         Globs; a file or folder whose name or relative path matches one is left out.
     order :
@@ -70,12 +74,15 @@ def find_series(
         )
     found = scan(root, tuple(exclude))
     stores, single = read_stores(found)
-    runs, skipped = _find_runs(found, single)
+    models = Models()
+    runs, skipped = _find_runs(found, single, models)
     if not runs and not stores:
         raise TrajectoryError(_nothing_found(found, skipped))
-    in_stores = [Run(name, name, "", (), store.header.n_steps) for name, store in stores.items()]
+    in_stores = [
+        Run(name, name, "", (), in_store=store.header.n_steps) for name, store in stores.items()
+    ]
     listed = [*runs, *in_stores]
-    chosen = choose_run(listed, run, root, average=average)
+    chosen = choose_run(listed, run, root, models, average=average)
     if chosen in in_stores:
         _check_order(order, stores[chosen.name])
         series = store_series(root, chosen.name, stores[chosen.name], found.exclude)
@@ -83,10 +90,10 @@ def find_series(
             series,
             runs=tuple(each.name for each in listed),
             skipped=(*found.skipped, *skipped),
-            unmatched=_unmatched(found),
+            unmatched=unmatched_of(found),
         )
     skipped.extend(_other_kind(listed, chosen) if run is None else ())
-    return _series_of(chosen, listed, found, skipped, order, strict=strict)
+    return series_of(chosen, listed, found, skipped, order, strict=strict)
 
 
 def _existing(path: Path) -> Path:
@@ -116,108 +123,36 @@ def _other_kind(runs: Sequence[Run], chosen: Run) -> list[Skipped]:
         "an average of the weights, according to its name; use it with --weights ema",
     )
     return [
-        Skipped(printable(run.name), kinds[is_average(run)]) for run in runs if run is not chosen
+        Skipped(
+            printable(run.name),
+            f"a branch of {printable(run.trunk)}" if run.trunk else kinds[run.is_average],
+        )
+        for run in runs
+        if run is not chosen
     ]
 
 
-def _find_runs(found: Scan, single: Sequence[Candidate]) -> tuple[list[Run], list[Skipped]]:
+def _find_runs(
+    found: Scan, single: Sequence[Candidate], models: Models
+) -> tuple[list[Run], list[Skipped]]:
     """Runs with something to read in them; candidates without weights and strays are skipped."""
+    files, copies = without_copies(find_candidates(found), models)
     candidates = []
-    for candidate in unfinished_damaged(join_folders([*find_candidates(found), *single])):
+    for candidate in unfinished_damaged(join_folders([*files, *single])):
         if candidate.parts and not any(part.header.tensors for part in candidate.parts):
             found.skip(candidate.relative, "it contains no arrays")
-        elif candidate.relative.endswith(ONE_ARRAY) and not candidate.name.numbers:
+        elif candidate.relative.endswith(ONE_ARRAY) and not candidate.name.texts:
             found.skip(
                 candidate.relative, "a single array without a number in its file or folder name"
             )
         else:
             candidates.append(candidate)
-    runs, skipped = find_runs(candidates, found.root)
+    runs, skipped = find_runs(candidates, found.root, models)
+    skipped.extend(copies)
     for run in runs:
         if not run.readable:
-            skipped.extend(_damaged(run.candidates))
+            skipped.extend(damaged_of(run.candidates))
     return [run for run in runs if run.readable], skipped
-
-
-def _series_of(
-    run: Run,
-    runs: Sequence[Run],
-    found: Scan,
-    skipped: list[Skipped],
-    order: str,
-    *,
-    strict: bool,
-) -> Series:
-    damaged = [candidate for candidate in run.candidates if not candidate.parts]
-    if damaged and strict:
-        raise CheckpointError(damaged[0].damage)
-    warnings = []
-    if damaged:
-        warnings.append(
-            f"{len(damaged)} of {len(run.candidates)} checkpoints cannot be read and were skipped; "
-            f"the first: {damaged[0].damage}"
-        )
-    readable = [candidate for candidate in run.candidates if candidate.parts]
-    if len(readable) == 1:
-        raise TrajectoryError(
-            f"{printable(found.root)} holds one checkpoint, {printable(readable[0].relative)}; at "
-            "least 2 are needed."
-            + (
-                f" {warnings[0]}"
-                if warnings
-                else " Download more revisions by their names."
-                if found.caches
-                else " Save checkpoints more often, or give the parent folder."
-            )
-        )
-    in_steps = order == "step"
-    steps = find_steps(readable, found.root) if in_steps else ordered_steps(readable, order)
-    checkpoints, doubles, double_warnings = one_per_step(readable, steps.values, strict=strict)
-    return Series(
-        root=found.root,
-        run=run.name,
-        runs=tuple(each.name for each in runs),
-        checkpoints=tuple(checkpoints),
-        step_unit=steps.unit,
-        step_source=steps.source,
-        skipped=(*found.skipped, *skipped, *_damaged(damaged), *doubles),
-        warnings=(*warnings, *steps.warnings, *double_warnings),
-        decisions=(*_of_cache(readable[0], found), *_decisions(readable)),
-        unmatched=_unmatched(found),
-        averaged=is_average(run),
-        renamed=bool(found.caches),
-    )
-
-
-def _of_cache(candidate: Candidate, found: Scan) -> tuple[str, ...]:
-    """That a run lies in a cache of the Hub, where it does."""
-    return tuple(
-        f"The folder is a cache of the Hugging Face Hub; its refs name {count} revision"
-        f"{'' if count == 1 else 's'} of the model, which are read as checkpoints."
-        for cache, count in found.caches.items()
-        if count and candidate.path.is_relative_to(cache)
-    )
-
-
-def _decisions(candidates: Sequence[Candidate]) -> tuple[str, ...]:
-    """What the user should know of how files were made checkpoints."""
-    parts = [part.file.relative for part in candidates[0].parts]
-    if len(parts) < 2:
-        return ()
-    names = ", ".join(printable(name) for name in parts[:3]) + ("..." if len(parts) > 3 else "")
-    return (f"Each checkpoint consists of several files; the first of {len(parts)}: {names}.",)
-
-
-def _damaged(candidates: Sequence[Candidate]) -> list[Skipped]:
-    return [
-        Skipped(printable(candidate.relative), candidate.damage)
-        for candidate in candidates
-        if not candidate.parts
-    ]
-
-
-def _unmatched(found: Scan) -> tuple[str, ...]:
-    return tuple(glob for glob in found.exclude if glob not in found.matched)
 
 
 def _nothing_found(found: Scan, skipped: Sequence[Skipped]) -> str:

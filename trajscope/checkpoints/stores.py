@@ -11,6 +11,7 @@ from trajscope.checkpoints.base import (
     Series,
     Store,
 )
+from trajscope.checkpoints.clocks import is_free
 from trajscope.checkpoints.counters import Step
 from trajscope.checkpoints.names import counts_steps, read_name
 from trajscope.checkpoints.scan import Scan, regular_file
@@ -30,7 +31,7 @@ def read_stores(found: Scan) -> tuple[dict[str, Store], list[Candidate]]:
         try:
             store = Store(path, reader, reader.read_header(path))
         except CheckpointError as error:
-            one = _one_step(found, path, relative) if read_name(relative, "").numbers else None
+            one = _one_step(found, path, relative) if read_name(relative, "").texts else None
             if one is None:
                 found.skip(relative, str(error))
             else:
@@ -86,13 +87,22 @@ def store_series(root: Path, name: str, store: Store, exclude: tuple[str, ...]) 
             f"{printable(name)}: {header.n_steps - len(rows)} entries of the step axis repeat a "
             "step; the last of each is used."
         )
+    coordinates = {key: own for key, own in header.coordinates.items() if is_free(key)}
     return Series(
         root=root,
         run=name,
         runs=(name,),
         checkpoints=tuple(
-            Checkpoint(step, store.path, name, row=row) for step, row in sorted(rows.items())
+            Checkpoint(
+                step,
+                store.path,
+                name,
+                row=row,
+                counts=tuple(own[row] for own in coordinates.values()),
+            )
+            for step, row in sorted(rows.items())
         ),
+        coordinates=tuple(coordinates),
         step_unit=unit,
         step_source=source,
         warnings=tuple(warnings),

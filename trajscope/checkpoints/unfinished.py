@@ -22,7 +22,7 @@ def unfinished_damaged(candidates: Sequence[Candidate]) -> list[Candidate]:
             families[candidate.name.place, candidate.name.pattern].append(candidate)
     damage = {}
     for family in families.values():
-        family.sort(key=lambda candidate: [number.value for number in candidate.name.numbers])
+        family.sort(key=lambda candidate: candidate.name.values)
         damage.update(_lost(family))
     return [
         replace(candidate, parts=(), damage=damage[candidate.relative])

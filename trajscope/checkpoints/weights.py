@@ -15,6 +15,7 @@ from trajscope.checkpoints.outlines import (
     grouped,
     usual_shapes,
 )
+from trajscope.checkpoints.renames import with_one_set_of_names
 from trajscope.checkpoints.sections import LeftOut, Stored, select
 from trajscope.errors import OptionError, TrajectoryError, printable
 from trajscope.readers.base import TensorSpec
@@ -110,6 +111,8 @@ def choose_weights(
     """
     outlines, told = _outlines(series, tuple(include), tuple(exclude), average)
     _check_globs(outlines, series, include, exclude)
+    outlines, renamed = with_one_set_of_names(outlines)
+    told.extend(renamed)
     usual = usual_shapes(outlines)
     if not usual:
         raise TrajectoryError(_nothing_left(outlines, series))
@@ -161,7 +164,10 @@ def _outlines(
             f"section or tensor is named so. Found: {_listed(list(arrays[0]))}. Select some of "
             "them with --include, or another run with --run."
         )
-    selected = select(arrays, include, exclude, choice)
+    selected = [
+        kind if kind[0] or include else select([own], include, exclude)[0]  # nested otherwise
+        for own, kind in zip(arrays, select(arrays, include, exclude, choice), strict=True)
+    ]
     outlines = [
         Outline(group, kept, left) for group, (kept, left) in zip(members, selected, strict=True)
     ]

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 SELECTION = (
-    click.option("--run", metavar="NAME", help="Run to open, if the folder contains several."),
+    click.option(
+        "--run",
+        metavar="NAME",
+        help="Run to open, if the folder contains several. A glob, or several names with commas "
+        "between them, joins parts of one run: 'version_*'.",
+    ),
     click.option(
         "--burn-in",
         metavar="N|P%",

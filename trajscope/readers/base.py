@@ -139,7 +139,8 @@ class StoreHeader:
     `steps` is the store's own step coordinate, or `None` where it has none; `step_source` says in
     words where it came from. `left_out` gives the reason for each array that has no weights at the
     steps, `unwritten` the number of entries at the end of the axis that hold nothing yet and are
-    not among `n_steps`; `digest` changes whenever a file of the store does.
+    not among `n_steps`; `digest` changes whenever a file of the store does. `coordinates` are what
+    else is counted at each step, by name.
     """
 
     n_steps: int
@@ -150,6 +151,7 @@ class StoreHeader:
     left_out: Mapping[str, str] = field(default_factory=dict)
     unwritten: int = 0
     digest: str = ""
+    coordinates: Mapping[str, tuple[int | float | str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

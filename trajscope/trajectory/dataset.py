@@ -4,7 +4,7 @@ import xarray as xr
 
 from trajscope.checkpoints.fingerprint import checkpoint_fingerprints, fingerprint
 from trajscope.checkpoints.lazy import lazy_weights
-from trajscope.schema import FINGERPRINT, STEP, TENSOR
+from trajscope.schema import FINGERPRINT, PATH, STEP, TENSOR
 from trajscope.trajectory.listing import Listing, describe, manifest_of, texts
 
 _ALONG_TENSORS = frozenset({TENSOR, "row_size", "group", "shape", "stored_dtype"})
@@ -15,12 +15,12 @@ def as_dataset(listing: Listing) -> xr.Dataset:
     series, weights, mirror = listing.series, listing.weights, listing.mirror
     known = describe(listing)
     along_steps = {
-        "path": texts(listing.told(checkpoint.path) for checkpoint in weights.checkpoints),
+        PATH: texts(listing.told(checkpoint.path) for checkpoint in weights.checkpoints),
         FINGERPRINT: texts(checkpoint_fingerprints(weights, local=mirror is None)),
     }
     coords = {
         name: (TENSOR if name in _ALONG_TENSORS else STEP, values)
-        for name, values in {**known.coords, **along_steps}.items()
+        for name, values in {**known.coords, **along_steps, **known.counts}.items()
     }
     return xr.Dataset(
         {"weights": lazy_weights(manifest_of(series, mirror, weights))},

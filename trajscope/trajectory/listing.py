@@ -3,7 +3,7 @@
 import gc
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +27,8 @@ from trajscope.errors import OptionError, TrajectoryError, printable
 from trajscope.schema import ALL_WEIGHTS, STEP, TENSOR, Described
 
 _LONGEST_PATH = 4096
+_MOST = 2**63
+"""Of whole numbers that an array holds exactly."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ def describe(listing: Listing) -> Described:
             "decisions": [*series.decisions, *weights.decisions],
             **({"equal_files": equal} if equal else {}),
         },
+        counts=_counts(series, weights),
     )
 
 
@@ -145,6 +148,21 @@ def manifest_of(series: Series, mirror: Mirror | None, weights: Weights) -> Mani
     if mirror and isinstance(manifest, FileManifest):
         return remote_manifest(manifest, mirror.url)
     return manifest
+
+
+def _counts(series: Series, weights: Weights) -> dict[str, NDArray[np.generic]]:
+    """What else is counted at each step."""
+    columns = zip(*(checkpoint.counts for checkpoint in weights.checkpoints), strict=True)
+    return {name: _column(values) for name, values in zip(series.coordinates, columns, strict=True)}
+
+
+def _column(values: Sequence[int | float | str | None]) -> NDArray[np.generic]:
+    """Whole numbers, numbers with NaN where one is not known, or texts."""
+    if all(isinstance(value, int) and abs(value) < _MOST for value in values):
+        return np.array(values, np.int64)
+    if any(isinstance(value, str) for value in values):
+        return texts("" if value is None else value for value in values)
+    return np.array([np.nan if value is None else value for value in values], np.float64)
 
 
 def texts(values: Iterable[object]) -> NDArray[np.str_]:

@@ -39,7 +39,9 @@ def open_trajectory(  # noqa: PLR0913
         the address of a folder of safetensors files, such as ``"s3://bucket/run"``, of which only
         the bytes that are needed are fetched.
     run :
-        Name of the run, if the folder contains several.
+        Name of the run, if the folder contains several. A glob (``"version_*"``), or several names
+        with commas between them (``"version_0,version_1"``), joins what it matches in that order: a
+        later part replaces the steps that it repeats.
     burn_in :
         Number of checkpoints to exclude at the beginning (``20``), or a percentage of them
         (``"10%"``), applied after `steps`.
@@ -66,7 +68,8 @@ def open_trajectory(  # noqa: PLR0913
     Dataset
         ``weights(step, weight)`` in the narrowest of float32 and float64 that holds every stored
         value. Coordinates: ``step``, and along it ``path`` and ``fingerprint``, which changes
-        with the checkpoint's files; ``tensor``, and along it ``row_size`` (weights), ``group``,
+        with the checkpoint's files, and what else the names count (``tokens``, ``epoch``,
+        ``stage``, ...); ``tensor``, and along it ``row_size`` (weights), ``group``,
         ``shape`` (JSON) and ``stored_dtype``. The tensors lie behind one another along ``weight``,
         a contiguous ragged array (CF conventions 9.3.3). Attributes: source, run, step_unit,
         step_source, selection, format, fingerprint, left_out, skipped, warnings, decisions, and

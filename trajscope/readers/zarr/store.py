@@ -16,6 +16,7 @@ from trajscope.readers.base import StoreHeader, StoreReader, StoreTensor, Values
 from trajscope.readers.boxes import boxes_of
 from trajscope.readers.zarr.arrays import array_folder, opened
 from trajscope.readers.zarr.axis import StepArrays, along_steps, unit_of
+from trajscope.readers.zarr.coordinates import apart, read_coordinates
 from trajscope.readers.zarr.files import survey, written_length
 from trajscope.readers.zarr.metadata import ArrayMetadata
 from trajscope.readers.zarr.tree import is_store, list_arrays
@@ -43,7 +44,7 @@ def read_header(path: Path) -> StoreHeader:
         The metadata is damaged or unsafe, no array has a step axis, or a file of the store is none.
     """
     digest = survey(path).digest
-    arrays = list_arrays(path)
+    arrays, coordinates = apart(list_arrays(path))
     found = along_steps(path, arrays)
     numbered = [found.coordinate] if found.coordinate else []
     for name in (*found.weights, *numbered):
@@ -73,6 +74,7 @@ def read_header(path: Path) -> StoreHeader:
         left_out=found.left_out,
         unwritten=claimed - n_steps,
         digest=digest,
+        coordinates=read_coordinates(path, coordinates, n_steps),
     )
 
 

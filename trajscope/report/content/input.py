@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trajscope.errors import printable
-from trajscope.report.content.numbers import Window, counted, exact, window
+from trajscope.report.content.numbers import Window, counted, exact, listed, window
 from trajscope.schema import AUDIT, STEP, TENSOR, Described, described
 
 if TYPE_CHECKING:
     import xarray as xr
+    from numpy.typing import NDArray
 
 _NAME_LIMIT = 60
 _WARNING_LIMIT = 400
@@ -44,6 +45,8 @@ class Reading:
         Phrases: "1,000 to 30,900, every 100 steps", "500 weights in 8 tensors", "float32".
     audit :
         What the audit found; `None` where there was none.
+    counts :
+        What else is counted at the steps, in phrases: "tokens 0 to 4e+09", "stage 1 to 2".
     """
 
     first: str
@@ -60,6 +63,7 @@ class Reading:
     warnings: tuple[str, ...]
     decisions: tuple[str, ...] = ()
     audit: tuple[str, ...] | None = None
+    counts: tuple[str, ...] = ()
 
 
 def reading(trajectory: "xr.Dataset | Described", more_warnings: Sequence[object] = ()) -> Reading:
@@ -88,6 +92,7 @@ def reading(trajectory: "xr.Dataset | Described", more_warnings: Sequence[object
         warnings=tuple(dict.fromkeys(given)),
         decisions=tuple(printable(text, limit=400) for text in told.get("decisions", ())),
         audit=findings(told[AUDIT]) if AUDIT in told else None,
+        counts=tuple(_count(name, values) for name, values in known.counts.items()),
     )
 
 
@@ -109,6 +114,16 @@ def _rhythm(known: Described, seen: Window) -> str:
         )
     gaps = np.diff(np.asarray(known.coords[STEP], dtype=np.float64))
     return f"unevenly spaced by {exact(float(gaps.min()))} to {exact(float(gaps.max()))} {words}"
+
+
+def _count(name: str, values: "NDArray[Any]") -> str:
+    """A coordinate and the range of its numbers, or its texts in the order of the steps."""
+    if values.dtype.kind in "iuf":
+        finite = values[np.isfinite(values)]
+        ends = (finite.min(), finite.max()) if len(finite) else ()
+        return f"{printable(name)} {' to '.join(f'{end:.6g}' for end in ends)}"
+    texts = list(dict.fromkeys(printable(text) or "(none)" for text in values))
+    return f"{printable(name)} {listed(texts)}"
 
 
 def _weights(known: Described) -> str:

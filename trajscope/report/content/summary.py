@@ -109,6 +109,7 @@ def trajectory_summary(trajectory: "xr.Dataset | Described") -> dict[str, object
         "steps": [plain(step) for step in known.coords[STEP]],
         "step_unit": str(told.get("step_unit", "index")),
         "step_source": plain(str(told.get("step_source", ""))),
+        **({"coordinates": plain(known.counts)} if known.counts else {}),
         "weights": int(known.coords["row_size"].sum()),
         "tensors": [plain(str(name)) for name in known.coords[TENSOR]],
         "much_left_out": plain(str(told.get("much_left_out", ""))),

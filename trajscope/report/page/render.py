@@ -127,6 +127,7 @@ def _facts(results: xr.DataTree, seen: Reading, measured: Curves) -> list[tuple[
         ("checkpoints", f"{seen.window.checkpoints:,}"),
         (step_word(seen.window.unit), seen.steps),
         ("taken from", seen.step_source),
+        ("also counted", "; ".join(seen.counts)),
         ("weights", f"{seen.weights}; {exact(still)} never change"),
         ("stored as", f"{seen.stored}; {zero} of increments are zero"),
         ("rounding", f"about {number(floor, 2)}, beside increments of {number(rms, 2)} (rms)"),

@@ -38,6 +38,7 @@ def reading_lines(
         ("Run", seen.run),
         ("Steps", seen.steps),
         ("From", seen.step_source),
+        ("Counts", "; ".join(seen.counts)),
         ("Weights", f"{seen.weights}, {seen.stored}"),
         *(("Choice", text) for text in seen.decisions),
         *(("Left out", text) for text in _omissions(seen.left_out, "tensor")),
