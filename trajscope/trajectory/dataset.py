@@ -4,7 +4,7 @@ import xarray as xr
 
 from trajscope.checkpoints.fingerprint import checkpoint_fingerprints, fingerprint
 from trajscope.checkpoints.lazy import lazy_weights
-from trajscope.checkpoints.manifest import FileManifest, make_manifest
+from trajscope.checkpoints.manifest import make_manifest
 from trajscope.checkpoints.remote import remote_manifest
 from trajscope.schema import FINGERPRINT, STEP, TENSOR
 from trajscope.trajectory.listing import Listing, describe, texts
@@ -16,8 +16,8 @@ def as_dataset(listing: Listing) -> xr.Dataset:
     """The Dataset that `open_trajectory` describes, of files that are here or behind a mirror."""
     series, weights, mirror = listing.series, listing.weights, listing.mirror
     manifest = make_manifest(series.root, weights, series.store)
-    if mirror and isinstance(manifest, FileManifest):
-        manifest = remote_manifest(manifest, mirror.url)
+    if mirror:
+        manifest = remote_manifest(manifest, mirror)
     known = describe(listing)
     along_steps = {
         "path": texts(listing.told(checkpoint.path) for checkpoint in weights.checkpoints),

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trajscope.checkpoints.addresses import is_remote
 from trajscope.checkpoints.base import Series
 from trajscope.checkpoints.fingerprint import format_of
 from trajscope.checkpoints.mirror import Mirror, mirrored
-from trajscope.checkpoints.remote import is_remote
 from trajscope.checkpoints.selection import Selection, selected
 from trajscope.checkpoints.series import find_series
 from trajscope.checkpoints.weights import Weights, WeightTensor, choose_weights
