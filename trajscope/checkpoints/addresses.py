@@ -11,6 +11,7 @@ from typing import Any, TypeGuard
 from trajscope.checkpoints.base import Skipped
 from trajscope.checkpoints.manifest import changed
 from trajscope.checkpoints.scan import MAX_ENTRIES
+from trajscope.checkpoints.secrets import keep_out_of_logs
 from trajscope.errors import (
     CheckpointError,
     OptionError,
@@ -105,6 +106,7 @@ def listing(url: str) -> Listing:
         The address cannot be reached, or holds too many files.
     """
     if url.startswith("hf://"):
+        file_system(url)
         of_repository: Listing = _hub(url).list_repository(url)
         return of_repository
     found = _find(url)
@@ -124,6 +126,7 @@ def listing(url: str) -> Listing:
 @lru_cache(maxsize=16)
 def file_system(url: str) -> Any:  # fsspec has no types
     """What an address is read with."""
+    keep_out_of_logs()
     if url.startswith("hf://"):
         return _hub(url).HubFiles()
     try:
@@ -158,7 +161,7 @@ def too_many(url: str) -> TrajectoryError:
 
 def in_words(error: BaseException) -> str:
     """What a library says went wrong, without the secrets that it may quote."""
-    return printable(redacted(error).strip()) or type(error).__name__
+    return printable(" ".join(redacted(error).split())) or type(error).__name__
 
 
 def _hub(url: str) -> Any:  # a module, imported where it is needed

@@ -1,6 +1,5 @@
 """Repositories of the Hugging Face Hub: revisions as folders, and ranges of their files."""
 
-import logging
 import queue
 import re
 import threading
@@ -24,13 +23,14 @@ from trajscope.checkpoints.addresses import (
     Listing,
     Place,
     RemoteFile,
+    in_words,
     too_many,
     unreachable,
 )
 from trajscope.checkpoints.base import Skipped
 from trajscope.checkpoints.scan import MAX_ENTRIES
 from trajscope.checkpoints.web import start_of_answer
-from trajscope.errors import TrajectoryError, printable, redacted
+from trajscope.errors import TrajectoryError, printable
 
 _KINDS: Final = {"models": "model", "datasets": "dataset", "spaces": "space"}
 _AT_ONCE: Final = 32
@@ -67,7 +67,6 @@ def list_repository(url: str) -> Listing:
     TrajectoryError
         There is no such repository or revision, or it may not be read.
     """
-    _keep_secrets()
     repository = _named(url)
     api = HfApi(library_name="trajscope")
     (refs,) = _together([partial(_refs, api, repository)])
@@ -83,7 +82,7 @@ def list_repository(url: str) -> Listing:
             skipped.append(Skipped(printable(revision), "it is no longer there"))
             continue
         for file in found:
-            relative = file.path[len(below) :].lstrip("/")
+            relative = file.path.removeprefix(f"{below}/") if below else file.path
             relative = f"{revision}/{relative}" if revision else relative
             if not isinstance(file.size, int) or not 0 <= file.size < _LARGEST:
                 what = f"the server says that it has {printable(file.size)} bytes"
@@ -105,7 +104,6 @@ class HubFiles:
         self, paths: Sequence[str], starts: Sequence[int], ends: Sequence[int], **_: object
     ) -> list[bytes | BaseException]:
         """The bytes of each range, or what went wrong."""
-        _keep_secrets()
         headers = {**build_hf_headers(library_name="trajscope"), "Accept-Encoding": "identity"}
         spans = zip(paths, starts, ends, strict=True)
         return _together([partial(_range, span, headers) for span in spans])
@@ -245,24 +243,10 @@ def _refused(url: str, error: BaseException) -> TrajectoryError:
         what = "there is no such revision. Without '@...' all are listed"
     elif isinstance(error, HfHubHTTPError) and error.response.status_code == 429:
         what = "the server limits the number of requests. Wait, or log in for a higher limit"
+    elif isinstance(error, UnicodeError):
+        what = "the token that is set cannot be one. Set HF_TOKEN again, or log in"
+    elif isinstance(error, (AttributeError, KeyError, TypeError, ValueError)):
+        what = f"the server's answer is not that of a Hub ({in_words(error)}). Check HF_ENDPOINT"
     else:
         return unreachable(url, error)
     return TrajectoryError(f"{printable(url)} cannot be read: {what}.")
-
-
-class _Redacting(logging.Filter):
-    """What a client logs, without what its addresses contain."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Every record passes, redacted."""
-        record.msg, record.args = redacted(record.getMessage()), ()
-        return True
-
-
-_REDACTING: Final = _Redacting()
-
-
-def _keep_secrets() -> None:
-    """The Hub sends its clients on to addresses with signatures, which some of them log."""
-    for name in ("httpx", "httpx2", "huggingface_hub.utils._http"):
-        logging.getLogger(name).addFilter(_REDACTING)

@@ -12,13 +12,13 @@ import tempfile
 import threading
 import weakref
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from uuid import uuid4
 
 from trajscope.checkpoints.addresses import Listing, Place, RemoteFile, full_address, listing
 from trajscope.checkpoints.base import Skipped
-from trajscope.errors import TrajscopeError, printable
+from trajscope.errors import CheckpointError, TrajectoryError, TrajscopeError, printable
 from trajscope.readers.blocks import Blocks
 from trajscope.readers.files import stand_for, stand_no_longer
 
@@ -87,7 +87,11 @@ def mirrored(url: str) -> Iterator[Mirror]:
     try:
         yield mirror
     except TrajscopeError as error:
-        raise type(error)(mirror.told(error)) from None
+        told = mirror.told(error)
+        if isinstance(error, TrajectoryError) and mirror.skipped:
+            path, reason = mirror.skipped[0].path, mirror.skipped[0].reason
+            told += f"\n  {len(mirror.skipped)} passed over; the first is {path}: {reason}"
+        raise type(error)(told) from None
 
 
 class _Hollow:
@@ -104,12 +108,14 @@ class _Hollow:
         made = dict(self._files(files))
         own = {name: (self.target / name).relative_to(above).as_posix() for name in made}
         names = {inside: name for name, inside in own.items()}
+        headed = [file for name, file in made.items() if name.endswith(_HEADED)]
+        present, refused = self._write_headers(place, headed)
         blocks = Blocks(
             {inside: made[name].size for inside, name in names.items()},
             lambda spans: place.fetch([(names[name], low, high) for name, low, high in spans]),
+            {own[name]: error for name, error in refused.items()},
             {inside: made[name].content for inside, name in names.items()},
         )
-        present = self._write_headers(place, [f for n, f in made.items() if n.endswith(_HEADED)])
         stand_for(str(above), blocks, {own[name]: count for name, count in present.items()})
 
     def _files(self, files: Sequence[RemoteFile]) -> Iterator[tuple[str, RemoteFile]]:
@@ -129,50 +135,50 @@ class _Hollow:
                 if file.mtime_ns == 0 and file.content and content in first:
                     path.hardlink_to(first[content])
                 else:
-                    with path.open("xb") as hollow:
-                        hollow.truncate(file.size)
-                    os.utime(path, ns=(file.mtime_ns, file.mtime_ns))
+                    _make_hollow(path, file)
                     first[content] = path
             except (OSError, OverflowError) as error:
                 self._skip(file, f"no file here can stand for it: {printable(error)}")
                 continue
             yield file.relative, file
 
-    def _write_headers(self, place: Place, files: Sequence[RemoteFile]) -> dict[str, int]:
-        """Put length and header into each safetensors file, and say how many bytes it then has."""
+    def _write_headers(
+        self, place: Place, files: Sequence[RemoteFile]
+    ) -> tuple[dict[str, int], dict[str, CheckpointError]]:
+        """Put length and header into each safetensors file.
+
+        Returns how many bytes each then has, and why some cannot be had.
+        """
         equal: dict[object, list[RemoteFile]] = defaultdict(list)
         for file in files:
             equal[(file.content, file.size) if file.content else file.relative].append(file)
         starts = {group[0].relative: group for group in equal.values()}
-        spans = [(name, 0, min(g[0].size, _FIRST_BYTES)) for name, g in starts.items()]
         present: dict[str, int] = {}
-        longer = []
-        for at in range(0, len(spans), _AT_ONCE):
-            for name, start in self._fetched(place, spans[at : at + _AT_ONCE], starts):
-                claimed = 8 + int.from_bytes(start[:8], "little")
+        refused: dict[str, CheckpointError] = {}
+
+        def take(spans: Sequence[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
+            longer = []
+            for (name, _, last), piece in zip(spans, place.fetch(spans), strict=True):
+                if not isinstance(piece, bytes):
+                    refused.update(dict.fromkeys((file.relative for file in starts[name]), piece))
+                    continue
+                claimed = 8 + int.from_bytes(piece[:8], "little")
                 end = min(claimed, starts[name][0].size, _MAX_HEADER)
-                if end > len(start):
+                if end > last:
                     longer.append((name, 0, end))
                 else:
-                    present |= self._write(starts[name], start)
-        for span in longer:
-            for name, start in self._fetched(place, [span], starts):
-                present |= self._write(starts[name], start)
-        return present
+                    present.update(self._write(starts[name], piece))
+            return longer
 
-    def _fetched(
-        self,
-        place: Place,
-        spans: Sequence[tuple[str, int, int]],
-        groups: Mapping[str, Sequence[RemoteFile]],
-    ) -> Iterator[tuple[str, bytes]]:
-        for (name, _, _), piece in zip(spans, place.fetch(spans), strict=True):
-            if isinstance(piece, bytes):
-                yield name, piece
-                continue
-            for file in groups[name]:
-                self._skip(file, str(piece))
-                (self.target / file.relative).unlink()
+        spans = [(name, 0, min(group[0].size, _FIRST_BYTES)) for name, group in starts.items()]
+        longer = [
+            each
+            for at in range(0, len(spans), _AT_ONCE)
+            for each in take(spans[at : at + _AT_ONCE])
+        ]
+        for span in longer:
+            take([span])
+        return present, refused
 
     def _write(self, files: Sequence[RemoteFile], content: bytes) -> dict[str, int]:
         for file in files:
@@ -190,6 +196,16 @@ _existing: "weakref.WeakValueDictionary[str, _Hollow]" = weakref.WeakValueDictio
 _recent: deque[_Hollow] = deque(maxlen=4)
 """Kept alive, since a worker unpacks a manifest anew for each of its tasks."""
 _making = threading.Lock()
+
+
+def _make_hollow(path: Path, file: RemoteFile) -> None:
+    with path.open("xb") as hollow:
+        try:
+            hollow.truncate(file.size)
+        except (OSError, OverflowError):
+            path.unlink()
+            raise
+    os.utime(path, ns=(file.mtime_ns, file.mtime_ns))
 
 
 def _remove(folder: Path, maker: int) -> None:

@@ -44,20 +44,24 @@ class Blocks:
         Bytes of each file, by name.
     fetch :
         Asks for them.
+    refused :
+        Why some of them cannot be had, which is known already.
     contents :
         For files of which it is known: what is equal where two files are equal byte by byte.
     """
 
     def __init__(
-        self, sizes: Mapping[str, int], fetch: Fetch, contents: Mapping[str, str] | None = None
+        self,
+        sizes: Mapping[str, int],
+        fetch: Fetch,
+        refused: Mapping[str, CheckpointError],
+        contents: Mapping[str, str],
     ) -> None:
-        self._sizes, self._fetch = sizes, fetch
+        self._sizes, self._fetch, self._refused = sizes, fetch, refused
         first: dict[str, str] = {}
         # The files that each is read from: one of those that are equal.
         self._own = {
-            name: first.setdefault(content, name)
-            for name, content in (contents or {}).items()
-            if content
+            name: first.setdefault(content, name) for name, content in contents.items() if content
         }
         self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._ahead: dict[str, tuple[int, int]] = {}
@@ -68,7 +72,9 @@ class Blocks:
         self._lock = threading.Lock()
 
     def read(self, name: str, first: int, count: int) -> bytes:
-        """`count` bytes from byte `first` on, or as many as there are."""
+        """`count` bytes from byte `first` on, or as many as there are; raises `CheckpointError`."""
+        if name in self._refused:
+            raise CheckpointError(str(self._refused[name]))
         name = self._own.get(name, name)
         last = min(first + count, self._sizes.get(name, 0))
         if not 0 <= first < last:
