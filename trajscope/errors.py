@@ -56,6 +56,8 @@ def redacted(text: object) -> str:
     What stands before the host of an address and behind its question mark is never shown.
     """
     string = str(text)
+    if len(string) > 2 * _QUOTED:
+        string = f"{string[:_QUOTED]}…{string[-_QUOTED:]}"
     for pattern, instead in _SECRETS:
         string = pattern.sub(instead, string)
     for name, value in os.environ.items():
@@ -70,11 +72,16 @@ _SECRETS = (
     (re.compile(r"(?<!\bhf)://[^\s'\"/]*@"), "://***@"),
     (re.compile(r"(://[^\s'\"<>?]*)\?[^\s'\"<>]*"), r"\1?***"),
     (re.compile(r"([?&][\w.~%-]+=)[^\s&'\"<>]+"), r"\1***"),
-    (re.compile(r"(?i)\b(bearer[ :]+|authorization['\"]?\s*[:=]\s*['\"]?\w+ )[^\s'\"]+"), r"\1***"),
+    (
+        re.compile(r"(?i)\b(bearer[ :]+|authorization['\"]?\s*[:=]\s*['\"]?\w+ )[^\s'\"]{8,}"),
+        r"\1***",
+    ),
     (re.compile(r"\b(hf_|api_org_)[A-Za-z0-9]{16,}"), r"\1***"),
 )
-_SECRET_NAMES = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_KEY")
+_SECRET_NAMES = re.compile(r"TOKEN$|SECRET|PASSWORD|PASSWD|API_KEY")
 _SHORTEST_SECRET = 8
+_QUOTED = 4096
+"""Characters that are looked at from either end: more is never shown."""
 
 
 def encodable(text: str) -> str:

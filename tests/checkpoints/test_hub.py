@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 import traceback
 
@@ -44,10 +45,13 @@ def repository(monkeypatch):
         monkeypatch.setenv("HF_TOKEN_PATH", "/nowhere")
         monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", "/nowhere")
         monkeypatch.setattr(hub, "_PATIENCE", 2.0)
-        monkeypatch.setattr(hub, "_RETRIES", 0)
+        monkeypatch.setattr(hub, "_WAITS", (0.1, 0.2))
         addresses.file_system.cache_clear()
         yield own
-        huggingface_hub.close_session()
+        own.whims.clear()
+        for thread in threading.enumerate():
+            if thread.name == "trajscope-hub":
+                thread.join(10)  # the client it shares with the next test is closed by its errors
 
 
 def weights(step, width=3):
@@ -190,13 +194,13 @@ def refusing(status, code, **headers):
         ("refs", refusing(403, "GatedRepo"), "give access on request.*HF_TOKEN"),
         ("tree", refusing(403, "GatedRepo"), "give access on request"),
         ("refs", refusing(429, "", Retry_After="100000"), "limits the number of requests"),
-        ("tree", refusing(429, "", Retry_After="100000"), "no answer within 2 s"),
+        ("tree", refusing(429, "", Retry_After="5"), "no answer within 2 s"),
         ("tree", refusing(503, ""), "no answer within 2 s"),
         ("refs", lambda server: server.answer([1]) or True, "not that of a Hub"),
         ("refs", lambda server: server.answer({"branches": [{}]}) or True, "not that of a Hub"),
         ("tree", lambda server: server.answer({"a": [1]}) or True, "not that of a Hub"),
-        ("tree", lambda server: server.sleep(20), "no answer within 2 s"),
-        ("refs", lambda server: server.sleep(20), "no answer within 2 s"),
+        ("tree", lambda server: server.sleep(3), "no answer within 2 s"),
+        ("refs", lambda server: server.sleep(3), "no answer within 2 s"),
     ],
 )
 def test_a_hub_that_refuses_is_quoted_in_time(kind, whim, words, repository):
@@ -214,6 +218,35 @@ def test_a_revision_that_is_not_there_is_said(repository):
         open_trajectory("hf://org/model@" + "ab" * 20)
     with pytest.raises(TrajectoryError, match="no address of a repository: hf://ORG/NAME"):
         open_trajectory("hf://../model")
+
+
+def once(whim):
+    """A whim that every place is met with once."""
+    met = set()
+
+    def each(server):
+        if server.path in met:
+            return False
+        met.add(server.path)
+        return whim(server)
+
+    return each
+
+
+@pytest.mark.parametrize(
+    "whim",
+    [
+        refusing(503, ""),
+        refusing(429, "", Retry_After="1"),
+        lambda server: server.sleep(0),
+        lambda server: huggingface_hub.close_session(),
+    ],
+)
+def test_what_fails_once_is_tried_again(whim, repository):
+    repository.branches = {f"step{step}": one_file(step, 500) for step in (1, 2, 3)}
+    repository.whims = {kind: once(whim) for kind in ("refs", "tree", "cdn")}
+    opened = open_trajectory("hf://org/model")
+    np.testing.assert_array_equal(opened["weights"], expected((1, 2, 3), 500))
 
 
 def whole(server):

@@ -3,6 +3,7 @@
 import queue
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_stream_backoff
+from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
 from trajscope.checkpoints.addresses import (
     Listing,
@@ -30,14 +31,16 @@ from trajscope.checkpoints.addresses import (
 from trajscope.checkpoints.base import Skipped
 from trajscope.checkpoints.scan import MAX_ENTRIES
 from trajscope.checkpoints.web import start_of_answer
-from trajscope.errors import TrajectoryError, printable
+from trajscope.errors import CheckpointError, TrajectoryError, printable
 
 _KINDS: Final = {"models": "model", "datasets": "dataset", "spaces": "space"}
 _AT_ONCE: Final = 32
 _PATIENCE: Final = 300.0
 """Seconds without any answer until it is given up; the Hub counts requests in that time."""
 _TIMEOUT: Final = 30.0
-_RETRIES: Final = 3
+_WAITS: Final = (0.1, 2.0, 10.0)
+"""Seconds before a request is made again."""
+_BUSY: Final = (408, 429, 500, 502, 503, 504)
 _LARGEST: Final = 2**62
 
 
@@ -177,9 +180,8 @@ def _range(span: tuple[str, int, int], headers: Mapping[str, str]) -> bytes:
     commit, _, file = repository.rest.partition("/")
     url = hf_hub_url(repository.name, file, repo_type=repository.kind, revision=unquote(commit))
     asked = {**headers, "Range": f"bytes={first}-{last - 1}"}
-    with http_stream_backoff(
-        "GET", url, max_retries=_RETRIES, headers=asked, timeout=_TIMEOUT, follow_redirects=True
-    ) as response:
+    options = {"headers": asked, "timeout": _TIMEOUT, "follow_redirects": True}
+    with get_session().stream("GET", url, **options) as response:
         if response.status_code >= 400:
             hf_raise_for_status(response)
         start = start_of_answer(path, response.status_code, response.headers, first)
@@ -189,6 +191,27 @@ def _range(span: tuple[str, int, int], headers: Mapping[str, str]) -> bytes:
             if len(found) >= last - start:
                 break
     return bytes(found[first - start : last - start])
+
+
+def _retried(call: Callable[[], Any]) -> Any:
+    """What a call returns, tried again where the server is busy or the connection broke.
+
+    The client that all threads share is closed by the library as soon as one of them cannot
+    connect, so any of them may fail for no reason of its own.
+    """
+    for wait in _WAITS:
+        try:
+            return call()
+        except HfHubHTTPError as error:
+            if error.response.status_code not in _BUSY:
+                raise
+            after = re.search(r"(?<![\d.])\d+", error.response.headers.get("Retry-After", ""))
+            time.sleep(min(max(wait, int(after[0]) if after else 0), _PATIENCE / 10))
+        except (CheckpointError, AttributeError, KeyError, TypeError, ValueError):
+            raise
+        except Exception:  # of the library below, which is not always the same one
+            time.sleep(wait)
+    return call()
 
 
 def _together(calls: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -210,12 +233,12 @@ def _together(calls: Sequence[Callable[[], Any]]) -> list[Any]:
             except queue.Empty:
                 return
             try:
-                done.put((number, calls[number]()))
+                done.put((number, _retried(calls[number])))
             except Exception as error:
                 done.put((number, error))
 
     for _ in range(min(_AT_ONCE, len(calls))):
-        threading.Thread(target=work, daemon=True).start()
+        threading.Thread(target=work, daemon=True, name="trajscope-hub").start()
     for _ in calls:
         try:
             number, answer = done.get(timeout=_PATIENCE)
