@@ -60,11 +60,24 @@ def redacted(text: object) -> str:
         string = f"{string[:_QUOTED]}…{string[-_QUOTED:]}"
     for pattern, instead in _SECRETS:
         string = pattern.sub(instead, string)
-    for name, value in os.environ.items():
-        if _SECRET_NAMES.search(name) and len(value) >= _SHORTEST_SECRET:
-            string = string.replace(value, "***")
+    known = [value for name, value in os.environ.items() if _SECRET_NAMES.search(name)]
+    for secret in (*_kept, *(value for value in known if len(value) >= _SHORTEST_SECRET)):
+        string = string.replace(secret, "***")
     return string
 
+
+def keep_secret(address: str) -> None:
+    """From now on what is secret in an address is redacted wherever it stands."""
+    found = re.match(r"\w+://(?:(?P<user>[^\s/]*)@)?[^?]*(?:\?(?P<query>.*))?", address)
+    if found is None or address.startswith("hf:"):
+        return
+    user, query = found["user"] or "", found["query"] or ""
+    parts = [user, user.partition(":")[2], *(each.partition("=")[2] for each in query.split("&"))]
+    _kept.update(part for part in parts if len(part) >= _SHORTEST_KEPT)
+
+
+_kept: set[str] = set()
+_SHORTEST_KEPT = 4
 
 _SECRETS = (
     # user:password@host, where the password may contain anything; hf://NAME@REVISION has none.
@@ -72,10 +85,8 @@ _SECRETS = (
     (re.compile(r"(?<!\bhf)://[^\s'\"/]*@"), "://***@"),
     (re.compile(r"(://[^\s'\"<>?]*)\?[^\s'\"<>]*"), r"\1?***"),
     (re.compile(r"([?&][\w.~%-]+=)[^\s&'\"<>]+"), r"\1***"),
-    (
-        re.compile(r"(?i)\b(bearer[ :]+|authorization['\"]?\s*[:=]\s*['\"]?\w+ )[^\s'\"]{8,}"),
-        r"\1***",
-    ),
+    (re.compile(r"(?i)\b(bearer[ :]+)[^\s'\"]{8,}"), r"\1***"),
+    (re.compile(r"(?i)\b(authorization['\"]?\s*[:=]\s*['\"]?\w+ )[^\s'\"]+"), r"\1***"),
     (re.compile(r"\b(hf_|api_org_)[A-Za-z0-9]{16,}"), r"\1***"),
 )
 _SECRET_NAMES = re.compile(r"TOKEN$|SECRET|PASSWORD|PASSWD|API_KEY")

@@ -242,7 +242,9 @@ def once(whim):
         lambda server: huggingface_hub.close_session(),
     ],
 )
-def test_what_fails_once_is_tried_again(whim, repository):
+def test_what_fails_once_is_tried_again(whim, repository, monkeypatch):
+    monkeypatch.setattr(hub, "_PATIENCE", 30.0)
+    monkeypatch.setattr(hub, "_WAITS", (0.1, 0.5, 1.0))
     repository.branches = {f"step{step}": one_file(step, 500) for step in (1, 2, 3)}
     repository.whims = {kind: once(whim) for kind in ("refs", "tree", "cdn")}
     opened = open_trajectory("hf://org/model")

@@ -16,6 +16,7 @@ from trajscope.errors import (
     CheckpointError,
     OptionError,
     TrajectoryError,
+    keep_secret,
     printable,
     redacted,
 )
@@ -92,6 +93,7 @@ def full_address(url: str) -> str:
     shown = printable(url, limit=_LONGEST_ADDRESS)
     if shown != url:
         _secret[shown] = url
+        keep_secret(url)
     return _secret.get(url, url)
 
 
