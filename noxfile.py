@@ -22,7 +22,7 @@ TRAINERS = (
     "orbax-checkpoint",
     "h5py",
     "moto[server]",
-    ".[remote]",
+    ".[hub,remote]",
 )
 # Without their dependencies, which would bring another torch.
 PEERS = (

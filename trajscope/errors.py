@@ -1,5 +1,7 @@
 """Deliberate failures, warnings, and the ways to quote a foreign name on a screen or in a file."""
 
+import os
+import re
 import unicodedata
 
 
@@ -36,13 +38,61 @@ def printable(text: object, *, limit: int = 200) -> str:
 
     Every name that comes from a file passes through here before it enters a message: control
     characters, escape sequences, newlines and bidirectional marks are shown, never acted on.
-    Text longer than `limit` characters is cut in the middle, and the cut is marked.
+    Text longer than `limit` characters is cut in the middle, and the cut is marked. Addresses in
+    it are `redacted`.
     """
     string = str(text)
+    if "://" in string:
+        string = redacted(string)
     if len(string) > limit:
         half = (limit - 1) // 2
         string = f"{string[:half]}…{string[-half:]}"
     return "".join(_shown(character) for character in string)
+
+
+def redacted(text: object) -> str:
+    """`text` without passwords and tokens: of addresses, of headers, and those that are set here.
+
+    What stands before the host of an address and behind its question mark is never shown.
+    """
+    string = str(text)
+    if len(string) > 2 * _QUOTED:
+        string = f"{string[:_QUOTED]}…{string[-_QUOTED:]}"
+    for pattern, instead in _SECRETS:
+        string = pattern.sub(instead, string)
+    known = [value for name, value in os.environ.items() if _SECRET_NAMES.search(name)]
+    for secret in (*_kept, *(value for value in known if len(value) >= _SHORTEST_SECRET)):
+        string = string.replace(secret, "***")
+    return string
+
+
+def keep_secret(address: str) -> None:
+    """From now on what is secret in an address is redacted wherever it stands."""
+    found = re.match(r"\w+://(?:(?P<user>[^\s/]*)@)?[^?]*(?:\?(?P<query>.*))?", address)
+    if found is None or address.startswith("hf:"):
+        return
+    user, query = found["user"] or "", found["query"] or ""
+    parts = [user, user.partition(":")[2], *(each.partition("=")[2] for each in query.split("&"))]
+    _kept.update(part for part in parts if len(part) >= _SHORTEST_KEPT)
+
+
+_kept: set[str] = set()
+_SHORTEST_KEPT = 4
+
+_SECRETS = (
+    # user:password@host, where the password may contain anything; hf://NAME@REVISION has none.
+    (re.compile(r"(?<!\bhf)://[^\s'\"/:@]*:(?!\d+(?:/|$))[^\s'\"@]*@"), "://***@"),
+    (re.compile(r"(?<!\bhf)://[^\s'\"/]*@"), "://***@"),
+    (re.compile(r"(://[^\s'\"<>?]*)\?[^\s'\"<>]*"), r"\1?***"),
+    (re.compile(r"([?&][\w.~%-]+=)[^\s&'\"<>]+"), r"\1***"),
+    (re.compile(r"(?i)\b(bearer[ :]+)[^\s'\"]{8,}"), r"\1***"),
+    (re.compile(r"(?i)\b(authorization['\"]?\s*[:=]\s*['\"]?\w+ )[^\s'\"]+"), r"\1***"),
+    (re.compile(r"\b(hf_|api_org_)[A-Za-z0-9]{16,}"), r"\1***"),
+)
+_SECRET_NAMES = re.compile(r"TOKEN$|SECRET|PASSWORD|PASSWD|API_KEY")
+_SHORTEST_SECRET = 8
+_QUOTED = 4096
+"""Characters that are looked at from either end: more is never shown."""
 
 
 def encodable(text: str) -> str:

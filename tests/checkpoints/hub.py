@@ -1,52 +1,177 @@
-"""Caches as the library of the Hugging Face Hub lays them out on disk."""
+"""An imitation of the Hub's interface on this machine: what its client library asks for."""
 
-import hashlib
-from pathlib import Path
+import json
+import time
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha1, sha256
+from http.server import BaseHTTPRequestHandler
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from safetensors.numpy import save
+from tests.checkpoints.servers import serving
+
+SIGNATURE = "c0ffee5ecre7"
 
 
-class HubCache:
-    """The cache of one model, written file by file with the library's own functions.
+@dataclass
+class Repository:
+    """Contents of files by revision; what lies in `lfs` is sent on to another host, as large ones.
 
-    `links` is whether the file system has links; where it has none, snapshots hold the files.
+    `asked` counts requests by kind, `sent` bytes of files; `handed` are the authorizations that
+    the other host was shown.
     """
 
-    def __init__(self, folder, *, name="models--org--net", links=True):
-        self.folder = Path(folder) / name
-        self.links = links
-        for each in ("refs", "snapshots", "blobs"):
-            (self.folder / each).mkdir(parents=True)
+    name: str = "org/model"
+    branches: dict = field(default_factory=dict)
+    tags: dict = field(default_factory=dict)
+    token: str = ""
+    page: int = 1000
+    whims: dict = field(default_factory=dict)
+    asked: Counter = field(default_factory=Counter)
+    sent: int = 0
+    handed: list = field(default_factory=list)
 
-    def commit(self, name):
-        return hashlib.sha1(f"{self.folder.name} {name}".encode()).hexdigest()
+    def commits(self):
+        """Files by commit."""
+        revisions = {**self.tags, **self.branches}
+        return {commit_of(files): files for files in revisions.values()}
 
-    def ref(self, revision, commit=None):
-        """Name a commit, that of the revision by default."""
-        from huggingface_hub.file_download import _cache_commit_hash_for_specific_revision
 
-        commit = commit or self.commit(revision)
-        _cache_commit_hash_for_specific_revision(str(self.folder), revision, commit)
-        return commit
+def commit_of(files):
+    """What a revision with these files is called."""
+    listed = sorted((name, sha1(content).hexdigest()) for name, content in files.items())
+    return sha1(repr(listed).encode()).hexdigest()
 
-    def add(self, commit, path, content):
-        """A file of a snapshot; equal contents are one blob."""
-        from huggingface_hub.file_download import _create_symlink
 
-        blob = self.folder / "blobs" / hashlib.sha256(content).hexdigest()
-        pointer = self.folder / "snapshots" / commit / path
-        pointer.parent.mkdir(parents=True, exist_ok=True)
-        if not self.links:
-            pointer.write_bytes(content)
-            return pointer
-        if not blob.exists():
-            blob.write_bytes(content)
-        _create_symlink(str(blob), str(pointer))
-        return pointer
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    repository = Repository()
 
-    def revision(self, name, tensors, path="model.safetensors"):
-        """A revision with one file of weights, and what lies beside it."""
-        commit = self.ref(name)
-        self.add(commit, "config.json", b'{"architectures": []}')
-        self.add(commit, path, save(tensors))
-        return commit
+    def do_GET(self):  # noqa: PLR0911
+        own, url = self.repository, urlsplit(self.path)
+        levels = [unquote(each) for each in url.path.strip("/").split("/")]
+        kind = "cdn" if levels[0] == "cdn" else levels[4] if levels[0] == "api" else levels[2]
+        own.asked[kind] += 1
+        whim = own.whims.get(kind)
+        if whim and whim(self):
+            return None
+        if kind == "cdn":
+            own.handed.append(self.headers.get("Authorization"))
+            return self.content(own.commits()[levels[1]]["/".join(levels[2:])])
+        if own.token and self.headers.get("Authorization") != f"Bearer {own.token}":
+            return self.refuse(401, "RepoNotFound")
+        if "/".join(levels[2:4] if levels[0] == "api" else levels[:2]) != own.name:
+            return self.refuse(404, "RepoNotFound")
+        if kind == "refs":
+            return self.answer(self.refs())
+        if kind == "tree":
+            return self.tree(levels[5], "/".join(levels[6:]), parse_qs(url.query))
+        files = own.commits().get(levels[3])
+        name = "/".join(levels[4:])
+        if files is None or name not in files:
+            return self.refuse(404, "EntryNotFound" if files else "RevisionNotFound")
+        if len(files[name]) < 1000:
+            return self.content(files[name], levels[3])
+        port = self.server.server_port
+        self.send_response(302)
+        place = f"/cdn/{levels[3]}/{quote(name)}?X-Amz-Signature={SIGNATURE}"
+        self.send_header("Location", f"http://localhost:{port}{place}")
+        self.send_header("X-Repo-Commit", levels[3])
+        self.send_header("X-Linked-Size", str(len(files[name])))
+        self.send_header("X-Linked-Etag", f'"{sha256(files[name]).hexdigest()}"')
+        self.send_header("Content-Length", "0")
+        return self.end_headers()
+
+    def refs(self):
+        def listed(revisions, kind):
+            return [
+                {"name": name, "ref": f"refs/{kind}/{name}", "targetCommit": commit_of(files)}
+                for name, files in revisions.items()
+            ]
+
+        own = self.repository
+        return {
+            "branches": listed(own.branches, "heads"),
+            "tags": listed(own.tags, "tags"),
+            "converts": listed({"parquet": {"x": b""}}, "convert"),
+            "pullRequests": [],
+        }
+
+    def tree(self, revision, below, query):
+        files = self.repository.commits().get(revision)
+        if files is None:
+            return self.refuse(404, "RevisionNotFound")
+        entries = [
+            self.entry(name, content)
+            for name, content in sorted(files.items())
+            if not below or name.startswith(f"{below}/")
+        ]
+        entries.insert(0, {"type": "directory", "path": "sub", "oid": "0" * 40, "size": 0})
+        at = int(query.get("cursor", ["0"])[0])
+        more = {}
+        if at + self.repository.page < len(entries):
+            place = urlsplit(self.path).path
+            cursor = f"recursive=true&cursor={at + self.repository.page}"
+            address = f"http://127.0.0.1:{self.server.server_port}{place}?{cursor}"
+            more["Link"] = f'<{address}>; rel="next"'
+        return self.answer(entries[at : at + self.repository.page], **more)
+
+    def entry(self, name, content):
+        oid, size = sha1(content).hexdigest(), len(content)
+        entry = {"type": "file", "path": name, "oid": oid, "size": size}
+        if size >= 1000:
+            entry["lfs"] = {"oid": sha256(content).hexdigest(), "size": size, "pointerSize": 134}
+        return entry | self.repository.whims.get("entry", lambda _: {})(name)
+
+    def content(self, content, commit=""):
+        first, last = 0, len(content) - 1
+        if wanted := self.headers.get("Range"):
+            first, last = map(int, wanted.removeprefix("bytes=").split("-"))
+        if first >= len(content):
+            return self.refuse(416, "")
+        part = content[first : last + 1]
+        self.send_response(206 if wanted else 200)
+        self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(part)))
+        self.send_header("ETag", f'"{sha1(content).hexdigest()}"')
+        self.send_header("X-Repo-Commit", commit)
+        self.end_headers()
+        self.repository.sent += len(part)
+        self.wfile.write(part)
+        return None
+
+    def answer(self, value, **headers):
+        text = json.dumps(value).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        for name, each in headers.items():
+            self.send_header(name, each)
+        self.end_headers()
+        self.wfile.write(text)
+
+    def refuse(self, status, code, **headers):
+        self.send_response(status)
+        self.send_header("X-Error-Code", code)
+        self.send_header("Content-Length", "0")
+        for name, each in headers.items():
+            self.send_header(name.replace("_", "-"), each)
+        self.end_headers()
+        return True
+
+    def sleep(self, seconds):
+        time.sleep(seconds)
+        self.close_connection = True
+        return True
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def hub_of(repository):
+    """The endpoint of a Hub with this repository in it."""
+    handler = type("Handler", (_Handler,), {"repository": repository})
+    with serving(handler) as endpoint:
+        yield endpoint

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 from safetensors.numpy import save
 
-from tests.checkpoints.hub import HubCache
+from tests.checkpoints.hub_cache import HubCache
 from tests.cli.formats import FORMATS, STEPS
 from trajscope import (
     TrajectoryError,

@@ -1,12 +1,16 @@
 """Folders behind an address: the same trajectory as from the disk, and few bytes of it."""
 
+import base64
+import contextlib
+import io
+import logging
 import shutil
 import socket
 import subprocess
 import sys
 import threading
+import traceback
 import urllib.request
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
 import numpy as np
@@ -15,10 +19,19 @@ from fsspec.registry import _registry as registered
 from safetensors.numpy import save_file
 
 from tests.checkpoints.conftest import model
+from tests.checkpoints.servers import Ranges, serving_folder
 from trajscope.analysis.run import analyze
 from trajscope.cli import main
-from trajscope.errors import CheckpointError, OptionError, TrajectoryError
+from trajscope.errors import (
+    CheckpointError,
+    OptionError,
+    TrajectoryError,
+    TrajscopeError,
+    printable,
+    redacted,
+)
 from trajscope.trajectory import open_trajectory, tensor
+from trajscope.trajectory.opening import with_buffers
 
 
 @pytest.fixture
@@ -156,7 +169,7 @@ def test_what_went_away_is_said(memory, tmp_path):
     ("address", "error", "words"),
     [
         ("nonsense://bucket/run", OptionError, r"pip install 'trajscope\[remote\]'"),
-        ("memory://nothing", TrajectoryError, "cannot be reached|none among 0 files"),
+        ("memory://nothing", TrajectoryError, "memory://nothing: .* none were found"),
     ],
 )
 def test_an_address_that_leads_nowhere_is_refused(address, error, words, memory):
@@ -171,40 +184,13 @@ def test_a_package_that_is_missing_is_asked_for_with_its_extra(monkeypatch):
         open_trajectory("s3://bucket/missing")
 
 
-class Ranges(SimpleHTTPRequestHandler):
-    """Answers requests for a range of bytes, which the class it comes from does not."""
-
-    def do_GET(self):
-        wanted = self.headers.get("Range")
-        if wanted is None:
-            return super().do_GET()
-        first, last = map(int, wanted.removeprefix("bytes=").split("-"))
-        with open(self.translate_path(self.path), "rb") as file:
-            content = file.read()
-        part = content[first : last + 1]
-        self.send_response(206)
-        self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
-        self.send_header("Content-Length", str(len(part)))
-        self.end_headers()
-        self.wfile.write(part)
-        return None
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.mark.filterwarnings("ignore")  # the packages' own
 def test_a_folder_on_a_web_server_is_read(tmp_path):
     pytest.importorskip("aiohttp")
     write_run(tmp_path / "run")
 
-    def handler(*args):
-        return Ranges(*args, directory=str(tmp_path))
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        opened = open_trajectory(f"http://127.0.0.1:{server.server_port}/run").load()
-        server.shutdown()
+    with serving_folder(tmp_path) as address:
+        opened = open_trajectory(f"{address}/run").load()
     assert_same(opened, open_trajectory(tmp_path / "run"))
 
 
@@ -247,3 +233,200 @@ def until_it_answers(port):
         else:
             return
     pytest.fail("the server did not start")
+
+
+SECRETS = ("s3cr3t-pw", "c0ffee5ecre7", "aB3dE5gH7jK9mN1pQ2sT4vW6")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://user:s3cr3t-pw@host/run",
+        "https://s3cr3t-pw@host/run",
+        "cannot open 's3://key:s3cr3t-pw@host:9000/run', tried twice",
+        "https://user:s3cr3t-pw/with?odd#signs@host/run",
+        "https://user:p@s3cr3t-pw@host",
+        "https://host/run?X-Amz-Signature=c0ffee5ecre7&X-Amz-Expires=1",
+        "https://host/run?sig=c0ffee5ecre7",
+        "Max retries exceeded with url: /run?a=1&X-Amz-Signature=c0ffee5ecre7 (Caused by)",
+        "Authorization: Basic aB3dE5gH7jK9mN1pQ2sT4vW6",
+        "{'authorization': 'Bearer aB3dE5gH7jK9mN1pQ2sT4vW6'}",
+        "Illegal header value b'Bearer aB3dE5gH7jK9mN1pQ2sT4vW6'",
+        "the token hf_aB3dE5gH7jK9mN1pQ2sT4vW6 was refused",
+        "https://user:%s@host/run" % ("s3cr3t-pw" * 40),
+    ],
+)
+def test_addresses_are_shown_without_their_secrets(text):
+    for shown in (redacted(text), printable(redacted(text))):
+        assert not any(secret in shown for secret in SECRETS)
+        assert "***" in shown
+    if text.startswith(("https://", "s3://")):
+        assert not any(secret in printable(text) for secret in SECRETS)
+        assert "host" in printable(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hf://org/model@step1000/a.safetensors", "hf://gpt2@main", "http://127.0.0.1:8000/run/a@b",
+        "https://host/run/layer@2.bin", "s3://bucket/run", "why?.pt", "a = b", "hf_embed.weight",
+        "bearer of news",
+    ],
+)  # fmt: skip
+def test_what_is_no_secret_is_shown_as_it_is(text):
+    assert redacted(text) == printable(text) == text
+
+
+def test_secrets_that_are_set_here_are_not_shown(monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t-pw")
+    assert redacted("signed with s3cr3t-pw today") == "signed with *** today"
+
+
+@pytest.mark.filterwarnings("ignore")  # the packages' own
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://user:s3cr3t-pw@127.0.0.1:9/run",
+        "http://127.0.0.1:9/run?X-Amz-Signature=c0ffee5ecre7",
+        "ftp://user:s3cr3t-pw@127.0.0.1:9/run",
+        "nonsense://user:s3cr3t-pw@host/run",
+        "s3://user:s3cr3t-pw@bucket/run?sig=c0ffee5ecre7",
+    ],
+)
+def test_errors_of_libraries_are_quoted_without_secrets(address, monkeypatch, caplog, capsys):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(TrajscopeError) as caught:
+        open_trajectory(address)
+    with pytest.raises(SystemExit, match="2"):
+        main(["inspect", address])
+    told = "".join(traceback.format_exception(caught.value)) + "".join(capsys.readouterr())
+    for secret in SECRETS:
+        assert secret not in told + caplog.text
+
+
+@pytest.mark.filterwarnings("ignore")  # the packages' own
+def test_a_password_opens_a_folder_and_is_told_nowhere(tmp_path, caplog):
+    pytest.importorskip("aiohttp")
+    caplog.set_level(logging.DEBUG)
+    write_run(tmp_path / "run")
+    for step in (10, 20, 30):
+        path = tmp_path / f"run/checkpoint-{step}/model.safetensors"
+        buffers = {"bn.running_mean": np.ones(3, "f4")}
+        save_file(model(step) | buffers, path, {"format": "pt"})
+    wanted = "Basic " + base64.b64encode(b"user:s3cr3t-pw").decode()
+
+    class Guarded(Ranges):
+        def send_head(self):
+            refused = self.headers.get("Authorization") != wanted
+            return self.send_error(401) if refused else super().send_head()
+
+        def do_GET(self):  # noqa: N802
+            refused = self.headers.get("Authorization") != wanted
+            return self.send_error(401) if refused else super().do_GET()
+
+    with serving_folder(tmp_path, Guarded) as address:
+        secret = address.replace("//", "//user:s3cr3t-pw@") + "/run"
+        opened = open_trajectory(secret)
+        local = open_trajectory(tmp_path / "run")
+        np.testing.assert_array_equal(opened["weights"], local["weights"])
+        assert opened.attrs["source"] == address.replace("//", "//***@") + "/run"
+        everything = with_buffers(opened)  # which opens what it was opened from
+        assert everything.sizes["tensor"] == opened.sizes["tensor"] + 1
+        result = analyze(secret)
+        told = [repr(opened), repr(opened.attrs), repr(opened["path"].values), caplog.text]
+        told += [repr(part) + repr(part.attrs) for part in result.subtree]
+        with pytest.raises(TrajectoryError) as caught:
+            open_trajectory(secret + "-wrong")
+        told += traceback.format_exception(caught.value)
+        (tmp_path / "run/checkpoint-20/model.safetensors").unlink()
+        with pytest.raises(CheckpointError) as caught:
+            opened["weights"].load()
+        told += traceback.format_exception(caught.value)
+    assert not any("s3cr3t-pw" in each for each in told)
+
+
+# --- web servers that do something else
+
+
+class Whole(Ranges):
+    """Has never heard of ranges."""
+
+    def do_GET(self):  # noqa: N802
+        del self.headers["Range"]
+        return super().do_GET()
+
+
+class Other(Ranges):
+    """Sends the bytes behind those."""
+
+    def send_header(self, keyword, value):
+        super().send_header(keyword, value.replace("bytes 0-", "bytes 8-"))
+
+
+class Short(Ranges):
+    """Sends half of what it says."""
+
+    def do_GET(self):  # noqa: N802
+        whole, self.wfile = self.wfile, io.BytesIO()
+        super().do_GET()
+        sent = self.wfile.getvalue()
+        listing = "Range" not in self.headers
+        self.wfile = whole
+        self.wfile.write(sent if listing else sent[: -len(sent) // 4])
+        self.close_connection = True
+
+
+@pytest.mark.filterwarnings("ignore")  # the packages' own
+@pytest.mark.parametrize(
+    ("handler", "words"),
+    [
+        (Whole, "the server sends the whole file"),
+        (Other, "the server sends another range"),
+        (Short, "cannot be read"),
+    ],
+)
+def test_a_web_server_without_ranges_is_refused(handler, words, tmp_path):
+    pytest.importorskip("aiohttp")
+    (tmp_path / "run").mkdir()
+    for step in (1, 2):
+        save_file(model(step, 100_000), tmp_path / f"run/step-{step}.safetensors")
+    with (
+        serving_folder(tmp_path, handler) as address,
+        pytest.raises(TrajectoryError, match=words),
+    ):
+        open_trajectory(f"{address}/run")
+
+
+@pytest.mark.filterwarnings("ignore")  # the packages' own
+def test_small_files_may_come_whole(tmp_path):
+    pytest.importorskip("aiohttp")
+    write_run(tmp_path / "run")
+    with serving_folder(tmp_path, Whole) as address:
+        assert_same(open_trajectory(f"{address}/run"), open_trajectory(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("size", [-5, 2.5, None, 2**63, 10**9, 7])
+def test_sizes_that_lie_cost_one_file(size, memory, tmp_path, monkeypatch):
+    write_run(tmp_path / "run")
+    memory.put(str(tmp_path / "run"), "/run", recursive=True)
+    found = memory.find("/run", detail=True)
+    found["/run/checkpoint-20/model.safetensors"]["size"] = size
+    monkeypatch.setattr(type(memory), "find", lambda *_, **__: found)
+    monkeypatch.setattr(type(memory), "info", lambda *_, **__: {"size": size})
+    told = pytest.warns(match="1 of 3 checkpoints cannot be read")
+    with told if size in (7, 10**9) else contextlib.nullcontext():
+        opened = open_trajectory("memory://run")
+    assert opened["step"].values.tolist() == [10, 30]
+    assert len(opened.attrs["skipped"]) == 1
+
+
+def test_a_file_called_like_a_folder_costs_one(memory, tmp_path):
+    write_run(tmp_path / "run")
+    memory.put(str(tmp_path / "run"), "/run", recursive=True)
+    memory.pipe("/run/checkpoint-1", b"x")
+    memory.store["/run/checkpoint-1/x.safetensors"] = memory.store["/run/checkpoint-1"]
+    opened = open_trajectory("memory://run")
+    assert opened.sizes["step"] == 3
+    assert "no file here can stand for it" in opened.attrs["skipped"][0]["reason"]

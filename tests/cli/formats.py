@@ -13,7 +13,7 @@ import torch.distributed.checkpoint as dcp
 import zarr
 from safetensors.numpy import save_file
 
-from tests.checkpoints.hub import HubCache
+from tests.checkpoints.hub_cache import HubCache
 from tests.cli.problem_files import SHAPES
 
 STEPS = range(0, 120, 10)

@@ -11,7 +11,7 @@ import numpy as np
 from trajscope.checkpoints.base import Candidate, CheckpointPart
 from trajscope.errors import CheckpointError
 from trajscope.readers.base import TensorSpec, stored_dtype
-from trajscope.readers.files import open_regular, read_exactly
+from trajscope.readers.files import beginning, open_regular, read_exactly
 
 Step = int | float
 
@@ -113,8 +113,7 @@ def _stored_number(candidate: Candidate, key: str) -> Step | None:
 
 def _trainer_state(path: Path) -> Step | None:
     try:
-        with open(open_regular(path), "rb") as file:
-            found = _STATE_STEP.search(file.read(_STATE_BYTES))
-    except (CheckpointError, OSError):
+        found = _STATE_STEP.search(beginning(path, _STATE_BYTES))
+    except CheckpointError:
         return None
     return int(found.group(1)) if found else None

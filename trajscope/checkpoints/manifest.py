@@ -82,6 +82,10 @@ class FileManifest:
         """Number of steps, number of weights."""
         return len(self.layout_of), int(self.starts[-1])
 
+    def path(self, file: int) -> str:
+        """Relative path of a file by its number."""
+        return os.fsdecode(self.paths[file])
+
     def read(self, rows: Rows, start: int, stop: int) -> Values:
         """Weights ``start:stop`` at the step indices `rows`, in their order.
 

@@ -1,50 +1,80 @@
 """A local folder of hollow files that stands for one behind an address.
 
-What a folder means is decided from names and headers alone. So these are copied into a folder of
-hollow files, each as long as the one it stands for, which is read like any other; the weights are
-then read from where they are.
+What a folder means is decided from names, sizes and headers. So there is a folder here of hollow
+files, each as long as the one it stands for, which is read like any other; what is read from them
+is fetched from where it is. It is made where it is needed, on other machines too.
 """
 
 import contextlib
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from hashlib import sha256
+import threading
+import weakref
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from uuid import uuid4
 
+from trajscope.checkpoints.addresses import Listing, Place, RemoteFile, full_address, listing
 from trajscope.checkpoints.base import Skipped
-from trajscope.checkpoints.remote import file_system, ranges, unreachable
-from trajscope.checkpoints.scan import INDEX_SUFFIX, MAX_ENTRIES
-from trajscope.errors import TrajectoryError, TrajscopeError, printable
+from trajscope.errors import CheckpointError, TrajectoryError, TrajscopeError, printable
+from trajscope.readers.blocks import Blocks
+from trajscope.readers.files import stand_for, stand_no_longer
 
-_SUFFIX = ".safetensors"
+_HEADED = ".safetensors"
 _FIRST_BYTES = 2**14
 _MAX_HEADER = 100_000_000
-_MAX_STATE = 64 << 20
 _LONGEST_NAME = 255
-# Files whose beginnings are asked for at once.
 _AT_ONCE = 256
+"""Files whose beginnings are asked for at once."""
 
 
-@dataclass(frozen=True)
 class Mirror:
-    """A local folder of hollow files that stands for the one at `url`."""
+    """The files behind an address as files here.
 
-    url: str
-    folder: Path
-    skipped: tuple[Skipped, ...]
+    Parameters
+    ----------
+    key :
+        Equal for copies in other processes, which make a folder once each.
+    """
+
+    def __init__(self, found: Listing, key: str = "") -> None:
+        self.found, self.key = found, key or uuid4().hex
+        self._hollow: _Hollow | None = None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Mirror, (self.found, self.key)
+
+    @property
+    def folder(self) -> Path:
+        """The hollow folder, or file where the address is that of one."""
+        return self._made().target
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """The files that are not in it, and why."""
+        return *self.found.skipped, *self._made().skipped
 
     def told(self, text: object) -> str:
-        """`text` with the address in the place of this folder."""
-        return str(text).replace(str(self.folder), printable(self.url))
+        """`text` with the address in the place of the folder."""
+        target, url = self.folder, self.found.place.url
+        told = str(text).replace(str(target), printable(url))
+        return told.replace(str(target.parent), printable(url.rpartition("/")[0]))
+
+    def _made(self) -> "_Hollow":
+        if self._hollow is None:
+            with _making:
+                made = _existing.get(self.key) or _Hollow(self.found.place, self.found.files)
+                _existing[self.key] = made
+                _recent.append(made)
+                self._hollow = made
+        return self._hollow
 
 
 @contextlib.contextmanager
 def mirrored(url: str) -> Iterator[Mirror]:
-    """The folder at `url` with hollow safetensors files and whole indexes and trainer states.
+    """The folder at `url`, as one here.
 
     Raises
     ------
@@ -53,114 +83,136 @@ def mirrored(url: str) -> Iterator[Mirror]:
     TrajectoryError
         The address cannot be reached, or holds too many files.
     """
-    root = url.rstrip("/")
-    with tempfile.TemporaryDirectory(prefix="trajscope-") as folder:
-        target = Path(folder).resolve() / (_safe(root.rpartition("/")[2]) or "run")
-        target.mkdir()
-        names, skipped = _found(root)
-        whole = [name for name in names if name.endswith((INDEX_SUFFIX, "/trainer_state.json"))]
-        headed = {name: info for name, info in names.items() if name.endswith(_SUFFIX)}
-        small = [(name, 0, min(_size(names[name]), _MAX_STATE)) for name in whole]
-        for name, content in _beginnings(root, small):
-            _write(target / name, content, names[name])
-        for name, content in _headers(root, headed):
-            _write(target / name, content, names[name])
-        mirror = Mirror(root, target, tuple(skipped))
+    mirror = Mirror(listing(full_address(url)))
+    try:
+        yield mirror
+    except TrajscopeError as error:
+        told = mirror.told(error)
+        if isinstance(error, TrajectoryError) and mirror.skipped:
+            path, reason = mirror.skipped[0].path, mirror.skipped[0].reason
+            told += f"\n  {len(mirror.skipped)} passed over; the first is {path}: {reason}"
+        raise type(error)(told) from None
+
+
+class _Hollow:
+    """The hollow files themselves, for as long as anybody needs them."""
+
+    def __init__(self, place: Place, files: Sequence[RemoteFile]) -> None:
+        above = Path(tempfile.mkdtemp(prefix="trajscope-")).resolve()
+        weakref.finalize(self, _remove, above, os.getpid())
+        root = place.url.rpartition("/")[2].partition("?")[0]
+        self.target = above / (_safe(root) or "run")
+        self.skipped: list[Skipped] = []
+        if not (len(files) == 1 and not files[0].relative):
+            self.target.mkdir()
+        made = dict(self._files(files))
+        own = {name: (self.target / name).relative_to(above).as_posix() for name in made}
+        names = {inside: name for name, inside in own.items()}
+        headed = [file for name, file in made.items() if name.endswith(_HEADED)]
+        present, refused = self._write_headers(place, headed)
+        blocks = Blocks(
+            {inside: made[name].size for inside, name in names.items()},
+            lambda spans: place.fetch([(names[name], low, high) for name, low, high in spans]),
+            {own[name]: error for name, error in refused.items()},
+            {inside: made[name].content for inside, name in names.items()},
+        )
+        stand_for(str(above), blocks, {own[name]: count for name, count in present.items()})
+
+    def _files(self, files: Sequence[RemoteFile]) -> Iterator[tuple[str, RemoteFile]]:
+        """Make a file for each, one for all that are equal, and say which there are."""
+        first: dict[tuple[str, int], Path] = {}
+        folders: set[Path] = set()
+        for file in files:
+            path = self.target / file.relative
+            if file.relative and not all(map(_safe, file.relative.split("/"))):
+                self._skip(file, "an invalid file name")
+                continue
+            try:
+                if path.parent not in folders:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    folders.add(path.parent)
+                content = (file.content, file.size)
+                if file.mtime_ns == 0 and file.content and content in first:
+                    path.hardlink_to(first[content])
+                else:
+                    _make_hollow(path, file)
+                    first[content] = path
+            except (OSError, OverflowError) as error:
+                self._skip(file, f"no file here can stand for it: {printable(error)}")
+                continue
+            yield file.relative, file
+
+    def _write_headers(
+        self, place: Place, files: Sequence[RemoteFile]
+    ) -> tuple[dict[str, int], dict[str, CheckpointError]]:
+        """Put length and header into each safetensors file.
+
+        Returns how many bytes each then has, and why some cannot be had.
+        """
+        equal: dict[object, list[RemoteFile]] = defaultdict(list)
+        for file in files:
+            equal[(file.content, file.size) if file.content else file.relative].append(file)
+        starts = {group[0].relative: group for group in equal.values()}
+        present: dict[str, int] = {}
+        refused: dict[str, CheckpointError] = {}
+
+        def take(spans: Sequence[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
+            longer = []
+            for (name, _, last), piece in zip(spans, place.fetch(spans), strict=True):
+                if not isinstance(piece, bytes):
+                    refused.update(dict.fromkeys((file.relative for file in starts[name]), piece))
+                    continue
+                claimed = 8 + int.from_bytes(piece[:8], "little")
+                end = min(claimed, starts[name][0].size, _MAX_HEADER)
+                if end > last:
+                    longer.append((name, 0, end))
+                else:
+                    present.update(self._write(starts[name], piece))
+            return longer
+
+        spans = [(name, 0, min(group[0].size, _FIRST_BYTES)) for name, group in starts.items()]
+        longer = [
+            each
+            for at in range(0, len(spans), _AT_ONCE)
+            for each in take(spans[at : at + _AT_ONCE])
+        ]
+        for span in longer:
+            take([span])
+        return present, refused
+
+    def _write(self, files: Sequence[RemoteFile], content: bytes) -> dict[str, int]:
+        for file in files:
+            path = self.target / file.relative
+            with path.open("r+b") as hollow:
+                hollow.write(content)
+            os.utime(path, ns=(file.mtime_ns, file.mtime_ns))
+        return {file.relative: len(content) for file in files}
+
+    def _skip(self, file: RemoteFile, reason: str) -> None:
+        self.skipped.append(Skipped(printable(file.relative), reason))
+
+
+_existing: "weakref.WeakValueDictionary[str, _Hollow]" = weakref.WeakValueDictionary()
+_recent: deque[_Hollow] = deque(maxlen=4)
+"""Kept alive, since a worker unpacks a manifest anew for each of its tasks."""
+_making = threading.Lock()
+
+
+def _make_hollow(path: Path, file: RemoteFile) -> None:
+    with path.open("xb") as hollow:
         try:
-            yield mirror
-        except TrajscopeError as error:
-            raise type(error)(mirror.told(error)) from error
+            hollow.truncate(file.size)
+        except (OSError, OverflowError):
+            path.unlink()
+            raise
+    os.utime(path, ns=(file.mtime_ns, file.mtime_ns))
 
 
-def _found(root: str) -> tuple[dict[str, Mapping[str, Any]], list[Skipped]]:
-    """What the file system says of each file below the address, by relative path."""
-    system = file_system(root)
-    try:
-        inside = system._strip_protocol(root)
-        listing = system.find(inside, detail=True)
-    except Exception as error:  # each kind of address has errors of its own
-        raise unreachable(root, error) from error
-    if len(listing) > MAX_ENTRIES:
-        raise TrajectoryError(
-            f"{printable(root)} holds more than {MAX_ENTRIES:,} files, too many for one run. Give "
-            "the folder of one run."
-        )
-    names, skipped = {}, []
-    for path, known in listing.items():
-        name = path.removeprefix(inside).lstrip("/")
-        if not name.endswith((_SUFFIX, INDEX_SUFFIX, "trainer_state.json")):
-            continue
-        info = known if _size(known) else _asked(root, path)  # a list of links has no sizes
-        if all(_safe(level) for level in name.split("/")):
-            names[name] = info
-        else:
-            skipped.append(Skipped(printable(name), "an invalid file name"))
-    if not names:
-        raise TrajectoryError(
-            f"{printable(root)}: expected safetensors files, found none among {len(listing)} "
-            "files. Remote folders support only this format; copy the folder to a local disk."
-        )
-    return names, skipped
-
-
-def _asked(root: str, path: str) -> Mapping[str, Any]:
-    """What the file system says of one file."""
-    try:
-        info = file_system(root).info(path)
-    except Exception as error:  # each kind of address has errors of its own
-        raise unreachable(path, error) from error
-    return info if isinstance(info, dict) else {}
-
-
-def _headers(root: str, names: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, bytes]]:
-    """Length and header of each file, as far as the file is long enough."""
-    spans = [(name, 0, min(_size(info), _FIRST_BYTES)) for name, info in names.items()]
-    for name, start in _beginnings(root, spans):
-        claimed = 8 + int.from_bytes(start[:8], "little")
-        end = min(claimed, _size(names[name]), _MAX_HEADER)
-        more = ranges(root, [(f"{root}/{name}", len(start), end)]) if end > len(start) else [b""]
-        yield name, (start + more[0])[:end]
-
-
-def _beginnings(root: str, spans: Sequence[tuple[str, int, int]]) -> Iterator[tuple[str, bytes]]:
-    for at in range(0, len(spans), _AT_ONCE):
-        part = spans[at : at + _AT_ONCE]
-        found = ranges(root, [(f"{root}/{name}", first, last) for name, first, last in part])
-        yield from zip((name for name, _, _ in part), found, strict=True)
-
-
-def _write(path: Path, content: bytes, info: Mapping[str, Any]) -> None:
-    """A file of the right length and time that holds `content`, and holes behind it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # What tells its content from that of another file of the same length; no number lies there.
-    mark = sha256(repr([info.get(key) for key in ("ETag", "etag", "md5Hash")]).encode()).digest()
-    with path.open("wb") as file:
-        file.write(content)
-        if _size(info) - len(content) >= len(mark):
-            file.seek(_size(info) - len(mark))
-            file.write(mark)
-        file.truncate(_size(info))
-    changed_at = _time(info)
-    os.utime(path, ns=(changed_at, changed_at))
-
-
-def _size(info: Mapping[str, Any]) -> int:
-    size = info.get("size")
-    return size if isinstance(size, int) else 0
-
-
-def _time(info: Mapping[str, Any]) -> int:
-    """Nanoseconds since 1970 at which the file was last changed; 0 where it is not told."""
-    for key in ("LastModified", "mtime", "updated", "modified", "created"):
-        value = info.get(key)
-        if isinstance(value, str):
-            with contextlib.suppress(ValueError):
-                value = datetime.fromisoformat(value)
-        if isinstance(value, datetime):
-            value = value.timestamp()
-        if isinstance(value, int | float):
-            return int(value * 1e9)
-    return 0
+def _remove(folder: Path, maker: int) -> None:
+    """Remove the folder of this process; one that was forked from it has no part in it."""
+    if os.getpid() == maker:
+        stand_no_longer(str(folder))
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _safe(level: str) -> str:

@@ -11,7 +11,7 @@ from trajscope.checkpoints.names import read_name
 from trajscope.checkpoints.scan import INDEX_SUFFIX, Scan, known_suffix
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers import read_file
-from trajscope.readers.files import open_regular
+from trajscope.readers.files import beginning
 
 # The index of a model with 100,000 tensors has 10 MB.
 _MAX_INDEX_BYTES = 64 << 20
@@ -115,11 +115,10 @@ def _read_weight_map(index: FoundFile) -> dict[str, str]:
             f"{printable(index.path)} has {index.size:,} bytes; an index of shards has at most "
             f"{_MAX_INDEX_BYTES:,}. Leave it out with --exclude."
         )
-    with open(open_regular(index.path), "rb") as file:
-        try:
-            content = json.loads(file.read(_MAX_INDEX_BYTES))
-        except (ValueError, RecursionError):
-            content = None
+    try:
+        content = json.loads(beginning(index.path, _MAX_INDEX_BYTES))
+    except (ValueError, RecursionError):
+        content = None
     weight_map = content.get("weight_map") if isinstance(content, dict) else None
     if (
         not isinstance(weight_map, dict)

@@ -1,25 +1,32 @@
-"""Files behind an address (s3://, gs://, http://), of which ranges of bytes are asked for."""
+"""A trajectory behind an address: ranges of bytes are asked for, many at once."""
 
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any, TypeGuard
 
 import numpy as np
 
-from trajscope.checkpoints.manifest import FileManifest, Rows, changed
+from trajscope.checkpoints.addresses import Place
+from trajscope.checkpoints.manifest import FileManifest, Manifest, Rows, StoreManifest
+from trajscope.checkpoints.mirror import Mirror
 from trajscope.checkpoints.plan import PartPlan, bytes_of, plan_parts, put_stretches
-from trajscope.errors import CheckpointError, OptionError, TrajectoryError, printable
+from trajscope.errors import CheckpointError, TrajscopeError
 from trajscope.readers.base import Values
 
 
 @dataclass(frozen=True)
 class RemoteManifest:
-    """A trajectory in files behind an address; `files` is the one in their mirror."""
+    """A trajectory in files behind an address.
 
-    url: str
+    Attributes
+    ----------
+    files :
+        As if they were here.
+    mirror :
+        Where they seem to be, for arrays that only their reader finds; `None` if there are none.
+    """
+
+    place: Place
     files: FileManifest
+    mirror: Mirror | None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -47,73 +54,73 @@ class RemoteManifest:
             for layout in set(layouts)
         }
         wanted = [
-            (self._path(file + plan.part), int(files.bases[file + plan.part]), plan, out)
+            (file + plan.part, plan, out)
             for layout, file, out in zip(layouts, first, block, strict=True)
             for plan in plans[layout]
         ]
         spans = [
-            (path, base + span[0], base + span[1])
-            for path, base, plan, _ in wanted
-            for span in bytes_of(plan)
+            (files.path(file), int(files.bases[file]) + low, int(files.bases[file]) + high)
+            for file, plan, _ in wanted
+            for low, high in bytes_of(plan)
         ]
-        pieces = iter(ranges(self.url, spans))
-        for _, _, plan, out in wanted:
-            put_stretches(plan, [next(pieces) for _ in bytes_of(plan)], out)
+        pieces = iter(self.place.fetch(spans))
+        for file, plan, out in wanted:
+            put_stretches(plan, [_sound(next(pieces)) for _ in bytes_of(plan)], out)
+            self._read_pieces(files.path(file), plan, out)
         return block
 
-    def _path(self, file: int) -> str:
-        return f"{self.url}/{os.fsdecode(self.files.paths[file])}"
+    def _read_pieces(self, relative: str, plan: PartPlan, out: Values) -> None:
+        """Fill in what only the reader finds, which reads the file as if it were here."""
+        if not plan.pieces or self.mirror is None:
+            return
+        try:
+            path = self.mirror.folder / relative
+            for each in plan.pieces:
+                out[each.out] = plan.reader.read_range(path, each.spec, each.start, each.stop)
+        except TrajscopeError as error:
+            raise type(error)(self.mirror.told(error)) from None
 
 
-def is_remote(path: object) -> TypeGuard[str]:
-    """Whether this is an address such as "s3://bucket/run" and no path."""
-    return isinstance(path, str) and "://" in path
+@dataclass(frozen=True)
+class RemoteStore:
+    """A trajectory in one store behind an address; `below` is its path in the mirror."""
+
+    mirror: Mirror
+    store: StoreManifest
+    below: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of steps, number of weights."""
+        return self.store.shape
+
+    @property
+    def dtype(self) -> np.dtype[np.floating]:
+        """What every stored dtype is widened to."""
+        return self.store.dtype
+
+    def read(self, rows: Rows, start: int, stop: int) -> Values:
+        """Weights ``start:stop`` at the step indices `rows`, in their order: (step, weight)."""
+        here = replace(self.store.store, path=self.mirror.folder / self.below)
+        try:
+            return replace(self.store, store=here).read(rows, start, stop)
+        except TrajscopeError as error:
+            raise type(error)(self.mirror.told(error)) from None
 
 
-def remote_manifest(manifest: FileManifest, url: str) -> RemoteManifest:
+def remote_manifest(manifest: Manifest, mirror: Mirror) -> Manifest:
     """The manifest of a mirror as that of what it stands for."""
-    return RemoteManifest(url, replace(manifest, root=url))
-
-
-def ranges(root: str, spans: Sequence[tuple[str, int, int]]) -> list[bytes]:
-    """The bytes ``first:last`` of each file."""
-    if not spans:
-        return []
-    paths, firsts, lasts = map(list, zip(*spans, strict=True))
-    try:
-        found = file_system(root).cat_ranges(paths, firsts, lasts, on_error="raise")
-    except Exception as error:  # each kind of address has errors of its own
-        raise CheckpointError(
-            f"{printable(paths[0])} and {len(paths) - 1} more cannot be read: {printable(error)}. "
-            "Was a file deleted? Try again, or copy the folder here."
-        ) from error
-    for (path, first, last), piece in zip(spans, found, strict=True):
-        if len(piece) != last - first:
-            raise changed(path, f"{last - first} bytes from byte {first}", f"{len(piece)}")
-    return [bytes(piece) for piece in found]
-
-
-@lru_cache(maxsize=16)
-def file_system(root: str) -> Any:  # fsspec has no types
-    """What fsspec reads an address with."""
-    kind = root.partition("://")[0]
-    try:
-        import fsspec
-
-        return fsspec.core.url_to_fs(root)[0]
-    except (ImportError, ValueError) as error:
-        raise OptionError(
-            f"{printable(root)} cannot be opened: {printable(error)}. "
-            f"{printable(kind, limit=20)}:// addresses need an additional package: pip install "
-            "'trajscope[remote]'."
-        ) from error
-    except Exception as error:
-        raise unreachable(root, error) from error
-
-
-def unreachable(root: str, error: Exception) -> TrajectoryError:
-    """The error for an address that does not answer."""
-    return TrajectoryError(
-        f"{printable(root)} cannot be reached: {printable(error) or type(error).__name__}. Check "
-        "the address, the network and your credentials."
+    if isinstance(manifest, StoreManifest):
+        below = manifest.store.path.relative_to(mirror.folder).as_posix()
+        return RemoteStore(mirror, manifest, below)
+    assert isinstance(manifest, FileManifest)  # there are these two
+    plain = all(
+        place.spec.offset is not None for layout in manifest.layouts for place in layout.places
     )
+    return RemoteManifest(mirror.found.place, manifest, None if plain else mirror)
+
+
+def _sound(piece: bytes | CheckpointError) -> bytes:
+    if isinstance(piece, CheckpointError):
+        raise piece
+    return piece

@@ -1,12 +1,12 @@
 """One checkpoint per step, where several files of a run say the same step."""
 
-import filecmp
 from collections import defaultdict
 from collections.abc import Sequence
 
 from trajscope.checkpoints.base import Candidate, Checkpoint, Skipped
 from trajscope.checkpoints.counters import Step
 from trajscope.errors import TrajectoryError, printable
+from trajscope.readers.files import same_content
 
 
 def one_per_step(
@@ -68,8 +68,7 @@ def _same_content(first: Candidate, second: Candidate) -> bool:
     pairs = zip(first.parts, second.parts, strict=True)
     try:
         return all(
-            a.file.identity == b.file.identity
-            or filecmp.cmp(a.file.path, b.file.path, shallow=False)
+            a.file.identity == b.file.identity or same_content(a.file.path, b.file.path)
             for a, b in pairs
         )
     except OSError:

@@ -4,6 +4,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -14,7 +15,7 @@ from trajscope.checkpoints.cache import cache_around, is_cache, of_other_kind, r
 from trajscope.errors import CheckpointError, TrajectoryError, printable
 from trajscope.readers import FOLDER_READERS, READERS, STORE_READERS
 from trajscope.readers.base import StoreReader
-from trajscope.readers.files import open_regular
+from trajscope.readers.files import beginning
 from trajscope.readers.torch.distributed_plan import SHARD_SUFFIX
 from trajscope.readers.zarr.tree import has_step_groups
 
@@ -121,12 +122,8 @@ def store_reader(path: Path) -> StoreReader | None:
 def is_result(folder: Path) -> bool:
     """Whether a store is what trajscope itself wrote, which lies beside checkpoints easily."""
     for name in ("zarr.json", ".zattrs"):
-        try:
-            descriptor = open_regular(folder / name)
-        except CheckpointError:
-            continue
-        with open(descriptor, "rb") as file:
-            if b'"trajscope"' in file.read(_ATTRIBUTES_BYTES):
+        with suppress(CheckpointError):
+            if b'"trajscope"' in beginning(folder / name, _ATTRIBUTES_BYTES):
                 return True
     return False
 

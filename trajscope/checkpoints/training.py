@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from trajscope.errors import CheckpointError
 from trajscope.optimizer import ADAPTIVE, SGD, is_rate
-from trajscope.readers.files import open_regular
+from trajscope.readers.files import beginning
 from trajscope.readers.torch.optimizer import Settings, param_groups
 
 _SIDECARS: Final = ("optimizer.pt", "optimizer.bin", "optimizer.pth")
@@ -156,8 +156,7 @@ def _logged_rate(state: Mapping[str, Any]) -> float | None:
 def _state(path: Path) -> Mapping[str, Any]:
     """What ``trainer_state.json`` holds; nothing where it cannot be read."""
     try:
-        with open(open_regular(path), "rb") as file:
-            state: Any = json.loads(file.read(_MOST_STATE))
-    except (CheckpointError, OSError, ValueError, RecursionError):
+        state: Any = json.loads(beginning(path, _MOST_STATE))
+    except (CheckpointError, ValueError, RecursionError):
         return {}
     return state if isinstance(state, Mapping) else {}

@@ -1,6 +1,5 @@
 """Formats: bytes of one file, or of one store, to named tensors."""
 
-import os
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers import npy, npz, safetensors
 from trajscope.readers.base import FolderReader, Header, Reader, StoreReader
-from trajscope.readers.files import open_regular
+from trajscope.readers.files import beginning
 from trajscope.readers.hdf5 import file as hdf5
 from trajscope.readers.hdf5 import store as hdf5_store
 from trajscope.readers.torch import archive as torch_archive
@@ -96,16 +95,7 @@ def _first_bytes(path: Path) -> bytes:
             f"{printable(path)} is not a regular file, so it is not read. "
             "Leave it out with --exclude."
         )
-    descriptor = open_regular(path)
-    try:
-        return os.pread(descriptor, _LONGEST_START, 0)
-    except OSError as error:
-        raise CheckpointError(
-            f"{printable(path)} cannot be read: {error.strerror}. "
-            "Check the disk, or leave it out with --exclude."
-        ) from error
-    finally:
-        os.close(descriptor)
+    return beginning(path, _LONGEST_START)
 
 
 def _found(path: Path, first: bytes) -> str:

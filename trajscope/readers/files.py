@@ -1,11 +1,23 @@
-"""The bytes of a file on disk: opened without waiting, and read exactly or not at all."""
+"""The bytes of a file, here or behind an address: read without waiting, exactly or not at all.
 
+What lies behind an address is listed in a folder here, of hollow files of the same names and sizes.
+Whoever looks at names and sizes needs to know no more; whoever reads bytes reads them through this
+module, which fetches them.
+"""
+
+import filecmp
 import os
 import stat
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from trajscope.errors import CheckpointError, printable
 from trajscope.files import read_into
+from trajscope.readers.blocks import Blocks
+
+_standing: dict[str, tuple[Blocks, Mapping[str, int]]] = {}
+"""What the hollow files below a folder stand for, and how many first bytes some of them have."""
 
 
 def open_regular(path: Path | str) -> int:
@@ -47,14 +59,18 @@ def read_exactly(descriptor: int, path: Path, first: int, count: int) -> bytearr
     CheckpointError
         The file ends first, or cannot be read.
     """
-    buffer = bytearray(count)
-    try:
-        missing = read_into(descriptor, memoryview(buffer), first)
-    except OSError as error:
-        raise CheckpointError(
-            f"{printable(path)} cannot be read: {error.strerror}. Check the disk, or leave the "
-            "file out with --exclude."
-        ) from error
+    if _standing and (found := _behind(path, first + count)) is not None:
+        buffer = bytearray(found[0].read(found[1], first, count))
+        missing = count - len(buffer)
+    else:
+        buffer = bytearray(count)
+        try:
+            missing = read_into(descriptor, memoryview(buffer), first)
+        except OSError as error:
+            raise CheckpointError(
+                f"{printable(path)} cannot be read: {error.strerror}. Check the disk, or leave the "
+                "file out with --exclude."
+            ) from error
     if missing:
         raise CheckpointError(
             f"{printable(path)} ends early: {count} bytes are expected at byte {first}, "
@@ -62,3 +78,67 @@ def read_exactly(descriptor: int, path: Path, first: int, count: int) -> bytearr
             "was read; wait, or leave it out with --exclude."
         )
     return buffer
+
+
+def beginning(path: Path, most: int) -> bytes:
+    """The first `most` bytes of a regular file, or all that it has.
+
+    Raises
+    ------
+    CheckpointError
+        It cannot be opened or read.
+    """
+    descriptor = open_regular(path)
+    try:
+        count = min(os.fstat(descriptor).st_size, most)
+        return bytes(read_exactly(descriptor, path, 0, count))
+    finally:
+        os.close(descriptor)
+
+
+def expect(path: Path, spans: list[tuple[int, int]]) -> None:
+    """Fetch short spans, each of a first byte and a number of them, that are read next, at once.
+
+    Of a file that is here nothing is done.
+    """
+    if _standing and (found := _behind(path, sys.maxsize)) is not None:
+        found[0].expect(found[1], spans)
+
+
+def same_content(first: Path, second: Path) -> bool:
+    """Whether two files are equal byte by byte; of those behind an address, if that is known."""
+    here, there = _behind(first, sys.maxsize), _behind(second, sys.maxsize)
+    if here is None or there is None:
+        return filecmp.cmp(first, second, shallow=False)
+    return here[0] is there[0] and here[0].are_equal(here[1], there[1])
+
+
+def is_here(path: Path) -> bool:
+    """Whether the bytes of a path are on this machine, and not behind an address."""
+    return not _standing or _behind(path, sys.maxsize) is None
+
+
+def stand_for(folder: str, blocks: Blocks, present: Mapping[str, int]) -> None:
+    """From now on the files below `folder` are hollow ones, whose bytes `blocks` fetches.
+
+    Of some of them so many first bytes are `present`.
+    """
+    _standing[folder.rstrip("/") + "/"] = blocks, present
+
+
+def stand_no_longer(folder: str) -> None:
+    """Forget what `stand_for` said."""
+    _standing.pop(folder.rstrip("/") + "/", None)
+
+
+def _behind(path: Path | str, last: int) -> tuple[Blocks, str] | None:
+    """What the hollow file at `path` stands for, and its name there; `None` of any other.
+
+    And of one that has its first `last` bytes.
+    """
+    text = os.fspath(path)
+    for folder, (blocks, present) in list(_standing.items()):
+        if text.startswith(folder):
+            name = text[len(folder) :]
+            return None if last <= present.get(name, 0) else (blocks, name)
+    return None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers.base import Header, Reader, TensorSpec
-from trajscope.readers.files import open_regular, read_exactly
+from trajscope.readers.files import expect, open_regular, read_exactly
 from trajscope.readers.inflation import inflated
 from trajscope.readers.npy import ArrayError, Scalar, read_array
 from trajscope.readers.ranges import read_range
@@ -30,6 +30,7 @@ def read_header(path: Path) -> Header:
     descriptor = open_regular(path)
     try:
         members = list_members(descriptor, path, os.fstat(descriptor).st_size)
+        expect(path, [(member.header, 2**9) for member in members.values()])
         tensors: dict[str, TensorSpec] = {}
         metadata: dict[str, Scalar] = {}
         for member_name, member in members.items():

@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trajscope.checkpoints.addresses import is_remote
 from trajscope.checkpoints.base import Series
 from trajscope.checkpoints.equal import equal_files
 from trajscope.checkpoints.fingerprint import format_of
-from trajscope.checkpoints.manifest import FileManifest, Manifest, make_manifest
+from trajscope.checkpoints.manifest import Manifest, make_manifest
 from trajscope.checkpoints.masks import without_masks
 from trajscope.checkpoints.mirror import Mirror, mirrored
-from trajscope.checkpoints.remote import is_remote, remote_manifest
+from trajscope.checkpoints.remote import remote_manifest
 from trajscope.checkpoints.selection import Selection, selected
 from trajscope.checkpoints.series import find_series
 from trajscope.checkpoints.share import much_left_out
@@ -145,9 +146,7 @@ def describe(listing: Listing) -> Described:
 def manifest_of(series: Series, mirror: Mirror | None, weights: Weights) -> Manifest:
     """Where the weights lie, here or behind the address that a mirror stands for."""
     manifest = make_manifest(series, weights)
-    if mirror and isinstance(manifest, FileManifest):
-        return remote_manifest(manifest, mirror.url)
-    return manifest
+    return remote_manifest(manifest, mirror) if mirror else manifest
 
 
 def _counts(series: Series, weights: Weights) -> dict[str, NDArray[np.generic]]:

@@ -36,7 +36,7 @@ def open_trajectory(  # noqa: PLR0913
     ----------
     path :
         Folder that a training run wrote its checkpoints to, or a zarr store with a step axis; or
-        the address of a folder of safetensors files, such as ``"s3://bucket/run"``, of which only
+        the address of such a folder, as ``"s3://bucket/run"`` or ``"hf://ORG/NAME"``, of which only
         the bytes that are needed are fetched.
     run :
         Name of the run, if the folder contains several. A glob (``"version_*"``), or several names

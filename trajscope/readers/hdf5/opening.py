@@ -142,7 +142,7 @@ class _Window(io.RawIOBase):
     """Bytes of a regular file as a file of their own."""
 
     def __init__(self, path: Path, first: int, length: int) -> None:
-        self.descriptor = open_regular(path)
+        self.path, self.descriptor = path, open_regular(path)
         self.first, self.length, self.position = first, length, 0
 
     def readable(self) -> bool:
@@ -167,9 +167,9 @@ class _Window(io.RawIOBase):
         """Fill a buffer as far as there are bytes."""
         view = memoryview(buffer).cast("B")
         count = max(min(len(view), self.length - self.position), 0)
-        done = os.preadv(self.descriptor, [view[:count]], self.first + self.position)
-        self.position += done
-        return done
+        view[:count] = read_exactly(self.descriptor, self.path, self.first + self.position, count)
+        self.position += count
+        return count
 
     def close(self) -> None:
         """Close the file."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers.base import Header, Reader
-from trajscope.readers.files import open_regular, read_exactly
+from trajscope.readers.files import expect, open_regular, read_exactly
 from trajscope.readers.ranges import read_range
 from trajscope.readers.torch.legacy import MAGIC_NUMBER, legacy_content, legacy_header
 from trajscope.readers.torch.records import DamagedPickleError
@@ -77,6 +77,7 @@ def archive_header(descriptor: int, path: Path, size: int, base: int = 0) -> Hea
     if byteorder not in (b"little", b"big"):
         raise DamagedPickleError(f"its byte order is '{printable(byteorder)}'")
     prefix = f"{root}data/"
+    expect(path, [(member.header, 2**8) for member in members.values()])
     storages = tuple(
         (
             name[len(prefix) :],

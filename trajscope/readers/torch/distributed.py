@@ -6,6 +6,7 @@ runs whatever the file says; here it is read as data, as `unpickler` explains.
 """
 
 import os
+from collections import defaultdict
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 from trajscope.errors import CheckpointError
 from trajscope.readers.base import FolderReader, Header, Reader, TensorSpec, Values, widened_dtype
 from trajscope.readers.boxes import fill_from_box
-from trajscope.readers.files import open_regular
+from trajscope.readers.files import expect, open_regular
 from trajscope.readers.ranges import read_range
 from trajscope.readers.torch.archive import archive_header
 from trajscope.readers.torch.distributed_plan import (
@@ -34,6 +35,8 @@ Scalar = str | int | float | bool
 
 _MOST_SCALARS = 64
 _LONGEST_SCALAR = 2**14
+_ENDS = 2**12
+"""Bytes at either end of a chunk's archive that hold all of it but the elements."""
 
 
 def anchor(names: frozenset[str]) -> str:
@@ -59,6 +62,11 @@ def read_header(path: Path) -> Header:
     """
     found = read_plan(path)
     scalars: dict[str, Scalar] = {}
+    wanted = defaultdict(list)
+    for _, (file, first, length) in found.scalars[:_MOST_SCALARS]:
+        wanted[file].append((first, min(length, _LONGEST_SCALAR)))
+    for file, spans in wanted.items():
+        expect(path.parent / file, spans)
     for name, place in found.scalars[:_MOST_SCALARS]:
         value = _scalar(path, place)
         if value is not None:
@@ -113,6 +121,7 @@ def _looked_up(path: Path, first: int, length: int, version: tuple[int, int]) ->
     del version
     descriptor = open_regular(path)
     try:
+        expect(path, [(first, _ENDS), (first + length - _ENDS, _ENDS)])
         tensors = archive_header(descriptor, path, length, first).tensors
     except (DamagedPickleError, TensorError) as error:
         raise refused(path, f"the archive at byte {first} is damaged: {error}") from error

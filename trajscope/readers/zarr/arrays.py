@@ -41,13 +41,14 @@ def _open(folder: Path, zarr_format: Literal[2, 3], changed: int) -> "zarr.Array
             f"{printable(folder)} is not opened, since {problem}. Write the store again with the "
             "usual settings, or leave it out with --exclude."
         )
-    from trajscope.readers.zarr.bounded import BOUNDED, bounded_store
+    from trajscope.readers.zarr.bounded import BOUNDED, FolderStore, bounded_store
 
     try:
         if metadata is not None and zarr_format == 2:
             return zarr.open_array(bounded_store(folder, metadata), mode="r", zarr_format=2)
         with zarr.config.set(BOUNDED):
-            return zarr.open_array(folder, mode="r", zarr_format=zarr_format)
+            store = FolderStore(folder, read_only=True)
+            return zarr.open_array(store, mode="r", zarr_format=zarr_format)
     except Exception as error:
         raise CheckpointError(
             f"{printable(folder)} cannot be opened as a zarr array: {printable(error)}. "

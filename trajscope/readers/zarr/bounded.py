@@ -1,19 +1,24 @@
 """Zarr's codecs with a bound on what they unpack: a chunk of a kilobyte may claim terabytes."""
 
+import asyncio
 import bz2
 import gzip
 import io
 import lzma
 import math
+import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
+from zarr.core.buffer import default_buffer_prototype
 from zarr.registry import register_codec
 from zarr.storage import LocalStore
 
+from trajscope.readers.files import is_here, open_regular, read_exactly
 from trajscope.readers.zarr.metadata import ArrayMetadata
 
 if TYPE_CHECKING:
@@ -82,7 +87,61 @@ class Blosc(_Bounded, BloscCodec):
     packing = "blosc"
 
 
-class BoundedStore(LocalStore):
+class FolderStore(LocalStore):
+    """A folder of a store, whose files are read as every file is: also from behind an address."""
+
+    async def get(
+        self,
+        key: str,
+        prototype: "BufferPrototype | None" = None,
+        byte_range: "ByteRequest | None" = None,
+    ) -> "Buffer | None":
+        """The bytes at `key`, or a range of them."""
+        if is_here(self.root):
+            return await super().get(key, prototype, byte_range)
+        return await asyncio.to_thread(self._fetched, key, prototype, byte_range)
+
+    def get_sync(self, key: str, **options: Any) -> "Buffer | None":  # options of zarr's own
+        """As `get`, in versions of zarr that read so."""
+        if is_here(self.root):
+            return super().get_sync(key, **options)
+        return self._fetched(key, **options)
+
+    async def get_partial_values(
+        self,
+        prototype: "BufferPrototype",
+        key_ranges: "Iterable[tuple[str, ByteRequest | None]]",
+    ) -> "list[Buffer | None]":
+        """Several ranges at once."""
+        wanted = (self.get(key, prototype, byte_range) for key, byte_range in key_ranges)
+        return list(await asyncio.gather(*wanted))
+
+    def _fetched(
+        self,
+        key: str,
+        prototype: "BufferPrototype | None" = None,
+        byte_range: "ByteRequest | None" = None,
+    ) -> "Buffer | None":
+        path = self.root / key
+        if not path.is_file():
+            return None
+        size = path.stat().st_size
+        first, last = 0, size
+        if isinstance(byte_range, RangeByteRequest):
+            first, last = byte_range.start, min(byte_range.end, size)
+        elif isinstance(byte_range, OffsetByteRequest):
+            first = byte_range.offset
+        elif isinstance(byte_range, SuffixByteRequest):
+            first = max(size - byte_range.suffix, 0)
+        descriptor = open_regular(path)
+        try:
+            found = bytes(read_exactly(descriptor, path, first, max(last - first, 0)))
+        finally:
+            os.close(descriptor)
+        return (prototype or default_buffer_prototype()).buffer.from_bytes(found)
+
+
+class BoundedStore(FolderStore):
     """A store of format 2, whose chunks are judged as they come: its codecs are not zarr's own."""
 
     def __init__(self, root: Any, *, compressor: str, most: int) -> None:
