@@ -21,6 +21,8 @@ TRAINERS = (
     "sentence-transformers",
     "orbax-checkpoint",
     "h5py",
+    "mmengine",
+    "torchao",
     "moto[server]",
     ".[hub,remote]",
 )

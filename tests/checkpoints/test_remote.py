@@ -69,6 +69,19 @@ def test_what_is_read_is_what_lies_there(memory, tmp_path):
     np.testing.assert_array_equal(part, open_trajectory(tmp_path / "run")["weights"][[2, 0], 3:11])
 
 
+def test_weights_that_are_codes_times_scale_are_multiplied(memory, tmp_path):
+    for step in (10, 20):
+        rng = np.random.default_rng(step)
+        codes = rng.integers(-128, 128, (6, 4), np.int8)
+        tensors = {"w": codes, "w_scale": rng.random((6, 1), "f4"), "b": rng.random(3, "f4")}
+        (tmp_path / "run").mkdir(exist_ok=True)
+        save_file(tensors, tmp_path / "run" / f"step_{step}.safetensors")
+    memory.put(str(tmp_path / "run"), "/run", recursive=True)
+    opened, local = open_trajectory("memory://run"), open_trajectory(tmp_path / "run")
+    np.testing.assert_array_equal(opened["weights"][:, 3:22], local["weights"][:, 3:22])
+    assert "codes times scale" in str(opened.attrs["decisions"])
+
+
 def test_the_command_takes_an_address(memory, tmp_path, capsys):
     write_run(tmp_path / "run")
     memory.put(str(tmp_path / "run"), "/run", recursive=True)

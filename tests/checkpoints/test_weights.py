@@ -1,5 +1,8 @@
+import warnings
+
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 from trajscope.checkpoints.sections import Stored, select
@@ -7,6 +10,7 @@ from trajscope.checkpoints.series import find_series
 from trajscope.checkpoints.weights import choose_weights
 from trajscope.errors import OptionError, TrajectoryError
 from trajscope.readers.base import TensorSpec
+from trajscope.trajectory import open_trajectory
 
 
 def arrays(*names, **specs):
@@ -404,3 +408,88 @@ MODULES = {
 def test_neighbours_show_what_is_no_weight(kind):
     specs, expected = MODULES[kind]
     assert set(left(arrays("fc.weight", **specs))) == expected
+
+
+# --- averages in the place of the live weights
+
+
+def mmengine(step):
+    """What MMEngine 0.10.7 saves with its EMAHook: the two state dicts are exchanged."""
+    live = {"fc.weight": torch.full((4, 8), step + 0.5), "bn.running_mean": torch.zeros(2)}
+    average = {name: values + 100 for name, values in live.items()}
+    return {
+        "meta": {"epoch": 0, "iter": step, "mmengine_version": "0.10.7"},
+        "state_dict": average,
+        "message_hub": {"runtime_info": {"iter": step - 1}},
+        "optimizer": {"state": {0: {"momentum_buffer": torch.ones(4, 8)}}},
+        "ema_state_dict": {"steps": torch.tensor(step)}
+        | {f"module.{name}": values for name, values in live.items()},
+    }
+
+
+@pytest.mark.parametrize(("weights", "shift"), [("live", 0), ("ema", 100)])
+def test_mmengine_saves_its_average_in_the_place_of_the_weights(tmp_path, weights, shift):
+    for step in (2, 4, 6):
+        torch.save(mmengine(step), tmp_path / f"iter_{step}.pth")
+    (tmp_path / "last_checkpoint").write_text(str(tmp_path / "iter_6.pth"))
+    opened = open_trajectory(tmp_path, weights=weights)
+    assert opened["step"].values.tolist() == [2, 4, 6]
+    assert opened["tensor"].values.tolist() == ["fc.weight"]
+    assert opened["weights"][:, 0].to_numpy().tolist() == [each + shift for each in (2.5, 4.5, 6.5)]
+    assert "The live weights are in the section 'ema_state_dict'" in str(opened.attrs["decisions"])
+    left = {each["name"]: each["reason"] for each in opened.attrs["left_out"]}
+    other, reason = (
+        ("state_dict/*", "an average of the weights (2 arrays)")
+        if weights == "live"
+        else ("ema_state_dict/*", "live weights, where averages are asked for (3 arrays)")
+    )
+    assert left[other] == reason
+
+
+def test_an_average_of_another_trainer_keeps_its_meaning(tmp_path):
+    for step in (2, 4):
+        content = mmengine(step)
+        content["ema_state_dict"]["n_averaged"] = content["ema_state_dict"].pop("steps")
+        torch.save(content, tmp_path / f"iter_{step}.pth")
+    assert open_trajectory(tmp_path)["weights"][:, 0].to_numpy().tolist() == [102.5, 104.5]
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_yolo_saves_the_average_alone_or_beside_the_live_weights(tmp_path, live):
+    for epoch in (0, 1, 2):
+        average, model = torch.nn.Linear(3, 2).half(), torch.nn.Linear(3, 2).half()
+        for module, value in ((average, epoch + 0.5), (model, epoch)):
+            torch.nn.init.constant_(module.weight, value)
+        content = {
+            "epoch": epoch,
+            "best_fitness": None,
+            "model": model if live else None,
+            "ema": average,
+            "updates": 7 * epoch,
+            "optimizer": {"state": {}, "param_groups": []},
+            "train_args": {"epochs": 3},
+            "version": "8.3.0",
+        }
+        torch.save(content, tmp_path / f"epoch{epoch}.pt")
+        torch.save(content, tmp_path / "last.pt")
+    expected = [0, 1, 2] if live else [0.5, 1.5, 2.5]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        opened = open_trajectory(tmp_path)
+    assert opened["step"].values.tolist() == [0, 1, 2]
+    assert opened["weights"][:, 0].to_numpy().tolist() == expected
+    assert [str(each.message) for each in told] == (
+        []
+        if live
+        else [
+            "These checkpoints contain only an average of the weights, in the section 'ema', and "
+            "it is read: the live weights were not saved. An average moves more smoothly than "
+            "they do. To ask for it, use --weights ema."
+        ]
+    )
+    asked = open_trajectory(tmp_path, weights="ema")
+    assert asked["weights"][:, 0].to_numpy().tolist() == [0.5, 1.5, 2.5]
+    assert not asked.attrs["warnings"]
+    if not live:
+        with pytest.raises(TrajectoryError, match="only an average of the weights"):
+            open_trajectory(tmp_path, strict=True)

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -48,3 +49,14 @@ def test_a_header_that_claims_more_than_there_is_is_refused(tmp_path: Path) -> N
     os.mkfifo(tmp_path / "pipe.npy")
     with at_most(1), pytest.raises(CheckpointError, match="is not a regular file"):
         header_of(tmp_path / "pipe.npy")
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_bfloat16_is_read_under_the_name_that_numpy_gives_it(tmp_path, order):
+    values = np.asarray(np.arange(6.0).reshape(2, 3), ml_dtypes.bfloat16, order=order)
+    np.save(tmp_path / "w.npy", values)
+    np.savez_compressed(tmp_path / "w.npz", w=values)
+    for file, name in (("w.npy", ""), ("w.npz", "w")):
+        assert header_of(tmp_path / file).tensors[name].dtype == "bfloat16"
+        found = values_of(tmp_path / file, name)
+        np.testing.assert_array_equal(found, values.astype("f4").ravel())

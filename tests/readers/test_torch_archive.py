@@ -203,11 +203,9 @@ class Own(torch.Tensor):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor", "ignore:.*quantized")
 def test_tensors_without_plain_elements_are_listed_as_unreadable(tmp_path: Path, form: str) -> None:
-    quantised = torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)
     negated = torch._neg_view(torch.ones(2))
-    odd = {"q": quantised, "s": torch.eye(2).to_sparse(), "w": torch.ones(2), "n": negated}
+    odd = {"s": torch.eye(2).to_sparse(), "w": torch.ones(2), "n": negated}
     if form == "zip":
         odd["m"] = torch.zeros(2, device="meta")
     path = save(odd, tmp_path / "x.pt", form)
@@ -650,3 +648,42 @@ def test_zip64_archives_are_read(tmp_path: Path) -> None:
 def test_the_same_reader_reads_both_forms(tmp_path: Path) -> None:
     readers = {reader_for(save({"w": torch.ones(1)}, tmp_path / f"{f}.pt", f)) for f in FORMS}
     assert len(readers) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit", "ignore:`torch.jit")
+@pytest.mark.parametrize("traced", [False, True])
+def test_modules_of_torchscript_are_read_by_the_names_of_their_state(
+    tmp_path: Path, traced: bool
+) -> None:
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4)).eval()
+    script = torch.jit.trace(net, torch.ones(2, 3)) if traced else torch.jit.script(net)
+    torch.jit.save(script, tmp_path / "net.pt")
+    found = everything(tmp_path / "net.pt")
+    state = {name: each for name, each in net.state_dict().items() if each.is_floating_point()}
+    assert found.keys() == state.keys()
+    for name, each in state.items():
+        np.testing.assert_array_equal(found[name], each.numpy().ravel())
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit", "ignore:`torch.jit")
+def test_a_frozen_module_of_torchscript_is_refused_with_what_to_save(tmp_path: Path) -> None:
+    net = torch.jit.script(torch.nn.Sequential(torch.nn.Linear(3, 4)).eval())
+    torch.jit.save(torch.jit.freeze(net), tmp_path / "net.pt")
+    message = refusal(tmp_path / "net.pt")
+    assert "is a frozen TorchScript module" in message
+    assert "state_dict of the module as it was before torch.jit.freeze" in message
+
+
+@pytest.mark.parametrize("ending", [".pt2", ".pt"])
+@pytest.mark.filterwarnings("ignore:Expect archive file to be")
+def test_an_exported_program_is_refused_with_what_saves_its_weights(
+    tmp_path: Path, ending: str
+) -> None:
+    net = torch.nn.Linear(3, 4)
+    torch.export.save(torch.export.export(net, (torch.ones(2, 3),)), tmp_path / "net.pt2")
+    path = (tmp_path / "net.pt2").rename(tmp_path / f"net{ending}")
+    assert "torch.save(torch.export.load(path).state_dict, ...)" in refusal(path)
+    torch.save(torch.export.load(path).state_dict, tmp_path / "weights.pt")
+    np.testing.assert_array_equal(
+        everything(tmp_path / "weights.pt")["weight"], net.weight.detach().numpy().ravel()
+    )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from tests.trainers.composed_trainers import TRAINERS as COMPOSED
 from tests.trainers.library_trainers import TRAINERS as FROM_LIBRARIES
 from tests.trainers.records import Trainer
 from tests.trainers.torch_trainers import TRAINERS as FROM_TORCH
@@ -15,7 +16,7 @@ from trajscope.analysis.run import analyze
 from trajscope.errors import TrajscopeError
 from trajscope.trajectory import open_trajectory, tensor
 
-TRAINERS = (*FROM_TORCH, *FROM_LIBRARIES)
+TRAINERS = (*FROM_TORCH, *FROM_LIBRARIES, *COMPOSED)
 
 
 def missing(trainer: Trainer) -> list[str]:

@@ -42,13 +42,15 @@ class CheckpointPart:
     """One file of a checkpoint; the header lists only the tensors that are taken from it.
 
     `prefix` stands before the names of its tensors, and is the name of one that has none, where
-    several files of a folder make one checkpoint.
+    several files of a folder make one checkpoint. `inside` stands before them in the file, where it
+    holds several checkpoints.
     """
 
     file: FoundFile
     reader: Reader
     header: Header
     prefix: str = ""
+    inside: str = ""
 
     def shown(self, name: str) -> str:
         """What the tensor that the file calls `name` is called in the checkpoint."""

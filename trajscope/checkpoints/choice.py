@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trajscope.checkpoints.evidence import Evidence, evidence
 from trajscope.checkpoints.reasons import AVERAGE, is_averaged, of_section, why_never, why_not
@@ -12,8 +12,10 @@ from trajscope.readers.base import TensorSpec
 
 Specs = Mapping[str, TensorSpec]
 
-# A Lightning callback puts an average into state_dict and keeps the live weights beside.
+# Where an average is saved under state_dict, the live weights lie beside: a Lightning callback and
+# MMEngine's EMAHook do so. The latter's average is a module of its own that counts its steps.
 _LIVE_BESIDE = "current_model_state"
+_EXCHANGED = "ema_state_dict"
 _DISPLACED = "state_dict"
 _MODEL_SECTIONS = (
     _LIVE_BESIDE, "model_state_dict", _DISPLACED, "model", "module", "net", "network", "params",
@@ -37,12 +39,21 @@ class Choice:
         Whether the averages are taken and the live weights left.
     unwrap :
         Whether the prefixes of wrappers are dropped from the names.
+    beside :
+        The section of the live weights where `_DISPLACED` holds their average.
+    live :
+        The section of the live weights, whichever are taken; ``""`` where none is known.
+    alone :
+        Whether an average was not asked for, and is taken since there is nothing else.
     """
 
     section: str | None
     mixed: bool = False
     average: bool = False
     unwrap: bool = True
+    beside: str = ""
+    live: str = ""
+    alone: bool = False
 
     def holds(self, raw: str) -> bool:
         """Whether an array belongs to the section; without one, to anything but the trainer."""
@@ -62,8 +73,10 @@ class Choice:
     def why_not_section(self, raw: str) -> str:
         """Why an array outside of the section is not the model's."""
         section = self.section_of(raw)
-        if self.section == _LIVE_BESIDE and section == _DISPLACED:
+        if self.beside and section == _DISPLACED:
             return AVERAGE
+        if self.average and self.live and section == self.live:
+            return "live weights, where averages are asked for"
         return of_section(section.rpartition("/")[2]) or "a different section than the model's"
 
     def shown_names(self, raws: Sequence[str]) -> dict[str, str]:
@@ -84,22 +97,24 @@ def choose(checkpoints: Sequence[Specs], *, average: bool = False) -> Choice | N
     if there is neither.
     """
     known = evidence(checkpoints[0])
-    live = _model_section(checkpoints[0], known)
-    inside = Choice(live)
+    beside = _live_beside(checkpoints[0])
+    live = beside or _model_section(checkpoints[0], known)
+    inside = Choice(live, beside=beside)
+    alone = not average and _is_alone(checkpoints[0], known)
     averaged = [
         is_copy(raw, inside.inside(raw), known) for raw in checkpoints[0] if inside.holds(raw)
     ]
-    mixed = any(averaged) and not all(averaged)
+    mixed = not beside and any(averaged) and not all(averaged)
     section = live
-    if average:
+    if average or alone:
         named = _average_sections(checkpoints[0], known, inside)
         if not named and not mixed:
             return None
         section, mixed = (named[0], False) if named else (live, True)
-    choice = Choice(section, mixed, average)
+    choice = Choice(section, mixed, average, beside=beside, live=live or "", alone=alone)
     names = [choice.shown_names(list(specs)).values() for specs in checkpoints]
     collide = any(len(set(shown)) < len(shown) for shown in names)
-    return Choice(section, mixed, average, unwrap=not collide)
+    return replace(choice, unwrap=not collide)
 
 
 def decisions(checkpoints: Sequence[Specs], choice: Choice) -> list[str]:
@@ -107,6 +122,11 @@ def decisions(checkpoints: Sequence[Specs], choice: Choice) -> list[str]:
     told = []
     if choice.section:
         told.append(f"Weights are read from the section '{printable(choice.section)}'.")
+    if choice.beside:
+        told.append(
+            f"The live weights are in the section '{choice.beside}', and their average is in "
+            f"'{_DISPLACED}'."
+        )
     if choice.mixed or choice.average:
         kind = "averages" if choice.average else "live weights, not their averages"
         told.append(f"Weights used: {kind}.")
@@ -160,12 +180,35 @@ def _average_sections(specs: Specs, known: Evidence, live: Choice) -> list[str]:
         section = live.section_of(raw)
         if section and raw not in known.reasons and not why_never(spec):
             usable.setdefault(section, []).append(raw in known.copies)
-    if live.section == _LIVE_BESIDE and _DISPLACED in usable:
+    if live.beside and _DISPLACED in usable:
         return [_DISPLACED]
     named = [each for each in usable if of_section(each.rpartition("/")[2]) == AVERAGE]
     return named or [
         each for each, copied in usable.items() if all(copied) and not live.holds(each + "/")
     ]
+
+
+def _live_beside(specs: Specs) -> str:
+    """The section of the live weights if an average has taken their place, else ``""``."""
+    sections = {_section(raw) for raw in specs}
+    if _DISPLACED not in sections:
+        return ""
+    if _LIVE_BESIDE in sections:
+        return _LIVE_BESIDE
+    # Before MMEngine exchanges them, its average has these names: the counter, and a module.
+    counter = specs.get(f"{_EXCHANGED}/steps")
+    wrapped = any(raw.startswith(f"{_EXCHANGED}/module.") for raw in specs)
+    return _EXCHANGED if wrapped and counter is not None and not counter.shape else ""
+
+
+def _is_alone(specs: Specs, known: Evidence) -> bool:
+    """Whether all that may be weights lies in sections that are called averages."""
+    usable = {
+        of_section(_section(raw))
+        for raw, spec in specs.items()
+        if raw not in known.reasons and not why_never(spec) and not why_not(raw, raw, spec)
+    }
+    return usable == {AVERAGE}
 
 
 def _section(raw: str, around: str = "") -> str:

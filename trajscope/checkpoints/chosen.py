@@ -1,6 +1,7 @@
 """A run that was chosen as a series: its checkpoints by step, and what is told of it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from trajscope.checkpoints.base import Candidate, Checkpoint, Series, Skipped
 from trajscope.checkpoints.chain import Chain, chained, coordinates_of
@@ -71,6 +72,14 @@ def series_of(
     )
 
 
+def no_folder(path: Path) -> TrajectoryError:
+    """The error for a file that holds no trajectory."""
+    return TrajectoryError(
+        f"{printable(path)} is a file; a folder of checkpoints was expected, or one file with a "
+        f"state dict for each step. Give its folder: {printable(path.parent)}"
+    )
+
+
 def _chain(run: Run, found: Scan, order: str, warnings: Sequence[str]) -> Chain:
     """What can be read of the run, its segments behind one another or in the order asked for."""
     segments = [
@@ -79,6 +88,8 @@ def _chain(run: Run, found: Scan, order: str, warnings: Sequence[str]) -> Chain:
         if (rows := [row for row, each in enumerate(segment.candidates) if each.parts])
     ]
     readable = [candidate for segment in segments for candidate in segment.candidates]
+    if len(readable) == 1 and not found.root.is_dir():
+        raise no_folder(found.root)
     if len(readable) == 1:
         raise TrajectoryError(
             f"{printable(found.root)} holds one checkpoint, {printable(readable[0].relative)}; at "

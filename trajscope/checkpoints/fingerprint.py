@@ -61,9 +61,16 @@ def _fingerprint(
     # Checkpoints with one table of tensors, shared by the reader, take the same of it.
     tables = tuple(id(part.header.tensors) for part in checkpoint.parts)
     if tables not in taken:
-        taken[tables] = _digest([(entry.part, entry.name, entry.spec.dtype) for entry in stored])
+        taken[tables] = _digest([_array(entry) for entry in stored])
     inodes = [part.file.identity[1] for part in checkpoint.parts] if local else []
     return f"{max(times)}-{_digest(_files(checkpoint), inodes, taken[tables])[:32]}"
+
+
+def _array(stored: Stored) -> tuple[object, ...]:
+    """Which array is taken, and what it is multiplied with."""
+    factors = stored.product.factors if stored.product is not None else ()
+    beside = ((each.part, each.name, each.blocks) for each in factors)
+    return stored.part, stored.name, stored.spec.dtype, *beside
 
 
 def _files(checkpoint: Checkpoint) -> list[tuple[str, int, int, str]]:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from trajscope.checkpoints.base import Candidate
+from trajscope.checkpoints.composed import composed
 from trajscope.checkpoints.sections import Stored, select
 
 Shape = tuple[int, ...]
@@ -42,7 +43,7 @@ class Models:
                 for index, part in enumerate(candidate.parts)
                 for name, spec in part.header.tensors.items()
             }
-            kept, _ = select([arrays])[0] if arrays else ({}, {})
+            kept, _ = select([composed(arrays).arrays])[0] if arrays else ({}, {})
             self._weights[key] = {name: stored.spec.shape for name, stored in kept.items()}
         return self._weights[key]
 

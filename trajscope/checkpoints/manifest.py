@@ -5,8 +5,9 @@ files can read from it.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -15,21 +16,27 @@ from numpy.typing import NDArray
 
 from trajscope.checkpoints.base import Checkpoint, CheckpointPart, Series, Store
 from trajscope.checkpoints.plan import (
+    FactorPlan,
     Layout,
     PartPlan,
     TensorPlace,
     overlaps,
+    plan_factors,
     plan_parts,
     read_stretches,
 )
+from trajscope.checkpoints.products import Factor, Product, apply_factor
 from trajscope.checkpoints.sections import Stored
 from trajscope.checkpoints.weights import Weights
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers.base import TensorSpec, Values, widened_dtype
+from trajscope.readers.base import Reader, TensorSpec, Values, widened_dtype
 from trajscope.readers.files import open_regular
 
 Rows = NDArray[np.intp]
 Indices = NDArray[np.unsignedinteger]
+
+ReadFactor = Callable[[int, Reader, TensorSpec, int, int], Values]
+"""Number of a file, its reader, an array of it, first and last element, to (element,)."""
 
 
 class Manifest(Protocol):
@@ -61,9 +68,10 @@ class FileManifest:
         The layouts, and (step,) which of them a checkpoint has.
     first_file :
         (step,): the first file of each checkpoint; its parts follow.
-    paths, sizes, mtimes_ns, bases :
-        (file,): relative path, bytes, time of the last change, and where the first plain tensor
-        begins.
+    paths, insides, sizes, mtimes_ns, bases :
+        (file,): relative path, what stands before the names of its tensors, bytes, time of the last
+        change, and where the first plain tensor begins. A file that holds several checkpoints is
+        listed for each.
     """
 
     root: str
@@ -73,6 +81,7 @@ class FileManifest:
     layout_of: Indices
     first_file: Indices
     paths: NDArray[np.bytes_]
+    insides: NDArray[np.str_]
     sizes: Indices
     mtimes_ns: NDArray[np.int64]
     bases: Indices
@@ -111,7 +120,26 @@ class FileManifest:
                 )
             for plan in plans[layout]:
                 self._read_part(file + plan.part, plan, layout, out)
+        self.multiply(rows, start, stop, block, self._read_factor)
         return block
+
+    def multiply(self, rows: Rows, start: int, stop: int, block: Values, read: ReadFactor) -> None:
+        """Turn elements ``start:stop``, in ``block``, (step, weight), into weights in place.
+
+        ``read(file, reader, spec, first, last)`` gives elements of an array in a file.
+        """
+        if not any(layout.composed for layout in self.layouts):
+            return
+        plans: dict[int, list[FactorPlan]] = {}
+        layouts, files = self.layout_of[rows].tolist(), self.first_file[rows].tolist()
+        for layout, first_file, out in zip(layouts, files, block, strict=True):
+            if layout not in plans:
+                plans[layout] = plan_factors(self.layouts[layout], self.starts, start, stop)
+            for plan in plans[layout]:
+                file = first_file + plan.factor.part
+                spec = _shifted(plan.factor.spec, int(self.bases[file]))
+                own = partial(read, file, self.layouts[layout].readers[plan.factor.part], spec)
+                apply_factor(out[plan.out], plan.shape, plan.start, plan.factor, own)
 
     def _read_part(self, file: int, plan: PartPlan, layout: int, out: Values) -> None:
         # A Path takes longer to make than a small block to read.
@@ -133,23 +161,33 @@ class FileManifest:
         for piece in plan.pieces:
             out[piece.out] = plan.reader.read_range(Path(path), piece.spec, piece.start, piece.stop)
 
+    def _read_factor(
+        self, file: int, reader: Reader, spec: TensorSpec, first: int, last: int
+    ) -> Values:
+        path = Path(f"{self.root}/{os.fsdecode(self.paths[file])}")
+        return reader.read_range(path, spec, first, last)
+
     def _check_header(self, path: str, file: int, part: int, layout: int) -> None:
         """Refuse a file that was written again with its tensors elsewhere."""
         tensors = self.layouts[layout].readers[part].read_header(Path(path)).tensors
-        for place in self.layouts[layout].places:
-            if place.part == part:
-                spec = tensors.get(place.name)
-                expected = _shifted(place.spec, int(self.bases[file]))
+        for each in (array for place in self.layouts[layout].places for array in place.arrays):
+            if each.part == part:
+                spec = tensors.get(f"{self.insides[file]}{each.name}")
+                expected = _shifted(each.spec, int(self.bases[file]))
                 if spec is None or _position(spec) != _position(expected):
-                    raise changed(path, f"tensor {place.name!r} where it was", "another layout")
+                    raise changed(path, f"tensor {each.name!r} where it was", "another layout")
 
 
 @dataclass(frozen=True)
 class StoreManifest:
-    """A trajectory in one store; `rows` are the positions along its step axis."""
+    """A trajectory in one store; `rows` are the positions along its step axis.
+
+    `products` says for each of `names` what its elements are multiplied with, if anything.
+    """
 
     store: Store
     names: tuple[str, ...]
+    products: tuple[Product | None, ...]
     dtype: np.dtype[np.floating]
     starts: NDArray[np.int64]
     rows: Rows
@@ -165,11 +203,27 @@ class StoreManifest:
         reader, path, tensors = self.store.reader, self.store.path, self.store.header.tensors
         for tensor, lo, hi in overlaps(self.starts, start, stop):
             first = int(self.starts[tensor])
-            name = self.names[tensor]
-            block[:, lo - start : hi - start] = reader.read_block(
+            name, product = self.names[tensor], self.products[tensor]
+            own = block[:, lo - start : hi - start]
+            own[:] = reader.read_block(
                 path, name, tensors[name], self.rows[rows], lo - first, hi - first
             )
+            for factor in product.factors if product is not None else ():
+                for row, out in zip(self.rows[rows], own, strict=True):
+                    self._multiply(row, factor, tensors[name].shape, lo - first, out)
         return block
+
+    def _multiply(
+        self, row: np.intp, factor: Factor, shape: tuple[int, ...], start: int, out: Values
+    ) -> None:
+        path, reader = self.store.path, self.store.reader
+        tensor, rows = self.store.header.tensors[factor.name], np.array([row])
+
+        def read(first: int, last: int) -> Values:
+            values: Values = reader.read_block(path, factor.name, tensor, rows, first, last)[0]
+            return values
+
+        apply_factor(out, shape, start, factor, read)
 
 
 def make_manifest(series: Series, weights: Weights) -> Manifest:
@@ -181,7 +235,8 @@ def make_manifest(series: Series, weights: Weights) -> Manifest:
     if series.store is not None:
         rows = np.array([checkpoint.row for checkpoint in weights.checkpoints], np.intp)
         stored = tuple(entry.name for entry in weights.stored[0])
-        return StoreManifest(series.store, stored, dtype, starts, rows)
+        products = tuple(entry.product for entry in weights.stored[0])
+        return StoreManifest(series.store, stored, products, dtype, starts, rows)
     return _file_manifest(series, weights, dtype, starts)
 
 
@@ -204,13 +259,14 @@ def _file_manifest(
         parts.extend(checkpoint.parts)
         first_file.append(len(parts))
     return FileManifest(
-        root=str(series.root),
+        root=str(series.root if series.root.is_dir() else series.root.parent),
         dtype=dtype,
         starts=starts,
         layouts=tuple(layouts),
         layout_of=_narrow(layout_of),
         first_file=_narrow(first_file[:-1]),
         paths=np.array(_paths(series, parts)),
+        insides=np.array([part.inside for part in parts]),
         sizes=_narrow([part.file.size for part in parts]),
         mtimes_ns=np.array([part.file.mtime_ns for part in parts], np.int64),
         bases=_narrow(bases),
@@ -231,15 +287,26 @@ def _narrow(numbers: Sequence[int]) -> Indices:
 
 def _layout(checkpoint: Checkpoint, stored: Sequence[Stored]) -> tuple[Layout, list[int]]:
     """The layout of one checkpoint, and where each of its files begins to be plain."""
+    places = [TensorPlace(each.part, each.name, each.spec, each.product) for each in stored]
+    arrays = [array for place in places for array in place.arrays]
     bases = [0] * len(checkpoint.parts)
     for part in range(len(checkpoint.parts)):
-        offsets = [e.spec.offset for e in stored if e.part == part and e.spec.offset is not None]
+        offsets = [e.spec.offset for e in arrays if e.part == part and e.spec.offset is not None]
         bases[part] = min(offsets, default=0)
-    places = tuple(
-        TensorPlace(entry.part, entry.name, _shifted(entry.spec, -bases[entry.part]))
-        for entry in stored
-    )
-    return Layout(places, tuple(part.reader for part in checkpoint.parts)), bases
+    shifted = tuple(_from_base(place, bases) for place in places)
+    readers = tuple(part.reader for part in checkpoint.parts)
+    return Layout(shifted, readers, any(place.product for place in places)), bases
+
+
+def _from_base(place: TensorPlace, bases: Sequence[int]) -> TensorPlace:
+    """The place with offsets that count from where its files begin to be plain."""
+    spec, product = _shifted(place.spec, -bases[place.part]), place.product
+    if product is not None:
+        factors = tuple(
+            replace(each, spec=_shifted(each.spec, -bases[each.part])) for each in product.factors
+        )
+        product = replace(product, factors=factors)
+    return replace(place, spec=spec, product=product)
 
 
 def _shifted(spec: TensorSpec, distance: int) -> TensorSpec:

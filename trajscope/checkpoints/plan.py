@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from trajscope.checkpoints.products import Factor, Product
 from trajscope.errors import CheckpointError, printable
 from trajscope.files import read_into
 from trajscope.readers.base import Reader, TensorSpec, Values, stored_dtype, widened
@@ -19,20 +20,30 @@ class TensorPlace:
     """Where one tensor lies in a checkpoint.
 
     `spec.offset` counts from the first plain tensor of the file, so that files whose headers
-    differ in length share one layout.
+    differ in length share one layout. So do those of the factors of `product`.
     """
 
     part: int
     name: str
     spec: TensorSpec
+    product: Product | None = None
+
+    @property
+    def arrays(self) -> "tuple[TensorPlace | Factor, ...]":
+        """The array and its factors."""
+        return (self, *(self.product.factors if self.product else ()))
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The places of all tensors, shared by the checkpoints in which they are the same."""
+    """The places of all tensors, shared by the checkpoints in which they are the same.
+
+    `composed` tells whether some are the product of several arrays.
+    """
 
     places: tuple[TensorPlace, ...]
     readers: tuple[Reader, ...]
+    composed: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,16 @@ class _Piece:
 
 
 @dataclass(frozen=True)
+class FactorPlan:
+    """Elements of one tensor, ``block[out]``, that a factor turns into weights."""
+
+    factor: Factor
+    shape: tuple[int, ...]
+    start: int
+    out: slice
+
+
+@dataclass(frozen=True)
 class PartPlan:
     """What to read from one file of a checkpoint."""
 
@@ -65,6 +86,22 @@ class PartPlan:
     stretches: tuple[_Stretch, ...]
     pieces: tuple[_Piece, ...]
     span: tuple[int, int] | None
+
+
+def plan_factors(
+    layout: Layout, starts: NDArray[np.int64], start: int, stop: int
+) -> list[FactorPlan]:
+    """What weights ``start:stop`` are multiplied with once their elements are read."""
+    if not layout.composed:
+        return []
+    return [
+        FactorPlan(
+            factor, layout.places[tensor].spec.shape, lo - int(starts[tensor]),
+            slice(lo - start, hi - start),
+        )
+        for tensor, lo, hi in overlaps(starts, start, stop)
+        for factor in getattr(layout.places[tensor].product, "factors", ())
+    ]  # fmt: skip
 
 
 def plan_parts(
@@ -91,7 +128,9 @@ def plan_parts(
             _Stretch(offset, (hi - lo) * stored.itemsize, stored, out, stored == dtype)
         )
     plans = []
-    for part in sorted(stretches.keys() | pieces.keys()):
+    # Files of which nothing but factors is needed are compared with what they were all the same.
+    others = {each.factor.part for each in plan_factors(layout, starts, start, stop)}
+    for part in sorted(stretches.keys() | pieces.keys() | others):
         joined = _joined(stretches.get(part, []))
         plans.append(
             PartPlan(

@@ -58,7 +58,8 @@ _LEAVES = {
 # Of what is left out for these reasons the model itself loses nothing, or the user asked for it.
 _NOT_OF_MODEL = (
     "optimizer state", AVERAGE, CENTRE, "a copy of ", "the trainer's own state", "a counter",
-    "earlier features", "a live weight, where", "the kernel of the layer inside", "a logged number",
+    "earlier features", "a live weight, where", "live weights, where", "a logged number",
+    "the kernel of the layer inside",
     "not matched by --include", "excluded by the pattern", "part of the weight",
 )  # fmt: skip
 # What quantised weights are stored as, apart from the narrow floats.

@@ -9,7 +9,7 @@ from trajscope.checkpoints.manifest import FileManifest, Manifest, Rows, StoreMa
 from trajscope.checkpoints.mirror import Mirror
 from trajscope.checkpoints.plan import PartPlan, bytes_of, plan_parts, put_stretches
 from trajscope.errors import CheckpointError, TrajscopeError
-from trajscope.readers.base import Values
+from trajscope.readers.base import Reader, TensorSpec, Values, stored_dtype, widened
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,22 @@ class RemoteManifest:
         for file, plan, out in wanted:
             put_stretches(plan, [_sound(next(pieces)) for _ in bytes_of(plan)], out)
             self._read_pieces(files.path(file), plan, out)
+        files.multiply(rows, start, stop, block, self._read_factor)
         return block
+
+    def _read_factor(
+        self, file: int, reader: Reader, spec: TensorSpec, first: int, last: int
+    ) -> Values:
+        dtype = stored_dtype(spec.dtype)
+        if dtype is not None and spec.offset is not None:
+            begin, end = (spec.offset + place * dtype.itemsize for place in (first, last))
+            (raw,) = self.place.fetch([(self.files.path(file), begin, end)])
+            return widened(np.frombuffer(_sound(raw), dtype))
+        assert self.mirror is not None  # since not all arrays are plain
+        try:
+            return reader.read_range(self.mirror.folder / self.files.path(file), spec, first, last)
+        except TrajscopeError as error:
+            raise type(error)(self.mirror.told(error)) from None
 
     def _read_pieces(self, relative: str, plan: PartPlan, out: Values) -> None:
         """Fill in what only the reader finds, which reads the file as if it were here."""
@@ -115,7 +130,10 @@ def remote_manifest(manifest: Manifest, mirror: Mirror) -> Manifest:
         return RemoteStore(mirror, manifest, below)
     assert isinstance(manifest, FileManifest)  # there are these two
     plain = all(
-        place.spec.offset is not None for layout in manifest.layouts for place in layout.places
+        array.spec.offset is not None
+        for layout in manifest.layouts
+        for place in layout.places
+        for array in place.arrays
     )
     return RemoteManifest(mirror.found.place, manifest, None if plain else mirror)
 

@@ -62,7 +62,9 @@ def _age(candidate: Candidate) -> tuple[int, str]:
 
 
 def _same_content(first: Candidate, second: Candidate) -> bool:
-    """Whether the files of two candidates are equal byte by byte."""
+    """Whether the files of two candidates are equal byte by byte, and hold one checkpoint each."""
+    if any(part.inside for part in first.parts):
+        return False
     if [part.file.size for part in first.parts] != [part.file.size for part in second.parts]:
         return False
     pairs = zip(first.parts, second.parts, strict=True)

@@ -22,6 +22,7 @@ from trajscope.readers.zarr.tree import has_step_groups
 MAX_DEPTH = 8
 MAX_ENTRIES = 1_000_000
 INDEX_SUFFIX = ".index.json"
+KERAS_INDEX = ".weights.json"
 
 # What trainers write beside the weights; opening it would only cost time and trust.
 _SIDECARS = re.compile(
@@ -235,7 +236,7 @@ def _by_name(stem: str, ending: str) -> tuple[str, str]:
     if name in _ANCHORS:
         return _ANCHOR, ""
     lower = name.lower()
-    is_index = lower.endswith(INDEX_SUFFIX)
+    is_index = lower.endswith((INDEX_SUFFIX, KERAS_INDEX))
     if not (is_index or known_suffix(_finished(lower)) or lower.endswith(_OTHER_FORMATS)):
         return _NOTHING, ""
     kind = _INDEX if is_index else _STORE if lower.endswith(_STORE_FILES) else _FILE

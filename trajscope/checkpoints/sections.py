@@ -2,11 +2,12 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from trajscope.checkpoints.choice import Choice, choose, is_copy
 from trajscope.checkpoints.evidence import Evidence, evidence
+from trajscope.checkpoints.products import Product
 from trajscope.checkpoints.reasons import AVERAGE, is_of_model, why_never, why_not
 from trajscope.errors import printable
 from trajscope.readers.base import TensorSpec
@@ -32,11 +33,22 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An array where it lies: the part of the checkpoint, its name there, and its header entry."""
+    """An array where it lies: the part of the checkpoint, its name there, and its header entry.
+
+    `product` says what the elements have to be multiplied with to be weights, `note` why the array
+    is no weight by itself, as far as its neighbours tell.
+    """
 
     part: int
     name: str
     spec: TensorSpec
+    product: Product | None = None
+    note: str = ""
+
+    @property
+    def dtype(self) -> str:
+        """The dtype that its weights are stored in."""
+        return self.spec.dtype if self.product is None else self.product.dtype
 
 
 Selection = tuple[dict[str, Stored], dict[str, LeftOut]]
@@ -63,13 +75,27 @@ def select(
       out. A glob that begins with the name of a section ("ema/*") reaches into that section.
       `exclude` matches the name as it is stored or as it is shown.
     """
-    specs = [{raw: stored.spec for raw, stored in arrays.items()} for arrays in checkpoints]
-    choice = choice or choose(specs) or Choice(None)
+    choice = choice or choose([specs_of(arrays) for arrays in checkpoints]) or Choice(None)
     tied = _ties(checkpoints[0], choice)
     return [
-        _sorted_out(arrays, tied, _Rules(choice, evidence(each), include, exclude))
-        for arrays, each in zip(checkpoints, specs, strict=True)
+        _sorted_out(arrays, tied, _Rules(choice, _known(arrays), include, exclude))
+        for arrays in checkpoints
     ]
+
+
+def specs_of(arrays: Mapping[str, Stored]) -> dict[str, TensorSpec]:
+    """The arrays that may be weights by themselves, as they are once they are read."""
+    return {raw: _as_read(stored) for raw, stored in arrays.items() if not stored.note}
+
+
+def _as_read(stored: Stored) -> TensorSpec:
+    return stored.spec if stored.product is None else replace(stored.spec, dtype=stored.dtype)
+
+
+def _known(arrays: Mapping[str, Stored]) -> Evidence:
+    found = evidence(specs_of(arrays))
+    notes = {raw: stored.note for raw, stored in arrays.items() if stored.note}
+    return replace(found, reasons={**found.reasons, **notes}) if notes else found
 
 
 @dataclass(frozen=True)
@@ -127,15 +153,15 @@ def _sorted_out(arrays: Mapping[str, Stored], tied: Mapping[str, str], rules: _R
     elsewhere: dict[str, list[LeftOut]] = defaultdict(list)
     names = rules.choice.shown_names(list(arrays))
     for raw, stored in arrays.items():
-        name = names[raw]
+        name, spec = names[raw], _as_read(stored)
         if not rules.choice.holds(raw) and not rules.included(raw, name):
-            why = rules.outside(raw, name, stored.spec)
+            why = rules.outside(raw, name, spec)
             if section := rules.choice.section_of(raw):
-                elsewhere[section].append(_left(name, why, stored.spec, f"{section}/*"))
+                elsewhere[section].append(_left(name, why, spec, f"{section}/*"))
             else:
-                left[name] = _left(name, why, stored.spec)
-        elif why := rules.refusal(raw, name, stored.spec):
-            left[name] = _left(name, why, stored.spec, "*")
+                left[name] = _left(name, why, spec)
+        elif why := rules.refusal(raw, name, spec):
+            left[name] = _left(name, why, spec, "*")
         elif tied.get(raw) in counted:
             first = printable(counted[tied[raw]])
             left[name] = LeftOut(name, f"shares its memory with {first}, counted once")

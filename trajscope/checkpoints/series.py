@@ -6,13 +6,21 @@ from pathlib import Path
 
 from trajscope.checkpoints.base import Candidate, Series, Skipped, Store
 from trajscope.checkpoints.choosing import choose_run
-from trajscope.checkpoints.chosen import damaged_of, series_of, unmatched_of
+from trajscope.checkpoints.chosen import damaged_of, no_folder, series_of, unmatched_of
 from trajscope.checkpoints.copies import without_copies
 from trajscope.checkpoints.folders import ONE_ARRAY, join_folders
+from trajscope.checkpoints.inside import split_by_step
 from trajscope.checkpoints.likeness import Models
 from trajscope.checkpoints.parts import find_candidates
 from trajscope.checkpoints.runs import find_runs
-from trajscope.checkpoints.scan import Scan, is_result, scan, store_reader
+from trajscope.checkpoints.scan import (
+    Scan,
+    is_result,
+    known_suffix,
+    regular_file,
+    scan,
+    store_reader,
+)
 from trajscope.checkpoints.segments import Run
 from trajscope.checkpoints.stores import read_stores, store_series
 from trajscope.checkpoints.unfinished import unfinished_damaged
@@ -67,12 +75,7 @@ def find_series(
         store = Store(root, reader, reader.read_header(root))
         _check_order(order, store)
         return store_series(root, root.name, store, tuple(exclude))
-    if not root.is_dir():
-        raise TrajectoryError(
-            f"{printable(root)} is a file; a folder of checkpoints was expected. Give its folder: "
-            f"{printable(root.parent)}"
-        )
-    found = scan(root, tuple(exclude))
+    found = scan(root, tuple(exclude)) if root.is_dir() else _one_file(root, tuple(exclude))
     stores, single = read_stores(found)
     models = Models()
     runs, skipped = _find_runs(found, single, models)
@@ -93,7 +96,20 @@ def find_series(
             unmatched=unmatched_of(found),
         )
     skipped.extend(_other_kind(listed, chosen) if run is None else ())
-    return series_of(chosen, listed, found, skipped, order, strict=strict)
+    chosen, opened_up = _opened_up(chosen, found, models)
+    series = series_of(chosen, listed, found, skipped, order, strict=strict)
+    return replace(series, decisions=(*opened_up, *series.decisions))
+
+
+def _opened_up(run: Run, found: Scan, models: Models) -> tuple[Run, list[str]]:
+    """The run with the checkpoints inside its only file, if there are some, and what was done."""
+    readable = [candidate for candidate in run.candidates if candidate.parts]
+    several, told = split_by_step(readable[0]) if len(readable) == 1 else ([], "")
+    if not several:
+        return run, []
+    runs, _ = find_runs(several, found.root, models)
+    longest = max(runs, key=lambda each: each.readable)
+    return replace(longest, name=run.name), [told]
 
 
 def _existing(path: Path) -> Path:
@@ -106,6 +122,16 @@ def _existing(path: Path) -> Path:
             f"{printable(path)} cannot be reached: {printable(reason)}. A folder of checkpoints "
             "was expected; check the spelling and the permissions."
         ) from error
+
+
+def _one_file(path: Path, exclude: tuple[str, ...]) -> Scan:
+    """The scan of a folder in which there is nothing but this file."""
+    found = Scan(path, exclude)
+    file = regular_file(found, path, path.name) if known_suffix(path.name) else None
+    if file is None:
+        raise no_folder(path)
+    found.files.append(file)
+    return found
 
 
 def _check_order(order: str, store: Store) -> None:

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from trajscope.checkpoints.base import Checkpoint, Series, Skipped
 from trajscope.checkpoints.choice import choose, decisions
+from trajscope.checkpoints.composed import SLICE, composed
 from trajscope.checkpoints.outlines import (
     Outline,
     agreeing,
@@ -16,7 +17,7 @@ from trajscope.checkpoints.outlines import (
     usual_shapes,
 )
 from trajscope.checkpoints.renames import with_one_set_of_names
-from trajscope.checkpoints.sections import LeftOut, Stored, select
+from trajscope.checkpoints.sections import LeftOut, Stored, select, specs_of
 from trajscope.errors import OptionError, TrajectoryError, printable
 from trajscope.readers.base import TensorSpec
 
@@ -109,7 +110,7 @@ def choose_weights(
     OptionError
         A glob matches nothing.
     """
-    outlines, told = _outlines(series, tuple(include), tuple(exclude), average)
+    outlines, told, left = _outlines(series, tuple(include), tuple(exclude), average)
     _check_globs(outlines, series, include, exclude)
     outlines, renamed = with_one_set_of_names(outlines)
     told.extend(renamed)
@@ -127,6 +128,8 @@ def choose_weights(
         if 2 * count < len(usual)
         for checkpoint in outline.checkpoints
     ]
+    if left and strict:
+        raise TrajectoryError(left[0])
     changes = changed_tensors(native, usual)
     names = [name for name in usual if name not in changes]
     warnings = _change_warnings(changes)
@@ -147,16 +150,22 @@ def choose_weights(
             f"{warnings[0]} Were checkpoints of two models mixed? Leave one out with --exclude."
         )
     weights = _assembled(series, native, _by_layer(names), changes)
-    return replace(weights, skipped=tuple(skipped), warnings=tuple(warnings), decisions=tuple(told))
+    return replace(
+        weights,
+        skipped=tuple(skipped),
+        warnings=(*left, *warnings),
+        decisions=tuple(told),
+    )
 
 
 def _outlines(
     series: Series, include: tuple[str, ...], exclude: tuple[str, ...], average: bool
-) -> tuple[list[Outline], list[str]]:
-    """Checkpoints grouped by what their headers list, the largest group first, and decisions."""
+) -> tuple[list[Outline], list[str], tuple[str, ...]]:
+    """Checkpoints grouped by what their headers list, the largest first; decisions; warnings."""
     members = grouped(series)
-    arrays = [arrays_of(series, group[0]) for group in members]
-    specs = [{raw: stored.spec for raw, stored in each.items()} for each in arrays]
+    made = [composed(arrays_of(series, group[0])) for group in members]
+    arrays = [each.arrays for each in made]
+    specs = [specs_of(each) for each in arrays]
     choice = choose(specs, average=average and not series.averaged)
     if choice is None:
         raise TrajectoryError(
@@ -171,7 +180,24 @@ def _outlines(
     outlines = [
         Outline(group, kept, left) for group, (kept, left) in zip(members, selected, strict=True)
     ]
-    return outlines, decisions(specs, choice)
+    slices = [name for name, each in selected[0][1].items() if each.reason == SLICE]
+    if slices:
+        raise TrajectoryError(
+            f"{printable(series.root)}: whole tensors are expected, but {len(slices)} are what one "
+            f"of several ranks holds of them (DTensor or ShardedTensor), first "
+            f"{printable(slices[0])!r}. Save with torch.distributed.checkpoint.save, which is read "
+            "whole, or on one rank what torch.distributed.checkpoint.state_dict."
+            "get_model_state_dict gives with StateDictOptions(full_state_dict=True)."
+        )
+    warned = made[0].warnings
+    if choice.alone:
+        warned = (
+            f"These checkpoints contain only an average of the weights, in the section "
+            f"'{printable(choice.section)}', and it is read: the live weights were not saved. An "
+            "average moves more smoothly than they do. To ask for it, use --weights ema.",
+            *warned,
+        )
+    return outlines, [*decisions(specs, choice), *made[0].decisions], warned
 
 
 def _check_globs(
@@ -232,8 +258,7 @@ def _assembled(
         row = entries[id(outline_of[id(checkpoint)])]
         tables = [part.header.tensors for part in checkpoint.parts]
         # Equal outlines may still lie at other offsets, so the entry comes from the own header.
-        own = (Stored(e.part, e.name, tables[e.part][e.name]) for e in row) if tables else row
-        stored.append(tuple(own))
+        stored.append(tuple(_own(each, tables) for each in row) if tables else tuple(row))
     told = series.store.header.left_out if series.store is not None else {}
     left_out = {name: LeftOut(name, why) for name, why in told.items()}
     left_out |= {name: each for outline in outlines for name, each in outline.left_out.items()}
@@ -242,9 +267,9 @@ def _assembled(
     }
     tensors = []
     for position, name in enumerate(names):
-        specs = [row[position].spec for row in entries.values()]
-        dtypes = sorted({spec.dtype for spec in specs})
-        tensors.append(WeightTensor(name, specs[0].shape, "|".join(dtypes)))
+        arrays = [row[position] for row in entries.values()]
+        dtypes = sorted({each.dtype for each in arrays})
+        tensors.append(WeightTensor(name, arrays[0].spec.shape, "|".join(dtypes)))
     return Weights(
         tensors=tuple(tensors),
         stored=tuple(stored),
@@ -256,6 +281,17 @@ def _assembled(
 def _usual_size(name: str, outlines: Sequence[Outline]) -> int:
     """Values of a tensor in the kind of checkpoint that is the most frequent of those with it."""
     return next((each.kept[name].spec.size for each in outlines if name in each.kept), 0)
+
+
+def _own(stored: Stored, tables: Sequence[Mapping[str, TensorSpec]]) -> Stored:
+    """The array where it lies in the checkpoint that these tables of tensors are of."""
+    if stored.product is None:
+        return Stored(stored.part, stored.name, tables[stored.part][stored.name])
+    factors = tuple(
+        replace(each, spec=tables[each.part][each.name]) for each in stored.product.factors
+    )
+    spec = tables[stored.part][stored.name]
+    return replace(stored, spec=spec, product=replace(stored.product, factors=factors))
 
 
 def _nothing_left(outlines: Sequence[Outline], series: Series) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 _PREFIXES = ("module.", "_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 _WRAPPERS = re.compile(r"(?<=\.)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 # What a wrapper stores beside the model, without a prefix.
-_COUNTED = frozenset({"n_averaged"})
+_COUNTED = frozenset({"n_averaged", "steps"})
 
 
 def unwrapped(names: Mapping[str, str]) -> dict[str, str]:

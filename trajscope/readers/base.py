@@ -9,6 +9,12 @@ from numpy.typing import NDArray
 
 Values = NDArray[np.floating]
 
+UNREADABLE = "unreadable"
+"""The dtype of an array that has no plain elements: sparse, without data, of an unknown class."""
+
+SLICES = frozenset({"DTensor", "ShardedTensor"})
+"""`TensorSpec.original` of an unreadable array that is one rank's slice of a tensor."""
+
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
@@ -31,6 +37,9 @@ class TensorSpec:
         ``"parameter"`` or ``"buffer"`` where the format tells them apart, else ``""``.
     storage :
         Tensors of one file with the same non-empty `storage` share memory (tied weights).
+    original :
+        The dtype in the file where `dtype` and `shape` are those of the real numbers it is read as:
+        ``"complex64"`` where the last axis holds real and imaginary part.
     """
 
     shape: tuple[int, ...]
@@ -39,6 +48,7 @@ class TensorSpec:
     locator: tuple[object, ...] = ()
     role: str = ""
     storage: str = ""
+    original: str = ""
 
     @property
     def size(self) -> int:
@@ -212,10 +222,16 @@ def widened_dtype(name: str) -> np.dtype[np.floating] | None:
 
 
 def widened(raw: NDArray[np.generic]) -> Values:
-    """Stored values as float32, or as float64 if stored as such; a copy only if needed."""
+    """Stored values as float32, or as float64 if stored as such; a copy only if needed.
+
+    Whole numbers, as which codes of quantised weights are stored, become the narrower of the two
+    that holds each of them exactly, those of 64 bits float64.
+    """
     target = widened_dtype(raw.dtype.name)
+    if target is None and raw.dtype.kind in "biu":
+        target = np.dtype(np.float32 if raw.dtype.itemsize <= 2 else np.float64)
     if target is None:
-        raise TypeError(f"no floating-point values in an array of dtype {raw.dtype}")
+        raise TypeError(f"no real numbers in an array of dtype {raw.dtype}")
     return raw.astype(target, copy=False)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers.base import Header, Reader, TensorSpec
 from trajscope.readers.files import open_regular, read_exactly
-from trajscope.readers.ranges import Place, is_row_major, read_range, row_major
+from trajscope.readers.ranges import Place, is_row_major, paired, read_range, row_major
 
 Scalar = str | int | float | bool
 
@@ -37,6 +37,8 @@ _NUMBERS = re.compile(r"(?P<order>[<>|=]?)(?P<code>b1|[iu][1248]|f[248]|c8|c16)"
 _SHAPE = re.compile(
     r"\(\s*(?:[0-9]{1,15}L?\s*,\s*){0,63}(?:[0-9]{1,15}L?\s*(?:,\s*)?)?\)", re.ASCII
 )
+# What NumPy calls bfloat16, the only dtype of two bytes that it does not know but orders.
+_BFLOAT16 = "<V2"
 _STRING = re.compile(r"([<>=])U([0-9]{1,4})")
 
 
@@ -109,9 +111,9 @@ def read_array(
         () if plain or not described.numeric else place,
     )
     if described.size != 1 or described.shape not in {(), (1,)} or not described.code:
-        return spec, None
+        return paired(spec), None
     raw = beginning(lead + itemsize)[lead:]
-    return spec, _value(raw, described.code)
+    return paired(spec), _value(raw, described.code)
 
 
 class ArrayError(Exception):
@@ -185,6 +187,8 @@ def _shape(text: str) -> tuple[int, ...]:
 def _typed(shape: tuple[int, ...], strides: tuple[int, ...], descr: str) -> _Described:
     if (string := _STRING.fullmatch(descr)) is not None:
         return _Described(shape, "str", strides, descr, 4 * int(string[2]))
+    if descr == _BFLOAT16:
+        return _Described(shape, "bfloat16", strides, "", 2, numeric=True)
     number = _NUMBERS.fullmatch(descr)
     if number is None:
         return _Described(shape, "object" if descr.endswith("O") else "structured", strides)

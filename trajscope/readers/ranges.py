@@ -1,16 +1,20 @@
 """Flat ranges of one stored array, wherever in a file its elements lie."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trajscope.readers.base import TensorSpec, Values, stored_dtype, widened
+from trajscope.readers.base import StoreTensor, TensorSpec, Values, stored_dtype, widened
 from trajscope.readers.files import open_regular, read_exactly
 from trajscope.readers.inflation import PIECE, Source
+
+PARTS = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
+"""The dtype of the two parts of complex numbers."""
 
 _BATCH = 2**19
 """Elements whose places are computed at once."""
@@ -43,6 +47,12 @@ class Place(NamedTuple):
     big_endian: bool
 
 
+class Constant(NamedTuple):
+    """The only value of an array that lies nowhere else; a `TensorSpec.locator`."""
+
+    value: float
+
+
 def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Strides, in elements, of an array whose last index varies fastest."""
     strides = [1] * len(shape)
@@ -63,6 +73,40 @@ def is_row_major(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     return True
 
 
+def paired(spec: TensorSpec) -> TensorSpec:
+    """The array as one of real numbers: of complex ones both parts, along a last axis of two."""
+    part = PARTS.get(spec.dtype)
+    if part is None:
+        return spec
+    place = spec.locator
+    if isinstance(place, Place):
+        strides = (*(2 * stride for stride in place.strides), 1)
+        place = place._replace(start=2 * place.start, strides=strides)
+    return replace(
+        spec, shape=(*spec.shape, 2), dtype=part, locator=place, original=spec.dtype
+    )  # fmt: skip
+
+
+def paired_tensor(shape: tuple[int, ...], dtype: str, original: str = "") -> StoreTensor:
+    """The array at each step of a store likewise; its `dtype` stays that of the array."""
+    if dtype in PARTS:
+        return StoreTensor((*shape, 2), dtype, PARTS[dtype])
+    return StoreTensor(shape, dtype, original)
+
+
+def read_pairs(
+    read: Callable[[int, int], NDArray[np.generic]], start: int, stop: int
+) -> NDArray[np.generic]:
+    """Real numbers ``start:stop`` along the last axis of complex ones.
+
+    ``read(first, last)`` gives the complex numbers ``first:last``, as (..., number).
+    """
+    first = start // 2
+    numbers = np.ascontiguousarray(read(first, -(-stop // 2)))
+    parts = numbers.view(numbers.real.dtype)
+    return parts[..., start - 2 * first : stop - 2 * first]
+
+
 def read_range(path: Path, spec: TensorSpec, start: int, stop: int) -> Values:
     """Elements ``start:stop`` of the flattened tensor as (weight,), widened to float32 or float64.
 
@@ -76,6 +120,8 @@ def read_range(path: Path, spec: TensorSpec, start: int, stop: int) -> Values:
         raise TypeError(f"unsupported dtype {spec.dtype}")
     if not 0 <= start <= stop <= spec.size:
         raise IndexError(f"{start}:{stop} is outside a tensor of {spec.size} elements")
+    if isinstance(spec.locator, Constant):
+        return widened(np.full(stop - start, spec.locator.value, dtype))
     descriptor = open_regular(path)
     try:
         if spec.offset is not None:

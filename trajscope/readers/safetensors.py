@@ -15,7 +15,7 @@ from trajscope.errors import CheckpointError, printable
 from trajscope.readers.base import Header, Reader, TensorSpec
 from trajscope.readers.files import open_sized, read_exactly
 from trajscope.readers.natural import natural_key
-from trajscope.readers.ranges import read_range
+from trajscope.readers.ranges import paired, read_range
 
 _MAX_HEADER = 100_000_000
 """The limit of the format itself."""
@@ -192,7 +192,7 @@ def _tensor(name: str, entry: object, first: int) -> tuple[int, int, TensorSpec]
         raise _HeaderError(
             f"{where} of shape {shape} and dtype {dtype} has {offsets[1] - offsets[0]} bytes"
         )
-    return offsets[0], offsets[1], spec
+    return offsets[0], offsets[1], paired(spec)
 
 
 def _lengths(value: object) -> tuple[int, ...] | None:

@@ -5,16 +5,13 @@ from collections import defaultdict
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers import ranges
 from trajscope.readers.base import Header, Reader, TensorSpec, Values, stored_dtype, widened
-from trajscope.readers.boxes import boxes_of
-from trajscope.readers.hdf5.objects import Array, attributes_of, list_arrays
+from trajscope.readers.hdf5.objects import Array, attributes_of, list_arrays, read_flat
 from trajscope.readers.hdf5.opening import SIGNATURE, damaged, opened
 from trajscope.readers.natural import natural_key
-from trajscope.readers.ranges import Place, row_major
+from trajscope.readers.ranges import Place, paired, row_major
 
 # Keras numbers the variables of a layer; those of a batch normalisation end with two statistics.
 _VARIABLE = re.compile(r"(?P<layer>(?:.*/)?(?P<kind>[^/]*)/vars)/(?P<number>\d{1,4})", re.ASCII)
@@ -37,7 +34,7 @@ def read_header(path: Path) -> Header:
     """
     arrays = list_arrays(path)
     for name, array in arrays.items():
-        if array.dtype.startswith("float") and array.problem:
+        if array.dtype.startswith(("float", "complex")) and array.problem:
             raise CheckpointError(
                 f"{printable(path)}: array '{printable(name)}' is not read, since {array.problem}. "
                 "Write the file again, or leave it out with --exclude."
@@ -65,14 +62,15 @@ def read_range(path: Path, spec: TensorSpec, start: int, stop: int) -> Values:
     try:
         with opened(path) as file:
             dataset = file[name]
-            if (dataset.shape, dataset.dtype.name) != (spec.shape, spec.dtype):
+            found = paired(TensorSpec(dataset.shape, dataset.dtype.name))
+            if (found.shape, found.dtype) != (spec.shape, spec.dtype):
                 raise ValueError(f"{name} has a different shape or dtype than before")
-            pieces = [np.asarray(dataset[box]).ravel() for box in boxes_of(spec.shape, start, stop)]
+            values = read_flat(dataset, start, stop)
     except CheckpointError:
         raise
     except Exception as error:  # the library raises whatever it likes on damaged data
         raise damaged(path, error) from error
-    return widened(np.concatenate(pieces).astype(dtype, copy=False))
+    return widened(values.astype(dtype, copy=False))
 
 
 READER = Reader("HDF5", (".h5", ".hdf5", ".keras"), recognises, read_header, read_range)
@@ -80,11 +78,13 @@ READER = Reader("HDF5", (".h5", ".hdf5", ".keras"), recognises, read_header, rea
 
 def _spec(name: str, array: Array, role: str) -> TensorSpec:
     if array.offset is None:
-        return TensorSpec(array.shape, array.dtype or "other", None, (name,), role)
-    if not array.big_endian:
-        return TensorSpec(array.shape, array.dtype, array.offset, (), role)
-    place = Place(array.offset, 0, 0, 0, row_major(array.shape), big_endian=True)
-    return TensorSpec(array.shape, array.dtype, None, place, role)
+        spec = TensorSpec(array.shape, array.dtype or "other", None, (name,), role)
+    elif not array.big_endian:
+        spec = TensorSpec(array.shape, array.dtype, array.offset, (), role)
+    else:
+        place = Place(array.offset, 0, 0, 0, row_major(array.shape), big_endian=True)
+        spec = TensorSpec(array.shape, array.dtype, None, place, role)
+    return paired(spec)
 
 
 def _statistics(arrays: dict[str, Array]) -> set[str]:

@@ -10,9 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers.base import stored_dtype
+from trajscope.readers.boxes import boxes_of
 from trajscope.readers.hdf5.opening import damaged, library, opened, start_of
+from trajscope.readers.ranges import read_pairs
 
 if TYPE_CHECKING:
     import h5py
@@ -67,6 +72,22 @@ def list_arrays(path: Path) -> dict[str, Array]:
         raise
     except Exception as error:  # the library raises whatever it likes on damaged files
         raise damaged(path, error) from error
+
+
+def read_flat(
+    dataset: "h5py.Dataset", start: int, stop: int, at: tuple[int, ...] = ()
+) -> NDArray[np.generic]:
+    """Elements ``start:stop`` of what is flattened behind the first indices, as (element,).
+
+    Complex numbers are two elements each.
+    """
+    shape = dataset.shape[len(at) :]
+
+    def read(first: int, last: int) -> NDArray[np.generic]:
+        boxes = boxes_of(shape, first, last)
+        return np.concatenate([np.asarray(dataset[(*at, *box)]).ravel() for box in boxes])
+
+    return read_pairs(read, start, stop) if dataset.dtype.kind == "c" else read(start, stop)
 
 
 def attributes_of(path: Path) -> dict[str, Scalar]:

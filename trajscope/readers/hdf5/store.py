@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers.base import StoreHeader, StoreReader, StoreTensor, Values, widened
-from trajscope.readers.boxes import boxes_of
-from trajscope.readers.hdf5.objects import Array, list_arrays
+from trajscope.readers.hdf5.objects import Array, list_arrays, read_flat
 from trajscope.readers.hdf5.opening import damaged, opened
+from trajscope.readers.ranges import paired_tensor
 from trajscope.readers.zarr.axis import STEP_UNITS
 from trajscope.readers.zarr.tree import STEP_GROUP
 
@@ -89,16 +89,15 @@ def read_block(
             f"{printable(path)}: array '{printable(name)}' was written again after the trajectory "
             "was opened. Open the trajectory again after training has finished."
         )
-    block = np.empty((len(rows), max(stop - start, 0)), widened(np.empty(0, tensor.dtype)).dtype)
+    kind = widened(np.empty(0, tensor.original or tensor.dtype)).dtype
+    block = np.empty((len(rows), max(stop - start, 0)), kind)
     try:
         with opened(path) as file:
             for row, out in zip(rows.tolist(), block, strict=True):
-                at = 0
-                own = file[f"{found.groups[row]}/{name}"] if found.groups else file[name]
-                for box in boxes_of(tensor.shape, start, stop):
-                    piece = np.asarray(own[box] if found.groups else own[(row, *box)]).ravel()
-                    out[at : at + piece.size] = piece
-                    at += piece.size
+                if found.groups:
+                    out[:] = read_flat(file[f"{found.groups[row]}/{name}"], start, stop)
+                else:
+                    out[:] = read_flat(file[name], start, stop, (row,))
     except Exception as error:  # the library raises whatever it likes on damaged data
         raise damaged(path, error) from error
     return block
@@ -143,7 +142,7 @@ def _grouped(groups: list[str], arrays: dict[str, Array]) -> _Layout:
         elif problem or not first.dtype:
             left_out[name] = problem
         else:
-            tensors[name] = StoreTensor(first.shape, first.dtype)
+            tensors[name] = paired_tensor(first.shape, first.dtype)
     return _Layout(tuple(groups), "", len(groups), tensors, left_out)
 
 
@@ -153,7 +152,7 @@ def _along(coordinate: str, arrays: dict[str, Array]) -> _Layout | None:
     along = {n: a for n, a in arrays.items() if n != coordinate and a.shape[:1] == (n_steps,)}
     if not along:
         return None
-    tensors = {n: StoreTensor(a.shape[1:], a.dtype) for n, a in along.items() if not a.problem}
+    tensors = {n: paired_tensor(a.shape[1:], a.dtype) for n, a in along.items() if not a.problem}
     left_out = {n: a.problem for n, a in along.items() if a.problem}
     left_out |= {n: "it lacks a step axis" for n in arrays if n not in along and n != coordinate}
     numbers = {name for name, tensor in tensors.items() if not tensor.shape}

@@ -89,8 +89,15 @@ def archive_header(descriptor: int, path: Path, size: int, base: int = 0) -> Hea
         if name.startswith(prefix)
     )
     # Plain state dicts of one run differ in nothing but the weights.
-    header = _recent_layout if len(pickled) <= 2**20 else _layout
-    return header(pickled, storages, byteorder == b"big")
+    lay_out = _recent_layout if len(pickled) <= 2**20 else _layout
+    header = lay_out(pickled, storages, byteorder == b"big")
+    if not header.tensors and any(name.startswith(f"{root}constants/") for name in members):
+        raise CheckpointError(
+            f"{printable(path)} is a frozen TorchScript module, whose weights are constants "
+            "without names. Save the state_dict of the module as it was before torch.jit.freeze, "
+            "or leave it out with --exclude."
+        )
+    return header
 
 
 def pickled_content(descriptor: int, path: Path, size: int) -> object:
@@ -110,7 +117,7 @@ def pickled_content(descriptor: int, path: Path, size: int) -> object:
 
 READER = Reader(
     "torch archive",
-    (".pt", ".pth", ".ckpt", ".bin", ".pth.tar", ".tar"),
+    (".pt", ".pth", ".pt2", ".ckpt", ".bin", ".pth.tar", ".tar"),
     recognises,
     read_header,
     read_range,
@@ -121,6 +128,11 @@ def _root(path: Path, members: dict[str, Member]) -> str:
     """What stands before ``data.pkl`` in the names of the members."""
     roots = [name.removesuffix("data.pkl") for name in members if name.endswith("data.pkl")]
     roots = [root for root in roots if root == "" or root.endswith("/")]
+    if not roots and any(name.endswith("/models/model.json") for name in members):
+        raise CheckpointError(
+            f"{printable(path)} is an archive of torch.export; a checkpoint that torch.save writes "
+            "was expected. Save its weights: torch.save(torch.export.load(path).state_dict, ...)."
+        )
     if not roots:
         raise CheckpointError(
             f"{printable(path)} is a zip archive without the data.pkl that torch.save writes. "

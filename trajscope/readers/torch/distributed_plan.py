@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers.base import TensorSpec
+from trajscope.readers.base import UNREADABLE, TensorSpec
 from trajscope.readers.boxes import check_boxes
 from trajscope.readers.files import open_regular, read_exactly
+from trajscope.readers.ranges import PARTS, paired
 from trajscope.readers.torch.records import DamagedPickleError, Dictionary, Global, Record
-from trajscope.readers.torch.tensors import ITEM_SIZES, UNREADABLE
+from trajscope.readers.torch.tensors import ITEM_SIZES
 from trajscope.readers.torch.unpickler import MAX_PICKLE, parse_pickle
 
 METADATA = ".metadata"
@@ -205,7 +206,11 @@ def _tensor(
         check_boxes(shape, [(chunk.offsets, chunk.sizes) for chunk in chunks])
     except CheckpointError as error:
         raise refused(path, f"{where}: {error}") from error
-    return TensorSpec(shape, dtype, None, tuple(chunks))
+    if dtype in PARTS:  # an archive lists its complex numbers in pairs as well
+        chunks = [
+            each._replace(offsets=(*each.offsets, 0), sizes=(*each.sizes, 2)) for each in chunks
+        ]
+    return paired(TensorSpec(shape, dtype, None, tuple(chunks)))
 
 
 def _dtype(properties: object) -> str:

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from trajscope.readers.base import TensorSpec
-from trajscope.readers.ranges import Place, is_row_major
+from trajscope.readers.base import UNREADABLE, TensorSpec
+from trajscope.readers.ranges import Place, is_row_major, paired
 from trajscope.readers.torch.records import Dictionary, Global, Persistent, Record
 
 STORAGE_DTYPES = {
@@ -47,6 +47,7 @@ ITEM_SIZES = {
     "uint16": 2,
     "uint8": 1,
     "bool": 1,
+    "complex32": 4,
     "complex64": 8,
     "complex128": 16,
     "qint8": 1,
@@ -54,16 +55,13 @@ ITEM_SIZES = {
     "qint32": 4,
 }
 
-UNREADABLE = "unreadable"
-"""The dtype of a tensor that has no plain elements: quantised, sparse, without data, negated."""
-
 _MOST_AXES = 64
-_LONGEST_AXIS = 2**48
+LONGEST_AXIS = 2**48
 
 _MAX_BROADCAST = 2**24
 """Elements a view may have beyond its storage, by repeating; else four bytes were a terabyte."""
 
-_MAX_WRAPPERS = 8
+MAX_WRAPPERS = 8
 """Records around a tensor: a parameter of a subclass needs two."""
 
 
@@ -127,10 +125,39 @@ def tensor_spec(record: object, resolve: Resolve, wrappers: int = 0) -> TensorSp
         It lies outside its storage.
     """
     action = _action(record)
-    if action is None or not isinstance(record, Record) or wrappers > _MAX_WRAPPERS:
+    if action is None or not isinstance(record, Record) or wrappers > MAX_WRAPPERS:
         return _UNREADABLE
     arguments = record.arguments if isinstance(record.arguments, tuple) else ()
     return action(arguments, resolve, wrappers)
+
+
+def parts_of_subclass(arguments: tuple[object, ...]) -> dict[str, object]:
+    """What a tensor of torchao's is made of; empty where its codes are not one for each weight."""
+    kind, inner, state = arguments[1:4] if len(arguments) > 3 else (None, None, None)
+    known = isinstance(kind, Global) and kind in _ONE_CODE_PER_WEIGHT
+    if not known or not isinstance(state, Dictionary):
+        return {}
+    found = {name: value for name, value in state.pairs if isinstance(name, str)}
+    codes = found.get("qdata")
+    stored = codes.arguments if isinstance(codes, Record) else ()
+    if not isinstance(inner, tuple) or not isinstance(stored, tuple):
+        return {}
+    # (class, dtype, size, ...) of the weights, (storage, offset, size, ...) of the codes.
+    shapes = [lengths(each[2]) for each in (inner, stored) if len(each) > 2]
+    return found if len(shapes) == 2 and shapes[0] == shapes[1] else {}
+
+
+def lengths(value: object) -> tuple[int, ...] | None:
+    """The numbers of a ``torch.Size``, a tuple or a list; `None` if they are none of a shape."""
+    if isinstance(value, Record) and value.origin == Global("torch", "Size"):
+        arguments = value.arguments
+        value = arguments[0] if isinstance(arguments, tuple) and arguments else None
+    if not isinstance(value, (tuple, list)) or len(value) > _MOST_AXES:
+        return None
+    # type() and not isinstance(): a bool is no length.
+    if not all(type(length) is int and 0 <= length < LONGEST_AXIS for length in value):
+        return None
+    return tuple(value)
 
 
 _Action = Callable[[tuple[object, ...], Resolve, int], TensorSpec]
@@ -167,7 +194,59 @@ def _subclassed(arguments: tuple[object, ...], resolve: Resolve, wrappers: int) 
     """(function, class, arguments, state): a tensor of a class of the user's own."""
     if len(arguments) < 3:
         return _UNREADABLE
+    if _is_distributed(arguments[1]):
+        whole = _whole(arguments, resolve, wrappers)
+        return whole or replace(_UNREADABLE, original="DTensor")
+    if arguments[0] == Global("torch._utils", "_rebuild_wrapper_subclass"):
+        codes = parts_of_subclass(arguments).get("qdata")
+        name = getattr(arguments[1], "name", "")
+        spec = tensor_spec(codes, resolve, wrappers + 1) if codes else _UNREADABLE
+        return replace(spec, original=name if isinstance(name, str) else "")
     return tensor_spec(Record(arguments[0], arguments[2]), resolve, wrappers + 1)
+
+
+def _is_distributed(kind: object) -> bool:
+    return isinstance(kind, Global) and kind.name == "DTensor" and kind.module.startswith("torch.")
+
+
+def _whole(arguments: tuple[object, ...], resolve: Resolve, wrappers: int) -> TensorSpec | None:
+    """The tensor that a DTensor stands for, if all of it is on the rank that saved it.
+
+    The arguments are (function, class, (class, dtype, size, ...), (slots, attributes)).
+    """
+    inner, state = arguments[2:4] if len(arguments) > 3 else (None, None)
+    state = state[1] if isinstance(state, tuple) and len(state) == 2 else state
+    if not isinstance(inner, tuple) or len(inner) < 3 or not isinstance(state, Dictionary):
+        return None
+    found = {name: value for name, value in state.pairs if isinstance(name, str)}
+    spec = found.get("_spec")
+    described = spec.state if isinstance(spec, Record) else None
+    pairs = described.pairs if isinstance(described, Dictionary) else []
+    placements = next((value for name, value in pairs if name == "placements"), None)
+    if not isinstance(placements, (tuple, list)):
+        return None
+    kinds = [each.origin for each in placements if isinstance(each, Record)]
+    names = {kind.name for kind in kinds if isinstance(kind, Global)}
+    # What is "Partial" has its shape, and is one term of a sum.
+    if len(kinds) != len(placements) or not names <= {"Replicate", "Shard"}:
+        return None
+    local = tensor_spec(found.get("_local_tensor"), resolve, wrappers + 1)
+    return local if local.shape == lengths(inner[2]) else None
+
+
+def _quantised(arguments: tuple[object, ...], resolve: Resolve, wrappers: int) -> TensorSpec:
+    """(storage, offset, size, stride, how, requires_grad, hooks): codes of whole numbers."""
+    del wrappers
+    spec = _view(arguments[:4], None, (), resolve)
+    return replace(spec, dtype=spec.dtype.removeprefix("q"), original=spec.dtype)
+
+
+_ONE_CODE_PER_WEIGHT = frozenset(
+    {
+        Global("torchao.quantization", "Int8Tensor"),
+        Global("torchao.quantization", "Float8Tensor"),
+    }
+)
 
 
 def _without_elements(arguments: tuple[object, ...], resolve: Resolve, wrappers: int) -> TensorSpec:
@@ -187,7 +266,7 @@ def _view(
     if storage is None:
         return _UNREADABLE
     dtype = dtype or storage.dtype or "uint8"
-    start, shape, strides = arguments[1], _lengths(arguments[2]), _lengths(arguments[3])
+    start, shape, strides = arguments[1], lengths(arguments[2]), lengths(arguments[3])
     if type(start) is not int or shape is None or strides is None or len(shape) != len(strides):
         raise TensorError("has an invalid size, stride or offset")
     itemsize = ITEM_SIZES[dtype]
@@ -201,22 +280,11 @@ def _view(
     plain = is_row_major(shape, strides)
     same_memory = f"{storage.key}:{start}:{shape}:{'' if plain else strides}"
     if plain and not storage.packed and (itemsize == 1 or not storage.big_endian):
-        return TensorSpec(shape, dtype, storage.first + start * itemsize, storage=same_memory)
+        first = storage.first + start * itemsize
+        return paired(TensorSpec(shape, dtype, first, storage=same_memory))
     big_endian = storage.big_endian and itemsize > 1
     place = Place(storage.first, storage.packed, 0, start, strides, big_endian)
-    return TensorSpec(shape, dtype, None, place, storage=same_memory)
-
-
-def _lengths(value: object) -> tuple[int, ...] | None:
-    if isinstance(value, Record) and value.origin == Global("torch", "Size"):
-        arguments = value.arguments
-        value = arguments[0] if isinstance(arguments, tuple) and arguments else None
-    if not isinstance(value, (tuple, list)) or len(value) > _MOST_AXES:
-        return None
-    # type() and not isinstance(): a bool is no length.
-    if not all(type(length) is int and 0 <= length < _LONGEST_AXIS for length in value):
-        return None
-    return tuple(value)
+    return paired(TensorSpec(shape, dtype, None, place, storage=same_memory))
 
 
 _ACTIONS: dict[Global, _Action] = {
@@ -227,7 +295,7 @@ _ACTIONS: dict[Global, _Action] = {
     Global("torch._utils", "_rebuild_parameter_with_state"): _wrapped,
     Global("torch._tensor", "_rebuild_from_type"): _subclassed,
     Global("torch._tensor", "_rebuild_from_type_v2"): _subclassed,
-    Global("torch._utils", "_rebuild_qtensor"): _without_elements,
+    Global("torch._utils", "_rebuild_qtensor"): _quantised,
     Global("torch._utils", "_rebuild_sparse_tensor"): _without_elements,
     Global("torch._utils", "_rebuild_sparse_csr_tensor"): _without_elements,
     Global("torch._utils", "_rebuild_nested_tensor"): _without_elements,

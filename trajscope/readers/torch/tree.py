@@ -8,9 +8,18 @@ it is walked and flattened. Levels are joined by ``/``; inside a module, pickled
 from dataclasses import dataclass, field, replace
 
 from trajscope.errors import printable
-from trajscope.readers.base import Header, TensorSpec
+from trajscope.readers.base import UNREADABLE, Header, TensorSpec
+from trajscope.readers.torch.quantised import companions
 from trajscope.readers.torch.records import Dictionary, Global, Record
-from trajscope.readers.torch.tensors import Resolve, TensorError, is_tensor, tensor_spec
+from trajscope.readers.torch.tensors import (
+    Resolve,
+    TensorError,
+    is_tensor,
+    tensor_spec,
+)
+
+COMPANION = ":"
+"""Between the name of a quantised tensor and that of what is kept beside its codes."""
 
 Scalar = str | int | float | bool
 
@@ -65,6 +74,9 @@ class _Walk:
         if is_tensor(value):
             self.add(path or "tensor", value, "")
             return
+        if _is_sharded(value):
+            self.tensors[path or "tensor"] = TensorSpec((), UNREADABLE, original="ShardedTensor")
+            return
         if depth > _MAX_DEPTH or len(path) > _MAX_NAME or id(value) in self.inside:
             return
         self.inside.add(id(value))
@@ -86,9 +98,17 @@ class _Walk:
             scalar = _scalar(child)
             if scalar is not None and len(name) <= _MAX_NAME and len(self.metadata) < _MAX_METADATA:
                 self.metadata.setdefault(_joined(path, joint, name), scalar)
+            if depth == 0 and name in _COUNTED and isinstance(child, list):
+                self.number(name, child)
         for name, child in children.items():
             if isinstance(child, _CONTAINERS):
                 self.visit(child, _joined(path, joint, name), depth + 1)
+
+    def number(self, name: str, values: list[object]) -> None:
+        """List the steps that are kept beside a list of states."""
+        if len(values) <= _MAX_TENSORS and all(type(each) in (int, float) for each in values):
+            found = {f"{name}/{place}": _scalar(each) for place, each in enumerate(values)}
+            self.metadata |= {key: each for key, each in found.items() if each is not None}
 
     def visit_module(
         self, attributes: dict[str, object], path: str, depth: int, joint: str
@@ -113,9 +133,12 @@ class _Walk:
             )
         try:
             spec = tensor_spec(record, self.resolve)
+            beside = companions(record, self.resolve) if spec.original else {}
         except TensorError as error:
             raise TensorError(f"tensor '{printable(name)}' {error}") from error
         self.tensors[name] = replace(spec, role=role) if role else spec
+        for companion, own in beside.items():
+            self.tensors.setdefault(f"{name}{COMPANION}{companion}", own)
 
     def attributes(self, value: object) -> dict[str, object]:
         """The attributes of an object, by name; also those in ``__slots__``."""
@@ -165,6 +188,11 @@ class _Walk:
         return self.repeats <= _MAX_REPEATS
 
 
+_COUNTED = frozenset(
+    {"step", "steps", "global_step", "global_steps", "iteration", "iterations"}
+    | {"iter", "iters", "epoch", "epochs"}
+)
+
 _CONTAINERS = (Dictionary, Record, list, tuple)
 
 _DICTIONARIES = frozenset(
@@ -182,6 +210,16 @@ def _is_object(value: object) -> bool:
     if not isinstance(value, Record):
         return False
     return not isinstance(value.origin, Global) or value.origin not in _DICTIONARIES
+
+
+def _is_sharded(value: object) -> bool:
+    """Whether a value is what one rank holds of a tensor, as FSDP's first version saves it."""
+    origin = value.origin if isinstance(value, Record) else None
+    return (
+        isinstance(origin, Global)
+        and origin.name == "ShardedTensor"
+        and origin.module.startswith("torch.distributed")
+    )
 
 
 def _is_script(value: object) -> bool:

@@ -19,7 +19,7 @@ from zarr.registry import register_codec
 from zarr.storage import LocalStore
 
 from trajscope.readers.files import is_here, open_regular, read_exactly
-from trajscope.readers.zarr.metadata import ArrayMetadata
+from trajscope.readers.zarr.metadata import ArrayMetadata, itemsize_of
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
@@ -34,6 +34,7 @@ BOUNDED: Final = {
 
 _IN_SYNC: Final = hasattr(ZstdCodec, "_decode_sync")  # to which _decode_single then leads
 
+_METADATA: Final = ("zarr.json", ".zarray")
 _SLACK: Final = 1 << 20  # checksums, and the last block of a zstd frame
 _PIECE: Final = 1 << 20
 _OPENERS: Final[Mapping[str, Callable[[io.BytesIO], io.BufferedIOBase]]] = {
@@ -142,11 +143,14 @@ class FolderStore(LocalStore):
 
 
 class BoundedStore(FolderStore):
-    """A store of format 2, whose chunks are judged as they come: its codecs are not zarr's own."""
+    """A store of one array. Those of format 2 are not read by zarr's own codecs.
 
-    def __init__(self, root: Any, *, compressor: str, most: int) -> None:
+    So their chunks are judged as they come. `stand_in` is shown instead of the metadata.
+    """
+
+    def __init__(self, root: Any, *, compressor: str, most: int, stand_in: bytes) -> None:
         super().__init__(root, read_only=True)
-        self._compressor, self._most = compressor, most
+        self._compressor, self._most, self._stand_in = compressor, most, stand_in
 
     async def get(
         self,
@@ -155,10 +159,14 @@ class BoundedStore(FolderStore):
         byte_range: "ByteRequest | None" = None,
     ) -> "Buffer | None":
         """The bytes at `key`; TooLargeError if they are a chunk that unpacks to too much."""
+        if self._stand_in and key in _METADATA:
+            return (prototype or default_buffer_prototype()).buffer.from_bytes(self._stand_in)
         return self._judged(key, await super().get(key, prototype, byte_range))
 
     def get_sync(self, key: str, **options: Any) -> "Buffer | None":  # options of zarr's own
         """As `get`, in versions of zarr that read so."""
+        if self._stand_in and key in _METADATA:
+            return default_buffer_prototype().buffer.from_bytes(self._stand_in)
         return self._judged(key, super().get_sync(key, **options))
 
     def _judged(self, key: str, found: "Buffer | None") -> "Buffer | None":
@@ -168,10 +176,10 @@ class BoundedStore(FolderStore):
 
 
 def bounded_store(folder: Path, metadata: ArrayMetadata) -> BoundedStore:
-    """The store of one array of format 2."""
-    bits = int("".join(filter(str.isdigit, metadata.dtype)) or 8)
-    most = most_unpacked(math.prod(metadata.chunks) * bits // 8)
-    return BoundedStore(folder, compressor=metadata.compressor, most=most)
+    """The store of one array."""
+    most = most_unpacked(math.prod(metadata.chunks) * itemsize_of(metadata.dtype))
+    stand_in = metadata.stand_in.encode()
+    return BoundedStore(folder, compressor=metadata.compressor, most=most, stand_in=stand_in)
 
 
 def most_unpacked(chunk_bytes: int) -> int:

@@ -4,8 +4,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from trajscope.readers.zarr.arrays import opened
 from trajscope.readers.zarr.metadata import ArrayMetadata, attributes_of
 
@@ -49,7 +47,7 @@ def read_coordinates(path: Path, found: Mapping[str, ArrayMetadata], n_steps: in
         if each.shape[0] < n_steps:
             continue
         try:
-            values = np.asarray(opened(path, f"{GROUP}/{name}")[:n_steps])
+            values = opened(path, f"{GROUP}/{name}").read(slice(0, n_steps))
             labels = attributes_of(path / GROUP / name)
         except Exception:
             continue

@@ -9,10 +9,20 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers.base import FolderReader, Header, Reader, TensorSpec, Values, widened
+from trajscope.readers.base import (
+    FolderReader,
+    Header,
+    Reader,
+    TensorSpec,
+    Values,
+    widened,
+    widened_dtype,
+)
 from trajscope.readers.boxes import boxes_of
+from trajscope.readers.ranges import paired, read_pairs
 from trajscope.readers.zarr.arrays import opened
 from trajscope.readers.zarr.files import Survey, survey
 from trajscope.readers.zarr.metadata import ArrayMetadata, array_metadata, attributes_of
@@ -85,7 +95,8 @@ def read_range(path: Path, spec: TensorSpec, start: int, stop: int) -> Values:
     """
     folder, name = path.parent, str(spec.locator[0])
     array = opened(folder, name)
-    if (array.shape, array.dtype.name) != (spec.shape, spec.dtype):
+    shape, kind = array.shape, spec.original or spec.dtype
+    if array.dtype.name != kind or paired(TensorSpec(shape, kind)).shape != spec.shape:
         raise CheckpointError(
             f"{printable(folder)}: array '{printable(name)}' was written again after the "
             f"trajectory was opened: shape {spec.shape} of {spec.dtype} is expected, "
@@ -93,16 +104,21 @@ def read_range(path: Path, spec: TensorSpec, start: int, stop: int) -> Values:
             "training has finished."
         )
     if start >= stop:
-        return widened(np.empty(0, array.dtype))
+        return np.empty(0, widened_dtype(spec.dtype))
+
+    def read(first: int, last: int) -> NDArray[np.generic]:
+        pieces = [array.read(*box).ravel() for box in boxes_of(shape, first, last)]
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
     try:
-        pieces = [np.asarray(array[box]).ravel() for box in boxes_of(spec.shape, start, stop)]
+        values = read_pairs(read, start, stop) if spec.original else read(start, stop)
     # Codecs and stores raise whatever they like on damaged chunks.
     except Exception as error:
         raise CheckpointError(
             f"{printable(folder)}: array '{printable(name)}' cannot be read: {printable(error)}. "
             "Write the store again, or leave it out with --exclude."
         ) from error
-    return widened(pieces[0] if len(pieces) == 1 else np.concatenate(pieces))
+    return widened(values)
 
 
 READER = Reader("zarr group", ANCHORS, recognises, read_header, read_range)
@@ -143,12 +159,13 @@ def _tensors(folder: Path, arrays: dict[str, ArrayMetadata]) -> dict[str, Tensor
 
 
 def _spec(folder: Path, name: str, array: ArrayMetadata) -> TensorSpec:
-    if array.dtype.startswith("float") and array.problem:
+    spec = paired(TensorSpec(array.shape, array.dtype or array.named, None, (name,)))
+    if array.problem and widened_dtype(spec.dtype) is not None:
         raise CheckpointError(
             f"{printable(folder)}: array '{printable(name)}' is not read, since {array.problem}. "
             "Write the store again with the usual settings."
         )
-    return TensorSpec(array.shape, array.dtype or "other", None, (name,))
+    return spec
 
 
 @lru_cache(maxsize=32)

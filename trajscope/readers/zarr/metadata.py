@@ -8,8 +8,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers.base import widened_dtype
+from trajscope.readers.base import stored_dtype, widened_dtype
 from trajscope.readers.files import open_regular, read_exactly
 
 ORIGINAL_DTYPE = "stored_dtype"
@@ -35,12 +37,16 @@ _PACKING = frozenset({"blosc", "gzip", "zlib", "zstd", "lz4", "bz2", "lzma"})
 
 _LZMA_CONTAINERS = (lzma.FORMAT_AUTO, lzma.FORMAT_XZ, lzma.FORMAT_ALONE)
 
-_NUMBERS = re.compile(r"[<>|](?P<code>b1|[iu][1248]|f[248])")
-_NAMES = {"b": "bool", "i": "int", "u": "uint", "f": "float"}
+_NUMBERS = re.compile(r"[<>|](?P<code>b1|[iu][1248]|f[248]|c8|c16)")
+_NAMES = {"b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex"}
 _V3_DTYPES = frozenset(
-    {"bool", "float16", "float32", "float64"}
+    {"bool", "float16", "float32", "float64", "complex64", "complex128"}
     | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 )
+# As TensorStore calls them in both formats: little-endian, and a byte for each narrower value.
+_SMALL = re.compile(r"bfloat16|u?int[124]|float[468]_\w+", re.ASCII)
+# What NumPy calls bfloat16, the only dtype of two bytes that it does not know but orders bytes of.
+_BFLOAT16 = "<V2"
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,9 @@ class ArrayMetadata:
     `dtype` is empty where the elements are not numbers, `dimensions` where they have no names;
     `problem` says why the array must not be read, empty where it may; `chunks` are the lengths of
     what is one file; `original` is the dtype, narrower or equal, that the values had before;
-    `compressor` is the name of that of format 2.
+    `compressor` is the name of that of format 2. `stand_in` is the metadata to show to the zarr
+    library where it does not know the dtype: that of whole numbers of the same size. `named` is
+    what the store calls the dtype.
     """
 
     shape: tuple[int, ...]
@@ -60,6 +68,8 @@ class ArrayMetadata:
     chunks: tuple[int, ...]
     original: str = ""
     compressor: str = ""
+    stand_in: str = ""
+    named: str = "other"
 
 
 def array_metadata(folder: Path) -> ArrayMetadata | None:
@@ -78,6 +88,12 @@ def array_metadata(folder: Path) -> ArrayMetadata | None:
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise _not_understood(folder, error) from error
     return None
+
+
+def itemsize_of(dtype: str) -> int:
+    """Bytes of a number of this dtype; 1 where there is none."""
+    stored = stored_dtype(dtype) if dtype else None
+    return stored.itemsize if stored is not None else 1
 
 
 def attributes_of(folder: Path) -> dict[str, str | int | float | bool]:
@@ -127,7 +143,9 @@ def _json(path: Path) -> dict[str, object] | None:
 def _version_3(metadata: dict[str, object]) -> ArrayMetadata:
     shape = _lengths(metadata["shape"])
     dtype = metadata["data_type"]
-    name = dtype if isinstance(dtype, str) and dtype in _V3_DTYPES else ""
+    named = printable(dtype, limit=40)
+    small = _small(dtype)
+    name = dtype if isinstance(dtype, str) and (small or dtype in _V3_DTYPES) else ""
     grid = _object(metadata["chunk_grid"])
     chunks: tuple[int, ...] = ()
     problem = _unsafe_codecs(metadata["codecs"]) or _packed(metadata.get("attributes"))
@@ -140,7 +158,13 @@ def _version_3(metadata: dict[str, object]) -> ArrayMetadata:
         problem = problem or "it uses a storage transformer"
     dimensions = _names(metadata.get("dimension_names"), shape)
     original = _original(metadata.get("attributes"), name)
-    return ArrayMetadata(shape, name, dimensions, problem, chunks, original)
+    stand_in = ""
+    if small is not None:
+        fill = _bits(metadata.get("fill_value"), small)
+        stand_in = json.dumps(
+            {**metadata, "data_type": f"uint{8 * small.itemsize}", "fill_value": fill}
+        )
+    return ArrayMetadata(shape, name, dimensions, problem, chunks, original, "", stand_in, named)
 
 
 def _version_2(metadata: dict[str, object], attributes: dict[str, object]) -> ArrayMetadata:
@@ -148,7 +172,13 @@ def _version_2(metadata: dict[str, object], attributes: dict[str, object]) -> Ar
     dtype = metadata["dtype"]
     match = _NUMBERS.fullmatch(dtype) if isinstance(dtype, str) else None
     code = match["code"] if match else ""
+    small = _small("bfloat16" if dtype == _BFLOAT16 else dtype)
     name = "bool" if code == "b1" else f"{_NAMES[code[0]]}{8 * int(code[1:])}" if code else ""
+    stand_in = ""
+    if small is not None:
+        name, fill = small.name, _bits(metadata.get("fill_value"), small)
+        code = "|u1" if small.itemsize == 1 else f"<u{small.itemsize}"
+        stand_in = json.dumps({**metadata, "dtype": code, "fill_value": fill})
     compressor, filters = metadata.get("compressor"), metadata.get("filters")
     codecs = [
         *([compressor] if compressor else []),
@@ -162,7 +192,23 @@ def _version_2(metadata: dict[str, object], attributes: dict[str, object]) -> Ar
         problem = problem or "it is compressed by lzma without a container, so its size is unknown"
     dimensions = _names(attributes.get("_ARRAY_DIMENSIONS"), shape)
     packed_by = packing[0] if compressor else ""
-    return ArrayMetadata(shape, name, dimensions, problem, chunks, "", packed_by)
+    named = printable(dtype, limit=40)
+    return ArrayMetadata(shape, name, dimensions, problem, chunks, "", packed_by, stand_in, named)
+
+
+def _small(dtype: object) -> np.dtype[np.generic] | None:
+    """The dtype of this name if NumPy lacks it and ml_dtypes has it."""
+    known = isinstance(dtype, str) and len(dtype) < 40 and _SMALL.fullmatch(dtype)
+    return stored_dtype(str(dtype)) if known else None
+
+
+def _bits(fill: object, dtype: np.dtype[np.generic]) -> int:
+    """A fill value as the whole number that has the same bits."""
+    if isinstance(fill, str) and fill.startswith("0x"):
+        return int(fill, 16) % (1 << 8 * dtype.itemsize)
+    number = float(fill) if isinstance(fill, (str, int, float)) else 0.0
+    bits: int = np.array(number).astype(dtype).view(f"u{dtype.itemsize}").item()
+    return bits
 
 
 def _object(value: object) -> dict[str, object]:
@@ -222,8 +268,7 @@ def _original(attributes: object, dtype: str) -> str:
 def _too_large(shape: tuple[int, ...], chunks: tuple[int, ...], dtype: str) -> str:
     if len(chunks) != len(shape) or not all(chunks):
         return "its chunks have a different number of dimensions, or are empty"
-    digits = re.sub("[^0-9]", "", dtype)
-    size = math.prod(chunks) * (int(digits) // 8 if digits else 1)
+    size = math.prod(chunks) * itemsize_of(dtype)
     if size > _MAX_CHUNK:
         return f"one of its chunks takes {size} bytes, more than {_MAX_CHUNK}"
     return ""

@@ -5,15 +5,22 @@ before the zarr library sees the store; the library then only decodes chunks.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajscope.errors import CheckpointError, printable
-from trajscope.readers.base import StoreHeader, StoreReader, StoreTensor, Values, widened
+from trajscope.readers.base import (
+    StoreHeader,
+    StoreReader,
+    StoreTensor,
+    Values,
+    widened,
+    widened_dtype,
+)
 from trajscope.readers.boxes import boxes_of
+from trajscope.readers.ranges import paired_tensor, read_pairs
 from trajscope.readers.zarr.arrays import array_folder, opened
 from trajscope.readers.zarr.axis import StepArrays, along_steps, unit_of
 from trajscope.readers.zarr.coordinates import apart, read_coordinates
@@ -68,7 +75,7 @@ def read_header(path: Path) -> StoreHeader:
         if numbered
         else "the position along the store's first axis",
         tensors={
-            name: StoreTensor(each.shape[1:], each.dtype, each.original)
+            name: paired_tensor(each.shape[1:], each.dtype, each.original)
             for name, each in found.weights.items()
         },
         left_out=found.left_out,
@@ -89,7 +96,7 @@ def read_block(
         A chunk is damaged, or the store has changed.
     """
     array = opened(path, name)
-    found = replace(tensor, shape=array.shape[1:], dtype=array.dtype.name)
+    found = paired_tensor(array.shape[1:], array.dtype.name, tensor.original)
     if found != tensor or (len(rows) and rows.max() >= array.shape[0]):
         raise CheckpointError(
             f"{printable(path)}: array '{printable(name)}' was written again after the trajectory "
@@ -98,21 +105,23 @@ def read_block(
             "found. Open the trajectory again after training has finished."
         )
     if start >= stop:
-        return widened(np.empty((len(rows), 0), array.dtype))
+        return np.empty((len(rows), 0), widened_dtype(tensor.original or tensor.dtype))
     wanted, order = np.unique(rows, return_inverse=True)
     selected = _as_slice(wanted)
-    pieces = []
+
+    def read(first: int, last: int) -> NDArray[np.generic]:
+        boxes = boxes_of(array.shape[1:], first, last)
+        pieces = [array.read(selected, *box).reshape(len(wanted), -1) for box in boxes]
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=1)
+
     try:
-        for box in boxes_of(array.shape[1:], start, stop):
-            piece = np.asarray(array.oindex[(selected, *box)])
-            pieces.append(piece.reshape(len(wanted), -1))
+        block = read_pairs(read, start, stop) if array.dtype.kind == "c" else read(start, stop)
     # Codecs and stores raise whatever they like on damaged chunks.
     except Exception as error:
         raise CheckpointError(
             f"{printable(path)}: array '{printable(name)}' cannot be read: {printable(error)}. "
             "Write the store again, or leave it out with --exclude."
         ) from error
-    block = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=1)
     if not np.array_equal(order, np.arange(len(wanted))):
         block = block[order]
     return widened(block)
@@ -147,7 +156,7 @@ def _written_steps(
 def _steps(path: Path, name: str, n_steps: int) -> tuple[float, ...]:
     array = opened(path, name)
     try:
-        values = np.asarray(array[:n_steps]).astype(np.float64)
+        values = array.read(slice(0, n_steps)).astype(np.float64)
     except Exception as error:
         raise CheckpointError(
             f"{printable(path)}: its steps, array '{printable(name)}', cannot be read: "
