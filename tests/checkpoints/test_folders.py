@@ -312,6 +312,7 @@ def test_one_hdf5_file_of_several_steps(layout, tmp_path):
             open_trajectory(path, order="name")
 
 
+@pytest.mark.filterwarnings("ignore:.*values in each checkpoint")
 def test_keras_numbers_in_names_are_epochs_and_not_losses(tmp_path):
     for epoch, loss in ((1, 1.8), (2, 0.77), (10, 0.75)):
         name = f"ckpt.{epoch:02d}-{loss:.2f}.weights.h5"
@@ -322,7 +323,8 @@ def test_keras_numbers_in_names_are_epochs_and_not_losses(tmp_path):
             file["optimizer/vars/0"] = np.ones(2, "f4")
     opened = open_trajectory(tmp_path)
     assert list(opened["step"].values) == [1, 2, 10]
-    assert opened.attrs["warnings"] == []
+    (statistics,) = opened.attrs["warnings"]
+    assert "a running statistic" in statistics
     assert named(opened) == [
         "layers/batch_normalization/vars/0",
         "layers/batch_normalization/vars/1",

@@ -17,6 +17,10 @@ from trajscope.checkpoints.series import find_series
 from trajscope.errors import CheckpointError, TrajectoryError
 from trajscope.trajectory import open_trajectory, tensor
 
+# The batch norm of so small a model keeps more than a tenth of its values in statistics.
+_STATISTICS = "values in each checkpoint are left out: a running statistic"
+pytestmark = pytest.mark.filterwarnings("ignore:.*values in each checkpoint are left out")
+
 WEIGHTS = ["0.weight", "0.bias", "1.weight", "1.bias", "3.weight", "3.bias"]
 BATCH_NORM = ["1.running_mean", "1.running_var", "1.num_batches_tracked"]
 
@@ -101,7 +105,7 @@ def test_a_loop_that_saves_model_optimizer_and_counters(tmp_path):
     os.link(tmp_path / "ckpt_2.pt", tmp_path / "model_best.pt")
     opened = open_trajectory(tmp_path)
     check(opened, [500, 1000, 1500])
-    assert opened.attrs["warnings"] == []
+    assert [text for text in opened.attrs["warnings"] if _STATISTICS not in text] == []
     assert left_out(opened)["loss"] == "a logged number, not a weight"
     assert skipped(opened)["last.pt"] == "the same file as ckpt_3.pt"
 

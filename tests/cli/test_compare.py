@@ -52,6 +52,19 @@ def test_two_runs_are_compared_and_reported(trajscope, runs, out):
     assert "large" in page
 
 
+def test_a_comparison_begins_with_what_is_left_out_of_the_models(trajscope, tmp_path, out):
+    for name in ("one", "two"):
+        write_run(tmp_path / name, 20, shapes=SHAPES | {"bn.running_mean": (40,)})
+    done = trajscope("compare", tmp_path / "one", tmp_path / "two", "-o", out)
+    assert done.out.startswith(
+        "Warning   50% of the model's values in each checkpoint are left out"
+    )
+    assert done.out.count("values in each") == 1
+    assert "50% of the model's values" in (out / "report.html").read_text(encoding="utf-8").replace(
+        "&#39;", "'"
+    )
+
+
 def test_a_comparison_is_reported_again_without_the_checkpoints(trajscope, runs, out):
     trajscope("compare", *runs, "-o", out, "--quiet")
     first = {name: (out / name).read_bytes() for name in ("report.html", "summary.json")}

@@ -10,11 +10,14 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from trajscope.readers.base import TensorSpec, widened_dtype
 
 Parts = tuple[str, ...]
 
+# A hostile file may have many parts that are called like copies; outer ones are looked at first.
+_MOST = 1000
 _ANY = ("*",)
 # The word of a copy, and what stands in its place in the name of the part that is copied. Other
 # names are no sign: "source" and "target", "avg" and "max", "query" and "value" are all weights.
@@ -59,7 +62,7 @@ def copies(specs: Mapping[str, TensorSpec]) -> Copies:
     tree = _Tree({raw: spec for raw, spec in specs.items() if widened_dtype(spec.dtype)})
     live: dict[str, str] = {}
     taken: set[Parts] = set()
-    for path, word in tree.candidates():
+    for path, word in tree.candidates()[:_MOST]:
         if any(path[:depth] in taken for depth in range(len(path))):
             continue
         partner = tree.copied_by(path, word)
@@ -112,24 +115,24 @@ class _Tree:
         words = _words(name)
         allowed = _COUNTERPARTS[word]
         meant = [
-            [each for each in (other if w == word else w for w in words) if each]
+            tuple(each for each in (other if w == word else w for w in words) if each)
             for other in allowed
         ]
         beside = sorted(self.children[parent] - {name})
         # First those of the same name but for the word.
-        stem = [each for each in words if each != word]
+        stem = tuple(each for each in words if each != word)
         beside.sort(key=lambda each: _words(each) != stem)
         for other in beside:
             said = _words(other)
             if word not in said and (allowed == _ANY or said in meant):
                 yield (*parent, other)
-        if allowed == _ANY or [] in meant:
+        if allowed == _ANY or () in meant:
             yield parent
 
     def is_key_encoder(self, path: Parts, word: str) -> bool:
         """Whether a key is that of contrastive learning, and not that of attention."""
         parent, words = path[:-1], _words(path[-1])
-        value = [_OF_ATTENTION[word] if each == word else each for each in words]
+        value = tuple(_OF_ATTENTION[word] if each == word else each for each in words)
         if any(_words(other) == value for other in self.children[parent]):
             return False
         if any(parts[-1].startswith("queue") for parts, _ in self.below(parent, 1)):
@@ -165,5 +168,6 @@ def _parts(raw: str) -> Parts:
     return tuple(re.split(r"[./]", raw))
 
 
-def _words(name: str) -> list[str]:
-    return [word.lower() for word in _WORDS.findall(name)]
+@lru_cache(maxsize=2**16)
+def _words(name: str) -> tuple[str, ...]:
+    return tuple(word.lower() for word in _WORDS.findall(name))

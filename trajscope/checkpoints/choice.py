@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from trajscope.checkpoints.evidence import Evidence, evidence
-from trajscope.checkpoints.reasons import AVERAGE, is_averaged, of_section, why_never, why_not
+from trajscope.checkpoints.reasons import AVERAGE, LIVE, is_averaged, of_section, why_never, why_not
 from trajscope.checkpoints.wrappers import common_prefix, unwrapped
 from trajscope.errors import printable
 from trajscope.readers.base import TensorSpec
@@ -76,8 +76,10 @@ class Choice:
         if self.beside and section == _DISPLACED:
             return AVERAGE
         if self.average and self.live and section == self.live:
-            return "live weights, where averages are asked for"
-        return of_section(section.rpartition("/")[2]) or "a different section than the model's"
+            return LIVE
+        return of_section(section.rpartition("/")[2]) or (
+            LIVE if self.average else "a different section than the model's"
+        )
 
     def shown_names(self, raws: Sequence[str]) -> dict[str, str]:
         """For each stored name the one that is shown: without section and wrappers' prefixes."""

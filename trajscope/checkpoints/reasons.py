@@ -6,6 +6,7 @@ from trajscope.errors import printable
 from trajscope.readers.base import TensorSpec, widened_dtype
 
 AVERAGE = "an average of the weights"
+LIVE = "a live weight, where averages are asked for"
 CENTRE = "a running centre of a teacher's outputs, not a weight"
 
 _OTHER_SECTIONS = (
@@ -58,8 +59,7 @@ _LEAVES = {
 # Of what is left out for these reasons the model itself loses nothing, or the user asked for it.
 _NOT_OF_MODEL = (
     "optimizer state", AVERAGE, CENTRE, "a copy of ", "the trainer's own state", "a counter",
-    "earlier features", "a live weight, where", "live weights, where", "a logged number",
-    "the kernel of the layer inside",
+    "earlier features", LIVE, "the kernel of the layer inside", "a logged number",
     "not matched by --include", "excluded by the pattern", "part of the weight",
 )  # fmt: skip
 # What quantised weights are stored as, apart from the narrow floats.

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from trajscope.checkpoints.choice import Choice, choose, is_copy
 from trajscope.checkpoints.evidence import Evidence, evidence
 from trajscope.checkpoints.products import Product
-from trajscope.checkpoints.reasons import AVERAGE, is_of_model, why_never, why_not
+from trajscope.checkpoints.reasons import AVERAGE, LIVE, is_of_model, why_never, why_not
 from trajscope.errors import printable
 from trajscope.readers.base import TensorSpec
 
@@ -135,7 +135,7 @@ class _Rules:
         if not self.choice.mixed or is_copy(raw, name, self.known) == self.choice.average:
             return ""
         if self.choice.average:
-            return "a live weight, where averages are asked for"
+            return LIVE
         live = self.known.copies.get(raw, "")
         return f"a copy of {printable(live)!r} that follows it" if live else AVERAGE
 

@@ -17,10 +17,11 @@ from trajscope.report.screen.lines import (
     shortened,
     shows_unicode,
 )
-from trajscope.schema import ALL_WEIGHTS
+from trajscope.schema import ALL_WEIGHTS, cases_of
 
 _MOST_CASES, _MOST_PAIRS, _MOST_GUARDS = 12, 6, 3
 _HEADS = ("verdict", "moved", "exponent", "variance", "PC 1, 2, 3")
+_LONGEST = 400
 _NAME, _WIDTHS = 24, (19, 8, 8, 8, 13)
 
 
@@ -47,6 +48,7 @@ def comparison_screen(
         ("", _more(len(refused) - _MOST_GUARDS, "exclusion")),
     ]  # fmt: skip
     lines = [
+        *labelled([("Warning", text) for text in _much_left_out(results)], columns),
         f"trajscope {version}  {counted(len(_cases(results)), 'run')} compared, all weights",
         "",
         *case_lines(results, columns),
@@ -80,6 +82,12 @@ def case_lines(results: xr.DataTree, columns: int) -> list[str]:
     ]
     more = _more(len(rows) - _MOST_CASES, "case")
     return [line[:columns].rstrip() for line in [*lines, *([more] if more else [])]]
+
+
+def _much_left_out(results: xr.DataTree) -> list[str]:
+    """How much is left out of the model of a run, and why; what is equal is said once."""
+    found = (case["trajectory"].attrs.get("much_left_out", "") for case in cases_of(results))
+    return [printable(text, limit=_LONGEST) for text in dict.fromkeys(found) if text]
 
 
 def _cases(results: xr.DataTree) -> list[Row]:
