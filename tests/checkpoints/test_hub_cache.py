@@ -168,13 +168,13 @@ def test_one_commit_or_blob_at_several_steps_is_kept_and_told(cache):
     assert [each["steps"] for each in part.attrs["equal_files"]] == [[20, 30]]
 
 
-def test_equal_files_go_through_an_analysis_into_the_saved_result(cache, tmp_path):
+def test_a_commit_at_two_steps_is_found_by_the_audit_of_an_analysis(cache, tmp_path):
     fill(cache, [f"step{step}" for step in range(12)])
     cache.ref("step12", cache.commit("step11"))
-    results = analyze(cache.folder)
+    with pytest.warns(UserWarning, match="all weights of steps 11 and 12 are equal"):
+        results = analyze(cache.folder)
     write_report(results, tmp_path / "out")
-    saved = open_results(tmp_path / "out" / "results.zarr")["trajectory"].attrs["equal_files"]
-    assert saved == [{"steps": [11, 12], "files": ["model.safetensors"], "whole": True}]
+    assert steps(open_results(tmp_path / "out" / "results.zarr")["trajectory"]) == [*range(12)]
 
 
 def test_a_packed_cache_is_the_same_trajectory(cache, tmp_path):
@@ -393,7 +393,8 @@ def test_more_names_than_any_run_has_are_refused(cache, monkeypatch):
 
 
 def test_a_training_folder_with_snapshots_is_no_cache(tmp_path):
-    (tmp_path / "snapshots").mkdir()
+    for name in ("snapshots", "refs", "logs"):
+        (tmp_path / name).mkdir()
     for step in (1, 2, 3):
         (tmp_path / "snapshots" / f"step_{step}.safetensors").write_bytes(save(weights(step)))
     for place in (tmp_path, tmp_path / "snapshots"):
@@ -448,3 +449,16 @@ def test_every_format_of_one_step_is_read_from_a_cache(tmp_path, name):
     opened = open_trajectory(cache.folder)
     assert steps(opened) == list(STEPS)
     np.testing.assert_array_equal(opened["weights"].values, open_trajectory(folder)["weights"])
+
+
+def test_runs_that_share_the_file_of_their_start_both_keep_it(tmp_path):
+    for run in ("seed1", "seed2"):
+        (tmp_path / run).mkdir()
+        for step in (0, 10, 20):
+            content = save(weights(step))
+            (tmp_path / run / f"step-{step}.safetensors").write_bytes(content)
+    start = tmp_path / "seed2" / "step-0.safetensors"
+    start.unlink()
+    os.link(tmp_path / "seed1" / "step-0.safetensors", start)
+    for run in ("seed1", "seed2"):
+        assert steps(open_trajectory(tmp_path, run=run)) == [0, 10, 20]

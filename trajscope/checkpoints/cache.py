@@ -17,6 +17,7 @@ from trajscope.readers.files import open_regular
 MAX_REVISIONS = 100_000
 
 _REFS, _SNAPSHOTS, _BLOBS = "refs", "snapshots", "blobs"
+_PARTS = (_REFS, _SNAPSHOTS, _BLOBS)
 _COMMIT = re.compile(rb"\s{0,8}([0-9a-f]{40}|[0-9a-f]{64})\s{0,8}")
 _LONGEST_REF = 80
 _MAX_DEPTH = 8
@@ -44,8 +45,14 @@ class Cache:
 
 
 def is_cache(folder: Path, names: Collection[str]) -> bool:
-    """Whether a folder with entries of these names is the cache of one model."""
-    return _SNAPSHOTS in names and (_REFS in names or folder.name.startswith("models--"))
+    """Whether a folder with entries of these names is the cache of one model.
+
+    It may have been given another name, but then holds nothing else.
+    """
+    if _SNAPSHOTS not in names:
+        return False
+    others = (name for name in names if name not in _PARTS and not name.startswith("."))
+    return folder.name.startswith("models--") or (_REFS in names and not any(others))
 
 
 def cache_around(folder: Path) -> Path | None:
