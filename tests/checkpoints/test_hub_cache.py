@@ -448,3 +448,17 @@ def test_every_format_of_one_step_is_read_from_a_cache(tmp_path, name):
     opened = open_trajectory(cache.folder)
     assert steps(opened) == list(STEPS)
     np.testing.assert_array_equal(opened["weights"].values, open_trajectory(folder)["weights"])
+
+
+def test_a_cache_behind_an_address_is_read_alike(tmp_path):
+    fsspec = pytest.importorskip("fsspec")
+    fill(HubCache(tmp_path, links=False), NAMES)
+    memory = fsspec.filesystem("memory")
+    memory.put(str(tmp_path / "models--org--net"), "/hub/models--org--net", recursive=True)
+    try:
+        for address in ("memory://hub", "memory://hub/models--org--net"):
+            opened = open_trajectory(address)
+            assert steps(opened) == [0, 1, 512, 143000]
+            assert is_read_right(opened, NAMES)
+    finally:
+        memory.store.clear()
