@@ -137,6 +137,19 @@ def test_matplotlib_is_imported_in_functions_of_the_figures_only():
     assert users <= {("report", "figures", False)}
 
 
+def test_one_module_reads_the_bytes_of_checkpoints():
+    reads = {"open", "os.open", "os.pread", "os.preadv"}
+    found = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in of_parts("readers", "checkpoints")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and (ast.unparse(node.func) in reads or ast.unparse(node.func).endswith(".read_bytes"))
+    }
+    # The headers of safetensors files are in the hollow files that `mirror` writes.
+    assert found <= {"readers/files.py", "readers/safetensors.py"}
+
+
 def test_no_module_is_called_utils():
     assert [
         path for path in FILES if "utils" in path.relative_to(PACKAGE).with_suffix("").parts

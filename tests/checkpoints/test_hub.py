@@ -165,6 +165,7 @@ def test_equal_files_are_fetched_once_and_are_the_same_file(repository):
     repository.asked.clear()
     opened = open_trajectory("hf://org/model")
     assert repository.asked["cdn"] == 5
+    assert opened.attrs["equal_files"] == [{"steps": [1, 2], "files": [name], "whole": False}]
     np.testing.assert_array_equal(
         opened["weights"][1, : 4 * 500], weights(1, 500)["embed.weight"].ravel()
     )

@@ -462,3 +462,17 @@ def test_runs_that_share_the_file_of_their_start_both_keep_it(tmp_path):
     os.link(tmp_path / "seed1" / "step-0.safetensors", start)
     for run in ("seed1", "seed2"):
         assert steps(open_trajectory(tmp_path, run=run)) == [0, 10, 20]
+
+
+def test_a_cache_behind_an_address_is_read_alike(tmp_path):
+    fsspec = pytest.importorskip("fsspec")
+    fill(HubCache(tmp_path, links=False), NAMES)
+    memory = fsspec.filesystem("memory")
+    memory.put(str(tmp_path / "models--org--net"), "/hub/models--org--net", recursive=True)
+    try:
+        for address in ("memory://hub", "memory://hub/models--org--net"):
+            opened = open_trajectory(address)
+            assert steps(opened) == [0, 1, 512, 143000]
+            assert is_read_right(opened, NAMES)
+    finally:
+        memory.store.clear()

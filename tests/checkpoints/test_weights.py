@@ -441,7 +441,7 @@ def test_mmengine_saves_its_average_in_the_place_of_the_weights(tmp_path, weight
     other, reason = (
         ("state_dict/*", "an average of the weights (2 arrays)")
         if weights == "live"
-        else ("ema_state_dict/*", "live weights, where averages are asked for (3 arrays)")
+        else ("ema_state_dict/*", "a live weight, where averages are asked for (3 arrays)")
     )
     assert left[other] == reason
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trajscope.errors import CheckpointError, TrajectoryError, printable
-from trajscope.readers.files import open_regular
+from trajscope.readers.files import beginning
 
 MAX_REVISIONS = 100_000
 
@@ -156,9 +156,8 @@ def _commit(name: str, entry: "os.DirEntry[str]") -> tuple[str, str]:
     if entry.is_symlink():
         return "", "a link (not followed)"
     try:
-        with open(open_regular(entry.path), "rb") as file:
-            found = _COMMIT.fullmatch(file.read(_LONGEST_REF + 1))
-    except (CheckpointError, OSError) as error:
+        found = _COMMIT.fullmatch(beginning(Path(entry.path), _LONGEST_REF + 1))
+    except CheckpointError as error:
         return "", str(error)
     if found is None:
         return "", "its content is not a commit id"

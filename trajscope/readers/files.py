@@ -59,18 +59,8 @@ def read_exactly(descriptor: int, path: Path, first: int, count: int) -> bytearr
     CheckpointError
         The file ends first, or cannot be read.
     """
-    if _standing and (found := _behind(path, first + count)) is not None:
-        buffer = bytearray(found[0].read(found[1], first, count))
-        missing = count - len(buffer)
-    else:
-        buffer = bytearray(count)
-        try:
-            missing = read_into(descriptor, memoryview(buffer), first)
-        except OSError as error:
-            raise CheckpointError(
-                f"{printable(path)} cannot be read: {error.strerror}. Check the disk, or leave the "
-                "file out with --exclude."
-            ) from error
+    buffer = _read(descriptor, path, first, count)
+    missing = count - len(buffer)
     if missing:
         raise CheckpointError(
             f"{printable(path)} ends early: {count} bytes are expected at byte {first}, "
@@ -88,10 +78,10 @@ def beginning(path: Path, most: int) -> bytes:
     CheckpointError
         It cannot be opened or read.
     """
-    descriptor = open_regular(path)
+    descriptor, size = open_sized(path)
     try:
-        count = min(os.fstat(descriptor).st_size, most)
-        return bytes(read_exactly(descriptor, path, 0, count))
+        # The system says of some files that they have none, and they have.
+        return bytes(_read(descriptor, path, 0, min(max(size, 2**10), most)))
     finally:
         os.close(descriptor)
 
@@ -129,6 +119,23 @@ def stand_for(folder: str, blocks: Blocks, present: Mapping[str, int]) -> None:
 def stand_no_longer(folder: str) -> None:
     """Forget what `stand_for` said."""
     _standing.pop(folder.rstrip("/") + "/", None)
+
+
+def _read(descriptor: int, path: Path, first: int, count: int) -> bytearray:
+    """`count` bytes of the file, or as many as there are."""
+    if _standing and (found := _behind(path, first + count)) is not None:
+        return bytearray(found[0].read(found[1], first, count))
+    buffer = bytearray(count)
+    try:
+        missing = read_into(descriptor, memoryview(buffer), first)
+    except OSError as error:
+        raise CheckpointError(
+            f"{printable(path)} cannot be read: {error.strerror}. Check the disk, or leave the "
+            "file out with --exclude."
+        ) from error
+    if missing:
+        del buffer[count - missing :]
+    return buffer
 
 
 def _behind(path: Path | str, last: int) -> tuple[Blocks, str] | None:
