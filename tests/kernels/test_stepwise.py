@@ -7,7 +7,7 @@ from hypothesis import given
 
 from tests import naive
 from tests.trajectories import brownian, trajectories
-from trajscope.kernels.stepwise import rounding_variance, stepwise_products
+from trajscope.kernels.stepwise import rounding_variance, squared_positions, stepwise_products
 
 
 @given(trajectories())
