@@ -77,6 +77,8 @@ class Cell:
     @property
     def n_at_once(self) -> int:
         """Runs that are saved together."""
+        if self.process in TRAINED:
+            return 1
         return 50 if self.n_steps <= 200 and self.d <= 100 else 10
 
     def seed(self, run: int) -> int:
