@@ -29,6 +29,8 @@ SECTIONS = {
     "verdict": "## Verdicts",
     "equal": "## Differences between equal runs",
     "other": "## Differences between other runs",
+    "audit": "## False alarms of the audit",
+    "damage": "## Damage that the audit finds",
 }
 """Headings of the parts of the page that a table fills."""
 WORK_DIR = Path("build/calibration") / str(FIRST_SEED)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from .differences import OF_DIFFERENCES, difference_tests
+from .honest import HONEST, TRAINED, audited, detected
 from .measures import (
     LEVEL,
     OF_INCREMENTS,
@@ -19,6 +20,7 @@ from .processes import PROCESSES, RINGING_RADIUS
 
 SURROGATES: Final = {
     "increments": 199, "positions": 199, "power": 199, "verdict": 999, "equal": 199, "other": 199,
+    "audit": 0, "damage": 0,
 }  # fmt: skip
 """Draws of every null, by table."""
 FIRST_SEED: Final = 4_000_000_000
@@ -75,6 +77,8 @@ class Cell:
     @property
     def n_at_once(self) -> int:
         """Runs that are saved together."""
+        if self.process in TRAINED:
+            return 1
         return 50 if self.n_steps <= 200 and self.d <= 100 else 10
 
     def seed(self, run: int) -> int:
@@ -88,6 +92,9 @@ def measure(cell: Cell, first: int, count: int) -> list[dict[str, Any]]:
 
 
 def _measure_run(cell: Cell, seed: int) -> dict[str, Any]:
+    if cell.table in ("audit", "damage"):
+        look = audited if cell.table == "audit" else detected
+        return look(cell.process, cell.n_steps, cell.d, seed)
     if cell.table in ("equal", "other"):
         first = PROCESSES[cell.process](cell.n_steps, cell.d, seed)
         second = PROCESSES[cell.second or cell.process](
@@ -241,9 +248,21 @@ def _other_cells() -> list[Cell]:
     return [Cell("other", one, 200, 200, second=other) for one, other in pairs]
 
 
+def _audit_cells() -> list[Cell]:
+    """Runs in order, and runs with damage."""
+    damaged = ("Brownian, isotropic", "walk of every weight", "OU, tau = 2", "OU, tau = 20",
+               "double well", "limit cycle, noisy", "rate drops tenfold twice", "log-spaced",
+               *TRAINED)  # fmt: skip
+    return [
+        *(Cell("audit", each, TRAINED.get(each, 200), 150, 500) for each in HONEST),
+        *(Cell("damage", each, TRAINED.get(each, 160) // 4, 150, 500) for each in damaged),
+    ]
+
+
 CELLS: Final = (
     *_verdict_cells(), *_power_cells(), *_position_cells(), *_increment_cells(),
     *_same_cells(), *_other_cells(),
+    *_audit_cells(),
 )  # fmt: skip
 TESTS: Final = {
     "increments": OF_INCREMENTS,

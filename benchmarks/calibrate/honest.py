@@ -164,7 +164,12 @@ HONEST: Final[dict[str, Run]] = {
     "small GPT, SGD, cosine": gpt("sgd"),
 }
 """By the name they have in the tables."""
-TRAINED: Final = ("digits network, SGD", "small GPT, AdamW, cosine", "small GPT, SGD, cosine")
+TRAINED: Final = {
+    "digits network, SGD": 8,
+    "small GPT, AdamW, cosine": 12,
+    "small GPT, SGD, cosine": 12,
+}
+"""Those that take seconds to train, and how many of them are."""
 
 Damage = Callable[[Weights, Weights, np.random.Generator], tuple[Weights, list[int]]]
 """``(run, another, generator) -> run with damage, numbers of the damaged checkpoints``."""

@@ -12,6 +12,7 @@ from scipy.stats import binom
 
 from .cells import FIRST_SEED, SURROGATES, TESTS, Cell
 from .differences import OF_DIFFERENCES
+from .honest import DAMAGE
 from .measures import LABELS, LEVEL
 
 TEMPLATE: Final = Path(__file__).with_name("template.md")
@@ -76,6 +77,8 @@ def page(found: Found) -> str:
         "VERDICTS": _verdicts(found),
         "SAME": _same(found),
         "OTHER": _other(found),
+        "AUDIT": _audit(found),
+        "DAMAGE": _damage(found),
     }
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(tables)
 
@@ -177,6 +180,38 @@ def _other(found: Found) -> str:
         written = [f"{each.share:.2f}" if each else "–" for each in shares]
         rows.append((cell.process, cell.second, str(len(found[cell])), *written))
     return _table(("first", "second", "runs", *OF_DIFFERENCES), rows)
+
+
+def _audit(found: Found) -> str:
+    """How often the audit finds something in runs in order."""
+    rows, n_found, n = [], 0, 0
+    for cell in _of(found, "audit"):
+        runs = found[cell]
+        any_kind = sum(bool(run) for run in runs)
+        n_found, n = n_found + any_kind, n + len(runs)
+        kinds = Counter(kind for run in runs for kind in run)
+        told = ", ".join(f"{kind} {count / len(runs):.3f}" for kind, count in kinds.most_common())
+        rows.append((cell.process, str(len(runs)), _with_error(any_kind, len(runs)), told or "–"))
+    if n:
+        rows.append(("all", str(n), _with_error(n_found, n), ""))
+    return _table(("run", "runs", "share with any finding", "of which kinds"), rows)
+
+
+def _damage(found: Found) -> str:
+    """Shares of damaged checkpoints that the audit names."""
+    rows = []
+    for cell in _of(found, "damage"):
+        runs = found[cell]
+        shares = [sum(run[name] for run in runs) / len(runs) for name in DAMAGE]
+        rows.append((cell.process, str(len(runs)), *(f"{share:.2f}" for share in shares)))
+    return _table(("run", "runs", *DAMAGE), rows)
+
+
+def _with_error(count: int, n: int) -> str:
+    """A share and its error; where there is none, what 95% of such tables stay below."""
+    if count == 0:
+        return f"0 (< {3 / n:.3f})"
+    return f"{count / n:.3f} ± {error(count / n, n):.3f}"
 
 
 def sections(text: str) -> dict[str, str]:

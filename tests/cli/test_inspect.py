@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from tests.cli.running import SHAPES, in_process, on_terminal, shown, write_run
 
@@ -131,3 +132,48 @@ def test_a_packed_run_is_inspected_like_the_folder_it_came_from(trajscope, run, 
     folder, packed = (json.loads(trajscope("inspect", path, "--json").out) for path in (run, store))
     assert packed["steps"] == folder["steps"]
     assert packed["weights"] == folder["weights"]
+
+
+def write_damaged_run(folder):
+    """A run whose checkpoint at step 30 holds the weights of step 80."""
+    write_run(folder, shapes={"fc.weight": (20, 20)})
+    bad = folder / "step-30.safetensors"
+    weights = load_file(folder / "step-80.safetensors")
+    save_file(weights, bad, {"step": "30"})
+    return folder
+
+
+def test_the_audit_says_that_nothing_was_found(trajscope, run):
+    plain, audited = trajscope("inspect", run), trajscope("inspect", run, "--audit")
+    assert (audited.code, audited.err) == (0, "")
+    assert audited.out == plain.out + "Audit     nothing found in 12 checkpoints\n"
+    assert json.loads(trajscope("inspect", run, "--audit", "--json").out)["audit"] == []
+
+
+def test_the_audit_lists_what_it_found(trajscope, tmp_path, out):
+    run = write_damaged_run(tmp_path / "run")
+    printed = trajscope("inspect", run, "--audit")
+    assert printed.code == 0
+    told = printed.out[printed.out.index("Audit") :].replace("\n          ", " ")
+    assert told.startswith("Audit     All weights of steps 30 and 80 are equal")
+    (finding,) = json.loads(trajscope("inspect", run, "--audit", "--json").out)["audit"]
+    assert (finding["kind"], finding["steps"], finding["tensors"]) == ("identical", [30, 80], [])
+    analyzed = trajscope("analyze", run, "-o", out)
+    assert analyzed.code == 0
+    assert "Audit     1 finding" in analyzed.out
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["audit"] == [finding]
+    assert summary["trajectory"]["steps"] == [0, 10, 20, *range(40, 120, 10)]
+    assert "steps 30 and 80 are equal" in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize("command", ["inspect", "analyze"])
+def test_strict_refuses_a_spoilt_checkpoint_until_it_is_left_out(trajscope, tmp_path, command, out):
+    run = write_damaged_run(tmp_path / "run")
+    options = ["--audit"] if command == "inspect" else ["-o", out]
+    refused = trajscope(command, run, "--strict", *options)
+    assert refused.code == 2
+    assert "step-30.safetensors" in refused.err
+    assert "--steps, or drop --strict" in refused.err
+    for remedy in (["--steps", "40:", "--strict"], ["--steps", ":30", "--strict"], []):
+        assert trajscope(command, run, *options, *remedy).code == 0

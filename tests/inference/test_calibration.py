@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import binom
 
 from benchmarks.calibrate.cells import CELLS, FIRST_SEED, TESTS, Cell, measure
+from benchmarks.calibrate.honest import DAMAGE, HONEST, TRAINED
 from benchmarks.calibrate.measures import LEVEL, OF_INCREMENTS
 from benchmarks.calibrate.page import page, rate
 from benchmarks.calibrate.processes import PROCESSES
@@ -56,11 +57,22 @@ def test_every_test_sees_what_it_is_there_for(test):
     assert found.rejected >= binom.ppf(RARE, found.n, share), found
 
 
+@pytest.mark.parametrize("process", [each for each in HONEST if each not in TRAINED])
+def test_the_audit_leaves_out_nothing_of_runs_in_order(process):
+    found = {kind for run in measure(Cell("audit", process, 5, 150, 500), 0, 5) for kind in run}
+    assert found <= ({"jump"} if process == "heavy-tailed step lengths" else set())
+
+
+def test_the_audit_finds_planted_damage():
+    runs = measure(Cell("damage", "walk of every weight", 3, 150, 500), 0, 3)
+    assert runs == [dict.fromkeys(DAMAGE, 1.0)] * 3
+
+
 def test_cells_have_seeds_and_files_of_their_own():
     assert len({cell.key for cell in CELLS}) == len(CELLS)
     assert len({cell.seed(0) for cell in CELLS}) == len(CELLS)
     assert min(cell.seed(0) for cell in CELLS) >= FIRST_SEED
-    assert {cell.process for cell in CELLS} <= PROCESSES.keys()
+    assert {cell.process for cell in CELLS} <= PROCESSES.keys() | HONEST.keys()
 
 
 def test_a_liberal_rate_is_bold_on_the_page():
@@ -71,3 +83,11 @@ def test_a_liberal_rate_is_bold_on_the_page():
     assert "| 0.000 / **1.000** | **0.020**" not in text
     assert "| 0.000 / **1.000** | 0.020 / **0.100** |" in text
     assert "brownian 0.75, confined 0.25" in text
+
+
+def test_false_alarms_of_the_audit_are_listed_with_their_errors():
+    quiet, loud = [cell for cell in CELLS if cell.table == "audit"][:2]
+    text = page({quiet: [{}] * 60, loud: [{"jump": 1.0}] + [{}] * 9})
+    assert f"| {quiet.process} | 60 | 0 (< 0.050) | – |" in text
+    assert f"| {loud.process} | 10 | 0.100 ± 0.095 | jump 0.100 |" in text
+    assert "| all | 70 | 0.014 ± 0.014 |" in text

@@ -7,7 +7,7 @@ from hypothesis import given
 
 from tests import naive
 from tests.trajectories import brownian, trajectories
-from trajscope.kernels.stepwise import rounding_variance, stepwise_products
+from trajscope.kernels.stepwise import rounding_variance, squared_positions, stepwise_products
 
 
 @given(trajectories())
@@ -45,3 +45,17 @@ def test_rounding_variance_is_seen_when_a_random_walk_is_rounded_to_bfloat16():
 
 def test_a_weight_of_zero_has_no_rounding():
     assert rounding_variance(np.zeros(3), 2**-23) == 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [("f4", 1.0), ("f4", 1e25), ("f4", 1e-25), ("f8", 1e100)]
+)
+def test_squared_norms_are_right_for_any_size_of_weights(dtype, scale):
+    x = (scale * np.random.default_rng(0).standard_normal((3, 40_000))).astype(dtype)
+    expected = [np.dot(row, row) for row in x.astype(np.longdouble)]
+    np.testing.assert_allclose(squared_positions(x), np.array(expected, float), rtol=1e-5)
+
+
+def test_squared_norms_stay_finite_where_squares_overflow():
+    with np.errstate(over="ignore"):
+        assert squared_positions(np.full((2, 3), 1e200)).tolist() == [1e290, 1e290]

@@ -60,7 +60,7 @@ def squared_positions(weights: NDArray[np.floating]) -> Floats:
         squares = np.einsum("tw,tw->t", piece, piece)
         if not SAFE_SQUARES[0] < squares.max(initial=0.0) < SAFE_SQUARES[1]:
             squares = np.einsum("tw,tw->t", piece, piece, dtype=np.float64)
-        total += np.minimum(squares, _LARGEST)
+        total += squares
     return np.minimum(total, _LARGEST)
 
 

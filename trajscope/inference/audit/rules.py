@@ -88,11 +88,12 @@ def audit(trajectory: xr.Dataset, evidence: Evidence) -> Audit:
     findings: list[Finding] = []
     spoilt: dict[int, str] = {}
     with np.errstate(all="ignore"):
-        for finding in (finding for rule in RULES for finding in rule.find(case)):
-            if finding.kind == "detour" and finding.rows[0] in spoilt:
-                continue  # a copy is off the road too
-            findings.append(finding)
-            spoilt |= {row: finding.detail for row in finding.spoilt if row not in spoilt}
+        for rule in RULES:
+            if rule.kind == "detour" and spoilt:
+                continue  # between copies, a checkpoint in place is off the road: the next round
+            for finding in rule.find(case):
+                findings.append(finding)
+                spoilt |= {row: finding.detail for row in finding.spoilt if row not in spoilt}
     n = len(case.steps)
     if len(spoilt) > _MOST_SPOILT * n or n - len(spoilt) < 2:
         why = f"{len(spoilt)} of {n} checkpoints are spoilt, too many for a verdict on the others."
