@@ -856,3 +856,23 @@ def test_a_result_keeps_the_coordinates(tmp_path):
     assert kept["trajectory"]["tokens"].values.tolist() == [n * BILLION for n in range(16)]
     assert kept["trajectory"]["stage"].values.tolist() == [1] * 8 + [2] * 8
     assert kept["cases/2/trajectory"]["stage"].values.tolist() == [2] * 8
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [*(f"stable_step_{100 * n}" for n in (1, 2, 3)),
+         *(f"decay_from_200_step_{10 * n}" for n in (1, 2))],
+        [f"lr{rate}_step{n}" for rate in ("1e-3", "1e-4") for n in (1, 2, 3)],
+        [f"wd{decay}_step{n}" for decay in ("0.1", "0.01") for n in (1, 2, 3)],
+        [f"bs{size}_step{n}" for size in (32, 64) for n in (1, 2, 3)],
+        ["net1_step10", "net2_step10"],
+        [f"seed{seed}_step{10 * seed + n}" for seed in (1, 2) for n in (1, 2)],
+    ],
+    ids=["both begin near 0", "learning rates", "decimals", "sizes", "one step", "seeds"],
+)  # fmt: skip
+def test_experiments_beside_one_another_are_never_mixed(names):
+    found = [candidate(f"{name}/model.safetensors") for name in names]
+    runs, skipped = find_runs(found, Path("/run"), Models())
+    assert len(runs) == 2
+    assert not skipped
