@@ -532,11 +532,11 @@ def test_a_head_of_another_task_is_not_the_old_one(tmp_path):
 
 def test_a_resized_vocabulary_leaves_one_run(tmp_path):
     for step in range(1, 7):
-        rows = 10 if step < 4 else 12
-        state = {**model(step), "embed.weight": np.full((rows, 2), step, "f4")}
+        rows = 2 if step < 4 else 3
+        state = {**model(step), "embed.weight": np.full((rows, 1), step, "f4")}
         name = f"step_{step}.safetensors" if step < 4 else f"resized_step_{step}.safetensors"
         save_file(state, tmp_path / name)
-    with pytest.warns(TrajscopeWarning, match=r"'embed.weight' is left out: shape \(1"):
+    with pytest.warns(TrajscopeWarning, match=r"'embed.weight' is left out: shape \(\d, 1\)"):
         opened = open_trajectory(tmp_path)
     assert steps(opened) == [1, 2, 3, 4, 5, 6]
     assert any("From step 4 on the files have other names" in text
