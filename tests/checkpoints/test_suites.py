@@ -876,3 +876,10 @@ def test_experiments_beside_one_another_are_never_mixed(names):
     runs, skipped = find_runs(found, Path("/run"), Models())
     assert len(runs) == 2
     assert not skipped
+
+
+def test_a_name_that_is_a_number_and_one_without_any_are_no_family():
+    found = [candidate(f"{name}.safetensors") for name in ("00", "10", "0100000000000000")]
+    (run,), (skipped,) = find_runs(found, Path("/run"), Models())
+    assert run.readable == 2
+    assert skipped.path == "0100000000000000.safetensors"
