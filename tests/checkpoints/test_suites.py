@@ -532,11 +532,11 @@ def test_a_head_of_another_task_is_not_the_old_one(tmp_path):
 
 def test_a_resized_vocabulary_leaves_one_run(tmp_path):
     for step in range(1, 7):
-        rows = 10 if step < 4 else 12
-        state = {**model(step), "embed.weight": np.full((rows, 2), step, "f4")}
+        rows = 2 if step < 4 else 3
+        state = {**model(step), "embed.weight": np.full((rows, 1), step, "f4")}
         name = f"step_{step}.safetensors" if step < 4 else f"resized_step_{step}.safetensors"
         save_file(state, tmp_path / name)
-    with pytest.warns(TrajscopeWarning, match=r"'embed.weight' is left out: shape \(1"):
+    with pytest.warns(TrajscopeWarning, match=r"'embed.weight' is left out: shape \(\d, 1\)"):
         opened = open_trajectory(tmp_path)
     assert steps(opened) == [1, 2, 3, 4, 5, 6]
     assert any("From step 4 on the files have other names" in text
@@ -856,3 +856,30 @@ def test_a_result_keeps_the_coordinates(tmp_path):
     assert kept["trajectory"]["tokens"].values.tolist() == [n * BILLION for n in range(16)]
     assert kept["trajectory"]["stage"].values.tolist() == [1] * 8 + [2] * 8
     assert kept["cases/2/trajectory"]["stage"].values.tolist() == [2] * 8
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [*(f"stable_step_{100 * n}" for n in (1, 2, 3)),
+         *(f"decay_from_200_step_{10 * n}" for n in (1, 2))],
+        [f"lr{rate}_step{n}" for rate in ("1e-3", "1e-4") for n in (1, 2, 3)],
+        [f"wd{decay}_step{n}" for decay in ("0.1", "0.01") for n in (1, 2, 3)],
+        [f"bs{size}_step{n}" for size in (32, 64) for n in (1, 2, 3)],
+        ["net1_step10", "net2_step10"],
+        [f"seed{seed}_step{10 * seed + n}" for seed in (1, 2) for n in (1, 2)],
+    ],
+    ids=["both begin near 0", "learning rates", "decimals", "sizes", "one step", "seeds"],
+)  # fmt: skip
+def test_experiments_beside_one_another_are_never_mixed(names):
+    found = [candidate(f"{name}/model.safetensors") for name in names]
+    runs, skipped = find_runs(found, Path("/run"), Models())
+    assert len(runs) == 2
+    assert not skipped
+
+
+def test_a_name_that_is_a_number_and_one_without_any_are_no_family():
+    found = [candidate(f"{name}.safetensors") for name in ("00", "10", "0100000000000000")]
+    (run,), (skipped,) = find_runs(found, Path("/run"), Models())
+    assert run.readable == 2
+    assert skipped.path == "0100000000000000.safetensors"

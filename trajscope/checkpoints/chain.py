@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from trajscope.checkpoints.base import Candidate, Skipped
@@ -10,7 +9,7 @@ from trajscope.checkpoints.clocks import Value
 from trajscope.checkpoints.counters import Step
 from trajscope.checkpoints.names import stage_rank
 from trajscope.checkpoints.segments import Segment
-from trajscope.checkpoints.sources import counts_from_start
+from trajscope.checkpoints.sources import counts_from_start, starts_again
 from trajscope.checkpoints.steps import Steps, find_steps
 from trajscope.errors import TrajectoryError, printable
 
@@ -128,7 +127,8 @@ def _attached(before: Sequence[_Link], link: _Link, unit: str) -> tuple[list[str
     follows = stage != "" and (
         any(each != "" for each in stages) or stage_rank(stage) > stage_rank(1)
     )
-    if follows and _starts_again(link, before):
+    there = sorted(value for each in before for value in each.steps.values)
+    if follows and starts_again(sorted(link.steps.values), there):
         link.shift = last
         text = (
             f"The steps start again in stage {printable(stage)} ({name}) and go on from step "
@@ -136,14 +136,6 @@ def _attached(before: Sequence[_Link], link: _Link, unit: str) -> tuple[list[str
         )
         return [text], []
     return _resumed(before, link, name)
-
-
-def _starts_again(link: _Link, before: Sequence[_Link]) -> bool:
-    """Whether a segment begins near step 0, by how far its checkpoints are apart."""
-    own = sorted(link.steps.values)
-    there = sorted(value for each in before for value in each.steps.values)
-    gaps = [after - first for first, after in pairwise(own if len(own) > 1 else there)]
-    return own[0] <= max(gaps, default=0)
 
 
 def _resumed(before: Sequence[_Link], link: _Link, name: str) -> tuple[list[str], list[Skipped]]:

@@ -175,7 +175,7 @@ def _by_runs(columns: Sequence[Column], rows: list[int]) -> list[list[int]]:
     others = [
         each
         for each in columns
-        if each is not step and each.kind not in (METRIC, EPOCH, FRACTION) and each.changes
+        if each is not step and each.kind != EPOCH and each.changes and _may_split(each)
     ]
     others = [each for each in others if not _rises(each, step)]
     epochs = [each for each in columns if each.kind == EPOCH and each is not step]
@@ -191,6 +191,11 @@ def _by_runs(columns: Sequence[Column], rows: list[int]) -> list[list[int]]:
         fixed.append(best)
         others.remove(best)
     return _grouped(rows, fixed) if fixed else [rows]
+
+
+def _may_split(column: Column) -> bool:
+    """Whether a number may be that of a run: a learning rate may, a loss may not."""
+    return column.kind != METRIC or column.word == "lr"
 
 
 def _repeats(counted: Sequence[Column], fixed: Sequence[Column]) -> int:

@@ -65,7 +65,7 @@ def columns_of(names: Sequence[Name]) -> list[Column]:
     fraction, as a loss is; a unit of billions in any name makes it count tokens.
     """
     texts = list(zip(*(name.texts for name in names), strict=True))
-    slots = list(zip(*{name.slots for name in names}, strict=True))
+    slots = list(zip(*dict.fromkeys(name.slots for name in names), strict=True))
     times = _times(texts, [own[0].kind for own in slots], names[0].pattern.split("*"))
     columns = []
     for index, (own, written) in enumerate(zip(slots, texts, strict=True)):

@@ -48,9 +48,10 @@ def find_parts(candidates: Sequence[Candidate], models: Models) -> tuple[list[Pa
     one part where no step is there twice.
     """
     originals, skipped = _without_links(candidates)
-    groups: dict[tuple[str, str], list[Candidate]] = defaultdict(list)
+    groups: dict[tuple[str, str, int], list[Candidate]] = defaultdict(list)
     for candidate in _merge_numbered_folders(originals, models):
-        groups[candidate.name.place, _pattern(candidate.name)].append(candidate)
+        name = candidate.name
+        groups[name.place, _pattern(name), len(name.texts)].append(candidate)
     kept, aliases = _without_aliases(list(groups.values()))
     skipped.extend(
         Skipped(printable(candidate.relative), candidate.damage or reason)

@@ -11,9 +11,11 @@ from trajscope.checkpoints.families import Part
 from trajscope.checkpoints.likeness import Models
 from trajscope.checkpoints.names import BRANCHES, RUNS, STAGES, stage_rank
 from trajscope.checkpoints.segments import Segment, names_average
-from trajscope.checkpoints.sources import Source
+from trajscope.checkpoints.sources import Source, starts_again
 
-_STAGE = re.compile(rf"(?<![a-z])({'|'.join(sorted(STAGES.keys() - {'stage', 'phase'}))})(?![a-z])")
+_WORDS = "|".join(sorted(STAGES.keys() - {"stage", "phase"}))
+_SPACED = re.sub(r"\b(mid|long)", r"\1[-_ ]?", _WORDS)
+_STAGE = re.compile(rf"(?<![a-z])({_SPACED})(?![a-z])")
 _COUNTED = re.compile(
     r"[-_ .=]*(step|iter|iteration|checkpoint|ckpt|epoch|ep|batch|ba)?[-_ .=]*$", re.IGNORECASE
 )
@@ -210,10 +212,12 @@ def _in_order(steps: Sequence[Step], column: Sequence[Value | None]) -> list[flo
 
 
 def _apart(heads: Sequence[Source]) -> bool:
-    """Whether parts of several checkpoints each lie in ranges of steps that do not overlap."""
-    ranges = sorted(
-        (min(own), max(own))
-        for own in ([step for step in head.values if step is not None] for head in heads)
-    )
+    """Whether parts of several checkpoints each lie in ranges of steps that do not overlap.
+
+    And whether none but the first begins near step 0, as a run of its own does.
+    """
+    ranges = sorted(sorted(step for step in head.values if step is not None) for head in heads)
     several = all(len(head.values) > 1 for head in heads)
-    return several and all(before[1] < after[0] for before, after in pairwise(ranges))
+    return several and all(
+        before[-1] < after[0] and not starts_again(after) for before, after in pairwise(ranges)
+    )

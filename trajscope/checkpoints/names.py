@@ -163,8 +163,9 @@ def value_of(text: str) -> int | float:
 def stage_rank(stage: int | float | str) -> tuple[int, tuple[object, ...]]:
     """What stages are ordered by: the number of one, or what its word says, then its numbers."""
     if isinstance(stage, str):
-        word = re.match("[a-z]*", stage.lower())
-        rank = STAGES.get(word.group() if word else "", STAGES["stage"])
+        word = re.sub("[-_ ]", "", stage.lower())
+        known = [key for key in STAGES if word.startswith(key)]
+        rank = STAGES[max(known, key=len, default="stage")]
         return rank, (*map(value_of, _NUMBER.findall(stage)), stage)
     return STAGES["stage"], (stage,)
 

@@ -57,7 +57,7 @@ def _without_strays(drafts: list[Draft], models: Models) -> tuple[list[Draft], l
         draft
         for draft in strays
         for own in readable[id(draft)]
-        if any(models.alike(first, own) for first in firsts)
+        if own.name.texts and any(models.alike(first, own) for first in firsts)
     ]
     if len(alike) > sum(len(readable[id(draft)]) for draft in series):
         return drafts, []

@@ -63,6 +63,15 @@ def spoken(column: Column) -> str:
     return _WORDS.get(column.kind) or word or "number"
 
 
+def starts_again(ordered: Sequence[Step], beside: Sequence[Step] = ()) -> bool:
+    """Whether steps in their order begin near 0, by how far they are apart.
+
+    `beside` are other steps in their order, which say it of a single one.
+    """
+    gaps = [after - before for before, after in pairwise(ordered if len(ordered) > 1 else beside)]
+    return ordered[0] <= max(gaps, default=0)
+
+
 def counts_from_start(values: Sequence[Step]) -> bool:
     """Whether the values are 0, 1, 2... or 1, 2, 3... in some order."""
     ordered = sorted(set(values))
