@@ -883,3 +883,28 @@ def test_a_name_that_is_a_number_and_one_without_any_are_no_family():
     (run,), (skipped,) = find_runs(found, Path("/run"), Models())
     assert run.readable == 2
     assert skipped.path == "0100000000000000.safetensors"
+
+
+def test_folders_above_may_be_left_out_of_what_run_names(tmp_path):
+    for version, first in ((0, 0), (1, 3), (2, 6)):
+        folder = f"logs/version_{version}/checkpoints"
+        write(tmp_path, [f"{folder}/step={n}" for n in range(first, first + 3)])
+    assert steps(open_trajectory(tmp_path, run="version_*")) == list(range(9))
+    assert steps(open_trajectory(tmp_path, run="version_0,version_2")) == [0, 1, 2, 6, 7, 8]
+
+
+def test_a_folder_that_says_what_its_file_says_adds_no_coordinate(tmp_path):
+    write(tmp_path, [f"ep{n // 2}-ba{5 * n}/ep{n // 2}-ba{5 * n}-rank0" for n in range(6)])
+    assert find_series(tmp_path).coordinates == ("epoch",)
+
+
+def test_epochs_that_start_again_at_0_go_on_behind_the_last(tmp_path):
+    write(tmp_path, [f"phase{phase}-epoch{n}" for phase in (1, 2) for n in range(3)])
+    assert [each.step for each in find_series(tmp_path, strict=True).checkpoints] == list(range(6))
+
+
+def test_tiny_losses_and_long_numbers_with_a_letter_are_read(tmp_path):
+    write(tmp_path / "a", [f"step{n}-loss={x}" for n, x in enumerate(("0", "4.04e-129", "1.5"))])
+    assert [each.step for each in find_series(tmp_path / "a").checkpoints] == [0, 1, 2]
+    write(tmp_path / "b", [f"step{n}999999999999T" for n in (1, 2)])
+    assert steps(open_trajectory(tmp_path / "b")) == [1999999999999, 2999999999999]

@@ -129,7 +129,8 @@ def _attached(before: Sequence[_Link], link: _Link, unit: str) -> tuple[list[str
     )
     there = sorted(value for each in before for value in each.steps.values)
     if follows and starts_again(sorted(link.steps.values), there):
-        link.shift = last
+        # An epoch in a name is its index, so that epoch 0 ends one after the last before.
+        link.shift = last + (unit == "epoch" and link.first() == 0)
         text = (
             f"The steps start again in stage {printable(stage)} ({name}) and go on from step "
             f"{last}; the coordinate 'stage_step' has the steps of each stage."

@@ -80,16 +80,28 @@ def _matches(runs: Sequence[Run], piece: str, *, average: bool) -> list[Run]:
     if exact or not piece:
         return exact
     if not _is_glob(piece):
-        return [run for run in runs if run.name.startswith(f"{piece}/")]
-    matching = [run for run in runs if any(fnmatchcase(name, piece) for name in _names(run))]
+        below = [run for run in runs if run.name.startswith(f"{piece}/")]
+        return below or [run for run in runs if f"/{piece}/" in f"/{run.name}/"]
+    matching = [run for run in runs if any(fnmatchcase(each, piece) for each in _names(run.name))]
+    matching = matching or [
+        run
+        for run in runs
+        if any(fnmatchcase(each, piece) for tail in _tails(run.name) for each in _names(tail))
+    ]
     of_kind = [run for run in matching if run.is_average == average]
     return sorted(of_kind or matching, key=_order)
 
 
-def _names(run: Run) -> list[str]:
+def _names(name: str) -> list[str]:
     """The name of a run and of the folders that hold it."""
-    levels = run.name.split("/")
+    levels = name.split("/")
     return ["/".join(levels[:depth]) for depth in range(len(levels), 0, -1)]
+
+
+def _tails(name: str) -> list[str]:
+    """The name of a run without the first folders."""
+    levels = name.split("/")
+    return ["/".join(levels[depth:]) for depth in range(1, len(levels))]
 
 
 def _is_glob(piece: str) -> bool:

@@ -91,7 +91,11 @@ def clocks_of(names: Sequence[Name]) -> Clocks:
     if sources[0].unit == "index" and step.kind in (STEP, BATCH, EPOCH, *AMOUNTS):
         rising.append(step)
     for each in rising:
-        coordinates[free_name(spoken(each), coordinates)] = each.values
+        # "ep1-ba25/ep1-ba25.pt": a file says what its folder says.
+        if each is not step and (each.kind, each.values) == (step.kind, step.values):
+            continue
+        if coordinates.get(spoken(each)) != each.values:
+            coordinates[free_name(spoken(each), coordinates)] = each.values
     amounts = {
         spoken(each): each.values
         for each in columns
