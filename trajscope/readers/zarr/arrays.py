@@ -53,7 +53,7 @@ def _open(folder: Path, zarr_format: Literal[2, 3], changed: int) -> Opened:
     del changed
     import zarr
 
-    # RunDecision once more, since it may have changed since the header was read.
+    # Judged once more, since it may have changed since the header was read.
     metadata = array_metadata(folder)
     problem = "it is no longer an array" if metadata is None else metadata.problem
     if metadata is None or problem:
