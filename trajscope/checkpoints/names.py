@@ -6,11 +6,11 @@ from functools import lru_cache
 
 # Longer digit strings are hashes and stay part of the text, but for time stamps in nanoseconds. A
 # dash is a sign only behind "=", for elsewhere it joins words; "1e-05" is how a small loss is
-# printed. A unit behind more than six digits is none.
+# printed. A unit behind more than nine digits is none.
 _NUMBER = re.compile(
     r"((?:(?<==)-)?(?<!\d)(?:1[5-9]\d{17}|\d{1,15})(?:\.\d{1,15})?(?!\d)"
     r"(?:[eE][-+]\d{1,3}(?![0-9A-Za-z])"
-    r"|(?<!\d{7})(?:[bB][tTnN]|[kKmMbBtT])(?=[sS]tep|[iI]ter|[tT]ok|[sS]ample|[^0-9A-Za-z]|$))?"
+    r"|(?<!\d{10})(?:[bB][tTnN]|[kKmMbBtT])(?=[sS]tep|[iI]ter|[tT]ok|[sS]ample|[^0-9A-Za-z]|$))?"
     r"|(?<=[=_-])-?(?:nan|inf)(?![0-9A-Za-z]))",
     re.ASCII,
 )

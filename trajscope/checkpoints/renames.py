@@ -28,8 +28,9 @@ def with_one_set_of_names(outlines: Sequence[Outline]) -> tuple[list[Outline], l
     TrajectoryError
         Most tensors are called otherwise and cannot be told apart.
     """
-    if len(outlines) < 2:
-        return list(outlines), []
+    total = sum(len(outline.checkpoints) for outline in outlines)
+    if len(outlines) < 2 or 2 * len({frozenset(each.kept) for each in outlines}) > total:
+        return list(outlines), []  # a run gets other names once or twice, not all the time
     first, *others = outlines
     reference = {name: stored.spec.shape for name, stored in first.kept.items()}
     result, told = [first], []

@@ -11,6 +11,8 @@ from trajscope.errors import printable
 _MOST = 0.1
 """Share of a model's values that may be left out without a word before everything else."""
 
+# Statistics and buffers are expected to be left out: how much they are is said, but not warned of.
+_EXPECTED = ("a running statistic", "a buffer", "a mask", "a constant of the architecture")
 _REASONS = 2
 _SECTIONS = 2
 _LONGEST = 40
@@ -26,7 +28,7 @@ def much_left_out(weights: Weights) -> str:
     """
     lost = sum(each.values for each in weights.left_out)
     whole = lost + sum(tensor.size for tensor in weights.tensors)
-    if lost <= _MOST * whole:
+    if not _is_much(lost, weights):
         return ""
     by_reason: Counter[str] = Counter()
     names: dict[str, list[str]] = {}
@@ -46,6 +48,18 @@ def much_left_out(weights: Weights) -> str:
         f"{_percent(lost, whole)} of the model's values in each checkpoint are left out: "
         f"{'; '.join(shown)}.{_remedy(weights.left_out)}"
     )
+
+
+def is_unexpected(weights: Weights) -> bool:
+    """Whether much is left out besides statistics and buffers, so that a warning is due."""
+    return _is_much(
+        sum(e.values for e in weights.left_out if not e.reason.startswith(_EXPECTED)), weights
+    )
+
+
+def _is_much(lost: int, weights: Weights) -> bool:
+    whole = sum(each.values for each in weights.left_out) + sum(t.size for t in weights.tensors)
+    return lost > _MOST * whole
 
 
 def _remedy(left_out: Sequence[LeftOut]) -> str:

@@ -22,7 +22,7 @@ from trajscope.checkpoints.mirror import Mirror, mirrored
 from trajscope.checkpoints.remote import remote_manifest
 from trajscope.checkpoints.selection import Selection, selected
 from trajscope.checkpoints.series import find_series
-from trajscope.checkpoints.share import much_left_out
+from trajscope.checkpoints.share import is_unexpected, much_left_out
 from trajscope.checkpoints.weights import Weights, WeightTensor, choose_weights
 from trajscope.errors import OptionError, TrajectoryError, printable
 from trajscope.schema import ALL_WEIGHTS, STEP, TENSOR, Described
@@ -103,6 +103,7 @@ def describe(listing: Listing) -> Described:
     tensors, told = weights.tensors, listing.told
     numbers = [checkpoint.step for checkpoint in weights.checkpoints]
     much = much_left_out(weights)
+    first = [much] if is_unexpected(weights) else []
     whole = all(isinstance(number, int) for number in numbers)
     skipped = (
         *(listing.mirror.skipped if listing.mirror else ()),
@@ -133,9 +134,7 @@ def describe(listing: Listing) -> Described:
             ],
             "skipped": [{"path": each.path, "reason": told(each.reason)} for each in skipped],
             "much_left_out": much,
-            "warnings": [
-                told(each) for each in (*filter(None, [much]), *series.warnings, *weights.warnings)
-            ],
+            "warnings": [told(each) for each in (*first, *series.warnings, *weights.warnings)],
             "decisions": [*series.decisions, *weights.decisions],
             **({"equal_files": equal} if equal else {}),
         },
