@@ -122,7 +122,7 @@ def test_a_hostile_name_in_it_is_shown_harmlessly(tmp_path):
 def test_several_reasons_are_told_with_a_share_each(tmp_path):
     state = {"w": torch.randn(6), "bn.running_mean": torch.ones(3), "inv_freq": torch.ones(1)}
     saved(tmp_path, lambda step: {"model": state})
-    assert opened(tmp_path).attrs["warnings"][0] == (
+    assert opened(tmp_path).attrs["much_left_out"] == (
         "40% of the model's values in each checkpoint are left out: 30% a running statistic, not a "
         "weight (bn.running_mean); 10% a constant of the architecture, not a weight (inv_freq). To "
         "take them as well: --include '*'."
