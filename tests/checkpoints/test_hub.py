@@ -136,6 +136,7 @@ def test_one_revision_holds_a_run_as_any_folder_does(repository):
     assert opened["step"].values.tolist() == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_chosen_tensors_of_154_revisions_are_not_154_downloads(repository):
     steps = range(1000, 155_000, 1000)
     repository.branches = {f"step{step}": two_shards(step, 500) for step in steps}

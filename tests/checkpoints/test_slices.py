@@ -42,6 +42,7 @@ def sliced(folder: Path, offsets_of=lambda rank: {"w": [3 * rank, 0], "b": [0]})
     return whole
 
 
+@pytest.mark.slow
 def test_slices_in_safetensors_are_refused_with_the_command_that_joins_them(tmp_path):
     whole = sliced(tmp_path)
     with pytest.raises(TrajectoryError, match="holds slices of tensors, as each rank") as refused:

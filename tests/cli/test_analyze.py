@@ -47,6 +47,7 @@ def test_the_summary_keeps_its_contract(trajscope, tmp_path, out):
             ],
             "run": "run",
         },
+        "audit": [],
         "diffusion": None,
     }
     assert {test: set(told) for test, told in tests.items()} == {
@@ -190,7 +191,11 @@ def port_of_another_cluster():
 
 
 @pytest.mark.usefixtures("port_of_another_cluster")
-@pytest.mark.parametrize("bad", [False, True], ids=["good weights", "a weight that is NaN"])
+@pytest.mark.parametrize(
+    "bad",
+    [False, pytest.param(True, marks=pytest.mark.slow)],
+    ids=["good weights", "a weight that is NaN"],
+)
 def test_worker_processes_give_the_same_numbers_and_no_log_lines(run, tmp_path, bad):
     if bad:
         write_run(run, 13)

@@ -315,6 +315,7 @@ def test_an_analysis_outlives_a_problem_that_fails_late(trajscope, fitting, tmp_
     assert stored["observables"].data_vars
 
 
+@pytest.mark.slow
 def test_of_a_run_that_was_trained_again_no_analysis_is_kept(trajscope, fitting, tmp_path, out):
     problem = f"{tmp_path / 'problem.py'}:make_problem"
     trajscope("analyze", fitting, "-o", out, "--quiet", "--surrogates", "199")
@@ -332,6 +333,7 @@ def test_of_a_run_that_was_trained_again_no_analysis_is_kept(trajscope, fitting,
     assert json.loads((out / "summary.json").read_text())["diffusion"]["steps"] == [20, 40, 100]
 
 
+@pytest.mark.slow
 def test_beside_an_analysis_it_reaches_the_store_and_outlives_a_report(
     trajscope, fitting, tmp_path, out
 ):

@@ -65,6 +65,7 @@ def test_a_comparison_begins_with_what_is_left_out_of_the_models(trajscope, tmp_
     )
 
 
+@pytest.mark.slow
 def test_a_comparison_is_reported_again_without_the_checkpoints(trajscope, runs, out):
     trajscope("compare", *runs, "-o", out, "--quiet")
     first = {name: (out / name).read_bytes() for name in ("report.html", "summary.json")}
@@ -149,6 +150,7 @@ def test_windows_that_cannot_be_had_are_one_sentence_and_write_nothing(
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_the_real_command_compares(runs, out):
     done = in_process("compare", *runs, "-o", out, "--quiet")
     assert done == (0, "", "")

@@ -156,6 +156,7 @@ def test_options_of_gradient_noise_without_a_problem_are_refused(trajscope, fitt
     assert (done.code, "--problem is missing" in done.err) == (2, True)
 
 
+@pytest.mark.slow
 def test_a_terminal_is_told_how_far_it_is_and_a_module_is_found_by_name(fitting, problem, tmp_path):
     sent = on_terminal(
         "diffusion", fitting, "--problem", problem, "--every", "1", "-o", tmp_path / "a"

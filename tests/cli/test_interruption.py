@@ -54,7 +54,9 @@ def stop_while_writing(how, arguments, out):
     return process.returncode != 0
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
+)
 def test_no_half_result_is_left_when_writing_is_stopped(tmp_path, how):
     write_run(tmp_path / "run")
     out = tmp_path / "out"
@@ -69,7 +71,9 @@ def test_no_half_result_is_left_when_writing_is_stopped(tmp_path, how):
     assert in_process("report", out / "results.zarr", "--quiet") == (0, "", "")
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
+)
 def test_an_earlier_result_outlives_one_that_is_stopped(tmp_path, how):
     write_run(tmp_path / "run")
     out = tmp_path / "out"

@@ -296,6 +296,7 @@ print(found.attrs["blocks"], d * 150 * 4, peak - limit + (260 << 20))
 """
 
 
+@pytest.mark.slow
 def test_the_peak_stays_within_the_limit_where_all_gradients_would_not():
     done = subprocess.run(
         [sys.executable, "-c", MEMORY],

@@ -61,6 +61,7 @@ def test_too_few_checkpoints_without_nan_are_too_short():
     assert verdict["evidence"] == {}
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_verdict_whoever_computes_it():
     x = ornstein_uhlenbeck(60, 400, taus=[3.0] * 5, seed=5).astype(np.float32)
     expected, tests = decided(x)

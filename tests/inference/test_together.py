@@ -43,6 +43,7 @@ def test_layers_with_fewer_draws_of_a_null_are_compared_by_those_they_share(monk
     )
 
 
+@pytest.mark.slow
 def test_a_false_alarm_in_any_of_twenty_layers_is_as_rare_as_the_level_says():
     runs = [
         decide_together(windows(20, 2000 + run), DecisionSettings(199, 0.05)) for run in range(60)

@@ -263,6 +263,7 @@ def test_the_embedded_curves_are_the_measured_ones(page, results):
         assert len({len(column) for column in columns.values()}) == 1
 
 
+@pytest.mark.slow
 def test_a_long_run_with_many_layers_stays_under_two_megabytes():
     tensors = {f"model.layers.{i}.self_attention.query_projection.{i}": 2 for i in range(300)}
     source = render(make_results(brownian(1000, 600), tensors=tensors))

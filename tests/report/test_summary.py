@@ -18,7 +18,7 @@ def strict(path):
 def test_the_keys_are_the_documented_ones(results):
     told = summary(results)
     assert list(told) == [
-        "trajscope", "trajectory", "observables", "tests", "verdict", "diffusion",
+        "trajscope", "trajectory", "audit", "observables", "tests", "verdict", "diffusion",
     ]  # fmt: skip
     assert list(told["trajectory"]) == [
         "checkpoints", "steps", "step_unit", "step_source", "weights", "tensors", "left_out",

@@ -15,6 +15,9 @@ from trajscope.kernels.gram import Floats
 _CLEARLY: Final = 1.5
 """Times as far from its neighbours as the other copy, from which on a copy is misplaced."""
 
+_FEW: Final = 64
+"""Weights below which a path may come back to where it was."""
+
 Stretch = tuple[int, int]
 """The first of neighbouring checkpoints that are equal, and the last."""
 
@@ -47,7 +50,7 @@ def identical(case: Case) -> list[Finding]:
     found = []
     for own in by_state.values():
         if len(own) > 1 and _was_away(case, own):
-            found.append(_copies(case, own))
+            found.extend([] if _comes_round(case, own) else [_copies(case, own)])
         elif len(own) == 1 and own[0] not in (stretches[0], stretches[-1]):
             found.extend(_stalled(case, own[0]))
     return [*found, *_equal_files(case, found)]
@@ -142,6 +145,13 @@ def _was_away(case: Case, own: Sequence[Stretch]) -> bool:
     return least is not None and any(
         changed[one[1] : other[0]].max() >= least for one, other in pairwise(own)
     )
+
+
+def _comes_round(case: Case, own: Sequence[Stretch]) -> bool:
+    """Whether a path of few weights, such as a circle without noise, comes by the same place."""
+    misfit = np.array([_misfit(case.moves.squared_increments, each) for each in own])
+    is_home = misfit.max() <= _CLEARLY * misfit.min()
+    return bool(case.sizes.sum() < _FEW and is_home)
 
 
 def _moves_much(case: Case) -> bool:
