@@ -1,6 +1,6 @@
 """What changes on the way in the files of one run, in words."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from trajscope.checkpoints.base import Candidate, Checkpoint
@@ -15,25 +15,26 @@ def changes(checkpoints: Sequence[Checkpoint], candidates: Sequence[Candidate]) 
     patterns = {each.relative: each.name.pattern for each in candidates}
     bare = {pattern: without_format(pattern) for pattern in set(patterns.values())}
 
-    def format_of(checkpoint: Checkpoint) -> str:
-        return ", ".join(dict.fromkeys(part.reader.name for part in checkpoint.parts))
-
-    def pattern_of(checkpoint: Checkpoint) -> str:
-        return bare[patterns[checkpoint.relative]]
-
+    formats = [
+        each.parts[0].reader.name
+        if len(each.parts) == 1
+        else ", ".join(dict.fromkeys(part.reader.name for part in each.parts))
+        for each in checkpoints
+    ]
+    own = [bare[patterns[each.relative]] for each in checkpoints]
     return [
-        *_changes(checkpoints, format_of, "the files are in another format"),
-        *_changes(checkpoints, pattern_of, "the files have other names"),
+        *_changes(checkpoints, formats, "the files are in another format"),
+        *_changes(checkpoints, own, "the files have other names"),
     ]
 
 
-def _changes(
-    checkpoints: Sequence[Checkpoint], kind: Callable[[Checkpoint], str], what: str
-) -> list[str]:
+def _changes(checkpoints: Sequence[Checkpoint], kinds: Sequence[str], what: str) -> list[str]:
+    if len(set(kinds)) < 2:
+        return []
     found = [
-        (after.step, kind(before), kind(after))
-        for before, after in pairwise(checkpoints)
-        if kind(before) != kind(after)
+        (checkpoint.step, before, after)
+        for checkpoint, (before, after) in zip(checkpoints[1:], pairwise(kinds), strict=True)
+        if before != after
     ]
     told = [
         f"From step {step} on {what}: {printable(new)} instead of {printable(old)}."

@@ -64,16 +64,14 @@ def separated(names: Sequence[Name]) -> list[list[int]]:
     ]
 
 
-def fixed_slots(names: Sequence[Name]) -> set[int]:
+def fixed_slots(columns: Sequence[Column]) -> set[int]:
     """Positions of the numbers that are the same in all names, but for the step."""
-    columns = columns_of(names)
     step = _step(columns)
     return {slot for slot, each in enumerate(columns) if each is not step and not each.changes}
 
 
-def clocks_of(names: Sequence[Name]) -> Clocks:
-    """What the names of one run count; they have one pattern."""
-    columns = columns_of(names)
+def clocks_of(columns: Sequence[Column]) -> Clocks:
+    """What the names of one run count, by the numbers in them."""
     step = _step(columns)
     stages = [each for each in columns if each.kind == STAGE and each is not step]
     if step is None:

@@ -40,15 +40,14 @@ def tensor_steps(candidates: Sequence[Candidate], key: str) -> tuple[Step | None
 
 def trainer_states(candidates: Sequence[Candidate]) -> tuple[Step | None, ...]:
     """``global_step`` of the trainer_state.json in each candidate's own folder."""
+    first = candidates[0].parts[0].file.path.parent
+    # Without such a trainer, 20,000 folders need not be looked into.
+    if _trainer_state(first / "trainer_state.json") is None:
+        return (None,) * len(candidates)
     folders = [candidate.parts[0].file.path.parent for candidate in candidates]
     if len(set(folders)) < len(folders):
         return (None,) * len(folders)
-    steps: list[Step | None] = []
-    for folder in folders:
-        steps.append(_trainer_state(folder / "trainer_state.json"))
-        if steps[0] is None:  # no such trainer, so 20,000 folders need not be looked into
-            return (None,) * len(folders)
-    return tuple(steps)
+    return tuple(_trainer_state(folder / "trainer_state.json") for folder in folders)
 
 
 def _counter(candidate: Candidate, key: str) -> Step | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trajscope.checkpoints.base import Candidate, Skipped
 from trajscope.checkpoints.clocks import Clocks, clocks_of, fixed_slots, separated
+from trajscope.checkpoints.columns import columns_of
 from trajscope.checkpoints.copies import without_format
 from trajscope.checkpoints.likeness import Models
 from trajscope.checkpoints.names import Name, filled, read_name
@@ -71,8 +72,9 @@ def find_parts(candidates: Sequence[Candidate], models: Models) -> tuple[list[Pa
 def _part(group: Sequence[Candidate]) -> Part:
     names = [candidate.name for candidate in group]
     first = names[0]
-    pattern = filled(first, fixed_slots(names)) if first.texts else _pattern(first)
-    return Part(first.place, pattern, tuple(group), clocks_of(names))
+    columns = columns_of(names)
+    pattern = filled(first, fixed_slots(columns)) if first.texts else _pattern(first)
+    return Part(first.place, pattern, tuple(group), clocks_of(columns))
 
 
 def _without_links(
@@ -190,10 +192,12 @@ def _without_aliases(
 
 def _across_formats(pieces: list[list[Candidate]], models: Models) -> list[list[Candidate]]:
     """The pieces, those of one run that is stored in several formats put together."""
+    if len(pieces) < 2:
+        return pieces
     families: dict[tuple[object, ...], list[list[Candidate]]] = defaultdict(list)
     for piece in pieces:
         name = piece[0].name
-        fixed = filled(name, fixed_slots([each.name for each in piece]))
+        fixed = filled(name, fixed_slots(columns_of([each.name for each in piece])))
         families[name.place, without_format(fixed), bool(name.texts)].append(piece)
     result = []
     for (_, _, has_numbers), family in families.items():
@@ -213,5 +217,5 @@ def _complete_each_other(
     first = readable[0]
     if first is None or not all(each and models.alike(first, each) for each in readable[1:]):
         return False
-    sources = clocks_of([candidate.name for candidate in together]).sources
+    sources = clocks_of(columns_of([candidate.name for candidate in together])).sources
     return bool(sources) and sources[0].distinct == len(together)

@@ -14,6 +14,7 @@ _NUMBER = re.compile(
     r"|(?<=[=_-])-?(?:nan|inf)(?![0-9A-Za-z]))",
     re.ASCII,
 )
+_ZEROS = {ord(digit): "0" for digit in "123456789"}
 _UNITS = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12, "bt": 10**9, "bn": 10**9}
 _WORD = re.compile(r"([a-z]+)[^a-z]*$")
 _WORD_AFTER = re.compile(r"[-_ ]?([a-z]+)(?![a-z])")
@@ -115,6 +116,37 @@ def read_name(relative: str, suffix: str) -> Name:
     folders below that count nothing. "10k", "1.5B" and "2BT" count in thousands and billions, and
     a loss may also be "nan".
     """
+    # What is decided depends on where digits stand, not on which they are.
+    shape = _shape(relative.translate(_ZEROS), suffix)
+    if shape is None:
+        return _read(relative, suffix)
+    texts = tuple([relative[first:end] for first, end in shape.spans])
+    return Name(shape.name.place, shape.name.pattern, shape.name.slots, texts)
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What all paths are read as that differ in their digits alone, and where the numbers stand."""
+
+    name: Name
+    spans: tuple[tuple[int, int], ...]
+
+
+@lru_cache(maxsize=4096)
+def _shape(zeros: str, suffix: str) -> _Shape | None:
+    """The shape of paths with these zeros for digits; `None` where some digits are no numbers."""
+    name = _read(zeros, suffix)
+    at = len(name.place) + 1 if name.place else 0
+    first, *pieces = name.pattern.split("*")
+    text, spans = zeros[:at] + first, []
+    for number, piece in zip(name.texts, pieces, strict=True):
+        spans.append((len(text), len(text) + len(number)))
+        text += number + piece
+    stays = name.place + name.pattern.removesuffix(suffix)
+    return None if text != zeros or "0" in stays else _Shape(name, tuple(spans))
+
+
+def _read(relative: str, suffix: str) -> Name:
     *folders, file = relative.split("/")
     stem = file[: len(file) - len(suffix)]
     stem = _REPEAT.sub("", stem) if "-v" in stem else stem

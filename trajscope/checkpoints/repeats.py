@@ -28,6 +28,11 @@ def one_per_step(
         by_step[step].append(candidate)
     kept, skipped, differing = [], [], []
     for step, group in sorted(by_step.items()):
+        if len(group) == 1:
+            (taken,) = group
+            own = counted[id(taken)]
+            kept.append(Checkpoint(step, taken.path, taken.relative, taken.parts, counts=own))
+            continue
         newest = max(group, key=_age)
         copies = [each for each in group if each is newest or _same_content(each, newest)]
         taken = min(copies, key=lambda each: (len(each.relative), each.relative))

@@ -6,6 +6,7 @@ from itertools import combinations
 
 from trajscope.checkpoints.base import Candidate
 from trajscope.checkpoints.clocks import clocks_of
+from trajscope.checkpoints.columns import columns_of
 from trajscope.checkpoints.counters import Step
 from trajscope.checkpoints.likeness import Models
 from trajscope.errors import printable
@@ -34,7 +35,7 @@ def with_shards_joined(pieces: Sequence[list[Candidate]], models: Models) -> lis
 
 def _by_step(piece: Sequence[Candidate]) -> dict[Step, Candidate]:
     """The candidates by what their names say is the step; nothing if they do not say."""
-    sources = clocks_of([candidate.name for candidate in piece]).sources
+    sources = clocks_of(columns_of([candidate.name for candidate in piece])).sources
     if not sources or (sources[0].unit == "index" and not sources[0].words.startswith("number")):
         return {}
     pairs = zip(sources[0].values, piece, strict=True)

@@ -254,11 +254,16 @@ def _assembled(
     checkpoints = tuple(c for c in series.checkpoints if id(c) in outline_of)
     entries = {id(outline): [outline.kept[name] for name in names] for outline in outlines}
     stored = []
+    # Readers share the table of tensors between files with equal headers.
+    known: dict[tuple[int, ...], tuple[Stored, ...]] = {}
     for checkpoint in checkpoints:
-        row = entries[id(outline_of[id(checkpoint)])]
         tables = [part.header.tensors for part in checkpoint.parts]
-        # Equal outlines may still lie at other offsets, so the entry comes from the own header.
-        stored.append(tuple(_own(each, tables) for each in row) if tables else tuple(row))
+        key = tuple(map(id, tables))
+        if key not in known:
+            row = entries[id(outline_of[id(checkpoint)])]
+            # Equal outlines may still lie at other offsets: the entry comes from the own header.
+            known[key] = tuple(_own(each, tables) for each in row) if tables else tuple(row)
+        stored.append(known[key])
     told = series.store.header.left_out if series.store is not None else {}
     left_out = {name: LeftOut(name, why) for name, why in told.items()}
     left_out |= {name: each for outline in outlines for name, each in outline.left_out.items()}
