@@ -179,6 +179,7 @@ def test_what_a_finished_result_cannot_follow_is_refused(option):
         compare(result, result, labels=["b", "a"], **option)
 
 
+@pytest.mark.slow
 def test_a_long_finished_result_is_compared_by_its_factors(monkeypatch, tmp_path):
     monkeypatch.setattr(plan, "PATHS", (PATH["sketch"],))
     sizes = [100, 150]

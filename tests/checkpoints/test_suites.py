@@ -742,7 +742,7 @@ def rising_names(draw):
     columns = []
     for word in words:
         slope = draw(st.sampled_from([1e-6, 1e-3, 0.5, 3, 2048]))
-        unit = draw(st.sampled_from(["", "B"])) if word == "tokens" else ""
+        unit = draw(st.sampled_from(["", "B"])) if word == "tokens" and slope < 100 else ""
         columns.append([f"{word}{int(slope * step)}{unit}" for step in steps_])
     word = draw(st.sampled_from(["step", "steps_", "step=", "iter_", "global_step", "iteration-"]))
     pad = draw(st.sampled_from([0, 8]))

@@ -92,6 +92,7 @@ def test_a_process_prints_the_same_to_a_pipe_and_shows_no_progress(trajscope, ru
     assert timings.sub("", done.out) == timings.sub("", expected)
 
 
+@pytest.mark.slow
 def test_quiet_prints_nothing(run, out):
     assert in_process("analyze", run, "-o", out, "--quiet") == (0, "", "")
     assert on_terminal("analyze", run, "-o", out, "--quiet") == ""
@@ -121,6 +122,7 @@ def test_a_terminal_gets_the_screen_in_its_width_and_styled(run, out, columns):
     assert lines[1] == "Found     12 checkpoints, safetensors"
 
 
+@pytest.mark.slow
 def test_no_color_leaves_bold_and_reverse_alone(run, out):
     environment = {"NO_COLOR": "1"}
     # Left out, so that there is a warning, which is yellow otherwise.
@@ -218,6 +220,7 @@ def assert_close(actual, expected):
     assert actual == expected
 
 
+@pytest.mark.slow
 def test_a_running_cluster_does_the_work(run, tmp_path):
     with local_cluster(1, protocol="tcp") as cluster:
         address = cluster.scheduler_address

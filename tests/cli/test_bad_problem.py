@@ -9,6 +9,8 @@ import pytest
 from tests.cli.problem_files import write_fitting_run, write_problem
 from trajscope import open_results
 
+pytestmark = pytest.mark.slow  # processes, problems, pages: seconds each
+
 PROBLEMS = """
 import math
 import sys
@@ -169,6 +171,7 @@ def test_is_one_message_and_leaves_nothing(trajscope, fitting, tmp_path, out, co
     assert not work.exists()
 
 
+@pytest.mark.slice
 def test_a_loss_that_is_nowhere_a_number_is_said_once(trajscope, fitting, tmp_path, out):
     problem = f"{tmp_path / 'bad.py'}:nowhere_finite"
     done = trajscope("diffusion", fitting, "--problem", problem, "-o", out)
@@ -315,7 +318,6 @@ def test_an_analysis_outlives_a_problem_that_fails_late(trajscope, fitting, tmp_
     assert stored["observables"].data_vars
 
 
-@pytest.mark.slow
 def test_of_a_run_that_was_trained_again_no_analysis_is_kept(trajscope, fitting, tmp_path, out):
     problem = f"{tmp_path / 'problem.py'}:make_problem"
     trajscope("analyze", fitting, "-o", out, "--quiet", "--surrogates", "199")
@@ -333,7 +335,6 @@ def test_of_a_run_that_was_trained_again_no_analysis_is_kept(trajscope, fitting,
     assert json.loads((out / "summary.json").read_text())["diffusion"]["steps"] == [20, 40, 100]
 
 
-@pytest.mark.slow
 def test_beside_an_analysis_it_reaches_the_store_and_outlives_a_report(
     trajscope, fitting, tmp_path, out
 ):

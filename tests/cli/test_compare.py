@@ -7,6 +7,8 @@ from safetensors.numpy import save_file
 from tests.cli.running import SHAPES, contents, in_process, write_run
 from trajscope import open_results
 
+pytestmark = pytest.mark.slow  # processes, problems, pages: seconds each
+
 
 @pytest.fixture
 def runs(tmp_path):
@@ -23,6 +25,7 @@ def runs(tmp_path):
     return tmp_path / "small", tmp_path / "large"
 
 
+@pytest.mark.slice
 def test_two_runs_are_compared_and_reported(trajscope, runs, out):
     done = trajscope("compare", *runs, "-o", out)
     assert done.code == 0
@@ -65,7 +68,6 @@ def test_a_comparison_begins_with_what_is_left_out_of_the_models(trajscope, tmp_
     )
 
 
-@pytest.mark.slow
 def test_a_comparison_is_reported_again_without_the_checkpoints(trajscope, runs, out):
     trajscope("compare", *runs, "-o", out, "--quiet")
     first = {name: (out / name).read_bytes() for name in ("report.html", "summary.json")}
@@ -150,7 +152,6 @@ def test_windows_that_cannot_be_had_are_one_sentence_and_write_nothing(
     assert not out.exists()
 
 
-@pytest.mark.slow
 def test_the_real_command_compares(runs, out):
     done = in_process("compare", *runs, "-o", out, "--quiet")
     assert done == (0, "", "")

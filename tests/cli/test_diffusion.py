@@ -12,6 +12,8 @@ from tests.cli.running import in_process, on_terminal, shown
 from trajscope import diffusion, open_results, save_checkpoint
 from trajscope.model.problem import load_problem
 
+pytestmark = pytest.mark.slow  # processes, problems, pages: seconds each
+
 
 @pytest.fixture
 def problem(tmp_path):
@@ -42,6 +44,7 @@ def by_hand(folder, problem, step):
     return np.sort(np.linalg.eigvalsh(np.cov(np.array(rows).T, bias=True)))[::-1]
 
 
+@pytest.mark.slice
 def test_alone_it_prints_a_column_for_each_checkpoint_and_writes_all_three_files(
     trajscope, fitting, problem, out
 ):
@@ -90,6 +93,7 @@ def test_beside_an_analysis_of_the_same_run_everything_else_is_kept(
     assert after == before
 
 
+@pytest.mark.slice
 def test_within_an_analysis_it_is_what_python_gives(trajscope, fitting, problem, out):
     done = trajscope(
         "analyze", fitting, "--problem", problem, "--at", "0,50", "--samples", "20",
@@ -156,7 +160,6 @@ def test_options_of_gradient_noise_without_a_problem_are_refused(trajscope, fitt
     assert (done.code, "--problem is missing" in done.err) == (2, True)
 
 
-@pytest.mark.slow
 def test_a_terminal_is_told_how_far_it_is_and_a_module_is_found_by_name(fitting, problem, tmp_path):
     sent = on_terminal(
         "diffusion", fitting, "--problem", problem, "--every", "1", "-o", tmp_path / "a"

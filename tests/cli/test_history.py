@@ -9,6 +9,8 @@ import pytest
 from tests.cli.running import write_run
 from tests.history.conftest import Run
 
+pytestmark = pytest.mark.slow  # processes, problems, pages: seconds each
+
 
 @pytest.fixture
 def grows(tmp_path):
@@ -27,6 +29,7 @@ def test_nothing_is_kept_unless_it_is_asked_for(trajscope, grows, out):
 
 
 @pytest.mark.parametrize("choice", ["auto", pytest.param("always", marks=pytest.mark.slow)])
+@pytest.mark.slice
 def test_a_second_analysis_reads_only_what_is_new(choice, trajscope, grows, out, tmp_path):
     first = trajscope("analyze", grows.folder, "-o", out, "--history", choice)
     assert f"Read 12 checkpoints; 12 are kept in the history in {out}/history." in first.out

@@ -8,6 +8,8 @@ import pytest
 from tests.cli.running import COMMAND, in_process, write_large_run, write_run
 from trajscope import open_results
 
+pytestmark = pytest.mark.slow  # processes, problems, pages: seconds each
+
 
 def start(*arguments):
     """The command as a terminal starts it: a group of its own, which an interrupt goes to."""
@@ -32,6 +34,7 @@ def until_it_reads(process, seconds):
     time.sleep(seconds)  # workers take some to start
 
 
+@pytest.mark.slice
 def test_an_interrupt_during_the_pass_ends_at_once_and_leaves_nothing(tmp_path):
     write_large_run(tmp_path / "run", 300, 20_000_000)
     with start("analyze", tmp_path / "run", "-o", tmp_path / "out") as process:

@@ -8,6 +8,8 @@ import torch
 
 from tests.gradient_noise.test_optimizer import BATCH, train
 
+pytestmark = pytest.mark.slow  # processes, problems, pages: seconds each
+
 PROBLEM = """
 import torch
 from torch import nn
@@ -80,6 +82,7 @@ def test_a_run_by_adam_has_none_whatever_is_given(name, told):
     assert "--momentum" not in screen
 
 
+@pytest.mark.slice
 def test_the_analysis_with_a_problem_says_the_same(told):
     _, budget = told(
         SGD["constant"], "--surrogates", "199", "--sampling", "with", command="analyze"

@@ -15,6 +15,8 @@ import torch
 from trajscope import Problem, diffusion, open_results
 from trajscope.model.mapping import loaded_state, map_parameters
 
+pytestmark = pytest.mark.slow  # processes, problems, pages: seconds each
+
 transformers = pytest.importorskip("transformers")
 
 SMALL = {
@@ -196,6 +198,7 @@ def test_what_save_pretrained_writes_fills_the_same_model(name, sharded, tmp_pat
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slice
 def test_a_model_within_another_module_is_found_with_its_names_on_disk(tmp_path):
     class Wrapped(torch.nn.Module):
         def __init__(self, model):

@@ -349,6 +349,7 @@ def test_more_than_forty_rows_unfold():
     assert (len(few.shown), few.all) == (40, ())
 
 
+@pytest.mark.slow
 def test_twenty_runs_of_forty_layers_fit_on_a_page():
     n = 20
     runs = [run_of(brownian(12, 200, seed=seed)[:, :40], layers=40) for seed in range(n)]
