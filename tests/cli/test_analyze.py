@@ -83,6 +83,7 @@ def test_the_screen_first_says_what_inspect_says_and_says_nothing_twice(trajscop
     assert len(printed.splitlines()) < 40
 
 
+@pytest.mark.slow
 def test_a_process_prints_the_same_to_a_pipe_and_shows_no_progress(trajscope, run, out):
     command = ("analyze", run, "-o", out)
     done = in_process(*command)
@@ -113,6 +114,7 @@ def test_progress_is_one_line_on_a_terminal_and_gone_at_the_end(run, out):
 
 
 @pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.slow
 def test_a_terminal_gets_the_screen_in_its_width_and_styled(run, out, columns):
     sent = on_terminal("analyze", run, "-o", out, columns=columns)
     lines = shown(sent)
@@ -198,6 +200,7 @@ def port_of_another_cluster():
     [False, pytest.param(True, marks=pytest.mark.slow)],
     ids=["good weights", "a weight that is NaN"],
 )
+@pytest.mark.slow
 def test_worker_processes_give_the_same_numbers_and_no_log_lines(run, tmp_path, bad):
     if bad:
         write_run(run, 13)
@@ -230,6 +233,7 @@ def test_a_running_cluster_does_the_work(run, tmp_path):
     assert_close(summary(tmp_path / "cluster"), summary(tmp_path / "threads"))
 
 
+@pytest.mark.slow
 def test_names_that_are_no_utf_8_are_shown_as_escapes(run, out):
     folder = run.parent / "run\udcff"
     run.rename(folder)

@@ -293,6 +293,7 @@ def test_another_run_replaces_an_earlier_report(trajscope, run, out):
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\n\u202e<script>alert(1)</script>"
 
 
+@pytest.mark.slow
 def test_hostile_names_reach_no_terminal_and_no_page(run, out):
     folder = run.parent / HOSTILE.replace("/", "_")
     run.rename(folder)

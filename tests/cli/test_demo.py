@@ -11,6 +11,7 @@ from trajscope.demo import training
 from trajscope.inference.decision.settings import CODES
 
 
+@pytest.mark.slow
 def test_a_short_demo_leaves_a_report_a_summary_and_results_with_a_verdict(
     trajscope, tmp_path, monkeypatch
 ):

@@ -26,6 +26,7 @@ def test_every_command_has_an_example():
 
 
 @pytest.mark.parametrize(("name", "example"), EXAMPLES)
+@pytest.mark.slow
 def test_the_example_in_the_help_works_as_it_stands(name, example, tmp_path):
     write_run(tmp_path / "runs/resnet18/checkpoints")
     for seed in (1, 2) if name == "compare" else ():

@@ -38,6 +38,7 @@ N_RUNS = 30
 
 
 @pytest.mark.parametrize("cell", NULLS, ids=lambda cell: cell.key)
+@pytest.mark.slow
 def test_no_test_speaks_too_often_where_nothing_is(cell):
     runs = measure(cell, 0, cell.n_runs)
     for test in TESTS[cell.table]:
