@@ -165,6 +165,7 @@ def test_files_of_one_run_are_checkpoints_whatever_their_entries_are_called(tmp_
     assert len(series.checkpoints[0].parts[0].header.tensors) == 4
 
 
+@pytest.mark.slow
 def test_a_long_list_is_opened_in_little_time(tmp_path):
     found = [{"w": torch.full((2,), float(i))} for i in range(20_000)]
     torch.save(found, tmp_path / "run.pt")

@@ -92,6 +92,7 @@ def test_the_global_generator_and_the_thread_count_are_left_alone(finished):
     assert finished[3] == (True, True)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(finished, tmp_path):
     expected = contents(finished[1])
     same = contents(train_demo(tmp_path, epochs=1))

@@ -131,6 +131,7 @@ def test_the_ratio_is_one_for_plain_and_heavy_ball_descent(momentum, updates, sa
 
 
 @pytest.mark.parametrize(("momentum", "updates", "sampling"), WAYS)
+@pytest.mark.slow
 def test_the_interval_covers_as_often_as_it_says(momentum, updates, sampling):
     n = 150
     covered = sum(

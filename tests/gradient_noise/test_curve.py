@@ -134,6 +134,7 @@ def test_the_temperature_is_that_of_the_rate_and_the_batch(tmp_path):
     assert "temperature" not in found(folder, problem)
 
 
+@pytest.mark.slow
 def test_train_mode_without_batch_norm_estimates_the_same_matrix(tmp_path):
     problem = classification("linear", 60)
     folder = write_run(tmp_path, problem.model)

@@ -413,6 +413,7 @@ def lab(rgb):
 
 
 @pytest.mark.parametrize("name", ["mixed", "windows"])
+@pytest.mark.slow
 def test_a_browser_opens_the_page_without_an_error(name, request, tmp_path):
     path = write_report(request.getfixturevalue(name), tmp_path / "out")
     shown = chromium(path, tmp_path / "profile", "--dump-dom")

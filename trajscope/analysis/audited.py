@@ -21,6 +21,10 @@ from trajscope.schema import AUDIT, NO_VERDICT, STEP
 
 MOST_ROUNDS: Final = 4
 """Passes over one run: what is left after so many is not judged."""
+_ENDLESS: Final = (
+    f"After {MOST_ROUNDS} rounds the audit still finds spoilt checkpoints, too many for a verdict on "
+    "the others. The audit lists them."
+)
 NONFINITE: Final = "nonfinite"
 
 
@@ -41,13 +45,17 @@ def audited(
         A checkpoint is spoilt and `engine` is strict.
     """
     trajectory = trajectory.assign_attrs({AUDIT: [], NO_VERDICT: ""})
-    for _ in range(MOST_ROUNDS):
+    for left in reversed(range(MOST_ROUNDS)):
         finite, windows, found = measured(trajectory, running, engine, windows)
         evidence = found[0].evidence
         assert evidence is not None
         checked = told_nonfinite(trajectory, finite)
         trajectory = judged(checked, audit(checked, evidence), strict=engine.strict)
         if trajectory.sizes[STEP] == checked.sizes[STEP]:
+            break
+        if not left:  # what was measured is what is told of
+            told = {AUDIT: trajectory.attrs[AUDIT], NO_VERDICT: _ENDLESS}
+            trajectory = checked.assign_attrs(told)
             break
         windows, _ = rows_left(windows, trajectory[STEP].values)
     return trajectory, list(windows), found

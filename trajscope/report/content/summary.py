@@ -112,6 +112,7 @@ def trajectory_summary(trajectory: "xr.Dataset | Described") -> dict[str, object
         **({"coordinates": plain(known.counts)} if known.counts else {}),
         "weights": int(known.coords["row_size"].sum()),
         "tensors": [plain(str(name)) for name in known.coords[TENSOR]],
+        **({"much_left_out": plain(str(much))} if (much := told.get("much_left_out")) else {}),
         "left_out": plain(told.get("left_out", [])),
         "skipped": plain(told.get("skipped", [])),
         "run": plain(str(told.get("run", ""))),
