@@ -17,7 +17,6 @@ def logged(folder):
     return folder
 
 
-@pytest.mark.slow
 def test_a_packed_run_is_analysed_like_the_folder_it_came_from(trajscope, tmp_path):
     run, store, before, after = (tmp_path / name for name in ("run", "run.zarr", "a", "b"))
     packed = trajscope("pack", logged(run), store)

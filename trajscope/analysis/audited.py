@@ -22,8 +22,8 @@ from trajscope.schema import AUDIT, NO_VERDICT, STEP
 MOST_ROUNDS: Final = 4
 """Passes over one run: what is left after so many is not judged."""
 _ENDLESS: Final = (
-    f"After {MOST_ROUNDS} rounds the audit still finds spoilt checkpoints, too many for a verdict on "
-    "the others. The audit lists them."
+    f"After {MOST_ROUNDS} rounds the audit still finds spoilt checkpoints, too many for a verdict "
+    "on the others. The audit lists them."
 )
 NONFINITE: Final = "nonfinite"
 
