@@ -130,9 +130,9 @@ def judged(trajectory: xr.Dataset, found: Audit, *, strict: bool, warn: bool = T
     attributes = {AUDIT: told(found, trajectory), NO_VERDICT: found.no_verdict}
     messages = [found.no_verdict] if found.no_verdict else []
     if named:
-        noun = "checkpoint is" if len(named) == 1 else "checkpoints are"
+        verb = "is" if len(named) == 1 else "are"
         messages.append(
-            f"{len(named)} of {len(steps)} {noun} left out by the audit: "
+            f"{len(named)} of {len(steps)} checkpoints {verb} left out by the audit: "
             f"{printable(named[0]['path'])}: {named[0]['reason']}."
         )
     for message in messages if warn else ():
