@@ -5,7 +5,7 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import count
 from pathlib import Path
 from threading import RLock
@@ -92,6 +92,7 @@ def _state(path: Path) -> tuple[int, int]:
 @lru_cache(maxsize=64)
 def _open(path: Path, size: int, mtime_ns: int) -> "h5py.File":
     h5py = library(path)
+    _end_before_h5py()
     first, length = _extent(path, size, mtime_ns)
     try:
         file = h5py.File(_Window(path, first, length), "r")
@@ -110,7 +111,15 @@ def _forget_threads() -> None:
 os.register_at_fork(after_in_child=_forget_threads)
 
 
-@atexit.register
+@cache
+def _end_before_h5py() -> None:
+    """Have the files closed at exit before h5py leaves the library, without its own lock.
+
+    What is registered last is called first, and h5py registers itself when it is imported.
+    """
+    atexit.register(_close_all)
+
+
 def _close_all() -> None:
     """Close every file, and let no thread that is still running open another."""
     _in_use.acquire()
