@@ -61,8 +61,7 @@ def ci(session: nox.Session) -> None:
     check_style(session)
     session.run("mypy")
     check_docs(session)
-    run_tests(session, "-m", "not slow")
-    run_tests(session, "-m", "slice")
+    run_tests(session, "-m", "not slow or slice")
 
 
 @nox.session

@@ -45,7 +45,7 @@ class Quiet(ThreadingHTTPServer):
 def serving(handler):
     """The address of a server on this machine."""
     with Quiet(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"
         finally:

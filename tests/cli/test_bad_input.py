@@ -221,7 +221,7 @@ def test_options_that_ask_for_what_cannot_be_are_refused(trajscope, run, out, op
     "address",
     [
         "nonsense",
-        pytest.param("tcp://127.0.0.1:9", marks=[pytest.mark.slow, pytest.mark.slice]),
+        pytest.param("tcp://127.0.0.1:9", marks=pytest.mark.slow),
     ],
 )
 def test_a_scheduler_that_does_not_answer_is_named(run, out, address):

@@ -11,7 +11,7 @@ from tests.cli.running import COMMAND, in_process, write_run
 from trajscope import analyze, write_report
 from trajscope.cli import main
 
-SLOW = {"demo": [pytest.mark.slow, pytest.mark.slice]}
+SLOW = {"demo": [pytest.mark.slow]}
 EXAMPLES = [
     pytest.param(name, example, id=name, marks=SLOW.get(name, ()))
     for name, command in main.commands.items()

@@ -104,7 +104,6 @@ def test_an_address_without_a_scheduler_is_named(address):
 
 
 @pytest.mark.slow
-@pytest.mark.slice
 def test_a_port_that_nothing_listens_on_is_given_up_after_ten_seconds():
     with (
         pytest.raises(OptionError, match="no dask scheduler answered"),

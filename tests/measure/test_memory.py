@@ -111,9 +111,7 @@ print(json.dumps({{"peak": peak, "cases": len(found["cases"].children)}}))
     ],
     ids=["two runs", "ten windows"],
 )
-@pytest.mark.parametrize(
-    "sizes", [[2_000_000], pytest.param([20_000] * 20, marks=pytest.mark.slice)], ids=["one", "20"]
-)
+@pytest.mark.parametrize("sizes", [[2_000_000], [20_000] * 20], ids=["one", "20"])
 def test_runs_and_windows_are_measured_within_512_mib(tmp_path, call, n_cases, sizes):
     folders = {"one": tmp_path / "one", "other": tmp_path / "other"}
     for folder in folders.values():
@@ -156,9 +154,7 @@ source = xr.DataArray(
 """
 
 
-@pytest.mark.parametrize(
-    "chunked", [pytest.param("", marks=pytest.mark.slice), "source = source.chunk(weight=20_000)"]
-)
+@pytest.mark.parametrize("chunked", ["", "source = source.chunk(weight=20_000)"])
 def test_weights_made_on_demand_are_analysed_within_512_mib(chunked):
     source = LAZY.format(n_steps=300, n_weights=1_000_000) + chunked
     found = analysed(source, "memory='512MiB'")
@@ -167,9 +163,7 @@ def test_weights_made_on_demand_are_analysed_within_512_mib(chunked):
 
 
 # Products between all of 25,000 steps would take more than two gigabytes too.
-MANY_STEPS = pytest.mark.parametrize(
-    "n_steps", [pytest.param(25_000, marks=pytest.mark.slice), 99_000]
-)
+MANY_STEPS = pytest.mark.parametrize("n_steps", [25_000, 99_000])
 
 
 @MANY_STEPS
