@@ -84,7 +84,7 @@ def test_imports_run_strictly_downward():
 
 
 ROOMS = {
-    "inference": ("comparison", "decision", "statistics", "nulls"),
+    "inference": ("comparison", "decision", "course", "statistics", "nulls"),
     "report": ("files", "screen page", "figures", "content"),
 }
 

@@ -1,13 +1,15 @@
 """The verdicts on a run: on all its weights and on every layer, with details."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
+from trajscope.inference.course.rest import Draws, Found, take_apart
 from trajscope.inference.decision.order import FEWEST_CHECKPOINTS, leading_path
+from trajscope.inference.decision.parts import is_worth_taking_apart, shares
 from trajscope.inference.decision.settings import Decision, DecisionSettings
 from trajscope.inference.decision.verdict import decide, decide_together
 from trajscope.inference.decision.words import Detail, Run, strongest
@@ -31,6 +33,10 @@ class RunDecision:
         Of all weights, where circulation was tested.
     proposal :
         A suggested burn-in, in words; empty where none helps.
+    found :
+        All weights taken apart into noise, course and rest; `None` where they were not.
+    shares :
+        Of the course's squares, what each layer holds.
     """
 
     run: Run
@@ -41,6 +47,8 @@ class RunDecision:
     details: Sequence[Detail]
     current: Current | None
     proposal: str
+    found: Found | None
+    shares: Mapping[str, float]
 
 
 def decide_run(
@@ -76,7 +84,25 @@ def decide_run(
             entropy_production=current.entropy_production,
         )
     proposal = _proposal(run, windows[0], whole, settings)
-    return RunDecision(run, names, windows, decisions, settings, details, current, proposal)
+    found = _taken_apart(windows[0], whole, settings)
+    own = (
+        {}
+        if found is None
+        else shares(
+            found, {name: w.increments for name, w in zip(names[1:], windows[1:], strict=True)}
+        )
+    )
+    return RunDecision(
+        run, names, windows, decisions, settings, details, current, proposal, found, own
+    )
+
+
+def _taken_apart(window: Window, decision: Decision, settings: DecisionSettings) -> Found | None:
+    """Noise, course and rest; `None` where nothing was tested, or checkpoints are uneven."""
+    if not is_worth_taking_apart(decision) or window.lengths is not None:
+        return None
+    draws = Draws(min(settings.n_surrogates, _FEWER_SURROGATES), settings.alpha, settings.seed)
+    return take_apart(window.increments, draws, noise_changes="change" in decision.evidence)
 
 
 def _current(window: Window, decision: Decision, settings: DecisionSettings) -> Current | None:

@@ -5,6 +5,7 @@ import xarray as xr
 
 from trajscope.inference.decision.catalogue import NAMES, TESTS
 from trajscope.inference.decision.combine import RunDecision
+from trajscope.inference.decision.parts import code_of, in_words, numbers
 from trajscope.inference.decision.path import decision_path, detection_limits, guard
 from trajscope.inference.decision.words import sentence
 from trajscope.inference.statistics import brownian
@@ -173,17 +174,22 @@ def verdict_dataset(decided: RunDecision) -> xr.Dataset:
         sentence(*each, decided.run)
         for each in zip(decided.decisions, decided.details, strict=True)
     ]
+    codes = [each.code for each in decided.decisions]
     decision, alpha = decided.decisions[0], decided.settings.alpha
+    if decided.found is not None:
+        codes[0] = code_of(decision, decided.found)
+        words[0] = in_words(decision, decided.found, decided.run, decided.shares, words[0])
     return xr.Dataset(
         {
-            "code": (GROUP, [each.code for each in decided.decisions]),
+            "code": (GROUP, codes),
             "sentence": (GROUP, words),
         },
         {GROUP: list(decided.names)},
         {
-            "code": decision.code,
+            "code": codes[0],
             "sentence": words[0],
             "alpha": alpha,
+            **numbers(decision, decided.found, decided.run, decided.shares),
             "evidence": {name: float(value) for name, value in decision.evidence.items()},
             "unseen": detection_limits(decision, decided.details[0], decided.run),
             "proposal": decided.proposal,

@@ -18,6 +18,8 @@ CODES: Final = (
     "confined",
     "circulating",
     "oscillating",
+    "course",
+    "anomalous",
 )
 RINGING_UNKNOWN: Final = (
     "Ringing of an optimizer with momentum gives the same peak: give --momentum to rule it out."

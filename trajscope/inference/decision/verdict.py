@@ -1,4 +1,4 @@
-"""Seven verdicts: every window goes through the decision procedure, layers all at once."""
+"""The first verdicts: every window goes through the decision procedure, layers all at once."""
 
 import os
 from collections.abc import Sequence

@@ -81,17 +81,23 @@ class _Components:
         Centred increments, and their innovations.
     progress : (interval,)
         Increments along the net displacement.
+    course : (interval, function)
+        Orthonormal functions that every order leaves out again, if there are any.
     """
 
     rows: Singles
     news: Singles
     progress: Floats
+    course: Singles | None = None
 
     def permuted(self, orders: NDArray[np.int32]) -> Redrawn:
         """In other orders, (draw, interval)."""
         news = _reordered(self.news, _fewer(orders, self.news.shape[1]))
+        drawn = _reordered(self.rows, orders)
+        if self.course is not None:
+            drawn -= (drawn @ self.course) @ self.course.T
         return (
-            pooled_autocovariance(_reordered(self.rows, orders)),
+            pooled_autocovariance(drawn),
             self.progress[orders],
             squared_differences(news),
         )
@@ -117,11 +123,14 @@ class _Gram:
     rows, news : (interval, interval)
         Inner products of the centred increments, and of their innovations.
     progress : (interval,)
+    course : (interval, function)
+        Orthonormal functions that every order leaves out again, if there are any.
     """
 
     rows: Singles
     news: Singles
     progress: Floats
+    course: Singles | None = None
 
     def permuted(self, orders: NDArray[np.int32]) -> Redrawn:
         """In other orders, (draw, interval)."""
@@ -129,6 +138,8 @@ class _Gram:
         squares = self.news.diagonal()[fewer].astype(np.float64)
         beside = self.news[fewer[:, :-1], fewer[:, 1:]]
         grams = (self.rows.take(order, axis=0).take(order, axis=1) for order in orders)
+        if self.course is not None:
+            grams = (_without(self.course, gram) for gram in grams)
         return (
             diagonal_sums(grams, self.rows.shape),
             self.progress[orders],
@@ -149,7 +160,12 @@ class _Gram:
 
 
 def draw_increments(
-    increments: Floats, n_draws: int, seed: int, *, flip: bool = False
+    increments: Floats,
+    n_draws: int,
+    seed: int,
+    *,
+    flip: bool = False,
+    course: Floats | None = None,
 ) -> IncrementDraws:
     """Statistics of centred increments, and of `n_draws` draws of their null.
 
@@ -163,13 +179,19 @@ def draw_increments(
         Centred or not; any basis of weight space.
     flip :
         Flip signs instead of permuting.
+    course : (interval, function)
+        Orthonormal functions of time, the constant among them, that are taken off the increments
+        and off every order of what is left (Freedman & Lane 1983,
+        doi:10.1080/07350015.1983.10509354); only with permutations.
     """
     n = len(increments)
+    if course is not None:
+        increments = increments - course @ (course.T @ increments)
     scale = np.abs(increments - increments.mean(axis=0)).max() or 1
     net = increments.sum(axis=0) / scale
     length = float(np.linalg.norm(net))
     rows = ((increments - increments.mean(axis=0)) / scale).T.astype(np.float32)
-    drawn = _redrawable(rows, net / (length or 1))
+    drawn = _redrawable(rows, net / (length or 1), course)
     # A few at a time, so that what is transformed stays in the cache.
     at_once = max(1, _CACHED // rows.size)
 
@@ -201,13 +223,20 @@ def diagonal_sums(matrices: Iterable[Singles], shape: tuple[int, ...]) -> Floats
     return np.array(sums)
 
 
-def _redrawable(rows: Singles, along: Floats) -> _Components | _Gram:
+def _redrawable(rows: Singles, along: Floats, course: Floats | None) -> _Components | _Gram:
     news = innovations(rows)
     progress = along @ rows
     n_components, n = rows.shape
+    single = None if course is None else course.astype(np.float32)
     if n <= min(_WORTH_A_GRAM * n_components, _LONGEST_GRAM):
-        return _Gram(rows.T @ rows, news.T @ news, progress)
-    return _Components(rows, news, progress)
+        return _Gram(rows.T @ rows, news.T @ news, progress, single)
+    return _Components(rows, news, progress, single)
+
+
+def _without(course: Singles, gram: Singles) -> Singles:
+    """Inner products once functions of time are taken off."""
+    left = gram - course @ (course.T @ gram)
+    return np.asarray(left - (left @ course) @ course.T)
 
 
 def _fewer(orders: NDArray[np.int32], n: int) -> NDArray[np.int32]:

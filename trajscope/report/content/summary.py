@@ -139,7 +139,8 @@ def plain(value: Any) -> Any:
 def _verdict(told: Mapping[Any, Any]) -> dict[str, object] | None:
     if not told.get("code"):
         return None
-    return {name: plain(told[name]) for name in ("code", "sentence", "alpha", "evidence")}
+    wanted = ("code", "sentence", "alpha", "evidence", "noise", "course", "rest")
+    return {name: plain(told.get(name)) for name in wanted}
 
 
 def _last_displacement(observables: "xr.Dataset") -> object:

@@ -10,7 +10,7 @@ from trajscope.errors import printable
 from trajscope.report.content.numbers import number, percent
 from trajscope.schema import ALL_WEIGHTS, GROUP, STEP
 
-_LIMIT = 600
+_LIMIT = 1200
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Verdict:
     Attributes
     ----------
     code :
-        One of the seven, as in summary.json.
+        As in summary.json.
     unseen :
         The detection limits of the window.
     proposal :

@@ -1,0 +1,180 @@
+"""The noise's own time: how the scale of the noise runs over a window, and equal steps of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajscope.inference.statistics.noise import squared_differences
+from trajscope.kernels.gram import Floats
+
+LOG_TIMES: Final = (0, 3, 10, 30, 100)
+"""Constants c of the time log(1 + c t/n); 0 is linear time."""
+_MOST_COSINES: Final = 6
+_MOST_STEPS: Final = 4
+_PENALTY: Final = 2.0
+"""Times the usual price of a parameter: neighbouring differences share an increment."""
+_LEAST: Final = 1e-6
+"""Of the median: a smaller squared difference counts as this."""
+
+
+@dataclass(frozen=True)
+class NoiseCourse:
+    """How the standard deviation of the noise runs over a window.
+
+    Attributes
+    ----------
+    kind :
+        "constant", "gradual", "steps", or "rate" where it follows the learning rate.
+    scale : (interval,)
+        Standard deviation of an increment over the largest.
+    places : tuple of int
+        Of kind "steps": intervals at which a new level begins.
+    """
+
+    kind: str
+    scale: Floats
+    places: tuple[int, ...] = ()
+
+    @property
+    def ratio(self) -> float:
+        """Noise variance of the last interval over that of the first."""
+        return float((self.scale[-1] / self.scale[0]) ** 2)
+
+
+def constant(n: int) -> NoiseCourse:
+    """Noise that keeps its scale."""
+    return NoiseCourse("constant", np.ones(n))
+
+
+def fitted(increments: Floats, rate: Floats | None = None) -> NoiseCourse:
+    """The course of the noise with the smallest Bayesian criterion among a few kinds.
+
+    ``log v[t]``, ``v[t] = |y[t+1] - y[t]|^2 / 2``, is regressed on a constant and up to six
+    cosines of linear or logarithmic time, on up to four steps, or shifted onto twice the
+    logarithm of the learning rate; ``s = exp(fit / 2)``. The price of a parameter is twice that
+    of Schwarz 1978 (doi:10.1214/aos/1176344136), since neighbouring v share an increment.
+
+    Parameters
+    ----------
+    increments : (interval, component)
+    rate : (interval,)
+        Learning rate, where it is known.
+    """
+    values = squared_differences(increments.T[np.newaxis])[0]
+    logs = np.log(np.maximum(values, _LEAST * max(float(np.median(values)), 1e-300)))
+    n = len(increments)
+    found: list[tuple[float, NoiseCourse]] = [
+        (_criterion(logs - logs.mean(), 1), constant(n)),
+    ]
+    found += _cosine_fits(logs, n)
+    found += _step_fits(logs, n)
+    if rate is not None and np.all(np.isfinite(rate) & (rate > 0)):
+        wanted = 2 * np.log(rate)
+        at_turns = (wanted[1:] + wanted[:-1]) / 2
+        residual = logs - at_turns
+        own = NoiseCourse("rate", np.asarray(rate / rate.max()))
+        found.append((_criterion(residual - residual.mean(), 1), own))
+    return min(found, key=lambda each: each[0])[1]
+
+
+def blocks_of(scale: Floats) -> NDArray[np.int64]:
+    """Number of intervals up to the end of each block of equal noise time, (block,).
+
+    The clock ``c[t] = sum_{u<=t} s[u] / max s`` ticks once an interval where the noise is
+    largest; intervals with the same ``ceil(c)`` are one block. A last block less than half as
+    long as the others is left out.
+    """
+    clock = (scale / scale.max()).cumsum()
+    numbers = np.ceil(clock - 1e-9).astype(np.int64)
+    ends = np.flatnonzero(np.diff(numbers)) + 1
+    # The last one ends with the window, whole or not.
+    is_whole = clock[-1] - (numbers[-1] - 1) >= 0.5
+    return np.append(ends, len(scale)) if is_whole or not ends.size else ends
+
+
+def time_bases(times: Floats) -> Iterator[tuple[int, Floats]]:
+    """Cosines ``cos(k pi w)``, k = 0, 1, ..., of linear and logarithmic times, orthonormal.
+
+    ``w = log(1 + c u) / log(1 + c)``; a course that slows down as log t is few of these.
+
+    Parameters
+    ----------
+    times : (interval,)
+        u, from 0 to 1.
+
+    Yields
+    ------
+    c, (interval, function)
+    """
+    count = min(24, max(2, len(times) // 4))
+    for c in LOG_TIMES:
+        w = times if c == 0 else np.log1p(c * times) / np.log1p(c)
+        cosines = np.cos(np.pi * w[:, np.newaxis] * np.arange(count))
+        basis, _ = np.linalg.qr(cosines)
+        yield c, basis
+
+
+def _cosine_fits(logs: Floats, n: int) -> list[tuple[float, NoiseCourse]]:
+    at_turns = np.arange(1, n) / n
+    at_intervals = (np.arange(n) + 0.5) / n
+    found = []
+    for c in LOG_TIMES:
+        w, all_w = (
+            t if c == 0 else np.log1p(c * t) / np.log1p(c) for t in (at_turns, at_intervals)
+        )
+        for count in range(1, _MOST_COSINES + 1):
+            k = np.pi * np.arange(count + 1)
+            design = np.cos(w[:, np.newaxis] * k)
+            weights, *_ = np.linalg.lstsq(design, logs, rcond=None)
+            # The constant of the logarithmic time is one more parameter.
+            price = _criterion(logs - design @ weights, 1 + count + (c > 0))
+            fit = np.cos(all_w[:, np.newaxis] * k) @ weights / 2
+            found.append((price, NoiseCourse("gradual", np.exp(fit - fit.max()))))
+    return found
+
+
+def _step_fits(logs: Floats, n: int) -> list[tuple[float, NoiseCourse]]:
+    """Up to four steps, the places found one after the other, each where it explains most."""
+    m = len(logs)
+    edge = max(4, m // 25)
+    places: list[int] = []
+    found = []
+    for _ in range(_MOST_STEPS):
+        best = max(
+            (_gain(logs[a:b], edge, a) for a, b in _pieces(places, m)),
+            key=lambda each: each[0],
+        )
+        if best[0] <= 0:
+            break
+        places = sorted([*places, best[1]])
+        means = [float(logs[a:b].mean()) for a, b in _pieces(places, m)]
+        lengths = np.diff([0, *places, m])
+        residual = logs - np.repeat(means, lengths)
+        levels = np.repeat(means, np.diff([0, *(p + 1 for p in places), n])) / 2
+        course = NoiseCourse("steps", np.exp(levels - levels.max()), tuple(p + 1 for p in places))
+        found.append((_criterion(residual, 1 + 2 * len(places)), course))
+    return found
+
+
+def _pieces(places: list[int], m: int) -> list[tuple[int, int]]:
+    return list(zip([0, *places], [*places, m], strict=True))
+
+
+def _gain(logs: Floats, edge: int, first: int) -> tuple[float, int]:
+    """What the best step in a piece explains, and its place."""
+    m = len(logs)
+    if m < 2 * edge:
+        return 0.0, first
+    k = np.arange(edge, m - edge + 1)
+    sums = np.cumsum(logs - logs.mean())[k - 1]
+    gains = sums**2 * m / (k * (m - k))
+    return float(gains.max()), first + int(k[gains.argmax()])
+
+
+def _criterion(residual: Floats, parameters: int) -> float:
+    m = len(residual)
+    spread = max(float(np.mean(residual**2)), 1e-300)
+    return float(m * np.log(spread) + _PENALTY * parameters * np.log(m))

@@ -1,0 +1,229 @@
+"""The verdict in three parts, noise, course and rest: its code, its numbers, its words."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from trajscope.errors import printable
+from trajscope.inference.course.rest import FEWEST_BLOCKS, FEWEST_TIMES, Found
+from trajscope.inference.decision.settings import Decision
+from trajscope.inference.decision.words import Run, number, p_text
+from trajscope.kernels.gram import Floats
+
+_ONE_WAY: Final = 0.9
+"""Share of the course's squares along one direction, from which it is called straight."""
+_SLOWING: Final = 0.5
+_FIRST: Final = {
+    "course": "Follows a slow course; {rest} about it.",
+    "anomalous": "Diffuses anomalously, without a time scale.",
+    "brownian": "Indistinguishable from Brownian motion.",
+    "confined": "Confined: mean-reverting.",
+    "circulating": "Circulates: the path is confined and rotates in one direction on average.",
+    "drifting": "Drifts in one direction; a random walk besides.",
+}
+"""First sentences of verdicts that the first procedure did not come to."""
+_IN_A_WORD: Final = {
+    "brownian": "a random walk",
+    "confined": "confined",
+    "circulating": "circulating",
+    "anomalous": "anomalous",
+    "unknown": "unknown",
+}
+_UNASKED: Final = ("few", "still", "rounding")
+"""Reasons for which a window cannot be taken apart either."""
+
+
+def is_worth_taking_apart(decision: Decision) -> bool:
+    """Whether a course or noise that changes may hide what the path does besides."""
+    return decision.draws is not None and decision.reason not in _UNASKED
+
+
+def code_of(decision: Decision, found: Found) -> str:
+    """The verdict's code, of the first procedure and of the window taken apart.
+
+    A steady verdict stays, unless positions follow a course, and noise that changes where there is
+    none. Where a course or persistence ended the first procedure, it is what the rest does;
+    "course" where the path follows one that is more than a drift in one direction.
+    """
+    code, rest = decision.code, found.rest.code
+    if rest == "unknown":
+        return code
+    if code in ("circulating", "oscillating") or (code == "brownian" and rest != "anomalous"):
+        return code
+    if rest == "anomalous":
+        return rest
+    if code == "drifting" and (_is_transient(decision) or rest == "brownian"):
+        return code if found.count < 2 or found.directions[0] >= _ONE_WAY else "course"
+    if found.count == 0:
+        return rest if code == "too_short" else code
+    return "drifting" if found.count == 1 and rest == "brownian" else "course"
+
+
+def _is_transient(decision: Decision) -> bool:
+    p = decision.evidence
+    early = min(p.get("relaxation", 1.0), p.get("early_excess", 1.0))
+    return early < min(p.get("constant_drift", 1.0), p.get("slow_drift", 1.0))
+
+
+def numbers(
+    decision: Decision, found: Found | None, run: Run, layers: Mapping[str, float]
+) -> dict[str, object]:
+    """The objects "noise", "course" and "rest" of a verdict, times in the run's unit.
+
+    Parameters
+    ----------
+    layers :
+        Share of the course's squares in every layer.
+    """
+    p = decision.evidence
+    changes = "change" in p
+    noise: dict[str, object] = {"changes": changes, "p_value": p.get("noise_scale")}
+    if found is None:
+        return {"noise": noise, "course": None, "rest": None}
+    spacing = run.spacing or 1.0
+    if changes:
+        steps = [run.steps[place].item() for place in found.noise.places]
+        noise |= {"kind": found.noise.kind, "ratio": found.noise.ratio, "change_steps": steps}
+    course = {
+        "components": found.count,
+        "share": found.share,
+        "p_value": min(found.slow.p_value, found.rest.evidence.get("course_of_positions", 1.0)),
+        "log_time": found.slow.log_time > 0,
+        "one_direction": bool(found.count and found.directions[0] >= _ONE_WAY),
+        "speed_ratio": found.speed_ratio if found.count else None,
+        "layers": dict(layers),
+    }
+    evidence = found.rest.evidence
+    time = evidence.get("correlation_time")
+    exponent = evidence.get("exponent")
+    rest = {
+        "code": found.rest.code,
+        "reason": found.rest.reason,
+        "p_value": evidence.get("brownian"),
+        "correlation_time": None if time is None else time * spacing,
+        "exponent": exponent,
+        "exponent_interval": None
+        if exponent is None
+        else [evidence["exponent_low"], evidence["exponent_high"]],
+        "blocks": int(evidence["blocks"]),
+    }
+    return {"noise": noise, "course": course, "rest": rest}
+
+
+def in_words(
+    decision: Decision, found: Found, run: Run, layers: Mapping[str, float], sentence: str
+) -> str:
+    """The sentence of the verdict, and one each on noise that changes, a course, and the rest.
+
+    Parameters
+    ----------
+    sentence :
+        Of the first procedure.
+    """
+    code, changes = code_of(decision, found), "change" in decision.evidence
+    is_new = code != decision.code
+    if not is_new and not changes and not found.count and decision.code != "too_short":
+        return sentence
+    first = _FIRST[code].format(rest=_IN_A_WORD[found.rest.code]) if is_new else sentence
+    noise = [_of_noise(decision, found, run)] if changes else []
+    rest = _of_rest(found, run, in_noise_time=changes)
+    return " ".join([first, *noise, _of_course(found, layers), rest])
+
+
+def _of_noise(decision: Decision, found: Found, run: Run) -> str:
+    ratio = found.noise.ratio
+    p = f"(p = {p_text(decision.evidence['noise_scale'])})"
+    if found.noise.kind == "rate":
+        return f"Noise: its variance follows the squared learning rate, by {number(ratio)} {p}."
+    if found.noise.kind == "steps":
+        places = ", ".join(run.place(place) for place in found.noise.places)
+        return f"Noise: its variance steps at {places}; {number(ratio)} times the first {p}."
+    way = "falls" if ratio < 1 else "rises"
+    by = number(1 / ratio if ratio < 1 else ratio)
+    return f"Noise: its variance {way} gradually, {by}-fold over the window {p}."
+
+
+def _of_course(found: Found, layers: Mapping[str, float]) -> str:
+    if not found.count:
+        return "Course: none found."
+    share = f"{100 * found.share:.0f}% of the squared movement"
+    form = "in one direction" if found.directions[0] >= _ONE_WAY else "curved"
+    slowing = ""
+    if found.speed_ratio < _SLOWING:
+        slowing = f", {number(1 / found.speed_ratio, 2)} times slower in the second half"
+    elif found.speed_ratio > 1 / _SLOWING:
+        slowing = f", {number(found.speed_ratio, 2)} times faster in the second half"
+    where = ""
+    if len(layers) > 1:
+        most = max(layers, key=lambda name: layers[name])
+        where = f"; most of it in '{printable(most, limit=40)}' ({100 * layers[most]:.0f}%)"
+    count = "one slow component" if found.count == 1 else f"{found.count} slow components"
+    return f"Course: {count}, {share}, {form}{slowing}{where}."
+
+
+def _of_rest(found: Found, run: Run, *, in_noise_time: bool) -> str:
+    about = "about the course" if found.count else "as it is"
+    when = f"{about}, in the noise's own time" if in_noise_time else about
+    unit = "blocks of equal noise time" if in_noise_time else "intervals"
+    blocks = int(found.rest.evidence["blocks"])
+    if found.rest.code == "unknown":
+        return f"Rest ({when}): {_unknown(found, run, f'{blocks} {unit}')}"
+    said = _RESTS[found.rest.code](found.rest.evidence, run)
+    return f"Rest ({when}): {said}. Judged by {blocks} {unit}."
+
+
+def _walk(evidence: Mapping[str, float], run: Run) -> str:
+    over = f" over {run.length(evidence['block'])} and more" if evidence["block"] > 1 else ""
+    return f"a random walk{over} (p = {p_text(evidence['brownian'])})"
+
+
+def _anomalous(evidence: Mapping[str, float], run: Run) -> str:
+    del run
+    power, low, high = (
+        number(2 * evidence[f"exponent{edge}"], 2) for edge in ("", "_low", "_high")
+    )
+    return f"the squared displacement grows as time to the power {power} ({low} to {high})"
+
+
+def _confined(evidence: Mapping[str, float], run: Run) -> str:
+    return f"confined, correlation time {run.length(evidence['correlation_time'])}"
+
+
+def _circulating(evidence: Mapping[str, float], run: Run) -> str:
+    p = p_text(evidence["circulation"])
+    time = run.length(evidence["correlation_time"])
+    return f"confined and circulating (p = {p}), correlation time {time}"
+
+
+_RESTS: Final = {
+    "brownian": _walk,
+    "anomalous": _anomalous,
+    "confined": _confined,
+    "circulating": _circulating,
+}
+
+
+def _unknown(found: Found, run: Run, held: str) -> str:
+    if found.rest.reason == "few":
+        return f"cannot be judged, the window holds {held} and {FEWEST_BLOCKS} are needed."
+    if found.rest.reason == "correlation_time":
+        time = run.length(found.rest.evidence["correlation_time"])
+        return (
+            f"mean-reverting with a correlation time of {time}, of which the window holds fewer "
+            f"than {FEWEST_TIMES}."
+        )
+    return "increments stay alike over every time scale of the window."
+
+
+def shares(found: Found, layers: Mapping[str, Floats]) -> dict[str, float]:
+    """Of the course's squares, what each layer holds.
+
+    Parameters
+    ----------
+    layers :
+        Increments by layer, (interval, component).
+    """
+    if not found.count:
+        return {}
+    squares = {name: float((found.course_of(y) ** 2).sum()) for name, y in layers.items()}
+    total = sum(squares.values())
+    return {name: each / total for name, each in squares.items()} if total > 0 else {}
