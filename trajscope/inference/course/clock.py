@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
 import numpy as np
@@ -12,7 +13,9 @@ from trajscope.kernels.gram import Floats
 
 LOG_TIMES: Final = (0, 3, 10, 30, 100)
 """Constants c of the time log(1 + c t/n); 0 is linear time."""
-_MOST_COSINES: Final = 6
+RELAXATIONS: Final = (3, 6, 12, 24)
+"""Rates of relaxation that are looked for, per window."""
+_MOST_FUNCTIONS: Final = 6
 _MOST_STEPS: Final = 4
 _PENALTY: Final = 2.0
 """Times the usual price of a parameter: neighbouring differences share an increment."""
@@ -53,9 +56,10 @@ def fitted(increments: Floats, rate: Floats | None = None) -> NoiseCourse:
     """The course of the noise with the smallest Bayesian criterion among a few kinds.
 
     ``log v[t]``, ``v[t] = |y[t+1] - y[t]|^2 / 2``, is regressed on a constant and up to six
-    cosines of linear or logarithmic time, on up to four steps, or shifted onto twice the
-    logarithm of the learning rate; ``s = exp(fit / 2)``. The price of a parameter is twice that
-    of Schwarz 1978 (doi:10.1214/aos/1176344136), since neighbouring v share an increment.
+    functions of linear or logarithmic time (cosines, or the time and cosines), on up to four
+    steps, or shifted onto twice the logarithm of the learning rate; ``s = exp(fit / 2)``. The price
+    of a parameter is twice that of Schwarz 1978 (doi:10.1214/aos/1176344136), since neighbouring v
+    share an increment.
 
     Parameters
     ----------
@@ -69,7 +73,7 @@ def fitted(increments: Floats, rate: Floats | None = None) -> NoiseCourse:
     found: list[tuple[float, NoiseCourse]] = [
         (_criterion(logs - logs.mean(), 1), constant(n)),
     ]
-    found += _cosine_fits(logs, n)
+    found += _smooth_fits(logs, n)
     found += _step_fits(logs, n)
     if rate is not None and np.all(np.isfinite(rate) & (rate > 0)):
         wanted = 2 * np.log(rate)
@@ -96,9 +100,10 @@ def blocks_of(scale: Floats) -> NDArray[np.int64]:
 
 
 def time_bases(times: Floats) -> Iterator[tuple[int, Floats]]:
-    """Cosines ``cos(k pi w)``, k = 0, 1, ..., of linear and logarithmic times, orthonormal.
+    """Functions of linear, logarithmic and exponential times, orthonormal, the constant first.
 
-    ``w = log(1 + c u) / log(1 + c)``; a course that slows down as log t is few of these.
+    Cosines ``cos(k pi w)``, k = 0, 1, ..., of ``w = log(1 + c u) / log(1 + c)``: a course that
+    slows down as log t is few of these. Or 1, w and cosines of ``w = exp(-c u)``: a relaxation.
 
     Parameters
     ----------
@@ -107,33 +112,37 @@ def time_bases(times: Floats) -> Iterator[tuple[int, Floats]]:
 
     Yields
     ------
-    c, (interval, function)
+    c, negative of an exponential time, and (interval, function)
     """
     count = min(24, max(2, len(times) // 4))
     for c in LOG_TIMES:
         w = times if c == 0 else np.log1p(c * times) / np.log1p(c)
         cosines = np.cos(np.pi * w[:, np.newaxis] * np.arange(count))
-        basis, _ = np.linalg.qr(cosines)
-        yield c, basis
+        yield c, np.linalg.qr(cosines)[0]
+    for c in RELAXATIONS:
+        w = np.exp(-c * times)[:, np.newaxis]
+        cosines = np.cos(np.pi * w * np.arange(1, count - 1))
+        yield -c, np.linalg.qr(np.column_stack([np.ones_like(w), w, cosines]))[0]
 
 
-def _cosine_fits(logs: Floats, n: int) -> list[tuple[float, NoiseCourse]]:
-    at_turns = np.arange(1, n) / n
-    at_intervals = (np.arange(n) + 0.5) / n
+def _smooth_fits(logs: Floats, n: int) -> list[tuple[float, NoiseCourse]]:
+    at_turns, at_intervals = np.arange(1, n) / n, (np.arange(n) + 0.5) / n
     found = []
-    for c in LOG_TIMES:
-        w, all_w = (
-            t if c == 0 else np.log1p(c * t) / np.log1p(c) for t in (at_turns, at_intervals)
-        )
-        for count in range(1, _MOST_COSINES + 1):
-            k = np.pi * np.arange(count + 1)
-            design = np.cos(w[:, np.newaxis] * k)
-            weights, *_ = np.linalg.lstsq(design, logs, rcond=None)
-            # The constant of the logarithmic time is one more parameter.
-            price = _criterion(logs - design @ weights, 1 + count + (c > 0))
-            fit = np.cos(all_w[:, np.newaxis] * k) @ weights / 2
-            found.append((price, NoiseCourse("gradual", np.exp(fit - fit.max()))))
+    for c, is_led, count in product(LOG_TIMES, (False, True), range(1, _MOST_FUNCTIONS + 1)):
+        design, everywhere = (_smooth(t, c, count, is_led) for t in (at_turns, at_intervals))
+        weights, *_ = np.linalg.lstsq(design, logs, rcond=None)
+        # The constant of the logarithmic time is one more parameter.
+        price = _criterion(logs - design @ weights, 1 + count + (c > 0))
+        fit = everywhere @ weights / 2
+        found.append((price, NoiseCourse("gradual", np.exp(fit - fit.max()))))
     return found
+
+
+def _smooth(times: Floats, c: int, count: int, is_led: bool) -> Floats:
+    """The constant and so many cosines of a time, or the time itself and one cosine fewer."""
+    w = (times if c == 0 else np.log1p(c * times) / np.log1p(c))[:, np.newaxis]
+    cosines = np.cos(np.pi * w * np.arange(1, count + 1 - is_led))
+    return np.column_stack([np.ones_like(w), *([w] if is_led else []), cosines])
 
 
 def _step_fits(logs: Floats, n: int) -> list[tuple[float, NoiseCourse]]:
@@ -153,8 +162,10 @@ def _step_fits(logs: Floats, n: int) -> list[tuple[float, NoiseCourse]]:
         means = [float(logs[a:b].mean()) for a, b in _pieces(places, m)]
         lengths = np.diff([0, *places, m])
         residual = logs - np.repeat(means, lengths)
-        levels = np.repeat(means, np.diff([0, *(p + 1 for p in places), n])) / 2
-        course = NoiseCourse("steps", np.exp(levels - levels.max()), tuple(p + 1 for p in places))
+        # What spans a step is about as large as what lies on its larger side.
+        starts = [p + int(b > a) for p, a, b in zip(places, means, means[1:], strict=False)]
+        levels = np.repeat(means, np.diff([0, *starts, n])) / 2
+        course = NoiseCourse("steps", np.exp(levels - levels.max()), tuple(starts))
         found.append((_criterion(residual, 1 + 2 * len(places)), course))
     return found
 

@@ -1,6 +1,6 @@
 """The course of a window, and what its path does about it, in the noise's own time."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -138,26 +138,26 @@ def take_apart(
     """
     n = len(increments)
     noise = fitted(increments, rate) if noise_changes else constant(n)
-    best: Found | None = None
+    ticks = blocks_of(noise.scale)
     finest = -(-n // _MOST_BLOCKS)
+    best: Found | None = None
     for size in _SIZES:
-        blocks = _Blocks.of(increments, noise.scale, size * finest)
-        if len(blocks.rows) < (FEWEST_BLOCKS if best is None else _FEWEST_COARSE):
+        ends = ticks[size * finest - 1 :: size * finest]
+        if len(ends) < (FEWEST_BLOCKS if best is None else _FEWEST_COARSE):
             break
-        slow = find_course(blocks.rows, blocks.times, draws.seed)
-        rest, count, taken = _rest(blocks, slow, draws)
-        found = _told(noise, slow, count, blocks, taken, rest)
-        if rest.code != "unknown" or rest.reason == "correlation_time":
+        found = _judged(noise, _Blocks.of(increments, noise.scale, ends, size * finest), draws)
+        if found.rest.code != "unknown" or found.rest.reason == "correlation_time":
             return found
         # Memory of single steps is gone in blocks of several.
         best = best or found
     if best is not None:
         return best
-    blocks = _Blocks.of(increments, noise.scale, 1)
-    none = Slow(np.zeros((len(blocks.rows), 0)), np.zeros((len(blocks.rows), 0)), 0, 1.0)
-    evidence = {"blocks": float(len(blocks.rows)), "block": 1.0}
-    unknown = Rest("unknown", "few", evidence)
-    return _told(noise, none, 0, blocks, np.zeros((0, 0)), unknown)
+    # Of a walk every interval is worth as much as another, once it is over its standard deviation.
+    found = _judged(noise, _Blocks.of(increments, noise.scale, np.arange(1, n + 1), 1), draws)
+    if found.rest.code == "brownian":
+        return found
+    few = {"blocks": float(len(ticks)), "block": 1.0}
+    return replace(found, rest=Rest("unknown", "few", few))
 
 
 @dataclass(frozen=True)
@@ -191,9 +191,8 @@ class _Blocks:
     size: int
 
     @classmethod
-    def of(cls, increments: Floats, scale: Floats, size: int) -> "_Blocks":
+    def of(cls, increments: Floats, scale: Floats, ends: NDArray[np.int64], size: int) -> "_Blocks":
         n = len(increments)
-        ends = blocks_of(scale)[size - 1 :: size]
         starts = np.concatenate([[0], ends[:-1]])
         walked = np.concatenate([np.zeros((1, increments.shape[1])), increments.cumsum(axis=0)])
         squares = np.concatenate([[0.0], (scale**2).cumsum()])
@@ -210,6 +209,12 @@ class _Blocks:
             (own,) if np.ptp(np.diff(ends)) == 0 else (own, middle),
             size,
         )
+
+
+def _judged(noise: NoiseCourse, blocks: _Blocks, draws: Draws) -> Found:
+    slow = find_course(blocks.rows, blocks.times, draws.seed)
+    rest, count, taken = _rest(blocks, slow, draws)
+    return _told(noise, slow, count, blocks, taken, rest)
 
 
 def _rest(blocks: _Blocks, slow: Slow, draws: Draws) -> tuple[Rest, int, Floats]:

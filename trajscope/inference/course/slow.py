@@ -33,7 +33,8 @@ class Slow:
     basis : (interval, function)
         The family they are the first of, to go on with.
     log_time : int
-        Constant c of the family's time ``log(1 + c t/n)``; 0 where it is linear.
+        Constant c of the family's time ``log(1 + c t/n)``; 0 where it is linear, negative where
+        the family is one of relaxations, ``exp(c t/n)``.
     p_value :
         Of the first functions, among random orders.
     is_whole :
@@ -56,7 +57,7 @@ class Slow:
 def find_course(rows: Floats, times: tuple[Floats, ...], seed: int) -> Slow:
     """Slow functions that increments follow more than in random orders of what is left.
 
-    The families are cosines of linear and of logarithmic time; the family is the one whose first
+    The families are of linear, logarithmic and exponential time; the family is the one whose first
     two functions explain most beside the mean. Pairs are added while they explain more than in 99%
     of the permutations of what the last ones left, projected again (Freedman & Lane 1983,
     doi:10.1080/07350015.1983.10509354), at most twelve functions and an eighth of the intervals.

@@ -91,8 +91,8 @@ TESTS: Final = (
         label="noise variance",
         null_label="constant noise",
         null="The noise variance is constant: innovations are exchangeable in time.",
-        statistic="largest CUSUM of squared differences of the increments' AR(3) innovations, over "
-        "its long-run standard deviation",
+        statistic="largest standardised CUSUM of the log squared differences of the increments' "
+        "AR(3) innovations, over their long-run scale",
         draws="permutations of the innovations",
         rejects="a change to a larger or a smaller variance",
         question="constant noise?",

@@ -23,7 +23,7 @@ from trajscope.inference.statistics.circulation import (
 )
 from trajscope.inference.statistics.drift import draw_drift, draw_slow_drift
 from trajscope.inference.statistics.increments import decays
-from trajscope.inference.statistics.noise import cumulative_excess, squared_differences
+from trajscope.inference.statistics.noise import change_place, squared_differences
 from trajscope.inference.statistics.oscillation import (
     FEWEST_RINGING_TIMES,
     draw_line,
@@ -116,9 +116,9 @@ def _doubled(test: Test, decision: Decision) -> float:
 
 def _change(increments: Floats) -> dict[str, float]:
     """Where the noise changes, as a number of intervals, and the ratio of its variances."""
-    values = squared_differences(increments.T[np.newaxis])
-    place = int(cumulative_excess(values)[1][0])
-    before, after = values[0, :place].mean(), values[0, place:].mean()
+    values = squared_differences(increments.T[np.newaxis])[0]
+    place = change_place(values)
+    before, after = values[:place].mean(), values[place:].mean()
     return {"change": place + 1, "noise_ratio": float(after / max(before, 1e-300))}
 
 

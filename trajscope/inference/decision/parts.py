@@ -6,7 +6,7 @@ from typing import Final
 from trajscope.errors import printable
 from trajscope.inference.course.rest import FEWEST_BLOCKS, FEWEST_TIMES, Found
 from trajscope.inference.decision.settings import Decision
-from trajscope.inference.decision.words import Run, number, p_text
+from trajscope.inference.decision.words import ONE_VERDICT, Run, number, p_text
 from trajscope.kernels.gram import Floats
 
 _ONE_WAY: Final = 0.9
@@ -28,13 +28,16 @@ _IN_A_WORD: Final = {
     "anomalous": "anomalous",
     "unknown": "unknown",
 }
+_ANSWERED: Final = ("brownian", "circulating", "oscillating")
+"""Verdicts of a steady path, by tests that nothing slow or changing can pass."""
 _UNASKED: Final = ("few", "still", "rounding")
 """Reasons for which a window cannot be taken apart either."""
 
 
 def is_worth_taking_apart(decision: Decision) -> bool:
     """Whether a course or noise that changes may hide what the path does besides."""
-    return decision.draws is not None and decision.reason not in _UNASKED
+    is_tested = decision.draws is not None and decision.reason not in _UNASKED
+    return is_tested and decision.code not in _ANSWERED
 
 
 def code_of(decision: Decision, found: Found) -> str:
@@ -47,21 +50,13 @@ def code_of(decision: Decision, found: Found) -> str:
     code, rest = decision.code, found.rest.code
     if rest == "unknown":
         return code
-    if code in ("circulating", "oscillating") or (code == "brownian" and rest != "anomalous"):
-        return code
     if rest == "anomalous":
         return rest
-    if code == "drifting" and (_is_transient(decision) or rest == "brownian"):
+    if code == "drifting" and rest == "brownian":
         return code if found.count < 2 or found.directions[0] >= _ONE_WAY else "course"
     if found.count == 0:
         return rest if code == "too_short" else code
     return "drifting" if found.count == 1 and rest == "brownian" else "course"
-
-
-def _is_transient(decision: Decision) -> bool:
-    p = decision.evidence
-    early = min(p.get("relaxation", 1.0), p.get("early_excess", 1.0))
-    return early < min(p.get("constant_drift", 1.0), p.get("slow_drift", 1.0))
 
 
 def numbers(
@@ -78,7 +73,7 @@ def numbers(
     changes = "change" in p
     noise: dict[str, object] = {"changes": changes, "p_value": p.get("noise_scale")}
     if found is None:
-        return {"noise": noise, "course": None, "rest": None}
+        return {"noise": noise, **_as_it_is(decision, run)}
     spacing = run.spacing or 1.0
     if changes:
         steps = [run.steps[place].item() for place in found.noise.places]
@@ -87,7 +82,7 @@ def numbers(
         "components": found.count,
         "share": found.share,
         "p_value": min(found.slow.p_value, found.rest.evidence.get("course_of_positions", 1.0)),
-        "log_time": found.slow.log_time > 0,
+        "time": _time(found) if found.count else None,
         "one_direction": bool(found.count and found.directions[0] >= _ONE_WAY),
         "speed_ratio": found.speed_ratio if found.count else None,
         "layers": dict(layers),
@@ -109,6 +104,30 @@ def numbers(
     return {"noise": noise, "course": course, "rest": rest}
 
 
+def _time(found: Found) -> str:
+    """What the functions of a course are of."""
+    c = found.slow.log_time
+    return "linear" if c == 0 else "logarithmic" if c > 0 else "exponential"
+
+
+def _as_it_is(decision: Decision, run: Run) -> dict[str, object]:
+    """The course and the rest of a window that was not taken apart."""
+    if decision.code not in _ANSWERED:
+        return {"course": None, "rest": None}
+    p = decision.evidence
+    time = p.get("correlation_time")
+    rest = {
+        "code": decision.code,
+        "reason": "",
+        "p_value": p["brownian"],
+        "correlation_time": None if time is None else time * (run.spacing or 1.0),
+        "exponent": None,
+        "exponent_interval": None,
+        "blocks": len(run.steps) - 1,
+    }
+    return {"course": {"components": 0, "share": 0.0, "layers": {}}, "rest": rest}
+
+
 def in_words(
     decision: Decision, found: Found, run: Run, layers: Mapping[str, float], sentence: str
 ) -> str:
@@ -121,9 +140,11 @@ def in_words(
     """
     code, changes = code_of(decision, found), "change" in decision.evidence
     is_new = code != decision.code
-    if not is_new and not changes and not found.count and decision.code != "too_short":
+    if not is_new and not changes and not found.count and code in ("confined", "drifting"):
         return sentence
     first = _FIRST[code].format(rest=_IN_A_WORD[found.rest.code]) if is_new else sentence
+    if code == "noise_scale_changes" and found.rest.code != "unknown":
+        first = sentence.removesuffix(ONE_VERDICT).rstrip()
     noise = [_of_noise(decision, found, run)] if changes else []
     rest = _of_rest(found, run, in_noise_time=changes)
     return " ".join([first, *noise, _of_course(found, layers), rest])
@@ -161,14 +182,14 @@ def _of_course(found: Found, layers: Mapping[str, float]) -> str:
 
 
 def _of_rest(found: Found, run: Run, *, in_noise_time: bool) -> str:
-    about = "about the course" if found.count else "as it is"
-    when = f"{about}, in the noise's own time" if in_noise_time else about
+    parts = ["about the course"] * (found.count > 0) + ["in the noise's own time"] * in_noise_time
+    when = f" ({', '.join(parts)})" if parts else ""
     unit = "blocks of equal noise time" if in_noise_time else "intervals"
     blocks = int(found.rest.evidence["blocks"])
     if found.rest.code == "unknown":
-        return f"Rest ({when}): {_unknown(found, run, f'{blocks} {unit}')}"
+        return f"Rest{when}: {_unknown(found, run, f'{blocks} {unit}')}"
     said = _RESTS[found.rest.code](found.rest.evidence, run)
-    return f"Rest ({when}): {said}. Judged by {blocks} {unit}."
+    return f"Rest{when}: {said}. Judged by {blocks} {unit}."
 
 
 def _walk(evidence: Mapping[str, float], run: Run) -> str:

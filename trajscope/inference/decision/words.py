@@ -15,6 +15,8 @@ from trajscope.inference.decision.order import (
 )
 from trajscope.inference.decision.settings import Decision
 
+ONE_VERDICT: Final = "One verdict does not fit both parts."
+
 
 @dataclass(frozen=True)
 class Run:
@@ -124,8 +126,7 @@ def _noise_scale_changes(decision: Decision, detail: Detail, run: Run) -> str:  
     p = decision.evidence
     return (
         f"The noise variance changes at {run.place(round(p['change']))}, by a factor of "
-        f"{number(p['noise_ratio'])} (p = {p_text(p['noise_scale'])}). "
-        "One verdict does not fit both parts."
+        f"{number(p['noise_ratio'])} (p = {p_text(p['noise_scale'])}). {ONE_VERDICT}"
     )
 
 

@@ -9,6 +9,12 @@ from numpy.typing import NDArray
 from trajscope.inference.statistics.increments import pooled_autocovariance
 from trajscope.kernels.gram import Floats
 
+_LONG_RUN: Final = np.arange(5, 17)
+"""Cosines whose coefficients tell the long-run scale."""
+_FEWEST: Final = 8
+"""Turns on either side of a change."""
+_LEAST: Final = 1e-6
+"""Of the median: a smaller squared difference counts as this."""
 _MEMORY: Final = 3
 """Order of the autoregression that is removed before the test of the noise variance."""
 
@@ -57,11 +63,13 @@ def squared_differences(increments: NDArray[np.floating]) -> Floats:
 
 
 def noise_scale_statistic(values: Floats) -> Floats:
-    """Largest CUSUM of squared second differences over its long-run standard deviation.
+    """Largest standardised CUSUM of log squared differences, over their long-run scale.
 
-    ``max_k |sum_{t<k} (v[t] - mean v)| / sqrt(m L)``, m values. The long-run variance L is that
-    of the means of about twelve batches, about the means before and after the best k, so that a
-    step does not hide itself; slow fluctuations of a cycle's amplitude do not look like one.
+    ``max_k |sum_{t<k} l[t]| / sqrt(k (m-k) / m)`` over ``sqrt(2 mean_j a[j]^2)``: m centred
+    logarithms l, ``a[j] = m^(-1/2) sum_t l[t] cos(pi j (t + 1/2) / m)`` for j = 5 ... 16, and k at
+    least max(8, m/25) from both ends, or m/4 where that is less. Logarithms, so that a fall by
+    decades is seen from its beginning on; slow cosines, so that clustered volatility counts as
+    noise of l, not as a change.
 
     Parameters
     ----------
@@ -72,25 +80,32 @@ def noise_scale_statistic(values: Floats) -> Floats:
     -------
     (draw,)
     """
-    m = values.shape[-1]
-    cusum, change = cumulative_excess(values)
-    before = np.arange(m) < change[:, np.newaxis]
-    residual = values - np.where(before, *_side_means(values, before))
-    size = max(3, m // 12)
-    batches = residual[:, : m // size * size].reshape(len(values), -1, size).sum(axis=-1)
-    variance = (batches**2).mean(axis=-1) / size
-    floor = 1e-9 * np.maximum((values**2).mean(axis=-1), 1e-300)
-    return np.asarray(np.abs(cusum).max(axis=-1) / np.sqrt(m * np.maximum(variance, floor)))
+    logs = _logarithms(values)
+    m = logs.shape[-1]
+    turns = (np.arange(m) + 0.5)[:, np.newaxis]
+    cosines = np.cos(np.pi * turns * _LONG_RUN / m) / m**0.5
+    scale = 2 * ((logs @ cosines) ** 2).mean(axis=-1)
+    largest = np.abs(_weighted_sums(logs)[0]).max(axis=-1)
+    return np.asarray(largest / np.sqrt(np.maximum(scale, 1e-12)))
 
 
-def cumulative_excess(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    """``sum_{t<k} (v[t] - mean v)``, k = 1..m-1, and the k of its largest size, per draw."""
-    cusum = (values - values.mean(axis=-1, keepdims=True)).cumsum(axis=-1)[:, :-1]
-    return cusum, np.abs(cusum).argmax(axis=-1) + 1
+def change_place(values: Floats) -> int:
+    """Turns before the change of one series, (turn,), that `noise_scale_statistic` looks at."""
+    sums, first = _weighted_sums(_logarithms(values[np.newaxis]))
+    return first + int(np.abs(sums[0]).argmax())
 
 
-def _side_means(values: Floats, before: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    n_before = before.sum(axis=-1, keepdims=True)
-    head = (values * before).sum(axis=-1, keepdims=True)
-    total = values.sum(axis=-1, keepdims=True)
-    return head / n_before, (total - head) / (values.shape[-1] - n_before)
+def _logarithms(values: Floats) -> Floats:
+    """Centred, (draw, turn); what is a million times below the median counts as that."""
+    floor = _LEAST * np.median(values, axis=-1, keepdims=True)
+    logs = np.log(np.maximum(values, np.maximum(floor, 1e-300)))
+    return np.asarray(logs - logs.mean(axis=-1, keepdims=True))
+
+
+def _weighted_sums(logs: Floats) -> tuple[Floats, int]:
+    """Sums of the first k over their standard deviation, (draw, k), and the smallest k."""
+    m = logs.shape[-1]
+    edge = max(1, min(_FEWEST, m // 4), m // 25)
+    k = np.arange(edge, m - edge + 1)
+    sums = logs.cumsum(axis=-1)[:, k - 1]
+    return np.asarray(sums / np.sqrt(k * (m - k) / m)), edge
