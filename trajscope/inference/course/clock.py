@@ -17,6 +17,7 @@ RELAXATIONS: Final = (3, 6, 12, 24)
 """Rates of relaxation that are looked for, per window."""
 _MOST_FUNCTIONS: Final = 6
 _MOST_STEPS: Final = 4
+_PACE: Final = 0.9
 _PENALTY: Final = 2.0
 """Times the usual price of a parameter: neighbouring differences share an increment."""
 _LEAST: Final = 1e-6
@@ -87,11 +88,12 @@ def fitted(increments: Floats, rate: Floats | None = None) -> NoiseCourse:
 def blocks_of(scale: Floats) -> NDArray[np.int64]:
     """Number of intervals up to the end of each block of equal noise time, (block,).
 
-    The clock ``c[t] = sum_{u<=t} s[u] / max s`` ticks once an interval where the noise is
-    largest; intervals with the same ``ceil(c)`` are one block. A last block less than half as
-    long as the others is left out.
+    The clock ``c[t] = sum_{u<=t} min(s[u] / s*, 1)`` ticks once an interval where the noise is
+    at least s*, its 90% quantile, so that a short beginning does not set the pace; intervals with
+    the same ``ceil(c)`` are one block. A last block less than half as long as the others is left
+    out.
     """
-    clock = (scale / scale.max()).cumsum()
+    clock = np.minimum(scale / np.quantile(scale, _PACE), 1).cumsum()
     numbers = np.ceil(clock - 1e-9).astype(np.int64)
     ends = np.flatnonzero(np.diff(numbers)) + 1
     # The last one ends with the window, whole or not.
@@ -103,7 +105,8 @@ def time_bases(times: Floats) -> Iterator[tuple[int, Floats]]:
     """Functions of linear, logarithmic and exponential times, orthonormal, the constant first.
 
     Cosines ``cos(k pi w)``, k = 0, 1, ..., of ``w = log(1 + c u) / log(1 + c)``: a course that
-    slows down as log t is few of these. Or 1, w and cosines of ``w = exp(-c u)``: a relaxation.
+    slows down as log t is few of these. Or the constant, a relaxation ``exp(-c u)``, and cosines of
+    the logarithmic time with c = 30.
 
     Parameters
     ----------
@@ -120,9 +123,10 @@ def time_bases(times: Floats) -> Iterator[tuple[int, Floats]]:
         cosines = np.cos(np.pi * w[:, np.newaxis] * np.arange(count))
         yield c, np.linalg.qr(cosines)[0]
     for c in RELAXATIONS:
-        w = np.exp(-c * times)[:, np.newaxis]
-        cosines = np.cos(np.pi * w * np.arange(1, count - 1))
-        yield -c, np.linalg.qr(np.column_stack([np.ones_like(w), w, cosines]))[0]
+        w = np.log1p(30 * times) / np.log1p(30)
+        cosines = np.cos(np.pi * w[:, np.newaxis] * np.arange(1, count - 1))
+        columns = [np.ones_like(times), np.exp(-c * times), cosines]
+        yield -c, np.linalg.qr(np.column_stack(columns))[0]
 
 
 def _smooth_fits(logs: Floats, n: int) -> list[tuple[float, NoiseCourse]]:

@@ -39,7 +39,7 @@ class Exponent:
     interval: tuple[float, float]
 
 
-def anomalous_exponent(increments: Floats, skipped: int = 0) -> Exponent | None:
+def anomalous_exponent(increments: Floats) -> Exponent | None:
     """The exponent where fractional Brownian motion fits, and better than what has a time scale.
 
     Whittle's likelihood of the pooled periodogram, ``-E sum_j (log S_j + P_j / S_j)``, with E the
@@ -52,15 +52,13 @@ def anomalous_exponent(increments: Floats, skipped: int = 0) -> Exponent | None:
     Parameters
     ----------
     increments : (interval, component)
-        Without their course.
-    skipped :
-        Lowest frequencies that are left out, since a course was taken off.
+        Their mean is taken off.
     """
     n = len(increments)
     centred = increments - increments.mean(axis=0)
     products = pooled_autocovariance(centred.T[np.newaxis].astype(np.float32))
-    power = relative_periodogram(products)[0][skipped:]
-    angles = 2 * np.pi * np.arange(1, (n - 1) // 2 + 1)[skipped:] / n
+    power = relative_periodogram(products)[0]
+    angles = 2 * np.pi * np.arange(1, (n - 1) // 2 + 1) / n
     variances = np.linalg.eigvalsh(centred.T @ centred)
     effective = float(variances.sum() ** 2 / (variances**2).sum())
 

@@ -223,7 +223,6 @@ def _rest(blocks: _Blocks, slow: Slow, draws: Draws) -> tuple[Rest, int, Floats]
     course = _with_constant(slow.functions)
     drawn = draw_increments(blocks.rows, draws.count, draws.seed, course=course)
     evidence = {"blocks": float(len(blocks.rows)), "block": float(blocks.size)} | _p_values(drawn)
-    left = blocks.rows - course @ (course.T @ blocks.rows)
     ratios = drawn.variance_ratio
     is_near = bool(np.all(np.abs(ratios[0] - ratios[1:].mean(axis=0)) <= _SAME))
 
@@ -232,9 +231,9 @@ def _rest(blocks: _Blocks, slow: Slow, draws: Draws) -> tuple[Rest, int, Floats]
 
     if slow.is_whole and (evidence["brownian"] > draws.alpha or is_near):
         return found("brownian")
-    exponent = anomalous_exponent(left, (slow.count + 1) // 2)
-    if exponent is None and not slow.is_whole:
-        exponent = anomalous_exponent(blocks.rows)
+    # A course that is taken off takes low frequencies with it, and with them the exponent.
+    is_asked = slow.count < 2 or not slow.is_whole
+    exponent = anomalous_exponent(blocks.rows) if is_asked else None
     if exponent is not None:
         evidence["exponent"] = exponent.hurst
         evidence["exponent_low"], evidence["exponent_high"] = exponent.interval

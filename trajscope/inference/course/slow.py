@@ -12,7 +12,7 @@ from trajscope.inference.nulls.draws import n_batches, normals, permutations, si
 from trajscope.inference.statistics.brownian import p_value
 from trajscope.kernels.gram import Floats
 
-MOST_FUNCTIONS: Final = 12
+MOST_FUNCTIONS: Final = 16
 MOST_MODES: Final = 6
 _LEVEL: Final = 0.01
 _DRAWS: Final = 399
@@ -58,9 +58,9 @@ def find_course(rows: Floats, times: tuple[Floats, ...], seed: int) -> Slow:
     """Slow functions that increments follow more than in random orders of what is left.
 
     The families are of linear, logarithmic and exponential time; the family is the one whose first
-    two functions explain most beside the mean. Pairs are added while they explain more than in 99%
+    four functions explain most beside the mean. Pairs are added while they explain more than in 99%
     of the permutations of what the last ones left, projected again (Freedman & Lane 1983,
-    doi:10.1080/07350015.1983.10509354), at most twelve functions and an eighth of the intervals.
+    doi:10.1080/07350015.1983.10509354), at most sixteen functions and a sixth of the intervals.
     The mean alone, which no permutation changes, is a course by random signs.
 
     Parameters
@@ -73,7 +73,7 @@ def find_course(rows: Floats, times: tuple[Floats, ...], seed: int) -> Slow:
     families = [(c, basis) for time in times for c, basis in time_bases(time)]
     constant = np.full((len(rows), 1), len(rows) ** -0.5)
     first = _explained(rows, constant, [basis[:, 1:3] for _, basis in families], seed)
-    own = [float(((basis[:, 1:3].T @ rows) ** 2).sum()) for _, basis in families]
+    own = [float(((basis[:, 1:5].T @ rows) ** 2).sum()) for _, basis in families]
     c, basis = families[int(np.argmax(own))]
     p, count = p_value(first), 1
     goes_on = p <= _LEVEL
@@ -89,7 +89,7 @@ def find_course(rows: Floats, times: tuple[Floats, ...], seed: int) -> Slow:
 
 def most_functions(n: int) -> int:
     """Functions that a course of n intervals may have."""
-    return min(MOST_FUNCTIONS, n // 8)
+    return min(MOST_FUNCTIONS, n // 6)
 
 
 def integrals(functions: Floats, lengths: Floats, scale: Floats) -> Floats:
