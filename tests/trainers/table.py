@@ -37,15 +37,16 @@ def row(trainer: Trainer) -> tuple[str, list[tuple[str, str]]]:
 
 
 def left_out(found: Mapping[str, Sequence[tuple[str, str]]]) -> str:
-    """A row for each reason, with up to three examples and three of those who wrote such arrays."""
+    """A row for each reason: up to three examples, one of a writer, and up to three writers."""
     examples: dict[str, dict[str, str]] = {}
     writers: dict[str, dict[str, None]] = {}
     for writer, arrays in found.items():
         for name, reasons in arrays:
             for reason in re.sub(r" \(\d+ arrays?\)", "", reasons).split("; "):
                 kind = re.sub(r"^part of the weight .*", "part of another weight", reason)
-                examples.setdefault(kind, {}).setdefault(name.rpartition(".")[2], name)
-                writers.setdefault(kind, {})[writer] = None
+                if writer not in writers.setdefault(kind, {}):
+                    examples.setdefault(kind, {}).setdefault(name.rpartition(".")[2], name)
+                writers[kind][writer] = None
     return "".join(
         f"| {kind} | {', '.join(f'`{name}`' for name in [*leaves.values()][:MOST])} "
         f"| {_first(writers[kind])} |\n"
@@ -57,7 +58,7 @@ def _first(names: Iterable[str]) -> str:
     """The first of some names, and how many more there are."""
     known = list(names)
     more = [f"and {len(known) - MOST} more"] if len(known) > MOST else []
-    return ", ".join(known[:MOST] + more)
+    return "; ".join(known[:MOST] + more)
 
 
 def suites() -> str:

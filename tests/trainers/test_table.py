@@ -9,14 +9,18 @@ def test_what_is_left_out_for_one_reason_is_one_row():
             ("x.running_mean", "a statistic"),
             ("optim/*", "state (18 arrays); a counter (1 array)"),
         ],
-        "b": [("y.running_mean", "a statistic"), ("w_orig", "part of the weight 'w'")],
+        "b": [
+            ("y.running_mean", "a statistic"),
+            ("w_orig", "part of the weight 'w'"),
+            ("w_u", "part of the weight 'w'"),
+        ],
         "c": [("vars/2", "a statistic"), ("opt/*", "state (1 array)")],
         "d": [("z.mean", "a statistic")],
         "e": [("z.var", "a statistic"), ("v_mask", "part of the weight 'v'")],
     }
     assert left_out(found) == (
-        "| a statistic | `x.running_mean`, `vars/2`, `z.mean` | a, b, c, and 2 more |\n"
-        "| state | `optim/*`, `opt/*` | a, c |\n"
-        "| counts | `optim/*` | a |\n"
-        "| part of another weight | `w_orig`, `v_mask` | b, e |\n"
+        "| a statistic | `x.running_mean`, `vars/2`, `z.mean` | a; b; c; and 2 more |\n"
+        "| state | `optim/*`, `opt/*` | a; c |\n"
+        "| a counter | `optim/*` | a |\n"
+        "| part of another weight | `w_orig`, `v_mask` | b; e |\n"
     )

@@ -142,5 +142,5 @@ TRAINERS = (
             over_two_ranks),
     Trainer("FSDP2 over two ranks, for Hugging Face",
             "step-10/shard-0000x-model-0000y-of-0000z.safetensors", (), slices_of_two_ranks,
-            refusal="enable_consolidation=True, or join them"),
+            refusal="Save with enable_consolidation=True, or join them"),
 )  # fmt: skip
