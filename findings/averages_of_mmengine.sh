@@ -13,7 +13,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet torch==2.13.0 "numpy<3" "setuptools<81"
+"$work/venv/bin/pip" install --quiet torch==2.13.0 numpy==2.4.6 "setuptools<81"
 "$work/venv/bin/pip" install --quiet mmengine==0.10.7
 cd "$work"
 "$work/venv/bin/python" -W ignore - "$work" <<'PYTHON' 2>/dev/null

@@ -10,13 +10,14 @@ import xarray as xr
 
 from tests.trainers.composed_trainers import TRAINERS as COMPOSED
 from tests.trainers.library_trainers import TRAINERS as FROM_LIBRARIES
+from tests.trainers.module_trainers import TRAINERS as FROM_MODULES
 from tests.trainers.records import Trainer
 from tests.trainers.torch_trainers import TRAINERS as FROM_TORCH
 from trajscope.analysis.run import analyze
 from trajscope.errors import TrajscopeError
 from trajscope.trajectory import open_trajectory, tensor
 
-TRAINERS = (*FROM_TORCH, *FROM_LIBRARIES, *COMPOSED)
+TRAINERS = (*FROM_TORCH, *FROM_LIBRARIES, *COMPOSED, *FROM_MODULES)
 
 
 def missing(trainer: Trainer) -> list[str]:

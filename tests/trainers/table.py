@@ -5,7 +5,7 @@ import re
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,31 +15,50 @@ from tests.trainers.records import Trainer
 
 HEADS = {
     "table": "| written by | on disk | read as | steps from |\n|---|---|---|---|\n",
-    "left out": "| written by | left out | why |\n|---|---|---|\n",
+    "left out": "| what it is | for example | written by |\n|---|---|---|\n",
     "suites": "| names as in | for example | steps | coordinates |\n|---|---|---|---|\n",
 }
 """By its name in the page."""
+MOST = 3
+"""Examples, and trainers, in one row of what is left out."""
 PACKAGES = {"sentence_transformers": "sentence-transformers", "orbax": "orbax-checkpoint"}
 
 
-def rows(trainer: Trainer) -> tuple[str, str]:
-    """What a trainer adds to the tables of trainers and of what is left out, once it is checked."""
+def row(trainer: Trainer) -> tuple[str, list[tuple[str, str]]]:
+    """A trainer's row, once it is checked, and what is left out: names and reasons."""
     with tempfile.TemporaryDirectory() as folder:
         opened = checked(trainer, Path(folder))
     written = f"{trainer.name} ({of_version(trainer)})"
     if opened is None:
-        return f"| {written} | `{trainer.on_disk}` | refused: {trainer.refusal} | |\n", ""
+        return f"| {written} | `{trainer.on_disk}` | refused: {trainer.refusal} | |\n", []
     told = opened.attrs
-    by_reason: dict[str, list[str]] = {}
-    for each in told["left_out"]:
-        by_reason.setdefault(re.sub(r"'[^']*'", "another", each["reason"]), []).append(each["name"])
-    left = [
-        f"| {written} | `{names[0]}`{f' and {len(names) - 1} more' if len(names) > 1 else ''} "
-        f"| {reason} |\n"
-        for reason, names in by_reason.items()
-    ]
     read = f"| {written} | `{trainer.on_disk}` | {told['format']} | {told['step_source']} |\n"
-    return read, "".join(left)
+    return read, [(each["name"], each["reason"]) for each in told["left_out"]]
+
+
+def left_out(found: Mapping[str, Sequence[tuple[str, str]]]) -> str:
+    """A row for each reason: up to three examples, one of a writer, and up to three writers."""
+    examples: dict[str, dict[str, str]] = {}
+    writers: dict[str, dict[str, None]] = {}
+    for writer, arrays in found.items():
+        for name, reasons in arrays:
+            for reason in re.sub(r" \(\d+ arrays?\)", "", reasons).split("; "):
+                kind = re.sub(r"^part of the weight .*", "part of another weight", reason)
+                if writer not in writers.setdefault(kind, {}):
+                    examples.setdefault(kind, {}).setdefault(name.rpartition(".")[2], name)
+                writers[kind][writer] = None
+    return "".join(
+        f"| {kind} | {', '.join(f'`{name}`' for name in [*leaves.values()][:MOST])} "
+        f"| {_first(writers[kind])} |\n"
+        for kind, leaves in examples.items()
+    )
+
+
+def _first(names: Iterable[str]) -> str:
+    """The first of some names, and how many more there are."""
+    known = list(names)
+    more = [f"and {len(known) - MOST} more"] if len(known) > MOST else []
+    return "; ".join(known[:MOST] + more)
 
 
 def suites() -> str:
@@ -68,8 +87,12 @@ def main(page: Path) -> None:
     for trainer in TRAINERS:
         if missing(trainer):
             sys.exit(f"{trainer.name}: {', '.join(missing(trainer))} is not installed")
-    read, left = zip(*map(rows, TRAINERS), strict=True)
-    tables = {"table": "".join(read), "left out": "".join(left), "suites": suites()}
+    made = {trainer.name: row(trainer) for trainer in TRAINERS}
+    tables = {
+        "table": "".join(read for read, _ in made.values()),
+        "left out": left_out({name: left for name, (_, left) in made.items()}),
+        "suites": suites(),
+    }
     page.write_text(replaced(page.read_text(encoding="utf-8"), tables), encoding="utf-8")
 
 

@@ -14,11 +14,14 @@ from torch.distributed.checkpoint.state_dict import get_state_dict
 from tests.trainers.records import Saved, Trainer, Weights, network, parameters, step_with
 
 
-def looped(save: Callable[[Path, int, torch.nn.Module, torch.optim.Optimizer], None]):
+def looped(
+    save: Callable[[Path, int, torch.nn.Module, torch.optim.Optimizer], None],
+    made: Callable[[], torch.nn.Module] = network,
+) -> Callable[[Path], Saved]:
     """A loop of 30 steps that calls `save` at every tenth."""
 
     def train(folder: Path) -> Saved:
-        net, saved = network(), {}
+        net, saved = made(), {}
         optimizer = torch.optim.Adam(net.parameters(), 1e-2)
         for step in range(1, 31):
             step_with(net, optimizer)
@@ -84,15 +87,19 @@ def averaged(folder: Path) -> Saved:
     return saved
 
 
-def over_two_ranks(folder: Path) -> Saved:
+def over_two_ranks(folder: Path, *, slices: bool = False) -> Saved:
     with tempfile.TemporaryDirectory() as shared:
-        torch.multiprocessing.spawn(_rank, (folder, Path(shared)), nprocs=2)
+        torch.multiprocessing.spawn(_rank, (folder, Path(shared), slices), nprocs=2)
         return {
             step: torch.load(Path(shared) / f"{step}.pt", weights_only=False) for step in (10, 20)
         }
 
 
-def _rank(rank: int, folder: Path, shared: Path) -> None:
+def slices_of_two_ranks(folder: Path) -> Saved:
+    return over_two_ranks(folder, slices=True)
+
+
+def _rank(rank: int, folder: Path, shared: Path, slices: bool) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
@@ -105,7 +112,12 @@ def _rank(rank: int, folder: Path, shared: Path) -> None:
     for step in (10, 20):
         step_with(net, optimizer)
         model, state = get_state_dict(net, optimizer)
-        dcp.save({"model": model, "optim": state}, checkpoint_id=str(folder / f"step-{step}"))
+        target = str(folder / f"step-{step}")
+        if slices:
+            writer = dcp.HuggingFaceStorageWriter(path=target, save_distributed=True)
+            dcp.save(model, storage_writer=writer)
+        else:
+            dcp.save({"model": model, "optim": state}, checkpoint_id=target)
         full: Weights = {name: each.full_tensor().numpy() for name, each in model.items()}
         if rank == 0:
             torch.save(full, shared / f"{step}.pt")
@@ -128,4 +140,7 @@ TRAINERS = (
     ),
     Trainer("FSDP2 over two ranks", "step-10/.metadata, __0_0.distcp, __1_0.distcp", (),
             over_two_ranks),
+    Trainer("FSDP2 over two ranks, for Hugging Face",
+            "step-10/shard-0000x-model-0000y-of-0000z.safetensors", (), slices_of_two_ranks,
+            refusal="Save with enable_consolidation=True, or join them"),
 )  # fmt: skip
