@@ -18,9 +18,22 @@ drift that is ``q c_0 VR(q)``.
 """
 
 from trajscope.optimizer import Optimizer
+from trajscope.simulate.courses import (
+    cosine,
+    exponential,
+    frozen,
+    hyperbolic,
+    linear,
+    logarithmic,
+    stepped,
+    warm_up,
+)
 from trajscope.simulate.cycles import double_well, hopf
 from trajscope.simulate.descent import stochastic_gradient_descent
+from trajscope.simulate.driven import driven_walk, driven_well
 from trajscope.simulate.embedding import orthonormal_map
+from trajscope.simulate.fractional import fractional_brownian
+from trajscope.simulate.noises import clustered, gaussian, stable, student_t
 from trajscope.simulate.quadratic import QuadraticLoss, diffusion_matrix, quadratic_loss
 from trajscope.simulate.steady_state import (
     circulation_matrix,
@@ -38,16 +51,31 @@ __all__ = [
     "autoregressive_increments",
     "brownian",
     "circulation_matrix",
+    "clustered",
+    "cosine",
     "diffusion_matrix",
     "double_well",
+    "driven_walk",
+    "driven_well",
+    "exponential",
+    "fractional_brownian",
+    "frozen",
+    "gaussian",
     "hopf",
+    "hyperbolic",
     "inverse_temperature",
     "lagged_covariance",
+    "linear",
+    "logarithmic",
     "ornstein_uhlenbeck",
     "orthonormal_map",
     "quadratic_loss",
     "rotating_ornstein_uhlenbeck",
     "signed_area_rates",
+    "stable",
     "stationary_covariance",
+    "stepped",
     "stochastic_gradient_descent",
+    "student_t",
+    "warm_up",
 ]
