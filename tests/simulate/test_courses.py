@@ -56,7 +56,7 @@ def test_a_course_goes_as_its_formula_says(course, expected):
         (lambda: linear(np.inf), r"^distance=inf: a finite number expected\.$"),
         (lambda: logarithmic(1.0, 0.0), r"^curvature=0\.0: a positive number expected\.$"),
         (lambda: driven_walk(3, n_modes=1, seed=0, learning_rate=[1.0, 2.0]),
-         r"^learning_rate=array of shape \(2,\): one number, or one for each of 3 checkpoints,"),
+         r"^learning_rate=array of shape \(2,\): one number, or one for each of 3 steps,"),
         (lambda: driven_walk(3, n_modes=1, seed=0, learning_rate=linear(-1.0)),
          r"^learning_rate=course down to -1: at least 0 expected\.$"),
         (lambda: driven_walk(3, n_modes=1, seed=0, learning_rate=lambda u: u / 0),

@@ -32,9 +32,12 @@ from trajscope.simulate.cycles import double_well, hopf
 from trajscope.simulate.descent import stochastic_gradient_descent
 from trajscope.simulate.driven import driven_walk, driven_well
 from trajscope.simulate.embedding import orthonormal_map
+from trajscope.simulate.forcing import forcing
 from trajscope.simulate.fractional import fractional_brownian
 from trajscope.simulate.noises import clustered, gaussian, stable, student_t
+from trajscope.simulate.pearson import pearson_diffusion
 from trajscope.simulate.quadratic import QuadraticLoss, diffusion_matrix, quadratic_loss
+from trajscope.simulate.spacing import jittered_steps, missing_steps
 from trajscope.simulate.steady_state import (
     circulation_matrix,
     inverse_temperature,
@@ -58,17 +61,21 @@ __all__ = [
     "driven_walk",
     "driven_well",
     "exponential",
+    "forcing",
     "fractional_brownian",
     "frozen",
     "gaussian",
     "hopf",
     "hyperbolic",
     "inverse_temperature",
+    "jittered_steps",
     "lagged_covariance",
     "linear",
     "logarithmic",
+    "missing_steps",
     "ornstein_uhlenbeck",
     "orthonormal_map",
+    "pearson_diffusion",
     "quadratic_loss",
     "rotating_ornstein_uhlenbeck",
     "signed_area_rates",

@@ -90,7 +90,7 @@ def course_values(name: str, course: Course, u: Floats) -> Floats:
     values = np.asarray(course(u) if callable(course) else course, np.float64)
     fits = values.ndim == 0 or (values.ndim <= 2 and len(values) == len(u))
     found = f"array of shape {values.shape}"
-    expect(fits, name, found, f"one number, or one for each of {len(u)} checkpoints,")
+    expect(fits, name, found, f"one number, or one for each of {len(u)} steps,")
     expect(bool(np.isfinite(values).all()), name, found, "finite numbers only")
     return np.full(len(u), values) if values.ndim == 0 else values
 
