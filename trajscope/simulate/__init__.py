@@ -1,13 +1,16 @@
 """Processes with known answers, as trajectories ``(step, weight)``.
 
-Every function returns a float64 DataArray and takes a seed: same seed, same numbers. A process
+Every process is a float64 DataArray and takes a seed: same seed, same numbers. A process
 lives in a few modes. With `n_weights` they are turned into that many weights by
 `orthonormal_map`, which keeps every inner product, so what is summed over weights (mean squared
 displacement, Gram matrix, spectra, explained variance) has the closed form of the modes; without
 it the modes themselves are the weights. ``x @ orthonormal_map(...).T`` gives the modes back.
 
 Trajectories add up: ``rotating_ornstein_uhlenbeck(...) + 0.1 * brownian(...)`` is one too. Give
-the terms different seeds, or they share their noise and their map.
+the terms different seeds, or they share their noise and their map. `driven_walk` and `driven_well`
+take the noise (`student_t`, `stable`, `clustered`), the learning rate (`cosine`, `stepped`,
+`warm_up`, ...) and the centre (`linear`, `logarithmic`, any array or function) as arguments;
+`jittered_steps` and `missing_steps` thin out any run.
 
 Unless said otherwise the unit of length is the standard deviation of one mode (or of its
 increments, where the process does not stay), the unit of time one step. Of the increments

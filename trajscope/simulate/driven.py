@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from trajscope.kernels.gram import Floats
 from trajscope.schema import STEP
 from trajscope.simulate.courses import LEARNING_RATE, Course, course_values, fractions, scales
-from trajscope.simulate.embedding import as_trajectory, expect, expect_steps, random_stream
+from trajscope.simulate.embedding import (
+    as_trajectory,
+    as_walk,
+    correlation_times,
+    expect,
+    expect_steps,
+    random_stream,
+)
 from trajscope.simulate.noises import Law, gaussian
 
 _FORGOTTEN: Final = 10
@@ -56,10 +63,8 @@ def driven_walk(
     expect_steps(n_steps)
     expect(n_modes >= 1, "n_modes", n_modes, "at least 1 mode")
     rates = scales("learning_rate", learning_rate, n_steps)
-    modes = np.zeros((n_steps, n_modes))
     increments = noise(random_stream(seed), (n_steps - 1, n_modes)) * rates[:-1, np.newaxis]
-    np.cumsum(increments, axis=0, out=modes[1:])
-    return as_trajectory(modes, n_weights, seed).assign_coords({LEARNING_RATE: (STEP, rates)})
+    return as_walk(increments, n_weights, seed).assign_coords({LEARNING_RATE: (STEP, rates)})
 
 
 def driven_well(  # noqa: PLR0913 - each is one way in which a run can differ from the plain well
@@ -120,9 +125,7 @@ def driven_well(  # noqa: PLR0913 - each is one way in which a run can differ fr
     correlation times there, until its start is forgotten.
     """
     expect_steps(n_steps)
-    times = np.asarray(taus, np.float64)
-    whole = times.ndim == 1 and times.size and np.all((times > 0) & np.isfinite(times))
-    expect(bool(whole), "taus", taus, "a sequence of one or more positive numbers of steps")
+    times = correlation_times(taus)
     turns = angular_velocity is not None
     velocity = angular_velocity or 0.0
     expect(bool(np.isfinite(velocity)), "angular_velocity", velocity, "finite radians per step")

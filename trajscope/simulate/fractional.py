@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from trajscope.kernels.gram import Floats
-from trajscope.simulate.embedding import as_trajectory, expect, expect_steps, random_stream
+from trajscope.simulate.embedding import as_walk, expect, expect_steps, random_stream
 
 
 def fractional_brownian(
@@ -42,10 +42,8 @@ def fractional_brownian(
     expect_steps(n_steps)
     expect(0 < hurst < 1, "hurst", hurst, "a number between 0 and 1")
     expect(n_modes >= 1, "n_modes", n_modes, "at least 1 mode")
-    modes = np.zeros((n_steps, n_modes))
     increments = _fractional_noise(n_steps - 1, n_modes, hurst, random_stream(seed))
-    np.cumsum(increments, axis=0, out=modes[1:])
-    return as_trajectory(modes, n_weights, seed)
+    return as_walk(increments, n_weights, seed)
 
 
 def _fractional_noise(n: int, n_modes: int, hurst: float, rng: np.random.Generator) -> Floats:

@@ -7,7 +7,13 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from trajscope.simulate.embedding import as_trajectory, expect, expect_steps, random_stream
+from trajscope.simulate.embedding import (
+    as_trajectory,
+    correlation_times,
+    expect,
+    expect_steps,
+    random_stream,
+)
 
 _INNER_STEP: Final = 0.02
 """In correlation times: the stationary law is then that of Student's t to plain sight."""
@@ -53,9 +59,7 @@ def pearson_diffusion(
     variance of the diffusion: covariances of x and the line above are exact, the law nearly.
     """
     expect_steps(n_steps)
-    times = np.asarray(taus, np.float64)
-    whole = times.ndim == 1 and times.size and np.all((times > 0) & np.isfinite(times))
-    expect(bool(whole), "taus", taus, "a sequence of one or more positive numbers of steps")
+    times = correlation_times(taus)
     degrees = degrees_of_freedom
     found = "a finite number above 2, where the variance exists,"
     expect(2 < degrees < np.inf, "degrees_of_freedom", degrees, found)
