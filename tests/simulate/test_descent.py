@@ -6,10 +6,12 @@ from tests.simulate.standard_errors import assert_agrees, signed_area
 from trajscope.errors import OptionError
 from trajscope.simulate import (
     Optimizer,
+    cosine,
     lagged_covariance,
     quadratic_loss,
     signed_area_rates,
     stationary_covariance,
+    stepped,
     stochastic_gradient_descent,
 )
 
@@ -81,6 +83,58 @@ def test_on_a_flat_loss_a_shuffled_epoch_ends_where_it_began():
     assert np.abs(x[[1, 2, 3, 5, 6, 7]] - x[0]).min() > 1e-3
 
 
+@pytest.mark.parametrize("curvature", [0.0, 0.8])
+def test_within_an_epoch_the_batches_cancel_by_the_closed_form(curvature):
+    loss = quadratic_loss(curvature * np.eye(12), 2 * np.eye(12), n_samples=24, seed=3)
+    optimizer = Optimizer(0.3, 4, with_replacement=False)
+    x = np.array(
+        [
+            stochastic_gradient_descent(
+                7, loss=loss, optimizer=optimizer, seed=seed, start=[0.0] * 12
+            ).values
+            for seed in range(600)
+        ]
+    )
+    n, c = 6, 2 / 4 * 20 / 23
+    powers = (1 - 0.3 * curvature) ** np.arange(n)
+    sums = [(powers[:j] ** 2).sum() * n - powers[:j].sum() ** 2 for j in range(n + 1)]
+    expected = 0.3**2 * c * np.array(sums) / (n - 1)
+    if curvature == 0:
+        j = np.arange(7)
+        np.testing.assert_allclose(expected, 0.09 * c * j * (n - j) / (n - 1), atol=1e-15)
+    assert_agrees((x**2).mean(axis=2), expected, precision=0.03)
+
+
+def test_a_schedule_gives_the_mean_and_the_variance_of_the_recursion():
+    loss = quadratic_loss(np.diag([0.5, 2.0]), np.eye(2), n_samples=50, seed=1)
+    options = {"loss": loss, "optimizer": Optimizer(0.6, 5), "start": [3.0, -3.0]}
+    runs = [
+        stochastic_gradient_descent(
+            5, seed=seed, schedule=cosine(), updates_per_checkpoint=3, **options
+        )
+        for seed in range(1200)
+    ]
+    rates = 0.6 * (1 + np.cos(np.pi * np.arange(13) / 12)) / 2
+    np.testing.assert_allclose(runs[0]["learning_rate"], rates[::3], atol=1e-15)
+    curvatures, mean, variance = np.array([0.5, 2.0]), np.array([3.0, -3.0]), np.zeros(2)
+    x = np.array([run.values for run in runs])
+    for update, rate in enumerate(rates):
+        if update % 3 == 0:
+            assert_agrees(x[:, update // 3], mean, precision=0.03, of=1)
+            assert_agrees((x[:, update // 3] - mean) ** 2, variance, precision=0.05, of=0.1)
+        decay = 1 - rate * curvatures
+        mean, variance = decay * mean, decay**2 * variance + rate**2 / 5
+
+
+def test_a_schedule_of_steps_changes_nothing_before_its_first_and_stops_at_zero():
+    options = {"loss": LOSS, "optimizer": Optimizer(0.3, 3, 0.5), "seed": 2}
+    plain = stochastic_gradient_descent(21, **options)
+    scheduled = stochastic_gradient_descent(21, schedule=stepped({0.5: 0.1, 0.75: 0}), **options)
+    assert scheduled[:11].drop_vars("learning_rate").identical(plain[:11])
+    assert (scheduled[15:] == scheduled[15]).all()
+    assert scheduled["learning_rate"].values[[0, 10, 15]].tolist() == [0.3, 0.3 * 0.1, 0]
+
+
 @pytest.mark.parametrize("momentum", [0.0, 0.8])
 @pytest.mark.parametrize("m", [1, 6])
 def test_on_a_flat_loss_momentum_walks_freely(momentum, m):
@@ -121,6 +175,8 @@ def test_more_checkpoints_of_the_same_run_are_the_same_run(with_replacement):
     [
         ({"updates_per_checkpoint": 0},
          r"^updates_per_checkpoint=0: at least 1 update expected\.$"),
+        ({"schedule": [1.0, 0.5]},
+         r"^schedule=array of shape \(2,\): one number, or one for each of 3 steps,"),
         ({"start": [1.0]}, r"^start=\[1\.0\]: a finite number for each of 2 modes expected\.$"),
         ({"start": [1.0, np.nan]}, r"^start=\[1\.0, nan\]: a finite number for each of 2 modes"),
         ({"optimizer": Optimizer(3.0, 3)}, r"^learning_rate=3\.0, under which an update"),

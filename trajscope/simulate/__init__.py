@@ -1,13 +1,16 @@
 """Processes with known answers, as trajectories ``(step, weight)``.
 
-Every function returns a float64 DataArray and takes a seed: same seed, same numbers. A process
+Every process is a float64 DataArray and takes a seed: same seed, same numbers. A process
 lives in a few modes. With `n_weights` they are turned into that many weights by
 `orthonormal_map`, which keeps every inner product, so what is summed over weights (mean squared
 displacement, Gram matrix, spectra, explained variance) has the closed form of the modes; without
 it the modes themselves are the weights. ``x @ orthonormal_map(...).T`` gives the modes back.
 
 Trajectories add up: ``rotating_ornstein_uhlenbeck(...) + 0.1 * brownian(...)`` is one too. Give
-the terms different seeds, or they share their noise and their map.
+the terms different seeds, or they share their noise and their map. `driven_walk` and `driven_well`
+take the noise (`student_t`, `stable`, `clustered`), the learning rate (`cosine`, `stepped`,
+`warm_up`, ...) and the centre (`linear`, `logarithmic`, any array or function) as arguments;
+`jittered_steps` and `missing_steps` thin out any run.
 
 Unless said otherwise the unit of length is the standard deviation of one mode (or of its
 increments, where the process does not stay), the unit of time one step. Of the increments
@@ -18,10 +21,26 @@ drift that is ``q c_0 VR(q)``.
 """
 
 from trajscope.optimizer import Optimizer
+from trajscope.simulate.courses import (
+    cosine,
+    exponential,
+    frozen,
+    hyperbolic,
+    linear,
+    logarithmic,
+    stepped,
+    warm_up,
+)
 from trajscope.simulate.cycles import double_well, hopf
 from trajscope.simulate.descent import stochastic_gradient_descent
+from trajscope.simulate.driven import driven_walk, driven_well
 from trajscope.simulate.embedding import orthonormal_map
+from trajscope.simulate.forcing import forcing
+from trajscope.simulate.fractional import fractional_brownian
+from trajscope.simulate.noises import clustered, gaussian, stable, student_t
+from trajscope.simulate.pearson import pearson_diffusion
 from trajscope.simulate.quadratic import QuadraticLoss, diffusion_matrix, quadratic_loss
+from trajscope.simulate.spacing import jittered_steps, missing_steps
 from trajscope.simulate.steady_state import (
     circulation_matrix,
     inverse_temperature,
@@ -38,16 +57,35 @@ __all__ = [
     "autoregressive_increments",
     "brownian",
     "circulation_matrix",
+    "clustered",
+    "cosine",
     "diffusion_matrix",
     "double_well",
+    "driven_walk",
+    "driven_well",
+    "exponential",
+    "forcing",
+    "fractional_brownian",
+    "frozen",
+    "gaussian",
     "hopf",
+    "hyperbolic",
     "inverse_temperature",
+    "jittered_steps",
     "lagged_covariance",
+    "linear",
+    "logarithmic",
+    "missing_steps",
     "ornstein_uhlenbeck",
     "orthonormal_map",
+    "pearson_diffusion",
     "quadratic_loss",
     "rotating_ornstein_uhlenbeck",
     "signed_area_rates",
+    "stable",
     "stationary_covariance",
+    "stepped",
     "stochastic_gradient_descent",
+    "student_t",
+    "warm_up",
 ]

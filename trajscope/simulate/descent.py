@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from trajscope.kernels.gram import Floats
 from trajscope.optimizer import Optimizer
 from trajscope.schema import STEP
+from trajscope.simulate.courses import LEARNING_RATE, Course, scales
 from trajscope.simulate.embedding import (
     as_trajectory,
     expect,
@@ -29,6 +30,7 @@ def stochastic_gradient_descent(  # noqa: PLR0913 - a problem, an optimizer, and
     seed: int,
     updates_per_checkpoint: int = 1,
     start: Sequence[float] | None = None,
+    schedule: Course | None = None,
 ) -> xr.DataArray:
     """Checkpoints of stochastic gradient descent on a quadratic loss.
 
@@ -44,6 +46,14 @@ def stochastic_gradient_descent(  # noqa: PLR0913 - a problem, an optimizer, and
     sum_{j=1..m} ((1 - mu^j) / (1 - mu))^2``; without, and with mu = 0, it is back where it was
     after every epoch.
 
+    Within an epoch without replacement the batches cancel little by little. j of its n = N/b
+    updates after its start at x, without momentum, a mode of curvature h has mean ``a^j x``,
+    ``a = 1 - eta h``, and variance ``eta^2 C (n sum_i a^2i - (sum_i a^i)^2) / (n - 1)``,
+    ``i = 0..j-1``, ``C = (D/b) (N-b)/(N-1)``: on a flat loss ``eta^2 C j (n - j) / (n - 1)``.
+
+    With a `schedule` s, without momentum and with replacement, a mode of curvature h has mean
+    ``x_0 prod_t (1 - eta s_t h)`` and variance ``V' = (1 - eta s_t h)^2 V + eta^2 s_t^2 D/b``.
+
     Parameters
     ----------
     loss, optimizer :
@@ -52,18 +62,23 @@ def stochastic_gradient_descent(  # noqa: PLR0913 - a problem, an optimizer, and
         m; the coordinate ``step`` counts updates, 0, m, 2m, ...
     start :
         Position at step 0 of every mode, at rest. By default position and velocity are drawn with
-        the covariance of the steady state, so every checkpoint (at an epoch's end) has it.
+        the covariance of the steady state, so every checkpoint (at an epoch's end) has it (without
+        a schedule).
+    schedule :
+        The course of s, by which the learning rate of every update is multiplied: `cosine()`,
+        `stepped({0.5: 0.1})`, or one number for each update and one for the end of the last.
 
     Returns
     -------
     (step, weight)
-        In the units of the loss's x.
+        In the units of the loss's x. With a schedule it has the coordinate ``learning_rate`` along
+        steps: ``eta s`` of the update that starts there. ``drop_vars`` makes it unknown.
 
     Raises
     ------
     OptionError
         No steady state to start from, a start of the wrong length, batches that do not divide the
-        samples, or a run that diverges.
+        samples, a schedule that does not fit, or a run that diverges.
     """
     expect_steps(n_steps)
     expect(
@@ -74,10 +89,13 @@ def stochastic_gradient_descent(  # noqa: PLR0913 - a problem, an optimizer, and
     )
     rng = random_stream(seed)
     position, velocity = _start(loss, optimizer, start, rng)
-    batches = _batches(loss, optimizer, (n_steps - 1) * updates_per_checkpoint, rng)
+    n_updates = (n_steps - 1) * updates_per_checkpoint
+    rates = optimizer.eta * scales("schedule", 1.0 if schedule is None else schedule, n_updates + 1)
+    batches = _batches(loss, optimizer, n_updates, rng)
     between_checkpoints = batches.reshape(n_steps - 1, updates_per_checkpoint, -1)
     modes = np.empty((n_steps, loss.n_modes))
     modes[0] = position
+    update = 0
     with np.errstate(over="ignore", invalid="ignore"):
         for checkpoint, drawn in enumerate(between_checkpoints, start=1):
             for noise in loss.gradients_at_minimum[drawn].mean(axis=1):
@@ -85,7 +103,8 @@ def stochastic_gradient_descent(  # noqa: PLR0913 - a problem, an optimizer, and
                 velocity = optimizer.mu * velocity + gradient
                 ahead = gradient + optimizer.mu * velocity
                 direction = ahead if optimizer.nesterov else velocity
-                position = position - optimizer.eta * direction
+                position = position - rates[update] * direction
+                update += 1
             modes[checkpoint] = position
     expect(
         bool(np.isfinite(modes).all()),
@@ -94,7 +113,10 @@ def stochastic_gradient_descent(  # noqa: PLR0913 - a problem, an optimizer, and
         "a lower one, at which the run does not diverge,",
     )
     trajectory = as_trajectory(modes, n_weights, seed)
-    return trajectory.assign_coords({STEP: updates_per_checkpoint * np.arange(n_steps)})
+    trajectory = trajectory.assign_coords({STEP: updates_per_checkpoint * np.arange(n_steps)})
+    if schedule is None:
+        return trajectory
+    return trajectory.assign_coords({LEARNING_RATE: (STEP, rates[::updates_per_checkpoint])})
 
 
 def _start(

@@ -1,5 +1,7 @@
 """From the modes of a process to a trajectory through weight space."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
@@ -45,6 +47,13 @@ def as_trajectory(modes: Floats, n_weights: int | None, seed: int) -> xr.DataArr
     return xr.DataArray(modes, dims=(STEP, WEIGHT), coords={STEP: steps}, name="weights")
 
 
+def as_walk(increments: Floats, n_weights: int | None, seed: int) -> xr.DataArray:
+    """The trajectory from the origin with these increments, (interval, mode)."""
+    modes = np.zeros((len(increments) + 1, increments.shape[1]))
+    np.cumsum(increments, axis=0, out=modes[1:])
+    return as_trajectory(modes, n_weights, seed)
+
+
 def random_stream(seed: int, key: int = _NOISE) -> np.random.Generator:
     """An independent generator for every seed and key."""
     expect(seed >= 0, "seed", seed, "a whole number of at least 0")
@@ -61,6 +70,14 @@ def square_root(covariance: Floats) -> Floats:
 def expect_steps(n_steps: int) -> None:
     """Refuse a number of checkpoints that makes no trajectory."""
     expect(n_steps >= 2, "n_steps", n_steps, "at least 2 checkpoints")
+
+
+def correlation_times(taus: Sequence[float]) -> Floats:
+    """`taus` as an array; refused unless they are one or more positive numbers."""
+    times = np.asarray(taus, np.float64)
+    whole = times.ndim == 1 and times.size and np.all((times > 0) & np.isfinite(times))
+    expect(bool(whole), "taus", taus, "a sequence of one or more positive numbers of steps")
+    return times
 
 
 def expect(holds: bool | np.bool, name: str, found: object, expected: str) -> None:

@@ -7,14 +7,14 @@ import xarray as xr
 from scipy.linalg import companion, hankel, solve_discrete_lyapunov
 from scipy.signal import lfilter
 
-from trajscope.kernels.gram import Floats
 from trajscope.simulate.embedding import (
-    as_trajectory,
+    as_walk,
     expect,
     expect_steps,
     random_stream,
     square_root,
 )
+from trajscope.simulate.noises import gaussian, student_t
 
 
 def brownian(  # noqa: PLR0913 - each is one way in which a run can differ from the plain walk
@@ -65,19 +65,10 @@ def brownian(  # noqa: PLR0913 - each is one way in which a run can differ from 
     expect(0 <= noise_change <= 1, "noise_change", noise_change, "a fraction between 0 and 1")
     rng = random_stream(seed)
     shape = (n_steps - 1, n_weights if rank is None else rank)
-    if degrees_of_freedom is None:
-        noise = rng.standard_normal(shape)
-    else:
-        expect(
-            2 < degrees_of_freedom < np.inf,
-            "degrees_of_freedom",
-            degrees_of_freedom,
-            "a finite number above 2, where the variance exists,",
-        )
-        variance = degrees_of_freedom / (degrees_of_freedom - 2)
-        noise = rng.standard_t(degrees_of_freedom, shape) / np.sqrt(variance)
+    law = gaussian if degrees_of_freedom is None else student_t(degrees_of_freedom)
+    noise = law(rng, shape)
     noise[round(noise_change * (n_steps - 1)) :] *= noise_ratio
-    return _walk(drift + noise, n_weights, rank, seed)
+    return as_walk(drift + noise, None if rank is None else n_weights, seed)
 
 
 def autoregressive_increments(
@@ -132,14 +123,8 @@ def autoregressive_increments(
     # The filter's memory after the values past[0] (latest), past[1], ...
     memory = hankel(coefficients) @ past
     increments, _ = lfilter([1.0], polynomial, noise, axis=0, zi=memory)
-    return _walk(increments / np.sqrt(covariance[0, 0]), n_weights, rank, seed)
-
-
-def _walk(increments: Floats, n_weights: int, rank: int | None, seed: int) -> xr.DataArray:
-    n_intervals, n_modes = increments.shape
-    modes = np.zeros((n_intervals + 1, n_modes))
-    np.cumsum(increments, axis=0, out=modes[1:])
-    return as_trajectory(modes, None if rank is None else n_weights, seed)
+    increments /= np.sqrt(covariance[0, 0])
+    return as_walk(increments, None if rank is None else n_weights, seed)
 
 
 def _expect_rank(rank: int | None, n_weights: int) -> None:

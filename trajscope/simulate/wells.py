@@ -6,7 +6,13 @@ import numpy as np
 import xarray as xr
 from scipy.signal import lfilter
 
-from trajscope.simulate.embedding import as_trajectory, expect, expect_steps, random_stream
+from trajscope.simulate.embedding import (
+    as_trajectory,
+    correlation_times,
+    expect,
+    expect_steps,
+    random_stream,
+)
 
 
 def ornstein_uhlenbeck(
@@ -46,9 +52,7 @@ def ornstein_uhlenbeck(
         A correlation time that is not positive, or a number of starts that is not that of modes.
     """
     expect_steps(n_steps)
-    times = np.asarray(taus, np.float64)
-    whole = times.ndim == 1 and times.size and np.all((times > 0) & np.isfinite(times))
-    expect(bool(whole), "taus", taus, "a sequence of one or more positive numbers of steps")
+    times = correlation_times(taus)
     means = np.asarray(start, np.float64)
     fits = means.shape in {(), times.shape} and np.isfinite(means).all()
     expect(bool(fits), "start", start, f"one finite number, or one for each of {len(times)} modes,")
