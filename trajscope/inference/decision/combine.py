@@ -31,8 +31,10 @@ class RunDecision:
     ----------
     current :
         Of all weights, where circulation was tested.
+    burn_in :
+        Checkpoints after which the rest is one steady state; 0 where none helps.
     proposal :
-        A suggested burn-in, in words; empty where none helps.
+        The same in words; empty where none helps.
     found :
         All weights taken apart into noise, course and rest; `None` where they were not.
     shares :
@@ -46,6 +48,7 @@ class RunDecision:
     settings: DecisionSettings
     details: Sequence[Detail]
     current: Current | None
+    burn_in: int
     proposal: str
     found: Found | None
     shares: Mapping[str, float]
@@ -83,7 +86,7 @@ def decide_run(
             period=2 * np.pi / current.angular_velocity,
             entropy_production=current.entropy_production,
         )
-    proposal = _proposal(run, windows[0], whole, settings)
+    burn_in, proposal = _proposal(run, windows[0], whole, settings)
     found = _taken_apart(windows[0], whole, settings)
     own = (
         {}
@@ -93,7 +96,7 @@ def decide_run(
         )
     )
     return RunDecision(
-        run, names, windows, decisions, settings, details, current, proposal, found, own
+        run, names, windows, decisions, settings, details, current, burn_in, proposal, found, own
     )
 
 
@@ -128,10 +131,12 @@ def _detail(window: Window, decision: Decision, settings: DecisionSettings) -> D
     )
 
 
-def _proposal(run: Run, window: Window, decision: Decision, settings: DecisionSettings) -> str:
-    """The shortest of a few burn-ins after which the rest is one steady state, in words."""
+def _proposal(
+    run: Run, window: Window, decision: Decision, settings: DecisionSettings
+) -> tuple[int, str]:
+    """The shortest of a few burn-ins after which the rest is one steady state, also in words."""
     if decision.code not in ("drifting", "noise_scale_changes"):
-        return ""
+        return 0, ""
     n = window.n_steps
     cuts = [round(share * n) for share in _CUTS]
     if decision.code == "noise_scale_changes":
@@ -142,8 +147,8 @@ def _proposal(run: Run, window: Window, decision: Decision, settings: DecisionSe
             break
         rest = decide(window.after(cut), fewer)
         if rest.code in _SETTLED:
-            return (
+            return cut, (
                 f"Suggested burn-in: the first {cut} of {n} checkpoints "
                 f"(--steps {run.steps[cut].item()}:). The rest is {rest.code}."
             )
-    return ""
+    return 0, ""

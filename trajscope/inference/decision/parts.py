@@ -11,6 +11,7 @@ from trajscope.kernels.gram import Floats
 
 _ONE_WAY: Final = 0.9
 """Share of the course's squares along one direction, from which it is called straight."""
+_BRIEF: Final = 0.2
 _SLOWING: Final = 0.5
 _FIRST: Final = {
     "course": "Follows a slow course; {rest} about it.",
@@ -40,15 +41,21 @@ def is_worth_taking_apart(decision: Decision) -> bool:
     return is_tested and decision.code not in _ANSWERED
 
 
-def code_of(decision: Decision, found: Found) -> str:
+def code_of(decision: Decision, found: Found, burn_in: float = 0.0) -> str:
     """The verdict's code, of the first procedure and of the window taken apart.
 
     A steady verdict stays, unless positions follow a course, and noise that changes where there is
     none. Where a course or persistence ended the first procedure, it is what the rest does;
-    "course" where the path follows one that is more than a drift in one direction.
+    "course" where the path follows one that is more than a drift in one direction, or than a brief
+    beginning.
+
+    Parameters
+    ----------
+    burn_in :
+        Share of the window after which the rest is one steady state, 0 where there is none.
     """
     code, rest = decision.code, found.rest.code
-    if rest == "unknown":
+    if rest == "unknown" or 0 < burn_in <= _BRIEF:
         return code
     if rest == "anomalous":
         return rest
@@ -129,16 +136,23 @@ def _as_it_is(decision: Decision, run: Run) -> dict[str, object]:
 
 
 def in_words(
-    decision: Decision, found: Found, run: Run, layers: Mapping[str, float], sentence: str
+    decision: Decision,
+    found: Found,
+    run: Run,
+    layers: Mapping[str, float],
+    code: str,
+    sentence: str,
 ) -> str:
     """The sentence of the verdict, and one each on noise that changes, a course, and the rest.
 
     Parameters
     ----------
+    code :
+        That of `code_of`.
     sentence :
         Of the first procedure.
     """
-    code, changes = code_of(decision, found), "change" in decision.evidence
+    changes = "change" in decision.evidence
     is_new = code != decision.code
     if not is_new and not changes and not found.count and code in ("confined", "drifting"):
         return sentence

@@ -177,8 +177,11 @@ def verdict_dataset(decided: RunDecision) -> xr.Dataset:
     codes = [each.code for each in decided.decisions]
     decision, alpha = decided.decisions[0], decided.settings.alpha
     if decided.found is not None:
-        codes[0] = code_of(decision, decided.found)
-        words[0] = in_words(decision, decided.found, decided.run, decided.shares, words[0])
+        share = decided.burn_in / len(decided.run.steps)
+        codes[0] = code_of(decision, decided.found, share)
+        words[0] = in_words(
+            decision, decided.found, decided.run, decided.shares, codes[0], words[0]
+        )
     return xr.Dataset(
         {
             "code": (GROUP, codes),
