@@ -109,6 +109,19 @@ def test_a_store_is_whole_after_a_process_that_was_killed_within_a_file(file, fo
     assert not list(out.rglob("*.partial"))
 
 
+def test_a_target_that_appears_meanwhile_is_not_replaced(folder, tmp_path):
+    out = tmp_path / "run.zarr"
+
+    def appears(*_):
+        out.mkdir(exist_ok=True)
+
+    with pytest.raises(OptionError, match=r"run\.zarr exists already"):
+        pack(folder, out, include="*", progress=appears)
+    assert not list(out.iterdir())
+    out.rmdir()
+    compare(folder, pack(folder, out, include="*"), {"step": "%73tep"})
+
+
 def test_another_run_is_not_mixed_in(folder, tmp_path):
     (tmp_path / "run.zarr.tmp").mkdir()
     with pytest.raises(CheckpointError, match="was started with other checkpoints"):

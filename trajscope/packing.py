@@ -86,8 +86,7 @@ def pack(
         As `trajscope.open_trajectory`.
     """
     target = Path(out)
-    if os.path.lexists(target):
-        raise OptionError(f"{printable(target)} exists already; a new name was expected.")
+    _refuse_existing(target)
     trajectory = open_trajectory(source, **selection)
     unfinished = target.with_name(f"{target.name}.tmp")
     pieces = list(_pieces(trajectory))
@@ -106,9 +105,15 @@ def pack(
     for left in unfinished.rglob("*.partial"):
         if not left.is_dir():  # a tensor may be called so
             left.unlink()  # by a process that was killed while it wrote a chunk
+    _refuse_existing(target)  # which may have appeared meanwhile
     (unfinished / _PROGRESS).unlink(missing_ok=True)
     unfinished.replace(target)
     return target
+
+
+def _refuse_existing(target: Path) -> None:
+    if os.path.lexists(target):
+        raise OptionError(f"{printable(target)} exists already; a new name was expected.")
 
 
 def _pieces(trajectory: xr.Dataset) -> Iterator[_Piece]:
