@@ -79,6 +79,14 @@ def test_an_old_folder_is_put_back_where_the_new_one_cannot_be_renamed(tmp_path,
     assert [path.name for path in tmp_path.iterdir()] == ["it"]
 
 
+def test_an_old_folder_that_a_process_of_the_same_number_left_is_not_in_the_way(tmp_path):
+    fill_folder(tmp_path / f".it.old-{os.getpid()}", "left by a process that was killed")
+    fill_folder(tmp_path / "it", "old")
+    with replaced(tmp_path / "it") as unfinished:
+        fill_folder(unfinished, "new")
+    assert content(tmp_path / "it") == "new"
+
+
 @ALONE
 def test_what_is_being_written_is_never_read_as_a_checkpoint(alone, tmp_path):
     for step in (1, 2):

@@ -1,6 +1,9 @@
 """Trajectories packed into one store, compared with the folders they came from."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import ml_dtypes
 import numpy as np
@@ -80,6 +83,43 @@ def test_what_was_interrupted_is_taken_up(after, folder, small, tmp_path, monkey
     pieces = list(packing._pieces(open_trajectory(folder, include="*")))
     assert len(calls) - 3 * after == len(pieces) - first > 0
     compare(folder, out, {"step": "%73tep"})
+
+
+KILLED = """
+import os, signal, sys
+from trajscope.packing import pack
+rename = os.replace
+def replace(old, new, **options):
+    if str(new).endswith(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    rename(old, new, **options)
+os.replace = replace
+pack(sys.argv[1], sys.argv[2], include="*")
+"""
+
+
+@pytest.mark.parametrize("file", ["run.zarr.tmp/step/c/0", "fc.bias/c/0/0"])
+def test_a_store_is_whole_after_a_process_that_was_killed_within_a_file(file, folder, tmp_path):
+    out = tmp_path / "run.zarr"
+    command = [sys.executable, "-c", KILLED, folder, out, file]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert list(tmp_path.glob("run.zarr.tmp/**/*.partial"))  # it was killed where it should be
+    pack(folder, out, include="*")
+    compare(folder, out, {"step": "%73tep"})
+    assert not list(out.rglob("*.partial"))
+
+
+def test_a_target_that_appears_meanwhile_is_not_replaced(folder, tmp_path):
+    out = tmp_path / "run.zarr"
+
+    def appears(*_):
+        out.mkdir(exist_ok=True)
+
+    with pytest.raises(OptionError, match=r"run\.zarr exists already"):
+        pack(folder, out, include="*", progress=appears)
+    assert not list(out.iterdir())
+    out.rmdir()
+    compare(folder, pack(folder, out, include="*"), {"step": "%73tep"})
 
 
 def test_another_run_is_not_mixed_in(folder, tmp_path):

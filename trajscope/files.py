@@ -72,7 +72,7 @@ def read_into(descriptor: int, buffer: memoryview, offset: int) -> int:
 def _swap(new: Path, target: Path) -> None:
     """The folder `new` in the place of `target`, which is put back if that fails."""
     # Under a name of its own: should even putting it back fail, the old one survives and is found.
-    aside = target.with_name(f".{target.name}.old-{os.getpid()}")
+    aside = target.with_name(f".{target.name}.old-{uuid4().hex}")
     with suppress(FileNotFoundError):
         target.replace(aside)
     try:

@@ -86,8 +86,7 @@ def pack(
         As `trajscope.open_trajectory`.
     """
     target = Path(out)
-    if os.path.lexists(target):
-        raise OptionError(f"{printable(target)} exists already; a new name was expected.")
+    _refuse_existing(target)
     trajectory = open_trajectory(source, **selection)
     unfinished = target.with_name(f"{target.name}.tmp")
     pieces = list(_pieces(trajectory))
@@ -103,9 +102,18 @@ def pack(
         done += len(slab)
         _remember(unfinished, {"fingerprint": trajectory.attrs["fingerprint"], "chunks": done})
         progress(slab[-1].stop, total)
+    for left in unfinished.rglob("*.partial"):
+        if not left.is_dir():  # a tensor may be called so
+            left.unlink()  # by a process that was killed while it wrote a chunk
+    _refuse_existing(target)  # which may have appeared meanwhile
     (unfinished / _PROGRESS).unlink(missing_ok=True)
     unfinished.replace(target)
     return target
+
+
+def _refuse_existing(target: Path) -> None:
+    if os.path.lexists(target):
+        raise OptionError(f"{printable(target)} exists already; a new name was expected.")
 
 
 def _pieces(trajectory: xr.Dataset) -> Iterator[_Piece]:
@@ -165,11 +173,9 @@ def _arrays(unfinished: Path, trajectory: xr.Dataset) -> "list[zarr.Array[Any]]"
     steps = trajectory[STEP].to_numpy()
     n_steps, dtype = len(steps), trajectory["weights"].dtype
     most = max(_CHUNK_BYTES // (n_steps * dtype.itemsize), 1)
-    if axis not in group:
-        group.create_array(axis, data=steps, dimension_names=(axis,))
+    _count(unfinished, axis, axis, steps)
     for coordinate in counted_along(trajectory):
-        if f"{COORDINATES}/{coordinate}" not in group:
-            _count(group, axis, coordinate, trajectory[coordinate].to_numpy())
+        _count(unfinished, axis, f"{COORDINATES}/{coordinate}", trajectory[coordinate].to_numpy())
     names = [_as_path(str(name), axis) for name in trajectory[TENSOR].to_numpy()]
     if any(other.startswith(f"{name}/") for name in names for other in names if "/" in other):
         names = [name.replace("/", "%2F") for name in names]  # an array cannot hold arrays
@@ -193,15 +199,23 @@ def _arrays(unfinished: Path, trajectory: xr.Dataset) -> "list[zarr.Array[Any]]"
     return arrays
 
 
-def _count(group: "zarr.Group", axis: str, name: str, values: np.ndarray) -> None:
-    """An array of what is counted at each step; texts as numbers, and what they stand for."""
+def _count(unfinished: Path, axis: str, path: str, values: np.ndarray) -> None:
+    """An array of what is counted at each step; texts as numbers, and what they stand for.
+
+    It is written anew whenever a store is taken up, since a process may have been killed after its
+    metadata, and read back.
+    """
     attributes: dict[str, Any] = {}
     if values.dtype.kind == "U":
         texts, values = np.unique(values, return_inverse=True)
         attributes = {f"{LABEL}{code}": str(text) for code, text in enumerate(texts)}
-    group.create_array(
-        f"{COORDINATES}/{name}", data=values, dimension_names=(axis,), attributes=attributes
+    import zarr
+
+    made = zarr.open_group(unfinished, mode="a", zarr_format=3).create_array(
+        path, data=values, dimension_names=(axis,), attributes=attributes, overwrite=True
     )
+    if np.asarray(made[...]).tobytes() != values.tobytes():
+        raise _differs(unfinished, path)
 
 
 def _as_path(name: str, axis: str) -> str:
@@ -230,10 +244,14 @@ def _store(unfinished: Path, array: "zarr.Array[Any]", piece: _Piece, values: np
     array[key] = block
     found = np.ascontiguousarray(array[key])
     if zlib.crc32(found.view(np.uint8).data) != zlib.crc32(block.view(np.uint8).data):
-        raise CheckpointError(
-            f"{printable(unfinished)}: array '{printable(array.path)}' differs from what was "
-            "written. Check the disk."
-        )
+        raise _differs(unfinished, array.path)
+
+
+def _differs(unfinished: Path, name: str) -> CheckpointError:
+    return CheckpointError(
+        f"{printable(unfinished)}: array '{printable(name)}' differs from what was written. "
+        "Check the disk."
+    )
 
 
 def _taken_up(unfinished: Path, fingerprint: str) -> int:

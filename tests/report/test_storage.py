@@ -1,6 +1,9 @@
 import json
+import os
 import shutil
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -237,3 +240,32 @@ def edit(store, change):
 def drop(metadata, prefix):
     for key in [key for key in metadata if key.startswith(prefix)]:
         del metadata[key]
+
+
+OPENED = """
+import sys
+from trajscope.errors import ResultsError
+from trajscope.report.files.storage import loaded, open_results, refuse_foreign
+from pathlib import Path
+for action in (lambda place: loaded(open_results(place)), refuse_foreign):
+    try:
+        action(Path(sys.argv[1]))
+    except ResultsError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("name", ["0", ".zmetadata", ".zattrs"])
+def test_a_file_that_would_be_waited_for_is_refused(name, store):
+    file = next(path for path in sorted(store.rglob(name)) if path.is_file())
+    file.unlink()
+    os.mkfifo(file)
+    told = subprocess.run(
+        [sys.executable, "-c", OPENED, store],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert f"{file.relative_to(store)} is neither a file nor a folder" in told.stdout
+    assert told.returncode == 0, told.stderr

@@ -60,6 +60,7 @@ def open_results(path: str | os.PathLike[str]) -> xr.DataTree:
         Nothing is there, it is unfinished, damaged, or was not written by trajscope.
     """
     place = Path(path)
+    _check_files(place)
     _check_metadata(place)
     try:
         results = xr.open_datatree(str(place), engine="zarr", chunks=None, consolidated=True)
@@ -168,11 +169,24 @@ def _interrupt_put_off() -> Iterator[None]:
 
 
 def _root_attributes(place: Path) -> Mapping[str, object]:
+    if not (place / ".zattrs").is_file():  # a pipe would be waited for
+        return {}
     try:
         found = json.loads((place / ".zattrs").read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _check_files(place: Path) -> None:
+    """Refuse a store with a pipe or a device in it, which would be waited for."""
+    for folder, _, names in os.walk(place):
+        for path in (Path(folder, name) for name in names):
+            if path.exists() and not path.is_file():
+                raise ResultsError(
+                    f"{printable(place)} is not opened: {printable(path.relative_to(place))} is "
+                    "neither a file nor a folder. Make it again with 'trajscope analyze'."
+                )
 
 
 def _check_metadata(place: Path) -> None:
