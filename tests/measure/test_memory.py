@@ -79,7 +79,7 @@ def write_walk(folder, n_steps, n_weights):
     [
         (300, [5_000_000]),
         (200, [400_000] * 19),
-        pytest.param(1000, [400_000], marks=pytest.mark.slice),
+        (1000, [400_000]),
     ],
     ids=["one layer", "nineteen layers", "a thousand steps"],
 )
