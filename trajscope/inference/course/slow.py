@@ -16,6 +16,7 @@ MOST_FUNCTIONS: Final = 16
 MOST_MODES: Final = 6
 _LEVEL: Final = 0.01
 _DRAWS: Final = 399
+_MOST_SEARCHED: Final = 1000
 _MANY: Final = 100
 """Modes among which a course of positions is looked for."""
 _NEGLIGIBLE: Final = 1e-3
@@ -61,7 +62,8 @@ def find_course(rows: Floats, times: tuple[Floats, ...], seed: int) -> Slow:
     four functions explain most beside the mean. Pairs are added while they explain more than in 99%
     of the permutations of what the last ones left, projected again (Freedman & Lane 1983,
     doi:10.1080/07350015.1983.10509354), at most sixteen functions and a sixth of the intervals.
-    The mean alone, which no permutation changes, is a course by random signs.
+    The mean alone, which no permutation changes, is a course by random signs. More than a thousand
+    intervals are summed to fewer for the search.
 
     Parameters
     ----------
@@ -70,11 +72,16 @@ def find_course(rows: Floats, times: tuple[Floats, ...], seed: int) -> Slow:
     times : tuple of (interval,)
         Times from 0 to 1 that the functions may be of.
     """
-    families = [(c, basis) for time in times for c, basis in time_bases(time)]
+    whole = [family for time in times for family in time_bases(time)]
+    size = -(-len(rows) // _MOST_SEARCHED)
+    rows = _summed(rows, size)
+    coarse = [_summed(time[:, np.newaxis], size)[:, 0] / size for time in times]
+    families = [family for time in coarse for family in time_bases(time)]
     constant = np.full((len(rows), 1), len(rows) ** -0.5)
     first = _explained(rows, constant, [basis[:, 1:3] for _, basis in families], seed)
     own = [float(((basis[:, 1:5].T @ rows) ** 2).sum()) for _, basis in families]
-    c, basis = families[int(np.argmax(own))]
+    chosen = int(np.argmax(own))
+    c, basis = families[chosen]
     p, count = p_value(first), 1
     goes_on = p <= _LEVEL
     while goes_on and count + 2 <= most_functions(len(rows)):
@@ -84,7 +91,14 @@ def find_course(rows: Floats, times: tuple[Floats, ...], seed: int) -> Slow:
     if count == 1 and p_value(_one_way(rows, seed)) > _LEVEL:
         count = 0
     is_whole = not goes_on and count + 2 <= max(most_functions(len(rows)), 3)
-    return Slow(basis[:, :count], basis, c, p, is_whole)
+    fine = whole[chosen][1]
+    return Slow(fine[:, :count], fine, c, p, is_whole)
+
+
+def _summed(rows: Floats, size: int) -> Floats:
+    """Sums of so many rows."""
+    n = len(rows) // size * size
+    return np.asarray(rows[:n].reshape(n // size, size, -1).sum(axis=1))
 
 
 def most_functions(n: int) -> int:
