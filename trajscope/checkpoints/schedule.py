@@ -52,10 +52,10 @@ class Schedule:
     epoch_steps: float | None = None
     skipped: list[str] = field(default_factory=list)
 
-    def skip(self, error: Exception) -> None:
+    def skip(self, file: Path, error: Exception) -> None:
         """Name a file that could not be read."""
         if len(self.skipped) < _MOST_NAMED:
-            self.skipped.append(printable(error, limit=400))
+            self.skipped.append(f"{printable(file)}: {printable(error, limit=300)}")
 
 
 def held(pairs: Sequence[tuple[float, float]], steps: NDArray[Any]) -> NDArray[np.float64]:
@@ -121,7 +121,7 @@ def _of_files(
         try:
             rates = read(file) if file.is_file() else []
         except (CheckpointError, OSError) as error:
-            found.skip(error)
+            found.skip(file, error)
             continue
         if rates and all(_is_rate(each) for each in rates):
             return rates, name
@@ -150,7 +150,7 @@ def _from_log(paths: Sequence[Path], steps: NDArray[Any], unit: str, found: Sche
         try:
             state: Any = json.loads(beginning(file, MOST_FILE))
         except (CheckpointError, ValueError, RecursionError) as error:
-            found.skip(CheckpointError(f"{file.name} cannot be read: {error}"))
+            found.skip(file, error)
             continue
         if not isinstance(state, Mapping):
             continue
