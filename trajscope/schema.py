@@ -19,6 +19,8 @@ FINGERPRINT = "fingerprint"
 """Of a checkpoint: time of the last change of its files in nanoseconds, a hyphen, a digest."""
 PATH = "path"
 """Of a checkpoint: its file or folder."""
+LEARNING_RATE = "learning_rate"
+"""Of a checkpoint: the rate from it on, NaN where it is not known."""
 TENSOR = "tensor"
 GROUP = "group"
 """A set of tensors that is measured together; `ALL_WEIGHTS` comes first."""
@@ -59,6 +61,8 @@ POINT = "point"
 
 AUDIT = "audit"
 """Attribute of a trajectory: what the audit found, ``{"kind", "steps", "tensors", "detail"}``."""
+EPOCH_STEPS = "epoch_steps"
+"""Attribute of a trajectory: steps of an epoch, where known."""
 NO_VERDICT = "no_verdict"
 """Attribute of a trajectory: why the audit allows no verdict on any part of it."""
 
@@ -104,7 +108,9 @@ def described(trajectory: "xr.Dataset | Described") -> Described:
     }
     dtype = trajectory["weights"].dtype if "weights" in trajectory else None
     attrs = {str(name): value for name, value in trajectory.attrs.items()}
-    counts = {name: trajectory[name].values for name in counted_along(trajectory)}
+    counts = {
+        name: trajectory[name].values for name in counted_along(trajectory) if name != LEARNING_RATE
+    }
     return Described(coords, attrs, dtype, counts)
 
 

@@ -11,9 +11,11 @@ import xarray as xr
 from trajscope.analysis.audited import audited
 from trajscope.analysis.finite import Engine
 from trajscope.analysis.result import allowed, made, parts_of, with_cases
+from trajscope.analysis.schedule import as_told, with_schedule
 from trajscope.analysis.settings import Settings, memory_limit, opened
 from trajscope.analysis.windows import Windows, windows_of
 from trajscope.arrays import Source
+from trajscope.checkpoints.given_schedule import Given
 from trajscope.errors import TrajscopeWarning
 from trajscope.history.kept import remembered
 from trajscope.inference.decision.run import decide_trajectory
@@ -46,6 +48,8 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     momentum: float | None = None,
     updates_per_epoch: float | None = None,
     windows: Windows | None = None,
+    lr_schedule: Given | None = None,
+    epoch_steps: float | None = None,
     diffusion: xr.Dataset | None = None,
     strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -92,6 +96,11 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         Parts of the run that are also analyzed separately, in the same pass: ``4`` equal ones,
         ``"0:1000,1000:2000"`` (or pairs of numbers), steps START <= step < STOP. Their tests draw
         no more than `alpha` requires, 199 at 0.01, and are not corrected for each other.
+    lr_schedule :
+        Learning rate, if the files of the trainer do not say it: ``"0:0.1,1000:0.01"``, the name of
+        a CSV, JSON or JSONL file of steps and rates, or such pairs; each holds from its step on.
+    epoch_steps :
+        Steps of an epoch, if the files of the trainer do not say it.
     diffusion :
         Result of `trajscope.diffusion` for the same checkpoints, to be included.
     progress :
@@ -122,6 +131,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     settings = Settings(n_surrogates, alpha, seed, optimizer, updates_per_epoch)
     settings.for_decision(trajectory)  # refused before anything is read
     parts = windows_of(trajectory, windows)
+    schedule = as_told(lr_schedule, epoch_steps)
     engine = Engine(memory_limit(memory), seed, strict, progress or _silence)
     started = time.perf_counter()
     with executor(workers, scheduler) as running:
@@ -130,6 +140,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         with _from_history(trajectory, history) as read:
             trajectory, parts, found = audited(read, running, engine, parts)
     passed = time.perf_counter()
+    trajectory = with_schedule(trajectory, schedule)
     cases = [trajectory, *(part.of(trajectory) for part in parts)]
     whole_settings, *part_settings = (settings.for_decision(case) for case in cases)
     asked = [whole_settings, *(each.of_a_window for each in part_settings)]

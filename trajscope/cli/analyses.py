@@ -24,6 +24,7 @@ from trajscope.cli.options import (
     PROBLEM_NAMES,
     QUIET,
     RUNS,
+    SCHEDULE,
     SEED,
     SELECTION,
     WINDOWS,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @CHECKPOINTS
-@with_options(OUTPUT, *SELECTION, WINDOWS, *ENGINE, *INFERENCE, *PROBLEM, HISTORY, QUIET)
+@with_options(OUTPUT, *SELECTION, WINDOWS, *SCHEDULE, *ENGINE, *INFERENCE, *PROBLEM, HISTORY, QUIET)
 def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) -> None:
     """Analyze the checkpoints in DIR and write a report.
 
@@ -76,6 +77,8 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
                 history=_history(output, options, advance, told),
                 strict=options["strict"],
                 windows=options["windows"],
+                lr_schedule=options["lr_schedule"],
+                epoch_steps=options["epoch_steps"],
                 updates_per_epoch=prepared.updates_per_epoch if prepared is not None else None,
                 progress=advance,
             )

@@ -201,6 +201,20 @@ WINDOWS = click.option(
     metavar="START:STOP,...|N",
     help="Also analyze these windows of the run, given by steps, or N equal windows.",
 )
+SCHEDULE = (
+    click.option(
+        "--lr-schedule",
+        metavar="FILE|STEP:RATE,...",
+        help="Learning rates, each from its step on, or a CSV, JSON or JSONL file of them.  "
+        "[default: from the trainer's files]",
+    ),
+    click.option(
+        "--epoch-steps",
+        type=float,
+        metavar="N",
+        help="Steps of an epoch.  [default: from the trainer's files]",
+    ),
+)
 HISTORY = click.option(
     "--history",
     type=click.Choice(["auto", "always", "never"]),

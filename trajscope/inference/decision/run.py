@@ -19,7 +19,7 @@ from trajscope.measure.blas import one_blas_thread
 from trajscope.measure.found import Measurement
 from trajscope.measure.labels import even_spacing
 from trajscope.optimizer import Optimizer
-from trajscope.schema import GROUP, PLANE_STEP, STEP
+from trajscope.schema import EPOCH_STEPS, GROUP, LEARNING_RATE, PLANE_STEP, STEP
 
 _MOST_ROUNDING: Final = 0.05
 """Share of a squared displacement that may be rounding."""
@@ -60,7 +60,14 @@ def decide_measured_run(
         n_surrogates=settings.n_draws(len(kept)),
         damping=_left(settings.damping, stride),
     )
-    run = Run(kept, unit, even_spacing(kept))
+    rate = trajectory.coords.get(LEARNING_RATE)
+    run = Run(
+        kept,
+        unit,
+        even_spacing(kept),
+        None if rate is None else rate.values[: len(kept) * stride : stride],
+        trajectory.attrs.get(EPOCH_STEPS),
+    )
     names = [str(name) for name in observables[GROUP].values]
     with one_blas_thread():
         decided = decide_run(run, names, windows, settings)

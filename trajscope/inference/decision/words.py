@@ -29,11 +29,17 @@ class Run:
         "step", "epoch", or "index".
     spacing :
         Between neighbouring checkpoints, `None` where they are unevenly spaced.
+    learning_rate : (step,)
+        From each checkpoint on, NaN where it is not known; `None` where nothing is known.
+    epoch_steps :
+        Steps of an epoch, `None` where not known.
     """
 
     steps: NDArray[np.floating] | NDArray[np.integer]
     unit: str
     spacing: float | None
+    learning_rate: NDArray[np.float64] | None = None
+    epoch_steps: float | None = None
 
     def length(self, checkpoints: float) -> str:
         """A time of so many checkpoints, in steps or epochs where these are evenly spaced."""

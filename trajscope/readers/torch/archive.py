@@ -100,8 +100,10 @@ def archive_header(descriptor: int, path: Path, size: int, base: int = 0) -> Hea
     return header
 
 
-def pickled_content(descriptor: int, path: Path, size: int) -> object:
+def pickled_content(descriptor: int, path: Path, size: int, most: int = MAX_PICKLE) -> object:
     """What the file holds, as inert records: tensors among them as they were asked for.
+
+    No more than `most` bytes are unpickled.
 
     Raises
     ------
@@ -111,8 +113,8 @@ def pickled_content(descriptor: int, path: Path, size: int) -> object:
     if read_exactly(descriptor, path, 0, min(size, 4)) == b"PK\x03\x04":
         members = list_members(descriptor, path, size)
         pickled = members[f"{_root(path, members)}data.pkl"]
-        return parse_pickle(whole_member(descriptor, path, pickled, MAX_PICKLE)).value
-    return legacy_content(descriptor, path, size)
+        return parse_pickle(whole_member(descriptor, path, pickled, most)).value
+    return legacy_content(descriptor, path, min(size, most))
 
 
 READER = Reader(

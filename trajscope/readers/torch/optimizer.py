@@ -9,6 +9,7 @@ from typing import Final, TypeGuard
 from trajscope.readers.files import open_regular, read_exactly
 from trajscope.readers.torch.archive import pickled_content
 from trajscope.readers.torch.records import Dictionary, Global, Record
+from trajscope.readers.torch.unpickler import MAX_PICKLE
 
 Settings = Mapping[str, int | float | bool | None]
 
@@ -29,15 +30,52 @@ def param_groups(path: Path) -> list[list[Settings]]:
     CheckpointError
         The file cannot be read as one that torch.save wrote.
     """
+    return _found(_content(path, MAX_PICKLE))
+
+
+def learning_rates(path: Path, most: int) -> list[float]:
+    """Learning rates of the groups of the first optimizer in the file; nothing where it has none.
+
+    Those in its ``param_groups``, else the ``_last_lr`` of its first scheduler. No more than `most`
+    bytes are unpickled, and no tensor is read.
+
+    Raises
+    ------
+    CheckpointError
+        The file cannot be read as one that torch.save wrote, or holds more.
+    """
+    content = _content(path, most)
+    groups = next(iter(_found(content)), [])
+    told = [group.get("lr") for group in groups] or _last_rates(content)
+    rates = [float(each) for each in told if type(each) in (int, float)]  # type: ignore[arg-type]
+    return rates if len(rates) == len(told) else _last_rates(content)
+
+
+def _last_rates(content: object) -> list[float]:
+    """``_last_lr`` of a scheduler: at the top, or in Lightning's list of them."""
+    entries = _entries(content)
+    listed = _entries(entries.get("lr_schedulers")).values()
+    places = [entries, *(_entries(each) for each in listed)]
+    places += [_entries(each) for name, each in entries.items() if "scheduler" in name]
+    for place in places:
+        last = place.get("_last_lr")
+        found = [_numpy_number(each) for each in last] if isinstance(last, list) else []
+        rates = [float(each) for each in found if type(each) in (int, float)]  # type: ignore[arg-type]
+        if rates and len(rates) == len(found):
+            return rates
+    return []
+
+
+def _content(path: Path, most: int) -> object:
+    """What the file holds, `None` where another program wrote it."""
     descriptor = open_regular(path)
     try:
         size = os.fstat(descriptor).st_size
         if bytes(read_exactly(descriptor, path, 0, min(size, 2))) not in (b"PK", b"\x80\x02"):
-            return []
-        content = pickled_content(descriptor, path, size)
+            return None
+        return pickled_content(descriptor, path, size, most)
     finally:
         os.close(descriptor)
-    return _found(content)
 
 
 def _found(content: object) -> list[list[Settings]]:

@@ -12,7 +12,9 @@ from trajscope.report.content.gradient_noise_summary import diffusion_summary
 from trajscope.schema import (
     AUDIT,
     COMPONENT,
+    EPOCH_STEPS,
     GROUP,
+    LEARNING_RATE,
     STEP,
     TENSOR,
     Described,
@@ -110,6 +112,7 @@ def trajectory_summary(trajectory: "xr.Dataset | Described") -> dict[str, object
         "step_unit": str(told.get("step_unit", "index")),
         "step_source": plain(str(told.get("step_source", ""))),
         **({"coordinates": plain(known.counts)} if known.counts else {}),
+        **_schedule(trajectory),
         "weights": int(known.coords["row_size"].sum()),
         "tensors": [plain(str(name)) for name in known.coords[TENSOR]],
         **({"much_left_out": plain(str(much))} if (much := told.get("much_left_out")) else {}),
@@ -117,6 +120,19 @@ def trajectory_summary(trajectory: "xr.Dataset | Described") -> dict[str, object
         "skipped": plain(told.get("skipped", [])),
         "run": plain(str(told.get("run", ""))),
     }
+
+
+def _schedule(trajectory: "xr.Dataset | Described") -> dict[str, object]:
+    """Learning rate and length of an epoch, where known: as they are in the part of a result."""
+    found: dict[str, object] = {}
+    if not isinstance(trajectory, Described) and LEARNING_RATE in trajectory.coords:
+        rate = trajectory[LEARNING_RATE]
+        found[LEARNING_RATE] = plain(
+            {**rate.attrs.get("told", {}), "first": rate.values[0], "last": rate.values[-1]}
+        )
+    if EPOCH_STEPS in trajectory.attrs:
+        found[EPOCH_STEPS] = plain(trajectory.attrs[EPOCH_STEPS])
+    return found
 
 
 def plain(value: Any) -> Any:
