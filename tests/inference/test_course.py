@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.linalg import toeplitz
 from scipy.signal import lfilter
 
+from trajscope import analyze
 from trajscope.inference.course.clock import blocks_of, fitted, time_bases
 from trajscope.inference.course.exponent import anomalous_exponent, fractional
 from trajscope.inference.course.rest import Draws, take_apart
@@ -222,3 +224,13 @@ def test_a_window_of_too_few_blocks_is_not_judged():
     # A walk needs no blocks.
     found = take_apart(np.diff(walk(2, scale), axis=0), DRAWS, noise_changes=True)
     assert (found.rest.code, found.count) == ("brownian", 0)
+
+
+def test_a_schedule_that_is_given_explains_the_noise():
+    pairs = ",".join(f"{step}:{rate:.6g}" for step, rate in enumerate(0.3 * COSINE))
+    path = xr.DataArray(scheduled_well(3, COSINE), dims=("step", "weight"))
+    said = analyze(path, n_surrogates=199, lr_schedule=pairs)["verdict"].attrs
+    assert said["noise"]["kind"] == "rate"
+    assert said["noise"]["ratio"] == pytest.approx((COSINE[-2] / COSINE[0]) ** 2, rel=1e-3)
+    assert "follows the squared learning rate" in said["sentence"]
+    assert said["rest"]["code"] == "confined"

@@ -87,7 +87,7 @@ def decide_run(
             entropy_production=current.entropy_production,
         )
     burn_in, proposal = _proposal(run, windows[0], whole, settings)
-    found = _taken_apart(windows[0], whole, settings)
+    found = _taken_apart(run, windows[0], whole, settings)
     own = (
         {}
         if found is None
@@ -100,12 +100,19 @@ def decide_run(
     )
 
 
-def _taken_apart(window: Window, decision: Decision, settings: DecisionSettings) -> Found | None:
+def _taken_apart(
+    run: Run, window: Window, decision: Decision, settings: DecisionSettings
+) -> Found | None:
     """Noise, course and rest; `None` where nothing was tested, or checkpoints are uneven."""
     if not is_worth_taking_apart(decision) or window.lengths is not None:
         return None
     draws = Draws(min(settings.n_surrogates, _FEWER_SURROGATES), settings.alpha, settings.seed)
-    return take_apart(window.increments, draws, noise_changes="change" in decision.evidence)
+    rate = run.learning_rate
+    if rate is not None:
+        # It holds from each checkpoint on; where a warm-up begins at zero, up to the next one.
+        rate = np.where(rate[:-1] > 0, rate[:-1], (rate[:-1] + rate[1:]) / 2)
+    changes = "change" in decision.evidence
+    return take_apart(window.increments, draws, noise_changes=changes, rate=rate)
 
 
 def _current(window: Window, decision: Decision, settings: DecisionSettings) -> Current | None:
