@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from trajscope import OptionError, analyze
 from trajscope.checkpoints.given_schedule import given_pairs
 from trajscope.checkpoints.schedule import held, recorded_schedule
+from trajscope.inference.decision import run as decision
 from trajscope.report import write_report
 
 STEPS = np.arange(10, 130, 10)
@@ -157,7 +158,7 @@ def test_what_is_no_schedule_is_refused(given):
         given_pairs(given)
 
 
-def test_it_reaches_the_result_and_the_summary(tmp_path):
+def test_it_reaches_the_result_and_the_summary(tmp_path, monkeypatch):
     for number, step in enumerate(STEPS):
         metadata = {"lr": str(1 / step)}
         weights = torch.randn(50, generator=torch.Generator().manual_seed(number))
@@ -175,10 +176,17 @@ def test_it_reaches_the_result_and_the_summary(tmp_path):
     assert told["learning_rate"] == {
         "source": "the files of 12 checkpoints", "first": 1 / 10, "last": 1 / 120
     }  # fmt: skip
-    given = analyze(tmp_path, n_surrogates=199, lr_schedule="0:0.5,50:0.1")
+    runs = []
+    decide = decision.decide_run
+    monkeypatch.setattr(
+        decision, "decide_run", lambda run, *rest: runs.append(run) or decide(run, *rest)
+    )
+    given = analyze(tmp_path, epoch_steps=40, n_surrogates=199, lr_schedule="0:0.5,50:0.1")
     np.testing.assert_array_equal(
         given["trajectory"]["learning_rate"], np.where(STEPS < 50, 0.5, 0.1)
     )
+    np.testing.assert_array_equal(runs[0].learning_rate, given["trajectory"]["learning_rate"])
+    assert runs[0].epoch_steps == 40
 
 
 @pytest.mark.slow
