@@ -217,3 +217,19 @@ def test_checkpoints_of_lightning_say_their_rate(tmp_path):
     trainer.fit(Model(), torch.utils.data.DataLoader(torch.ones(160, 3), batch_size=4))
     found = recorded([tmp_path / f"step={step}.ckpt" for step in STEPS])
     np.testing.assert_allclose(found.rates, cosine(STEPS), atol=1e-12)
+
+
+def test_the_log_of_another_run_above_a_folder_of_files_is_not_taken(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    log = {"log_history": [{"step": 0, "learning_rate": 0.5}], "max_steps": 9}
+    (tmp_path / "trainer_state.json").write_text(json.dumps(log))
+    paths = [run / f"step-{step}.bin" for step in range(3)]
+    found = recorded_schedule(paths, np.arange(3.0), "step")
+    assert np.isnan(found.rates).all()
+    assert found.epoch_steps is None
+    # Above one folder for each checkpoint it is the run's own.
+    folders = [tmp_path / f"checkpoint-{step}" for step in range(3)]
+    for folder in folders:
+        folder.mkdir()
+    assert (recorded_schedule(folders, np.arange(3.0), "step").rates == 0.5).all()

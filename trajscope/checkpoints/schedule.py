@@ -143,8 +143,13 @@ def _of_metadata(path: Path) -> list[float]:
 
 def _from_log(paths: Sequence[Path], steps: NDArray[Any], unit: str, found: Schedule) -> None:
     """The log of the last checkpoint that has one, which tells of the run up to there."""
-    last = paths[-1] if paths[-1].is_dir() else paths[-1].parent
-    for file in dict.fromkeys([last / _TRAINER_STATE, last.parent / _TRAINER_STATE]):
+    folders = [path if path.is_dir() else path.parent for path in paths]
+    last = folders[-1]
+    # Above a folder of each checkpoint lies the run; above one folder of all may lie other runs.
+    is_above = 1 < len(folders) == len(set(folders)) and {f.parent for f in folders} == {
+        last.parent
+    }
+    for file in [last / _TRAINER_STATE, *([last.parent / _TRAINER_STATE] if is_above else [])]:
         if not file.is_file():
             continue
         try:
