@@ -75,3 +75,19 @@ def test_the_longest_evenly_spaced_part_is_found(steps, expected):
     found = steps[longest_even_part(steps)]
     assert len(found) == len(list(expected))
     assert np.allclose(np.diff(found), np.diff(found)[0])
+
+
+def test_steps_that_are_no_multiples_of_the_finest_spacing_have_an_even_part():
+    # They lie 1.5 and 1 of the finest spacings apart: halves round to the same place.
+    found = longest_even_part(np.array([500, 2000, 3000, 4000, 5000]))
+    np.testing.assert_array_equal(found, [1, 2, 3, 4])
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        steps = np.unique(rng.integers(0, 400, 40)) * 500
+        chosen = longest_even_part(steps)
+        assert len(chosen) >= 2
+        assert len(np.unique(np.diff(steps[chosen]))) == 1
+        fractional = longest_even_part(steps / 700)
+        assert len(fractional) >= 2
+        gaps = np.diff(steps[fractional] / 700)
+        np.testing.assert_allclose(gaps, gaps[0], rtol=1e-2)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from trajscope.kernels.gram import Floats
 
 _MOST_COMPONENTS = 20
+_WHOLE = 2.0**53
 
 
 @dataclass(frozen=True)
@@ -100,14 +101,17 @@ def longest_even_part(steps: NDArray[np.floating] | NDArray[np.integer]) -> NDAr
     steps : (step,)
         Increasing.
     """
-    # Relative to the finest spacing, so that fractional epochs can be looked up.
+    # Relative to what all whole steps are multiples of, else to the finest spacing, so that
+    # fractional epochs can be looked up.
     gaps = np.diff(steps)
-    unit = float(gaps.min())
+    whole = np.all(gaps == np.rint(gaps)) and gaps.max() < _WHOLE
+    unit = float(np.gcd.reduce(gaps.astype(np.int64)) if whole else gaps.min())
     places = np.rint((steps - steps[0]) / unit).astype(np.int64)
     exact = np.isclose(places * unit + steps[0], steps, rtol=0, atol=1e-3 * unit)
     found, counts = np.unique(np.diff(places), return_counts=True)
     frequent = found[np.argsort(-counts, kind="stable")][:32]
     spacings = {int(gap) * times for gap in frequent for times in (1, 2, 3, 4)} | {int(found[-1])}
+    spacings.discard(0)  # fractional steps nearer than a spacing may have one place
     number_at = {int(place): number for number, place in enumerate(places) if exact[number]}
     best: list[int] = []
     for spacing in sorted(spacings):
