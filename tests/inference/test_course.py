@@ -7,6 +7,7 @@ from scipy.linalg import toeplitz
 from scipy.signal import lfilter
 
 from trajscope import analyze
+from trajscope.inference.course.alternation import draw_alternation
 from trajscope.inference.course.clock import blocks_of, fitted, time_bases
 from trajscope.inference.course.exponent import anomalous_exponent, fractional
 from trajscope.inference.course.rest import Draws, take_apart
@@ -14,6 +15,7 @@ from trajscope.inference.decision.combine import decide_run
 from trajscope.inference.decision.result import verdict_dataset
 from trajscope.inference.decision.settings import DecisionSettings
 from trajscope.inference.decision.words import Run
+from trajscope.inference.statistics.brownian import p_value
 from trajscope.inference.statistics.noise import noise_scale_statistic
 from trajscope.inference.statistics.permutations import draw_increments
 from trajscope.inference.statistics.window import Window
@@ -70,6 +72,14 @@ def fractional_walk(seed, hurst, d=40):
     return np.concatenate([np.zeros((1, d)), noise.cumsum(axis=0)])
 
 
+def turning(seed):
+    """A well in which one direction has eta lambda = 1.7: x[t+1] = -.7 x[t] + noise."""
+    path = well(seed)
+    noise = np.random.default_rng([seed, 2]).standard_normal(T + 50)
+    path[:, 0] = lfilter([1.0], [1.0, 0.7], noise)[50:]
+    return path
+
+
 LOG = np.log1p(30 * TIME) / np.log1p(30)
 KNOWN = {
     "walk": (walk, "brownian", "brownian"),
@@ -91,6 +101,7 @@ KNOWN = {
         "course",
         "circulating",
     ),
+    "edge of stability": (turning, "alternating", "alternating"),
     "subdiffusion": (lambda s: fractional_walk(s, 0.2), "anomalous", "anomalous"),
     "superdiffusion": (lambda s: fractional_walk(s, 0.8), "anomalous", "anomalous"),
 }  # fmt: skip
@@ -234,3 +245,15 @@ def test_a_schedule_that_is_given_explains_the_noise():
     assert said["noise"]["ratio"] == pytest.approx((COSINE[-2] / COSINE[0]) ** 2, rel=1e-3)
     assert "follows the squared learning rate" in said["sentence"]
     assert said["rest"]["code"] == "confined"
+
+
+def test_wells_and_white_positions_do_not_alternate():
+    rng = np.random.default_rng(8)
+    course = np.linalg.qr(np.cos(np.pi * np.outer((np.arange(T) + 0.5) / T, np.arange(9))))[0]
+    p_values = []
+    for run in range(60):
+        path = rng.standard_normal((T, 10)) if run % 2 else well(run, tau=1.0, d=10)
+        left = path - course @ (course.T @ path)
+        p_values.append(p_value(draw_alternation(left, course, 99, run)))
+    assert np.mean(np.array(p_values) <= 0.05) <= 0.12
+    assert min(p_values[::2]) > 0.05  # of wells

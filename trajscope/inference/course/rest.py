@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from trajscope.inference.course.alternation import FEWEST_TURNS, draw_alternation
 from trajscope.inference.course.clock import NoiseCourse, blocks_of, constant, fitted
 from trajscope.inference.course.exponent import anomalous_exponent
 from trajscope.inference.course.slow import (
@@ -57,7 +58,7 @@ class Rest:
     Attributes
     ----------
     code :
-        "brownian", "confined", "circulating", "anomalous", or "unknown".
+        "brownian", "confined", "circulating", "alternating", "anomalous", or "unknown".
     reason :
         Why it is unknown: "few", "memory" or "correlation_time"; else empty.
     evidence :
@@ -266,6 +267,11 @@ def _confined(
     evidence["correlation_time"] = time * blocks.size
     if m < FEWEST_TIMES * time:
         return Rest("unknown", "correlation_time", evidence), count, taken
+    turns = draw_alternation(left, taken, draws.count, draws.seed)
+    evidence["alternation"] = brownian.p_value(turns)
+    if evidence["alternation"] <= draws.alpha and -turns[0] <= FEWEST_TURNS:
+        evidence["turns"] = -turns[0]
+        return Rest("alternating", "", evidence), count, taken
     evidence["circulation"] = p = _circulation(left, count, draws)
     if p <= draws.alpha:
         # What is left over of a course bends, and looks like a current.

@@ -16,6 +16,7 @@ _SLOWING: Final = 0.5
 _FIRST: Final = {
     "course": "Follows a slow course; {rest} about it.",
     "anomalous": "Diffuses anomalously, without a time scale.",
+    "alternating": "Alternates from one checkpoint to the next, as at the edge of stability.",
     "brownian": "Indistinguishable from Brownian motion.",
     "confined": "Confined: mean-reverting.",
     "circulating": "Circulates: the path is confined and rotates in one direction on average.",
@@ -27,6 +28,7 @@ _IN_A_WORD: Final = {
     "confined": "confined",
     "circulating": "circulating",
     "anomalous": "anomalous",
+    "alternating": "alternating",
     "unknown": "unknown",
 }
 _ANSWERED: Final = ("brownian", "circulating", "oscillating")
@@ -57,7 +59,7 @@ def code_of(decision: Decision, found: Found, burn_in: float = 0.0) -> str:
     code, rest = decision.code, found.rest.code
     if rest == "unknown" or 0 < burn_in <= _BRIEF:
         return code
-    if rest == "anomalous":
+    if rest == "anomalous" or (rest == "alternating" and found.count == 0):
         return rest
     if code == "drifting" and rest == "brownian":
         return code if found.count < 2 or found.directions[0] >= _ONE_WAY else "course"
@@ -229,7 +231,14 @@ def _circulating(evidence: Mapping[str, float], run: Run) -> str:
     return f"confined and circulating (p = {p}), correlation time {time}"
 
 
+def _alternating(evidence: Mapping[str, float], run: Run) -> str:
+    del run
+    turns, p = number(evidence["turns"], 2), p_text(evidence["alternation"])
+    return f"one direction turns over at every checkpoint (correlation {turns}, p = {p})"
+
+
 _RESTS: Final = {
+    "alternating": _alternating,
     "brownian": _walk,
     "anomalous": _anomalous,
     "confined": _confined,

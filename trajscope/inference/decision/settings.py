@@ -20,6 +20,7 @@ CODES: Final = (
     "oscillating",
     "course",
     "anomalous",
+    "alternating",
 )
 RINGING_UNKNOWN: Final = (
     "Ringing of an optimizer with momentum gives the same peak: give --momentum to rule it out."

@@ -1,0 +1,48 @@
+"""Whether a path alternates: its positions turn over from one checkpoint to the next."""
+
+from typing import Final
+
+import numpy as np
+
+from trajscope.inference.nulls.draws import n_batches, permutations
+from trajscope.kernels.gram import Floats
+
+FEWEST_TURNS: Final = -0.2
+"""Correlation of successive positions above which a mode is not said to alternate."""
+_MODES: Final = 6
+
+
+def draw_alternation(positions: Floats, course: Floats, n_draws: int, seed: int) -> Floats:
+    """Most negative correlation of successive positions, with its sign turned; (draw,), data first.
+
+    ``max_u -sum_t (u.x[t]) (u.x[t+1]) / sum_t (u.x[t])^2`` over directions u in the space of the
+    six modes that move most from step to step. A well on any time scale has none; period two, as at
+    the edge of stability, where ``1 < eta lambda < 2`` gives ``1 - eta lambda``, has one near 1.
+    The null are permutations of the positions, from which the course is taken off again.
+
+    Parameters
+    ----------
+    positions : (step, component)
+        Without the course.
+    course : (step, function)
+        Orthonormal.
+    """
+    moved = np.diff(positions, axis=0)
+    _, _, vectors = np.linalg.svd(moved, full_matrices=False)
+    modes = positions @ vectors[:_MODES].T
+    n = len(modes)
+    found = [_strongest(modes)]
+    for batch in range(n_batches(n_draws)):
+        for order in permutations(seed, batch, n):
+            drawn = modes[order]
+            found.append(_strongest(drawn - course @ (course.T @ drawn)))
+    return np.array(found[: n_draws + 1])
+
+
+def _strongest(modes: Floats) -> float:
+    covariance = modes.T @ modes
+    values, axes = np.linalg.eigh(covariance)
+    kept = values > 1e-9 * max(float(values[-1]), 1e-300)
+    white = modes @ (axes[:, kept] / np.sqrt(values[kept]))
+    lagged = white[1:].T @ white[:-1]
+    return -float(np.linalg.eigvalsh((lagged + lagged.T) / 2)[0])
