@@ -6,11 +6,12 @@ import xarray as xr
 from scipy.linalg import toeplitz
 from scipy.signal import lfilter
 
-from trajscope import analyze
+from trajscope import TrajscopeWarning, analyze
 from trajscope.inference.course.alternation import draw_alternation
+from trajscope.inference.course.apart import take_apart
 from trajscope.inference.course.clock import blocks_of, fitted, time_bases
 from trajscope.inference.course.exponent import anomalous_exponent, fractional
-from trajscope.inference.course.rest import Draws, take_apart
+from trajscope.inference.course.rest import Draws
 from trajscope.inference.decision.combine import decide_run
 from trajscope.inference.decision.result import verdict_dataset
 from trajscope.inference.decision.settings import DecisionSettings
@@ -257,3 +258,46 @@ def test_wells_and_white_positions_do_not_alternate():
         p_values.append(p_value(draw_alternation(left, course, 99, run)))
     assert np.mean(np.array(p_values) <= 0.05) <= 0.12
     assert min(p_values[::2]) > 0.05  # of wells
+
+
+def test_a_learning_rate_beside_an_array_is_used_and_another_is_said_not_to_be():
+    path = xr.DataArray(scheduled_well(3, COSINE), dims=("step", "weight"))
+    told = analyze(path.assign_coords(learning_rate=("step", COSINE)), n_surrogates=199)
+    assert told["verdict"].attrs["noise"]["kind"] == "rate"
+    assert told["verdict"].attrs["noise"]["follows_rate"] is True
+    np.testing.assert_array_equal(told["trajectory"]["learning_rate"], COSINE)
+    one_rate = analyze(path.assign_coords(learning_rate=0.1), n_surrogates=199)
+    assert one_rate["verdict"].attrs["noise"]["follows_rate"] is False
+    for other in (("step", ["a"] * T), ("weight", np.arange(40.0)), ("step", np.full(T, -1.0))):
+        with pytest.warns(TrajscopeWarning, match="'learning_rate' is not used"):
+            left = analyze(path.assign_coords(learning_rate=other), n_surrogates=199)
+        assert "learning_rate" not in left["trajectory"].coords
+        assert left["verdict"].attrs["noise"]["follows_rate"] is None
+
+
+def test_a_confined_path_without_a_course_is_told_once():
+    # Wells of many times, whose circulation is a matter of luck; noise that hardly changes.
+    for seed in range(8):
+        mixed = np.concatenate([well(seed, tau, 10) for tau in (1, 2, 4, 8, 16)], axis=1)
+        for path in (mixed, scheduled_well(seed, 1 - 0.15 * TIME)):
+            said = decided(path)
+            if said["code"] in ("confined", "circulating", "oscillating"):
+                assert said["rest"]["code"] == said["code"]
+                assert said["sentence"].count("noise variance") <= 1
+                assert "Noise:" not in said["sentence"]
+
+
+def test_a_long_window_of_few_blocks_is_looked_at_in_as_few_rows(monkeypatch):
+    from trajscope.inference.course import apart
+
+    seen = []
+    judged = apart.judged
+    monkeypatch.setattr(apart, "_MOST_BLOCKS", 50)
+    monkeypatch.setattr(
+        apart, "judged", lambda noise, blocks, draws: (
+            seen.append(len(blocks.rows)), judged(noise, blocks, draws)
+        )[1]
+    )  # fmt: skip
+    scale = np.where(TIME < 0.14, 1.0, 0.01)
+    apart.take_apart(np.diff(walk(1, scale), axis=0), DRAWS, noise_changes=True)
+    assert max(seen) <= 50

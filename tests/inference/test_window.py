@@ -1,6 +1,11 @@
+import re
+
 import numpy as np
 import pytest
+import xarray as xr
+from scipy.signal import lfilter
 
+from trajscope import TrajscopeWarning, analyze
 from trajscope.inference.decision.settings import DecisionSettings
 from trajscope.inference.decision.verdict import decide
 from trajscope.inference.statistics.window import Window, longest_even_part
@@ -91,3 +96,16 @@ def test_steps_that_are_no_multiples_of_the_finest_spacing_have_an_even_part():
         assert len(fractional) >= 2
         gaps = np.diff(steps[fractional] / 700)
         np.testing.assert_allclose(gaps, gaps[0], rtol=1e-2)
+
+
+def test_uneven_increments_that_persist_are_not_told_to_be_too_few():
+    rng = np.random.default_rng(5)
+    noise = lfilter([1.0], [1.0, -0.98], rng.standard_normal((1100, 20)), axis=0)
+    steps = 10 * np.arange(100) + rng.integers(0, 3, 100)
+    path = np.concatenate([np.zeros((1, 20)), noise.cumsum(axis=0)])[steps]
+    uneven = xr.DataArray(path, dims=("step", "weight"), coords={"step": steps})
+    with pytest.warns(TrajscopeWarning, match="unevenly spaced"):
+        said = analyze(uneven, n_surrogates=199)["verdict"].attrs
+    assert said["code"] == "too_short"
+    assert re.search(r"\d+ of 100 checkpoints are evenly spaced", said["sentence"])
+    assert "are needed" not in said["sentence"]

@@ -1,14 +1,16 @@
 """The learning rate along a trajectory, and the length of an epoch: as told, or as recorded."""
 
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 
 from trajscope.checkpoints.given_schedule import Given, Pairs, given_pairs
 from trajscope.checkpoints.schedule import Schedule, held, recorded_schedule
-from trajscope.errors import OptionError, printable
+from trajscope.errors import OptionError, TrajscopeWarning, printable
 from trajscope.schema import EPOCH_STEPS, LEARNING_RATE, PATH, STEP
 
 
@@ -39,9 +41,10 @@ def as_told(lr_schedule: Given | None, epoch_steps: float | None) -> Told:
 def with_schedule(trajectory: xr.Dataset, told: Told) -> xr.Dataset:
     """The trajectory with a coordinate ``learning_rate(step)`` and an attribute ``epoch_steps``.
 
-    Both only where something is known. The user's word stands; else what the trainer's files say,
-    or a coordinate that is there already.
+    Both only where something is known. The user's word stands; else a coordinate that is there
+    already, of which one rate holds throughout; else what the trainer's files say.
     """
+    trajectory = _with_own_rate(trajectory)
     found = _recorded(trajectory) if told.pairs is None or told.epoch_steps is None else None
     epoch_steps = told.epoch_steps or (found.epoch_steps if found else None)
     if epoch_steps is not None:
@@ -55,6 +58,26 @@ def with_schedule(trajectory: xr.Dataset, told: Told) -> xr.Dataset:
         about["skipped"] = found.skipped
     attrs = {"units": "1", "long_name": "learning rate", "told": about}
     return trajectory.assign_coords({LEARNING_RATE: (STEP, found.rates, attrs)})
+
+
+def _with_own_rate(trajectory: xr.Dataset) -> xr.Dataset:
+    """The coordinate along the steps; without it, with a warning, where it holds no such rates."""
+    if LEARNING_RATE not in trajectory.coords:
+        return trajectory
+    own = trajectory[LEARNING_RATE]
+    is_number = own.dtype.kind in "iuf" and own.dims in ((), (STEP,))
+    rates = np.asarray(own.values, float) if is_number else np.array([-1.0])
+    if not np.all(np.isnan(rates) | ((rates >= 0) & np.isfinite(rates))):
+        warnings.warn(
+            f"The coordinate '{LEARNING_RATE}' is not used: rates of at least 0, one or one a "
+            f"step, were expected, and it holds {own.dtype} along {printable(own.dims)}. "
+            "Drop it, or give the rates (NaN where one is not known).",
+            TrajscopeWarning,
+            stacklevel=2,
+        )
+        return trajectory.drop_vars(LEARNING_RATE)
+    along = np.broadcast_to(rates, trajectory.sizes[STEP]).copy()
+    return trajectory.assign_coords({LEARNING_RATE: (STEP, along, own.attrs)})
 
 
 def _recorded(trajectory: xr.Dataset) -> Schedule | None:

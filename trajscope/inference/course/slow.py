@@ -33,7 +33,7 @@ class Slow:
         Orthonormal; none where nothing slow was found.
     basis : (interval, function)
         The family they are the first of, to go on with.
-    log_time : int
+    time_constant : int
         Constant c of the family's time ``log(1 + c t/n)``; 0 where it is linear, negative where
         the family is one of relaxations, ``exp(c t/n)``.
     p_value :
@@ -45,7 +45,7 @@ class Slow:
 
     functions: Floats
     basis: Floats
-    log_time: int
+    time_constant: int
     p_value: float
     is_whole: bool = True
 
@@ -83,14 +83,14 @@ def find_course(rows: Floats, times: tuple[Floats, ...], seed: int) -> Slow:
     chosen = int(np.argmax(own))
     c, basis = families[chosen]
     p, count = p_value(first), 1
-    goes_on = p <= _LEVEL
-    while goes_on and count + 2 <= most_functions(len(rows)):
+    is_followed = p <= _LEVEL
+    while is_followed and count + 2 <= most_functions(len(rows)):
         count += 2
         more = [basis[:, count : count + 2]]
-        goes_on = p_value(_explained(rows, basis[:, :count], more, seed + count)) <= _LEVEL
+        is_followed = p_value(_explained(rows, basis[:, :count], more, seed + count)) <= _LEVEL
     if count == 1 and p_value(_one_way(rows, seed)) > _LEVEL:
         count = 0
-    is_whole = not goes_on and count + 2 <= max(most_functions(len(rows)), 3)
+    is_whole = not is_followed and count + 2 <= max(most_functions(len(rows)), 3)
     fine = whole[chosen][1]
     return Slow(fine[:, :count], fine, c, p, is_whole)
 
@@ -128,7 +128,7 @@ def integrals(functions: Floats, lengths: Floats, scale: Floats) -> Floats:
     return np.asarray(scipy.linalg.orth(columns))
 
 
-def goes_on(positions: Floats, taken: Floats, more: Floats, seed: int) -> float:
+def p_of_further(positions: Floats, taken: Floats, more: Floats, seed: int) -> float:
     """p-value of further functions of the positions, among independent autoregressive modes.
 
     The share that the further functions explain of up to a hundred modes, against the same of paths

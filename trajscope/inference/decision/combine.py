@@ -7,9 +7,10 @@ from typing import Final
 
 import numpy as np
 
-from trajscope.inference.course.rest import Draws, Found, take_apart
+from trajscope.inference.course.apart import Found, take_apart
+from trajscope.inference.course.rest import Draws
 from trajscope.inference.decision.order import FEWEST_CHECKPOINTS, leading_path
-from trajscope.inference.decision.parts import is_worth_taking_apart, shares
+from trajscope.inference.decision.parts import is_told_already, is_worth_taking_apart, shares
 from trajscope.inference.decision.settings import Decision, DecisionSettings
 from trajscope.inference.decision.verdict import decide, decide_together
 from trajscope.inference.decision.words import Detail, Run, strongest
@@ -103,7 +104,11 @@ def decide_run(
 def _taken_apart(
     run: Run, window: Window, decision: Decision, settings: DecisionSettings
 ) -> Found | None:
-    """Noise, course and rest; `None` where nothing was tested, or checkpoints are uneven."""
+    """Noise, course and rest.
+
+    `None` where nothing was tested, where checkpoints are uneven, and where they show no more than
+    the decision does.
+    """
     if not is_worth_taking_apart(decision) or window.lengths is not None:
         return None
     draws = Draws(min(settings.n_surrogates, _FEWER_SURROGATES), settings.alpha, settings.seed)
@@ -112,7 +117,8 @@ def _taken_apart(
         # It holds from each checkpoint on; where a warm-up begins at zero, up to the next one.
         rate = np.where(rate[:-1] > 0, rate[:-1], (rate[:-1] + rate[1:]) / 2)
     changes = "change" in decision.evidence
-    return take_apart(window.increments, draws, noise_changes=changes, rate=rate)
+    found = take_apart(window.increments, draws, noise_changes=changes, rate=rate)
+    return None if is_told_already(decision, found) else found
 
 
 def _current(window: Window, decision: Decision, settings: DecisionSettings) -> Current | None:

@@ -14,9 +14,7 @@ from trajscope.inference.decision.settings import (
 )
 from trajscope.inference.statistics import brownian
 from trajscope.inference.statistics.circulation import (
-    Spectra,
-    draw_circulation,
-    draw_independent_modes,
+    least_favourable,
     series_of,
     slow_modes,
     spectra_of,
@@ -38,13 +36,12 @@ from trajscope.kernels.gram import Floats
 FEWEST_CHECKPOINTS: Final = 32
 FEWEST_BLOCKS: Final = 16
 """Of a coarser grid that is still tested."""
-FEWEST_CORRELATION_TIMES: Final = 7
-FEWEST_FOR_A_BEGINNING: Final = 9
-"""Correlation times: paths five of them long that look seven are those that began far out."""
+FEWEST_CORRELATION_TIMES: Final = 3.5
+FEWEST_FOR_A_BEGINNING: Final = 5.5
+"""Correlation times: shorter paths that look longer are those that began far out."""
 MOST_MODES: Final = 6
 MOST_SLOW: Final = 12
 """Slow cosines that the mean of coloured increments is compared with."""
-_WORTH_CONFIRMING: Final = 0.2
 _PERSISTS: Final = 0.1
 """p-value below which memory, not a drift, is taken to be what drew increments together."""
 _NEGLIGIBLE: Final = 1e-6
@@ -130,9 +127,13 @@ def _persistent(window: Window, decision: Decision, settings: DecisionSettings) 
         decision.code = "drifting"
         return
     n = len(increments)
-    decision.reason = "memory" if window.lengths is None else "uneven"
+    decision.reason = "memory"
+    if window.lengths is not None:
+        decision.reason = "uneven_memory"
+        decision.evidence["evenly_spaced"] = window.n_even
+        return
     for size in (2, 3, 4, 6, 9, 13, 19, 28, 42, 63, 94, 141):
-        if n // size < FEWEST_BLOCKS or window.lengths is not None:
+        if n // size < FEWEST_BLOCKS:
             return
         if _p_of(_draw(window.coarser(size).increments, decision, settings)) > alpha:
             n_slow = min(MOST_SLOW, n // (2 * size))
@@ -180,12 +181,13 @@ def _confined(window: Window, decision: Decision, settings: DecisionSettings) ->
     if is_rounded and 1 - ratios[0] / ratios[1:].mean() <= _ROUNDING * window.rounding:
         decision.reason = "rounding"
         return
-    path = leading_path(window)
-    n_steps = len(path)
+    n_steps = window.n_even
     if n_steps < FEWEST_CHECKPOINTS:
         decision.reason = "uneven"
+        decision.evidence["evenly_spaced"] = n_steps
         return
-    time = decision.evidence["correlation_time"] = correlation_time(path)
+    path = leading_path(window)
+    time = decision.evidence["correlation_time"] = correlation_time(window.walked)
     if n_steps < FEWEST_CORRELATION_TIMES * time:
         # Longer windows ask for an early excess: they can draw a null that fits them.
         is_early = brownian.p_value(brownian.asymmetry(decision.draws)) <= alpha / 2
@@ -217,9 +219,9 @@ def _loops(path: Floats, decision: Decision, settings: DecisionSettings) -> Proc
     """Whether a confined path circulates or oscillates."""
     n_steps, n, seed = len(path), settings.n_surrogates, settings.seed
     spectra = spectra_of(path)
-    if (
-        yield PendingTest("circulation", _circulation(spectra, n_steps, settings))
-    ) <= settings.alpha:
+    n_draws = n, settings.n_draws(n_steps)
+    drawn = least_favourable(spectra, n_steps, n_draws, seed)
+    if (yield PendingTest("circulation", drawn)) <= settings.alpha:
         decision.code = "circulating"
         return
     series = series_of(slow_modes(spectra, n_steps).spectra, n_steps)
@@ -237,17 +239,3 @@ def _loops(path: Floats, decision: Decision, settings: DecisionSettings) -> Proc
             return
     if (yield PendingTest("line", draw_line(series, settings.damping, n, seed))) <= settings.alpha:
         decision.code = "oscillating"
-
-
-def _circulation(spectra: Spectra, n_steps: int, settings: DecisionSettings) -> Floats:
-    """The draws of that of two nulls which leaves the larger p-value.
-
-    One keeps the spectra, the other imitates their leakage.
-    """
-    n, seed = settings.n_surrogates, settings.seed
-    phases = draw_circulation(spectra, n_steps, n, seed)
-    if brownian.p_value(phases) > _WORTH_CONFIRMING:
-        return phases
-    longest, fewer = min(20, n_steps // 10), settings.n_draws(n_steps)
-    modes = draw_independent_modes(spectra, n_steps, fewer, seed, longest=longest)
-    return max(phases, modes, key=brownian.p_value)

@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from typing import Final
 
+import numpy as np
+
 from trajscope.errors import printable
-from trajscope.inference.course.rest import FEWEST_BLOCKS, FEWEST_TIMES, Found
+from trajscope.inference.course.apart import FEWEST_BLOCKS, Found
+from trajscope.inference.course.rest import FEWEST_TIMES
 from trajscope.inference.decision.settings import Decision
 from trajscope.inference.decision.words import ONE_VERDICT, Run, number, p_text
 from trajscope.kernels.gram import Floats
@@ -33,6 +36,7 @@ _IN_A_WORD: Final = {
 }
 _ANSWERED: Final = ("brownian", "circulating", "oscillating")
 """Verdicts of a steady path, by tests that nothing slow or changing can pass."""
+_STEADY: Final = (*_ANSWERED, "confined")
 _UNASKED: Final = ("few", "still", "rounding")
 """Reasons for which a window cannot be taken apart either."""
 
@@ -41,6 +45,11 @@ def is_worth_taking_apart(decision: Decision) -> bool:
     """Whether a course or noise that changes may hide what the path does besides."""
     is_tested = decision.draws is not None and decision.reason not in _UNASKED
     return is_tested and decision.code not in _ANSWERED
+
+
+def is_told_already(decision: Decision, found: Found) -> bool:
+    """Whether a window taken apart shows no more than the first procedure: one steady state."""
+    return decision.code == "confined" and not found.count and found.rest.code in _STEADY
 
 
 def code_of(decision: Decision, found: Found, burn_in: float = 0.0) -> str:
@@ -80,7 +89,13 @@ def numbers(
     """
     p = decision.evidence
     changes = "change" in p
-    noise: dict[str, object] = {"changes": changes, "p_value": p.get("noise_scale")}
+    known = run.learning_rate is not None and bool(np.isfinite(run.learning_rate).any())
+    follows = found is not None and found.noise.kind == "rate"
+    noise: dict[str, object] = {
+        "changes": changes,
+        "p_value": p.get("noise_scale"),
+        "follows_rate": follows if known else None,
+    }
     if found is None:
         return {"noise": noise, **_as_it_is(decision, run)}
     spacing = run.spacing or 1.0
@@ -115,13 +130,13 @@ def numbers(
 
 def _time(found: Found) -> str:
     """What the functions of a course are of."""
-    c = found.slow.log_time
+    c = found.slow.time_constant
     return "linear" if c == 0 else "logarithmic" if c > 0 else "exponential"
 
 
 def _as_it_is(decision: Decision, run: Run) -> dict[str, object]:
     """The course and the rest of a window that was not taken apart."""
-    if decision.code not in _ANSWERED:
+    if decision.code not in _STEADY:
         return {"course": None, "rest": None}
     p = decision.evidence
     time = p.get("correlation_time")
@@ -210,7 +225,11 @@ def _of_rest(found: Found, run: Run, *, in_noise_time: bool) -> str:
 
 def _walk(evidence: Mapping[str, float], run: Run) -> str:
     over = f" over {run.length(evidence['block'])} and more" if evidence["block"] > 1 else ""
-    return f"a random walk{over} (p = {p_text(evidence['brownian'])})"
+    p = f"p = {p_text(evidence['brownian'])}"
+    if "departure" in evidence:
+        size = number(evidence["departure"], 2)
+        return f"all but a random walk{over}: no variance ratio is further than {size} off ({p})"
+    return f"a random walk{over} ({p})"
 
 
 def _anomalous(evidence: Mapping[str, float], run: Run) -> str:

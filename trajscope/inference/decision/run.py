@@ -144,13 +144,14 @@ def _window(
     scores = observed["principal_component"].transpose(STEP, ...).values
     window = whole.coarser(stride) if stride > 1 else whole
     kept = steps[::stride][: window.n_steps]
-    gaps = np.diff(kept)
+    gaps, is_even = np.diff(kept), even_spacing(kept) is not None
     moved = float(observed["mean_squared_displacement"][stride])
     rounding = float(observed["rounding_floor"]) ** 2 * float(observed["n_weights"])
     return Window(
         window.increments,
         scores[::stride][: window.n_steps][even],
-        None if even_spacing(kept) is not None else gaps / gaps.mean(),
+        None if is_even else gaps / gaps.mean(),
+        None if is_even else even,
         rounding / moved if moved > 0 else 0.0,
     )
 

@@ -112,7 +112,8 @@ class Decision:
         One of `CODES`.
     reason :
         Why a window is too short: "few" checkpoints, "still" weights, "memory" of the increments,
-        "correlation_time", "uneven" spacing, or "rounding"; else empty.
+        "correlation_time", "uneven" spacing (for steady increments, or "uneven_memory"), or
+        "rounding"; else empty.
     evidence :
         p-values and numbers that led to the verdict, in order.
     statistics :

@@ -23,10 +23,10 @@ def decide(window: Window, settings: DecisionSettings) -> Decision:
     changes (up to a factor of 1.5, the other tests go on with sign flips instead of permutations);
     whether the increments are exchangeable in time (Brownian motion, with any drift); if so,
     whether there is a drift. If not: autocorrelated increments are tested again in blocks; a
-    mean-reverting path is tested for a drift, and must span seven correlation times. Then it is
-    confined, and tested for an initial transient (if it spans nine correlation times), for
-    circulation and for a spectral peak. Where the momentum is known, the last test needs a window
-    of seven ringing times.
+    mean-reverting path is tested for a drift, and must span three and a half correlation times.
+    Then it is confined, and tested for an initial transient (if it spans five and a half
+    correlation times), for circulation and for a spectral peak. Where the momentum is known, the
+    last test needs a window of seven ringing times.
     """
     return decide_together([window], settings)[0]
 

@@ -96,36 +96,73 @@ def sentence(decision: Decision, detail: Detail, run: Run) -> str:
 
 
 def _too_short(decision: Decision, detail: Detail, run: Run) -> str:  # noqa: ARG001
+    return _REASONS[decision.reason](decision, run)
+
+
+def _few(decision: Decision, run: Run) -> str:  # noqa: ARG001
     n = len(run.steps)
-    if decision.reason == "few":
-        return (
-            f"Too short: {n} checkpoints; at least {FEWEST_CHECKPOINTS} are needed "
-            f"({FEWEST_CHECKPOINTS - n} more)."
-        )
-    if decision.reason == "still":
-        return "Not tested: the weights are identical in every checkpoint."
-    if decision.reason == "correlation_time":
-        time = decision.evidence["correlation_time"]
-        missing = int(np.ceil(FEWEST_CORRELATION_TIMES * time - n))
-        return (
-            f"Too short: mean-reverting with a correlation time of {run.length(time)}; the window "
-            f"spans {number(n / time, 2)} correlation times and {FEWEST_CORRELATION_TIMES} are "
-            f"needed (about {missing:,} more checkpoints)."
-        )
-    if decision.reason == "uneven":
-        return (
-            "Not Brownian, but the checkpoints are too unevenly spaced for further tests; "
-            f"{FEWEST_CHECKPOINTS} evenly spaced checkpoints are needed."
-        )
-    if decision.reason == "rounding":
-        return (
-            "Not tested further: rounding of the stored weights alone could explain the mean "
-            "reversion. Save checkpoints in float32."
-        )
+    return (
+        f"Too short: {n} checkpoints; at least {FEWEST_CHECKPOINTS} are needed "
+        f"({FEWEST_CHECKPOINTS - n} more)."
+    )
+
+
+def _still(decision: Decision, run: Run) -> str:  # noqa: ARG001
+    return "Not tested: the weights are identical in every checkpoint."
+
+
+def _few_correlation_times(decision: Decision, run: Run) -> str:
+    n, time = len(run.steps), decision.evidence["correlation_time"]
+    missing = int(np.ceil(FEWEST_CORRELATION_TIMES * time - n))
+    return (
+        f"Too short: mean-reverting with a correlation time of {run.length(time)}; the window "
+        f"spans {number(n / time, 2)} correlation times and {FEWEST_CORRELATION_TIMES} are "
+        f"needed (about {missing:,} more checkpoints)."
+    )
+
+
+def _uneven(decision: Decision, run: Run) -> str:
+    return (
+        "Not Brownian, but the checkpoints are too unevenly spaced for further tests: "
+        f"{_even(decision, run)} and {FEWEST_CHECKPOINTS} are needed."
+    )
+
+
+def _uneven_memory(decision: Decision, run: Run) -> str:
+    return (
+        "Too short: increments stay autocorrelated, and those of unevenly spaced checkpoints "
+        f"cannot be averaged into equal blocks. {_even(decision, run)}."
+    )
+
+
+def _rounding(decision: Decision, run: Run) -> str:  # noqa: ARG001
+    return (
+        "Not tested further: rounding of the stored weights alone could explain the mean "
+        "reversion. Save checkpoints in float32."
+    )
+
+
+def _memory(decision: Decision, run: Run) -> str:  # noqa: ARG001
     return (
         "Too short: increments stay autocorrelated even after averaging into "
         f"{FEWEST_BLOCKS} blocks. Several times as many checkpoints are needed."
     )
+
+
+_REASONS: Final = {
+    "few": _few,
+    "still": _still,
+    "correlation_time": _few_correlation_times,
+    "uneven": _uneven,
+    "uneven_memory": _uneven_memory,
+    "rounding": _rounding,
+    "memory": _memory,
+}
+
+
+def _even(decision: Decision, run: Run) -> str:
+    even, n = decision.evidence["evenly_spaced"], len(run.steps)
+    return f"{even:.0f} of {n:,} checkpoints are evenly spaced"
 
 
 def _noise_scale_changes(decision: Decision, detail: Detail, run: Run) -> str:  # noqa: ARG001

@@ -55,7 +55,7 @@ class IncrementDraws:
     asymmetry : (draw, decay)
         That which comes early rather than late.
     noise_scale : (draw,)
-        Studentised CUSUM of the squared second differences of the innovations.
+        Largest standardised CUSUM of the logarithms of squared differences; `noise`.
     """
 
     kolmogorov: Floats

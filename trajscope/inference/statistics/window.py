@@ -23,6 +23,8 @@ class Window:
     positions : (step, component)
         Leading principal components of the path, largest first, at evenly spaced checkpoints; by
         default those of the increments.
+    even : (step,)
+        Numbers of the evenly spaced checkpoints; all by default.
     lengths : (interval,)
         Of the intervals, over their mean, where checkpoints are unevenly spaced.
     rounding : float
@@ -32,12 +34,18 @@ class Window:
     increments: Floats
     positions: Floats | None = None
     lengths: Floats | None = None
+    even: NDArray[np.int64] | None = None
     rounding: float = 0.0
 
     @property
     def n_steps(self) -> int:
         """Checkpoints."""
         return len(self.increments) + 1
+
+    @property
+    def n_even(self) -> int:
+        """Checkpoints that are evenly spaced."""
+        return self.n_steps if self.even is None else len(self.even)
 
     @property
     def n_exchangeable(self) -> int:
@@ -66,22 +74,31 @@ class Window:
         spread = np.sqrt(lengths * (1 + lengths / time))
         return np.asarray((own - later / time * lengths) / spread)
 
+    @property
+    def walked(self) -> Floats:
+        """Sums of the increments, at evenly spaced checkpoints; (step, component)."""
+        walked = np.concatenate([np.zeros((1, self.increments.shape[1])), self.increments]).cumsum(
+            axis=0, dtype=np.float64
+        )
+        return np.asarray(walked if self.even is None else walked[self.even])
+
     @cached_property
     def path(self) -> Floats:
         """`positions`, or principal components of the increments' sums; (step, component)."""
         if self.positions is not None:
             return self.positions
-        walked = np.concatenate([np.zeros((1, self.increments.shape[1])), self.increments]).cumsum(
-            axis=0, dtype=np.float64
-        )
-        walked -= walked.mean(axis=0)
+        walked = self.walked
+        walked = walked - walked.mean(axis=0)
         _, vectors = np.linalg.eigh(walked.T @ walked)
         return np.asarray(walked @ vectors[:, : -_MOST_COMPONENTS - 1 : -1])
 
     def after(self, cut: int) -> "Window":
         """The window without its first `cut` checkpoints."""
         lengths = None if self.lengths is None else self.lengths[cut:]
-        return replace(self, increments=self.increments[cut:], positions=None, lengths=lengths)
+        even = None if self.even is None else self.even[self.even >= cut] - cut
+        return replace(
+            self, increments=self.increments[cut:], positions=None, lengths=lengths, even=even
+        )
 
     def coarser(self, stride: int) -> "Window":
         """Every `stride`-th checkpoint, from the first."""
