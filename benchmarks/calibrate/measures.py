@@ -16,10 +16,12 @@ from trajscope.inference.statistics import brownian
 from trajscope.inference.statistics.circulation import (
     draw_circulation,
     draw_independent_modes,
+    draw_least_favourable,
     series_of,
     slow_modes,
     spectra_of,
 )
+from trajscope.inference.statistics.components import leading
 from trajscope.inference.statistics.drift import draw_drift
 from trajscope.inference.statistics.oscillation import (
     FEWEST_RINGING_TIMES,
@@ -29,6 +31,7 @@ from trajscope.inference.statistics.oscillation import (
 )
 from trajscope.inference.statistics.permutations import draw_increments
 from trajscope.inference.statistics.stationarity import correlation_time, draw_early_excess
+from trajscope.inference.statistics.volatility import with_even_noise
 from trajscope.inference.statistics.window import Window
 from trajscope.kernels.factors import factor_of_gram
 from trajscope.kernels.gram import Floats
@@ -72,11 +75,15 @@ def increment_tests(window: Window, n_surrogates: int, seed: int) -> Measured:
 def position_tests(window: Window, n_surrogates: int, seed: int, damping: float | None) -> Measured:
     """p-values of the tests of positions, where they apply."""
     n_steps, positions = window.n_steps, leading_path(window)
-    time = correlation_time(positions)
+    time = correlation_time(window.walked)
     found: Measured = {"guard": float(n_steps >= FEWEST_CORRELATION_TIMES * time)}
     if n_steps >= FEWEST_FOR_A_BEGINNING * time:
-        early = brownian.standardised(draw_early_excess(positions, n_surrogates, seed))
-        found["early_excess"] = brownian.p_value(early.max(axis=-1))
+        found["early_excess"] = max(
+            brownian.p_value(
+                brownian.standardised(draw_early_excess(path, n_surrogates, seed)).max(axis=-1)
+            )
+            for path in (positions, leading(with_even_noise(window.walked)))
+        )
     if not found["guard"] or positions.shape[1] < 2:
         return found
     spectra = spectra_of(positions)
@@ -85,7 +92,13 @@ def position_tests(window: Window, n_surrogates: int, seed: int, damping: float 
     modes = brownian.p_value(
         draw_independent_modes(spectra, n_steps, n_surrogates, seed, longest=longest)
     )
-    found |= {"phases": phases, "AR modes": modes, "circulation": max(phases, modes)}
+    drawn = draw_least_favourable(
+        positions,
+        lambda: leading(with_even_noise(window.walked)),
+        (n_surrogates, n_surrogates),
+        seed,
+    )
+    found |= {"phases": phases, "AR modes": modes, "circulation": brownian.p_value(drawn)}
     if damping is None or n_steps >= FEWEST_RINGING_TIMES * ringing_time(damping):
         series = series_of(slow_modes(spectra, n_steps).spectra, n_steps)
         is_narrow = line(series).is_narrow

@@ -11,18 +11,15 @@ from trajscope.inference.course.exponent import anomalous_exponent
 from trajscope.inference.course.slow import (
     Slow,
     integrals,
-    leading,
     most_functions,
     p_of_further,
 )
 from trajscope.inference.statistics import brownian
-from trajscope.inference.statistics.circulation import (
-    Spectra,
-    least_favourable,
-    spectra_of,
-)
+from trajscope.inference.statistics.circulation import draw_least_favourable
+from trajscope.inference.statistics.components import leading
 from trajscope.inference.statistics.permutations import IncrementDraws, draw_increments
 from trajscope.inference.statistics.stationarity import correlation_time
+from trajscope.inference.statistics.volatility import with_even_noise
 from trajscope.kernels.gram import Floats
 
 FEWEST_TIMES: Final = 3.5
@@ -137,11 +134,13 @@ def _circulation(path: Floats, count: int, draws: Draws) -> float:
     modes = leading(path)
     if modes.shape[1] < 2:
         return 1.0
-    n_steps = len(modes)
-    spectra: Spectra = spectra_of(modes)
-    spectra = spectra.copy()
-    spectra[:, : count // 2] = 0
-    drawn = least_favourable(spectra, n_steps, (draws.count, draws.count), draws.seed)
+    drawn = draw_least_favourable(
+        modes,
+        lambda: leading(with_even_noise(path)),
+        (draws.count, draws.count),
+        draws.seed,
+        n_slow=count // 2,
+    )
     return brownian.p_value(drawn)
 
 

@@ -10,17 +10,15 @@ from trajscope.inference.course.clock import time_bases
 from trajscope.inference.nulls.autoregression import fit, simulate
 from trajscope.inference.nulls.draws import n_batches, normals, permutations, signs
 from trajscope.inference.statistics.brownian import p_value
+from trajscope.inference.statistics.components import MOST_MODES, leading
 from trajscope.kernels.gram import Floats
 
 MOST_FUNCTIONS: Final = 16
-MOST_MODES: Final = 6
 _LEVEL: Final = 0.01
 _DRAWS: Final = 399
 _MOST_SEARCHED: Final = 1000
 _MANY: Final = 100
 """Modes among which a course of positions is looked for."""
-_NEGLIGIBLE: Final = 1e-3
-"""Standard deviation, of the first mode's."""
 
 
 @dataclass(frozen=True)
@@ -152,14 +150,6 @@ def p_of_further(positions: Floats, taken: Floats, more: Floats, seed: int) -> f
         drawn = np.stack([simulate(model, noise[:, i]) for i, model in enumerate(models)], axis=-1)
         statistic += [_share(each, taken, more) for each in drawn]
     return p_value(np.array(statistic[: _DRAWS + 1]))
-
-
-def leading(path: Floats, most: int | None = None) -> Floats:
-    """Principal components of a path, (step, component): by default six, one for twenty steps."""
-    _, values, vectors = np.linalg.svd(path - path.mean(axis=0), full_matrices=False)
-    wanted = min(MOST_MODES, max(2, len(path) // 20)) if most is None else most
-    count = min(wanted, int((values > _NEGLIGIBLE * values[0]).sum()))
-    return np.asarray(path @ vectors[: max(count, 1)].T)
 
 
 def _share(path: Floats, taken: Floats, more: Floats) -> float:

@@ -158,8 +158,8 @@ TESTS: Final = (
         null="The path is stationary from its first checkpoint on.",
         statistic="largest standardised mean squared distance from the mean during the first 1/20, "
         "1/10, 1/5 or 1/3, over that of the whole window",
-        draws="phase surrogates, with phases per component or shared by all, or autoregressive "
-        f"modes whose noise keeps its sizes in time, {_LARGER_P}",
+        draws="phase surrogates, with phases per component or shared by all, of the path and "
+        f"of the path without volatility of its noise, {_LARGER_P}",
         rejects="a start farther from the mean only",
         question="initial transient?",
     ),
@@ -169,8 +169,8 @@ TESTS: Final = (
         null_label="reversible",
         null="The path is reversible in time.",
         statistic="sum of squared standardised signed areas, over all pairs of slow modes",
-        draws="phase surrogates of the modes, or independent autoregressive modes, with Gaussian "
-        f"noise or with noise that keeps its sizes in time, {_LARGER_P}",
+        draws="phase surrogates of the modes, or independent autoregressive modes, of the path and "
+        f"of the path without volatility of its noise, {_LARGER_P}",
         rejects="rotation in either direction",
         question="circulating?",
         in_layer_table=True,

@@ -1,5 +1,7 @@
 """The decision procedure: the order of the tests that lead to a verdict."""
 
+from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -14,11 +16,12 @@ from trajscope.inference.decision.settings import (
 )
 from trajscope.inference.statistics import brownian
 from trajscope.inference.statistics.circulation import (
-    least_favourable,
+    draw_least_favourable,
     series_of,
     slow_modes,
     spectra_of,
 )
+from trajscope.inference.statistics.components import leading, n_leading
 from trajscope.inference.statistics.drift import draw_drift, draw_slow_drift
 from trajscope.inference.statistics.increments import decays
 from trajscope.inference.statistics.noise import change_place, squared_differences
@@ -30,8 +33,11 @@ from trajscope.inference.statistics.oscillation import (
 )
 from trajscope.inference.statistics.permutations import IncrementDraws, draw_increments
 from trajscope.inference.statistics.stationarity import correlation_time, draw_early_excess
+from trajscope.inference.statistics.volatility import with_even_noise
 from trajscope.inference.statistics.window import Window
 from trajscope.kernels.gram import Floats
+
+MadeWhenAsked = Callable[[], Floats]
 
 FEWEST_CHECKPOINTS: Final = 32
 FEWEST_BLOCKS: Final = 16
@@ -39,9 +45,10 @@ FEWEST_BLOCKS: Final = 16
 FEWEST_CORRELATION_TIMES: Final = 3.5
 FEWEST_FOR_A_BEGINNING: Final = 5.5
 """Correlation times: shorter paths that look longer are those that began far out."""
-MOST_MODES: Final = 6
 MOST_SLOW: Final = 12
 """Slow cosines that the mean of coloured increments is compared with."""
+_WORTH_CONFIRMING: Final = 0.1
+"""p-value above which a transient needs no second look."""
 _PERSISTS: Final = 0.1
 """p-value below which memory, not a drift, is taken to be what drew increments together."""
 _NEGLIGIBLE: Final = 1e-6
@@ -196,31 +203,46 @@ def _confined(window: Window, decision: Decision, settings: DecisionSettings) ->
         else:
             decision.reason = "correlation_time"
         return
+    even = cache(lambda: leading(with_even_noise(window.walked)))
     if n_steps >= FEWEST_FOR_A_BEGINNING * time:
-        excess = draw_early_excess(path, settings.n_draws(n_steps), settings.seed)
-        early = brownian.standardised(excess).max(axis=-1)
+        early = _early_excess(path, even, settings)
         if (yield PendingTest("early_excess", early)) <= alpha:
             decision.code = "drifting"
             return
     decision.code = "confined"
     if path.shape[1] > 1:
-        yield from _loops(path, decision, settings)
+        yield from _loops(path, even, decision, settings)
 
 
 def leading_path(window: Window) -> Floats:
     """Up to six components, one for twenty steps, without those that are rounding of the first."""
     path = window.path
-    path = path[:, : min(MOST_MODES, max(2, len(path) // 20))]
+    path = path[:, : n_leading(len(path))]
     variances = path.var(axis=0)
     return path[:, variances > _NEGLIGIBLE * variances.max()]
 
 
-def _loops(path: Floats, decision: Decision, settings: DecisionSettings) -> Procedure:
+def _early_excess(path: Floats, even: MadeWhenAsked, settings: DecisionSettings) -> Floats:
+    """Draws of the initial transient: of the path, or without volatility where that is less."""
+
+    def drawn(path: Floats) -> Floats:
+        excess = draw_early_excess(path, settings.n_draws(len(path)), settings.seed)
+        return np.asarray(brownian.standardised(excess).max(axis=-1))
+
+    early = drawn(path)
+    if brownian.p_value(early) > _WORTH_CONFIRMING:
+        return early
+    return max(early, drawn(even()), key=brownian.p_value)
+
+
+def _loops(
+    path: Floats, even: MadeWhenAsked, decision: Decision, settings: DecisionSettings
+) -> Procedure:
     """Whether a confined path circulates or oscillates."""
     n_steps, n, seed = len(path), settings.n_surrogates, settings.seed
     spectra = spectra_of(path)
     n_draws = n, settings.n_draws(n_steps)
-    drawn = least_favourable(spectra, n_steps, n_draws, seed)
+    drawn = draw_least_favourable(path, even, n_draws, seed)
     if (yield PendingTest("circulation", drawn)) <= settings.alpha:
         decision.code = "circulating"
         return

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 
-from trajscope.inference.nulls.draws import shifts, signs
 from trajscope.kernels.gram import Floats
 
 
@@ -79,57 +78,3 @@ def simulate(model: Autoregression, innovations: Floats) -> Floats:
     # The mean of a window is taken off later; a near unit root would swamp the rest with it.
     shaped[..., 0] = 0
     return np.asarray(scipy.fft.irfft(shaped, period, axis=-1)[..., : period // 2])
-
-
-@dataclass(frozen=True)
-class SizedModes:
-    """Independent autoregressive modes whose innovations keep their sizes and places in time.
-
-    Noise that is loud for a while, or has heavy tails, is loud in all modes at once, and may be so
-    anywhere in the window: both leave currents and beginnings by chance that steady noise does not.
-
-    Attributes
-    ----------
-    models :
-        Of each mode.
-    sizes : (mode, time)
-        Sizes of the innovations over their root mean square, without those at the start that no
-        past predicts.
-    n_steps :
-        Length of what is drawn.
-    """
-
-    models: tuple[Autoregression, ...]
-    sizes: Floats
-    n_steps: int
-
-    @classmethod
-    def of(cls, series: Floats, longest: int) -> "SizedModes":
-        """Fitted to the modes of a path, (mode, step)."""
-        models = tuple(fit(each, longest) for each in series)
-        unpredicted = max(len(model.coefficients) for model in models) - 1
-        sizes = np.stack(
-            [
-                np.abs(np.convolve(each - each.mean(), model.coefficients)[: series.shape[-1]])
-                for model, each in zip(models, series, strict=True)
-            ]
-        )[:, unpredicted:]
-        rms = np.sqrt(np.mean(sizes**2, axis=-1, keepdims=True))
-        return cls(models, sizes / np.maximum(rms, 1e-300), series.shape[-1])
-
-    def draw(self, seed: int, batch: int, count: int) -> Floats:
-        """Series with the sizes shifted together round their circle, signs drawn singly.
-
-        Returns
-        -------
-        (draw, mode, step)
-        """
-        modes, around = self.sizes.shape
-        period = 2 * self.n_steps
-        places = (shifts(seed, batch, around)[:count, np.newaxis] + np.arange(period)) % around
-        coins = signs(seed, batch, modes * period)[:count].reshape(-1, modes, period)
-        drawn = [
-            simulate(model, sizes[places] * coins[:, number])
-            for number, (model, sizes) in enumerate(zip(self.models, self.sizes, strict=True))
-        ]
-        return np.stack(drawn, axis=1)

@@ -14,7 +14,7 @@ DRAWS_AT_ONCE: Final = 16
 _WORTH_A_THREAD: Final = 1 << 16
 """Numbers that a draw transforms, from which batches run side by side."""
 
-_PERMUTATIONS, _SIGNS, _PHASES, _NORMALS, _SHIFTS = range(5)
+_PERMUTATIONS, _SIGNS, _PHASES, _NORMALS = range(4)
 
 
 def permutations(seed: int, batch: int, n: int) -> NDArray[np.int32]:
@@ -27,11 +27,6 @@ def signs(seed: int, batch: int, n: int) -> NDArray[np.float32]:
     """Fair random signs, (draw, interval)."""
     coins = _generator(seed, _SIGNS, batch).integers(0, 2, (DRAWS_AT_ONCE, n), dtype=np.int8)
     return 2 * coins.astype(np.float32) - 1
-
-
-def shifts(seed: int, batch: int, n: int) -> NDArray[np.int64]:
-    """Uniformly random places on a circle of n, (draw,)."""
-    return _generator(seed, _SHIFTS, batch).integers(0, n, DRAWS_AT_ONCE)
 
 
 def phases(seed: int, batch: int, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ Notation: x is (step, component), T steps; X its Fourier coefficients at the fre
 0 < f < T/2, and w_f = 2 pi f/T.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,13 +12,13 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from trajscope.inference.nulls.autoregression import SizedModes, fit, simulate
+from trajscope.inference.nulls.autoregression import fit, simulate
 from trajscope.inference.nulls.draws import normals, over_batches, phases
 from trajscope.inference.statistics.brownian import p_value
 from trajscope.kernels.gram import Floats
 
 Spectra = NDArray[np.complexfloating]
-_WORTH_CONFIRMING: Final = 0.2
+_WORTH_CONFIRMING: Final = 0.1
 """p-value above which no other null is asked."""
 
 
@@ -143,52 +144,49 @@ def draw_independent_modes(
     return np.concatenate([data, *over_batches(draw, n_draws, 4 * modes.size)])
 
 
-def draw_sized_modes(
-    spectra: Spectra, n_steps: int, n_draws: int, seed: int, *, longest: int
+def draw_least_favourable(
+    path: Floats,
+    with_even_noise: Callable[[], Floats],
+    n_draws: tuple[int, int],
+    seed: int,
+    *,
+    n_slow: int = 0,
 ) -> Floats:
-    """`circulation` of the data (draw 0), and of modes whose innovations keep their sizes in time.
+    """Draws of that null under which the circulation of the data is least unusual.
 
-    As `draw_independent_modes`, with `SizedModes` for Gaussian innovations: the null of noise that
-    is loud for a while, or has heavy tails.
-
-    Parameters
-    ----------
-    spectra : (component, frequency)
-    """
-    modes = slow_modes(spectra, n_steps).spectra
-    null = SizedModes.of(series_of(modes, n_steps), longest)
-
-    def draw(batch: int, count: int) -> Floats:
-        series = null.draw(seed, batch, count).astype(np.float32)
-        drawn = scipy.fft.rfft(series, axis=-1)[..., 1 : modes.shape[-1] + 1]
-        return circulation(slow_modes(drawn, n_steps).spectra, n_steps)
-
-    data = np.array([circulation(modes, n_steps)])
-    return np.concatenate([data, *over_batches(draw, n_draws, 4 * modes.size)])
-
-
-def least_favourable(spectra: Spectra, n_steps: int, n_draws: tuple[int, int], seed: int) -> Floats:
-    """Draws of that of three nulls under which the circulation of the data is least unusual.
-
-    Spectra kept with random phases (`draw_circulation`), their leakage imitated
-    (`draw_independent_modes`), and the sizes of the noise kept in time (`draw_sized_modes`). The
-    latter two are drawn where the first leaves a p-value below 0.2.
+    Of the path, and, where both nulls leave a p-value of 0.1 or less, of its components once the
+    volatility of the noise is taken out (`volatility`): each with its spectra kept and random
+    phases (`draw_circulation`), and with the leakage imitated (`draw_independent_modes`).
 
     Parameters
     ----------
-    spectra : (component, frequency)
+    path : (step, component)
+    with_even_noise :
+        Makes the components without volatility.
     n_draws :
-        Of the first null, and of each of the others.
+        Of the phases, and of the independent modes.
+    n_slow :
+        Lowest frequencies that are left out.
     """
+    drawn = _draw_reversible(path, n_draws, seed, n_slow)
+    if p_value(drawn) > _WORTH_CONFIRMING:
+        return drawn
+    even = with_even_noise()
+    if even.shape[1] < 2:
+        return drawn
+    return max(drawn, _draw_reversible(even, n_draws, seed, n_slow), key=p_value)
+
+
+def _draw_reversible(path: Floats, n_draws: tuple[int, int], seed: int, n_slow: int) -> Floats:
+    n_steps = len(path)
+    spectra: Spectra = spectra_of(path).copy()
+    spectra[:, :n_slow] = 0
     phases = draw_circulation(spectra, n_steps, n_draws[0], seed)
     if p_value(phases) > _WORTH_CONFIRMING:
         return phases
     longest = min(20, n_steps // 10)
-    others = [
-        null(spectra, n_steps, n_draws[1], seed, longest=longest)
-        for null in (draw_independent_modes, draw_sized_modes)
-    ]
-    return max(phases, *others, key=p_value)
+    modes = draw_independent_modes(spectra, n_steps, n_draws[1], seed, longest=longest)
+    return max(phases, modes, key=p_value)
 
 
 def series_of(spectra: Spectra, n_steps: int) -> Floats:

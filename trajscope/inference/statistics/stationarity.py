@@ -7,7 +7,6 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from trajscope.inference.nulls.autoregression import SizedModes
 from trajscope.inference.nulls.draws import over_batches, phases
 from trajscope.inference.statistics.brownian import p_value, standardised
 from trajscope.kernels.gram import Floats
@@ -18,8 +17,6 @@ _AT_ONCE: Final = 256
 """Components that are transformed together."""
 _NARROW: Final = 1.002
 """Ratio of the bounds at which a time is found."""
-_WORTH_CONFIRMING: Final = 0.05
-"""p-value above which no other null is asked."""
 
 
 def correlation_time(positions: Floats, taken: Floats | None = None) -> float:
@@ -44,7 +41,7 @@ def correlation_time(positions: Floats, taken: Floats | None = None) -> float:
     n_steps = len(positions)
     if taken is None:
         taken = np.full((n_steps, 1), n_steps**-0.5)
-    found = _summed(_autocovariance(positions - taken @ (taken.T @ positions)))
+    found = _summed(autocovariance(positions - taken @ (taken.T @ positions)))
     if found <= 1:
         return found
     low, high = 1.0, float(n_steps)
@@ -56,8 +53,14 @@ def correlation_time(positions: Floats, taken: Floats | None = None) -> float:
     return float((low * high) ** 0.5)
 
 
-def _autocovariance(rest: Floats) -> Floats:
-    """Sums of products of what is left, h steps apart, (lag,), over all components."""
+def autocovariance(rest: Floats) -> Floats:
+    """Sums of products h steps apart, (lag,), over all components, on a scale of its own.
+
+    Parameters
+    ----------
+    rest : (step, component)
+        Centred, or what is left of positions.
+    """
     n_steps = len(rest)
     length = scipy.fft.next_fast_len(2 * n_steps - 1, real=True)
     scale = np.abs(rest).max() or 1
@@ -119,14 +122,12 @@ def early_excess(positions: NDArray[np.floating]) -> Floats:
 def draw_early_excess(positions: Floats, n_draws: int, seed: int) -> Floats:
     """`early_excess` of the data (draw 0) and of stationary surrogates, (draw, prefix).
 
-    Of three nulls it is the one that leaves the larger p-value. Two keep amplitudes and draw
-    phases: what is far out at the beginning is then far out anywhere. Phases of their own for
+    Amplitudes are kept and phases drawn: what is far out at the beginning is then far out
+    anywhere. Of two nulls it is the one that leaves the larger p-value. Phases of their own for
     every component (Theiler et al. 1992, doi:10.1016/0167-2789(92)90102-S) lose that components
     which turn in one plane are far out together; phases that all of them share (Prichard & Theiler
     1994, doi:10.1103/PhysRevLett.73.951) lose that principal components of a slow path are far out
-    at both its ends. Both spread out what is loud for a while, or once; so the third, drawn where
-    the others leave 5% or less, is of autoregressive modes whose innovations keep their sizes in
-    time (`SizedModes`).
+    at both its ends.
 
     Parameters
     ----------
@@ -149,17 +150,7 @@ def draw_early_excess(positions: Floats, n_draws: int, seed: int) -> Floats:
 
     data = early_excess(positions.T)[np.newaxis]
     drawn = over_batches(draw, n_draws, 4 * amplitudes.size)
-    found = [np.concatenate([data, *nulls]) for nulls in zip(*drawn, strict=True)]
-    kept = max(found, key=_p_value)
-    if _p_value(kept) > _WORTH_CONFIRMING:
-        return kept
-    null = SizedModes.of(positions.T, min(20, n_steps // 10))
-
-    def draw_sized(batch: int, count: int) -> Floats:
-        return early_excess(null.draw(seed, batch, count))
-
-    sized = np.concatenate([data, *over_batches(draw_sized, n_draws, 4 * amplitudes.size)])
-    return max(kept, sized, key=_p_value)
+    return max((np.concatenate([data, *nulls]) for nulls in zip(*drawn, strict=True)), key=_p_value)
 
 
 def _p_value(excess: Floats) -> float:

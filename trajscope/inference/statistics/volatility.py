@@ -1,0 +1,82 @@
+"""Paths without the volatility of their noise: every innovation is made of one size."""
+
+from typing import Final
+
+import numpy as np
+import scipy.linalg
+from scipy.signal import lfilter
+
+from trajscope.inference.statistics.stationarity import autocovariance
+from trajscope.kernels.gram import Floats
+
+_LONGEST: Final = 20
+"""Order of the autoregression."""
+_PENALTY: Final = 2.0
+"""Times the usual price of an order: volatility makes autocorrelations scatter more."""
+_ENOUGH: Final = 8
+"""Independent numbers from which a variance is estimated."""
+_LAGS: Final = 8
+
+
+def with_even_noise(positions: Floats) -> Floats:
+    """The path that the same innovations leave once they are made of one size.
+
+    Noise that is loud for a while leaves currents and beginnings by chance that steady noise does
+    not: the components of a loud walk are cosines, and a plane of two of them is an arc. So one
+    autoregression is fitted to all components (Yule-Walker, the order by twice the penalty of
+    Schwarz 1978, doi:10.1214/aos/1176344136), its innovations e[t] are divided by their root mean
+    square over components, and the filter is run again. Where ``|e[t]|^2`` sums fewer than eight
+    independent components, it is averaged over as many neighbours as make eight.
+    Of steady noise the path stays what it is; a current stays a current, since one scale for all
+    components turns nothing.
+
+    Parameters
+    ----------
+    positions : (step, component)
+        All of them.
+
+    Returns
+    -------
+    (step, component)
+        Centred.
+    """
+    centred = positions - positions.mean(axis=0)
+    coefficients = _fitted(autocovariance(centred), len(centred))
+    order = len(coefficients) - 1
+    news = lfilter(coefficients, [1.0], centred, axis=0)
+    squares = (news[order:] ** 2).sum(axis=1)
+    near = max(1, int(np.ceil(_ENOUGH / _independent(news[order:], squares))))
+    variance = _averaged(squares, near + 1 - near % 2)
+    scale = np.sqrt(np.maximum(variance / max(variance.mean(), 1e-300), 1e-12))
+    # The first ones hold what came before the window, of about the same size.
+    news /= np.concatenate([np.full(order, scale[0]), scale])[:, np.newaxis]
+    return np.asarray(lfilter([1.0], coefficients, news, axis=0))
+
+
+def _fitted(products: Floats, n_steps: int) -> Floats:
+    """Coefficients 1, a[1], ..., a[p] of the order with the smallest criterion."""
+    best, lowest = np.ones(1), n_steps * np.log(max(products[0], 1e-300))
+    for order in range(1, min(_LONGEST, n_steps // 10) + 1):
+        solved = scipy.linalg.solve_toeplitz(products[:order], products[1 : order + 1])
+        variance = products[0] - solved @ products[1 : order + 1]
+        price = _PENALTY * order * np.log(n_steps)
+        criterion = n_steps * np.log(max(variance, 1e-300)) + price
+        if criterion < lowest:
+            best, lowest = np.append(1.0, -solved), criterion
+    return best
+
+
+def _independent(news: Floats, squares: Floats) -> float:
+    """Effective number of components: ``(tr C)^2 / tr C^2`` of the innovations' covariance C."""
+    same = crossed = 0.0
+    for lag in range(1, _LAGS + 1):
+        products = np.einsum("tc,tc->t", news[:-lag], news[lag:])
+        crossed += float((products**2).sum())
+        same += float((squares[:-lag] * squares[lag:]).sum())
+    return same / max(crossed, 1e-300)
+
+
+def _averaged(values: Floats, near: int) -> Floats:
+    """Means over so many neighbours, an odd number."""
+    padded = np.pad(values, near // 2, mode="reflect")
+    return np.convolve(padded, np.full(near, 1 / near), "valid")
