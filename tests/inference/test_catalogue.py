@@ -11,7 +11,7 @@ from trajscope.simulate import brownian
 def test_names_are_those_that_results_have_always_had():
     assert NAMES == (
         "noise_scale", "omnibus", "confined", "brownian", "constant_drift", "relaxation", "drift",
-        "slow_drift", "early_excess", "circulation", "line",
+        "slow_drift", "early_excess", "circulation", "line", "noise_trend", "neighbours",
     )  # fmt: skip
 
 

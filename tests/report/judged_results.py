@@ -30,7 +30,7 @@ def with_verdict(results, code="confined", *, n=40, **told):
     groups = results["observables"]["group"].values
     n_groups = len(groups)
     p = np.full((n_groups, len(NAMES)), 0.5)
-    p[:, -1] = np.nan
+    p[:, -3:] = np.nan  # a spectral peak, and what only short windows are asked
     position = np.where(np.isfinite(p), 0.75, np.nan)
     position[:, [bool(test.doubled_of) for test in TESTS]] = np.nan
     scale = np.array([2, 4, 8, 10]) * 100

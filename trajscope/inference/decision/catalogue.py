@@ -128,7 +128,7 @@ TESTS: Final = (
         null_label="no drift",
         null=_NO_DRIFT,
         statistic="squared displacement over the sum of squared increments",
-        draws="sign flips of the increments",
+        draws="sign flips of the increments, all of them up to 14 checkpoints",
         rejects="movement in one direction only",
         in_layer_table=True,
     ),
@@ -186,6 +186,24 @@ TESTS: Final = (
         rejects="a narrower peak only",
         question="oscillating?",
     ),
+    Test(
+        name="noise_trend",
+        label="noise trend",
+        null_label="constant noise",
+        null="The noise variance is constant: increments are exchangeable in time.",
+        statistic="slope of the log squared differences of the increments, 8 to 31 checkpoints",
+        draws="permutations of the increments",
+        rejects="growing or shrinking noise",
+    ),
+    Test(
+        name="neighbours",
+        label="neighbours",
+        null_label="indep. neighbours",
+        null="Successive increments are independent.",
+        statistic="correlation of successive increments, 8 to 31 checkpoints",
+        draws="permutations of the increments; sign flips where the noise has a trend",
+        rejects="increments that resemble or oppose their neighbours",
+    ),
 )
-"""In the order in which they are run."""
+"""In the order in which they are run; the last two on windows too short for most others."""
 NAMES: Final = tuple(test.name for test in TESTS)

@@ -14,6 +14,7 @@ from trajscope.inference.decision.settings import (
     Procedure,
     PValueProcedure,
 )
+from trajscope.inference.decision.short import short_procedure
 from trajscope.inference.statistics import brownian
 from trajscope.inference.statistics.circulation import (
     draw_least_favourable,
@@ -23,6 +24,7 @@ from trajscope.inference.statistics.circulation import (
 )
 from trajscope.inference.statistics.components import leading, n_leading
 from trajscope.inference.statistics.drift import draw_drift, draw_slow_drift
+from trajscope.inference.statistics.growth import exponential_growth
 from trajscope.inference.statistics.increments import decays
 from trajscope.inference.statistics.noise import change_place, squared_differences
 from trajscope.inference.statistics.oscillation import (
@@ -66,11 +68,17 @@ def decision_procedure(window: Window, decision: Decision, settings: DecisionSet
 
     The order is that of `verdict.decide`.
     """
-    if window.n_steps < FEWEST_CHECKPOINTS:
-        decision.reason = "few"
-        return
     if not np.any(window.increments):
-        decision.reason = "still"
+        decision.reason = "still" if window.n_steps >= FEWEST_CHECKPOINTS else "few"
+        return
+    growth = None if window.lengths is not None else exponential_growth(window.increments)
+    if growth is not None:
+        decision.code = "diverging"
+        decision.evidence |= {"growth": growth.factor, "explained": growth.explained}
+        decision.evidence["alternates"] = float(growth.alternates)
+        return
+    if window.n_steps < FEWEST_CHECKPOINTS:
+        yield from short_procedure(window, decision, settings)
         return
     alpha, increments = settings.alpha, window.increments
     decision.draws = _draw(window.exchangeable, decision, settings)

@@ -10,6 +10,14 @@ from trajscope.inference.statistics.oscillation import FEWEST_RINGING_TIMES
 
 _DRIFT_COUNTS: Final = ("drifting", "noise_scale_changes")
 """Verdicts of windows whose drift was distinguished from mean reversion and autocorrelation."""
+_SHORT: Final = (
+    ("noise_trend", "noise trend?"),
+    ("neighbours", "neighbours correlated?"),
+    ("constant_drift", "one direction?"),
+)
+"""Tests of windows that are too short for the others, and their questions."""
+_UNTESTED: Final = "walks, relaxation and rotation: {n} checkpoints are too few to test for them"
+_NOTHING: Final = "any effect: {n} checkpoints were not tested"
 
 
 def detection_limits(decision: Decision, detail: Detail, run: Run) -> list[str]:
@@ -17,7 +25,9 @@ def detection_limits(decision: Decision, detail: Detail, run: Run) -> list[str]:
     n = len(run.steps)
     phrases = []
     if decision.draws is None:
-        return [f"any effect: {n} checkpoints were not tested"]
+        if decision.code == "diverging":
+            return ["any effect beside the growth: increments that grow are not tested further"]
+        return [(_UNTESTED if decision.evidence else _NOTHING).format(n=n)]
     if detail.slowest_relaxation is None:
         phrases.append("relaxation at any rate: too few independent increments")
     else:
@@ -55,6 +65,11 @@ def decision_path(decision: Decision, alpha: float) -> list[dict[str, object]]:
             "finding": "" if long_enough else decision.reason,
         }
     ]
+    if decision.reason == "few":
+        return passed + [
+            _of_short_window(name, question, decision.evidence.get(name), alpha)
+            for name, question in _SHORT
+        ]
     for test in (test for test in TESTS if test.question):
         p_value = decision.evidence.get(test.name)
         kept = p_value is not None and p_value > alpha
@@ -72,6 +87,16 @@ def decision_path(decision: Decision, alpha: float) -> list[dict[str, object]]:
             }
         )
     return passed
+
+
+def _of_short_window(
+    name: str, question: str, p_value: float | None, alpha: float
+) -> dict[str, object]:
+    answer = "not tested" if p_value is None else "yes" if p_value <= alpha else "no"
+    finding = "" if p_value is None else f"p = {p_text(p_value)}"
+    return {
+        "test": name, "question": question, "answer": answer, "p_value": p_value, "finding": finding
+    }  # fmt: skip
 
 
 def guard(decision: Decision) -> str:

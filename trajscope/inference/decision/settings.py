@@ -21,6 +21,7 @@ CODES: Final = (
     "course",
     "anomalous",
     "alternating",
+    "diverging",
 )
 RINGING_UNKNOWN: Final = (
     "Ringing of an optimizer with momentum gives the same peak: give --momentum to rule it out."

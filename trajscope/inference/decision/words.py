@@ -99,12 +99,35 @@ def _too_short(decision: Decision, detail: Detail, run: Run) -> str:  # noqa: AR
     return _REASONS[decision.reason](decision, run)
 
 
-def _few(decision: Decision, run: Run) -> str:  # noqa: ARG001
+def _few(decision: Decision, run: Run) -> str:
     n = len(run.steps)
-    return (
+    p = decision.evidence
+    missing = (
         f"Too short: {n} checkpoints; at least {FEWEST_CHECKPOINTS} are needed "
         f"({FEWEST_CHECKPOINTS - n} more)."
     )
+    if "constant_drift" not in p:
+        return missing
+    drift = (
+        f"squared displacement {number(p['displacement_ratio'])} times that of a walk "
+        f"(p = {p_text(p['constant_drift'])}, the smallest possible is {p_text(p['least_p'])})"
+    )
+    return f"{missing} Exact at this length: {drift}; {_neighbours(decision)}; {_trend(decision)}."
+
+
+def _neighbours(decision: Decision) -> str:
+    p = decision.evidence
+    return (
+        f"correlation of successive increments {number(p['neighbour_correlation'], 2)} "
+        f"(p = {p_text(p['neighbours'])})"
+    )
+
+
+def _trend(decision: Decision) -> str:
+    p = decision.evidence
+    growth = p["noise_growth"]
+    way, by = ("grows", growth) if growth > 1 else ("falls", 1 / max(growth, 1e-300))
+    return f"the noise variance {way} {number(by, 2)}-fold (p = {p_text(p['noise_trend'])})"
 
 
 def _still(decision: Decision, run: Run) -> str:  # noqa: ARG001
@@ -173,7 +196,7 @@ def _noise_scale_changes(decision: Decision, detail: Detail, run: Run) -> str:  
     )
 
 
-def _drifting(decision: Decision, detail: Detail, run: Run) -> str:  # noqa: ARG001
+def _drifting(decision: Decision, detail: Detail, run: Run) -> str:
     p = decision.evidence
     where = f", most clearly in {_listed(detail.drifting_layers)}" if detail.drifting_layers else ""
     strength = (
@@ -182,6 +205,14 @@ def _drifting(decision: Decision, detail: Detail, run: Run) -> str:  # noqa: ARG
         if detail.drift_strength
         else ""
     )
+    if "least_p" in p:
+        return (
+            f"Drifts in one direction (p = {p_text(p['constant_drift'])}, the smallest possible "
+            f"is {p_text(p['least_p'])}){where}. The squared displacement is "
+            f"{number(p['displacement_ratio'])} times that of a walk; {_neighbours(decision)}; "
+            f"{_trend(decision)}. {len(run.steps)} checkpoints are too few for walks, wells and "
+            f"loops: {FEWEST_CHECKPOINTS} are needed."
+        )
     if p.get("slow_drift", 1.0) <= p.get("constant_drift", 1.0) and "slow_drift" in p:
         return f"Drifts (p = {p_text(p['slow_drift'])}){where}.{strength}"
     if p["constant_drift"] <= min(p["relaxation"], p.get("early_excess", 1.0)):
@@ -190,6 +221,17 @@ def _drifting(decision: Decision, detail: Detail, run: Run) -> str:  # noqa: ARG
     return (
         f"Still relaxing: the window contains an initial transient (p = {p_text(p_value)}){where}. "
         "It is not in one steady state."
+    )
+
+
+def _diverging(decision: Decision, detail: Detail, run: Run) -> str:  # noqa: ARG001
+    p = decision.evidence
+    doubled = run.length(np.log(2) / np.log(p["growth"]))
+    turning = " and change their sign" if p["alternates"] else ""
+    return (
+        f"Diverges: increments grow {number(p['growth'], 4)}-fold from each checkpoint to the "
+        f"next{turning}, and double in {doubled}; this explains "
+        f"{100 * p['explained']:.0f}% of their squares."
     )
 
 
@@ -252,6 +294,7 @@ def _oscillating(decision: Decision, detail: Detail, run: Run) -> str:
 _SENTENCES: Final = {
     "too_short": _too_short,
     "noise_scale_changes": _noise_scale_changes,
+    "diverging": _diverging,
     "drifting": _drifting,
     "brownian": _brownian,
     "confined": _confined,

@@ -233,6 +233,10 @@ _DECIDING: Mapping[str, str] = {
     "confined": "variance-ratio",
     "circulating": "circulation",
     "oscillating": "periodogram",
+    "course": "displacement",
+    "anomalous": "displacement-growth",
+    "alternating": "turns",
+    "diverging": "increment-size",
 }
 """Code of the verdict -> name of the figure that shows what decided."""
 _UNDECIDED = next(plot for plot in FIGURES if plot.name == "displacement-growth")
