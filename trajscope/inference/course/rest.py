@@ -18,6 +18,7 @@ from trajscope.inference.statistics import brownian
 from trajscope.inference.statistics.circulation import draw_least_favourable
 from trajscope.inference.statistics.components import leading
 from trajscope.inference.statistics.permutations import IncrementDraws, draw_increments
+from trajscope.inference.statistics.power import slowest_relaxation, slowest_rotation
 from trajscope.inference.statistics.stationarity import correlation_time
 from trajscope.inference.statistics.volatility import with_even_noise
 from trajscope.kernels.gram import Floats
@@ -70,6 +71,9 @@ def rest_of(blocks: Blocks, slow: Slow, draws: Draws) -> tuple[Rest, int, Floats
     def found(code: str, reason: str = "") -> tuple[Rest, int, Floats]:
         return Rest(code, reason, evidence), slow.count, taken
 
+    least = slowest_relaxation(ratios[1:, -1], len(blocks.rows), draws.alpha)
+    if least is not None:
+        evidence["slowest_relaxation"] = least * blocks.size
     if slow.is_whole and evidence["brownian"] > draws.alpha:
         return found("brownian")
     if slow.is_whole and departure <= _SAME:
@@ -115,12 +119,16 @@ def _confined(
     if evidence["alternation"] <= draws.alpha and -turns[0] <= FEWEST_TURNS:
         evidence["turns"] = -turns[0]
         return Rest("alternating", "", evidence), count, taken
-    evidence["circulation"] = p = _circulation(left, count, draws)
-    if p <= draws.alpha:
+    areas = _circulation(left, count, draws)
+    evidence["circulation"] = brownian.p_value(areas)
+    least = slowest_rotation(areas[1:], m, time, draws.alpha) if len(areas) > 1 else None
+    if least is not None:
+        evidence["slowest_rotation"] = least
+    if evidence["circulation"] <= draws.alpha:
         # What is left over of a course bends, and looks like a current.
         further = _in_positions(blocks, slow, count + _MORE)
         without = positions - further @ (further.T @ positions)
-        if _circulation(without, count + _MORE, draws) <= draws.alpha:
+        if brownian.p_value(_circulation(without, count + _MORE, draws)) <= draws.alpha:
             return Rest("circulating", "", evidence), count, taken
     return Rest("confined", "", evidence), count, taken
 
@@ -129,19 +137,18 @@ def _in_positions(blocks: Blocks, slow: Slow, count: int) -> Floats:
     return integrals(slow.basis[:, :count], blocks.lengths, blocks.scale)
 
 
-def _circulation(path: Floats, count: int, draws: Draws) -> float:
-    """p-value of a current at frequencies above those of the course."""
+def _circulation(path: Floats, count: int, draws: Draws) -> Floats:
+    """Circulation at frequencies above those of the course, (draw,), the data first."""
     modes = leading(path)
     if modes.shape[1] < 2:
-        return 1.0
-    drawn = draw_least_favourable(
+        return np.zeros(1)
+    return draw_least_favourable(
         modes,
         lambda: leading(with_even_noise(path)),
         (draws.count, draws.count),
         draws.seed,
         n_slow=count // 2,
     )
-    return brownian.p_value(drawn)
 
 
 def _p_values(draws: IncrementDraws) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from trajscope.inference.course.apart import Found
 from trajscope.inference.decision.catalogue import TESTS
 from trajscope.inference.decision.order import FEWEST_CORRELATION_TIMES
 from trajscope.inference.decision.settings import Decision
@@ -20,9 +21,19 @@ _UNTESTED: Final = "walks, relaxation and rotation: {n} checkpoints are too few 
 _NOTHING: Final = "any effect: {n} checkpoints were not tested"
 
 
-def detection_limits(decision: Decision, detail: Detail, run: Run) -> list[str]:
-    """The detection limits: effects that this window cannot show, each with the reason."""
+def detection_limits(
+    decision: Decision, detail: Detail, run: Run, found: Found | None = None
+) -> list[str]:
+    """The detection limits: effects that this window cannot show, each with the reason.
+
+    Parameters
+    ----------
+    found :
+        The window taken apart; its limits are then those of the rest.
+    """
     n = len(run.steps)
+    if found is not None:
+        return _limits_of_rest(found, run)
     phrases = []
     if decision.draws is None:
         if decision.code == "diverging":
@@ -53,50 +64,78 @@ def detection_limits(decision: Decision, detail: Detail, run: Run) -> list[str]:
     return phrases
 
 
-def decision_path(decision: Decision, alpha: float) -> list[dict[str, object]]:
+def _limits_of_rest(found: Found, run: Run) -> list[str]:
+    evidence = found.rest.evidence
+    about = "about the course, " if found.count else ""
+    slowest = evidence.get("slowest_relaxation")
+    phrases = [
+        f"{about}relaxation at any rate: too few independent increments"
+        if slowest is None
+        else f"{about}relaxation slower than {run.length(slowest)}: looks like a random walk"
+    ]
+    if "circulation" not in evidence:
+        phrases.append(f"{about}rotation: tested only where the rest is confined")
+    elif "slowest_rotation" in evidence:
+        phrases.append(
+            f"{about}rotation slower than {number(evidence['slowest_rotation'])} radians per "
+            "relaxation time: reversible paths enclose areas as large by chance"
+        )
+    else:
+        phrases.append(f"{about}rotation at any rate: too few correlation times")
+    return phrases
+
+
+def _step(test: str, question: str, p_value: float | None, *, is_yes: bool) -> dict[str, object]:
+    """A question of the decision path with its answer; not tested where there is no p-value."""
+    return {
+        "test": test,
+        "question": question,
+        "answer": "not tested" if p_value is None else "yes" if is_yes else "no",
+        "p_value": p_value,
+        "finding": "" if p_value is None else f"p = {p_text(p_value)}",
+    }
+
+
+def _path_of_rest(found: Found, alpha: float) -> list[dict[str, object]]:
+    evidence = found.rest.evidence
+    course = min(found.slow.p_value, evidence.get("course_of_positions", 1.0))
+    walk, turns = evidence["brownian"], evidence.get("circulation")
+    return [
+        _step("course", "slow course?", course, is_yes=found.count > 0),
+        _step("rest_brownian", "rest Brownian?", walk, is_yes=walk > alpha),
+        _step("rest_circulation", "rest circulating?", turns, is_yes=(turns or 1.0) <= alpha),
+    ]
+
+
+def decision_path(
+    decision: Decision, alpha: float, found: Found | None = None
+) -> list[dict[str, object]]:
     """The decision path: each question in order, with its answer."""
     long_enough = decision.reason not in ("few", "still")
-    passed: list[dict[str, object]] = [
-        {
-            "test": "length",
-            "question": "long enough?",
-            "answer": "yes" if long_enough else "no",
-            "p_value": None,
-            "finding": "" if long_enough else decision.reason,
-        }
-    ]
+    length: dict[str, object] = {
+        "test": "length",
+        "question": "long enough?",
+        "answer": "yes" if long_enough else "no",
+        "p_value": None,
+        "finding": "" if long_enough else decision.reason,
+    }
+    p_values = decision.evidence
     if decision.reason == "few":
-        return passed + [
-            _of_short_window(name, question, decision.evidence.get(name), alpha)
+        return [length] + [
+            _step(name, question, p, is_yes=p is not None and p <= alpha)
             for name, question in _SHORT
+            for p in [p_values.get(name)]
         ]
+    passed = [length]
     for test in (test for test in TESTS if test.question):
-        p_value = decision.evidence.get(test.name)
+        p_value = p_values.get(test.name)
         kept = p_value is not None and p_value > alpha
-        answer = "yes" if kept == test.yes_when_kept else "no"
-        if test.name == "drift" and answer == "yes" and decision.code not in _DRIFT_COUNTS:
+        is_yes = kept == test.yes_when_kept
+        if test.name == "drift" and is_yes and decision.code not in _DRIFT_COUNTS:
             # Its null is a random walk. This path is not one, so the rejection has other reasons.
             p_value = None
-        passed.append(
-            {
-                "test": test.name,
-                "question": test.question,
-                "answer": "not tested" if p_value is None else answer,
-                "p_value": p_value,
-                "finding": "" if p_value is None else f"p = {p_text(p_value)}",
-            }
-        )
-    return passed
-
-
-def _of_short_window(
-    name: str, question: str, p_value: float | None, alpha: float
-) -> dict[str, object]:
-    answer = "not tested" if p_value is None else "yes" if p_value <= alpha else "no"
-    finding = "" if p_value is None else f"p = {p_text(p_value)}"
-    return {
-        "test": name, "question": question, "answer": answer, "p_value": p_value, "finding": finding
-    }  # fmt: skip
+        passed.append(_step(test.name, test.question, p_value, is_yes=is_yes))
+    return passed if found is None else passed + _path_of_rest(found, alpha)
 
 
 def guard(decision: Decision) -> str:

@@ -194,8 +194,8 @@ def verdict_dataset(decided: RunDecision) -> xr.Dataset:
             "alpha": alpha,
             **numbers(decision, decided.found, decided.run, decided.shares),
             "evidence": {name: float(value) for name, value in decision.evidence.items()},
-            "unseen": detection_limits(decision, decided.details[0], decided.run),
+            "unseen": detection_limits(decision, decided.details[0], decided.run, decided.found),
             "proposal": decided.proposal,
-            "gates": decision_path(decision, alpha),
+            "gates": decision_path(decision, alpha, decided.found),
         },
     )

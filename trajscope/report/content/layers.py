@@ -10,12 +10,13 @@ from trajscope.errors import printable
 from trajscope.report.content.curves import Floats
 from trajscope.report.content.numbers import number, percent
 from trajscope.report.content.standings import Standing, layer_tests, standings
-from trajscope.report.content.verdict import codes, verdict
+from trajscope.report.content.verdict import codes, sentences, verdict
 from trajscope.schema import GROUP, LAG, STEP
 
 MOST_ROWS = 40
 """With more groups than this only the `LARGEST` are shown at once; the others unfold."""
 LARGEST = 20
+MOST_SENTENCES = 200
 
 _WIDTH, _HEIGHT, _POINTS = 96, 24, 32
 _MEDIAN, _EDGE, _END = 14.0, 44.0, 78.0
@@ -52,7 +53,7 @@ class Row:
     ----------
     dots :
         One for each of the tests of `Layers`; `None` where it was not run.
-    verdict :
+    verdict, sentence :
         Empty where there is none.
     """
 
@@ -65,6 +66,7 @@ class Row:
     path_ratio: str
     dots: tuple[Dot | None, ...]
     verdict: str
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,11 @@ class Layers:
         """How many rows are folded away."""
         return len(self.all) - len(self.shown)
 
+    @property
+    def said(self) -> tuple[Row, ...]:
+        """Rows whose sentences are written out, at most `MOST_SENTENCES`."""
+        return tuple(row for row in self.all if row.sentence)[:MOST_SENTENCES]
+
 
 def layers(results: xr.DataTree) -> Layers:
     """A row for every group but the first, which holds all weights."""
@@ -104,7 +111,7 @@ def layers(results: xr.DataTree) -> Layers:
     walk = _HEIGHT - 2 - (_HEIGHT - 4) * (0 - low) / (high - low)
     decided = verdict(results)
     tests, alpha = results["tests"].to_dataset(), decided.alpha if decided else float("nan")
-    words = codes(results)
+    words, said = codes(results), sentences(results)
     columns = layer_tests(tests) if words else {}
     rows = tuple(
         _row(
@@ -113,6 +120,7 @@ def layers(results: xr.DataTree) -> Layers:
             standings(tests, alpha, place + 1) if words else (),
             tuple(columns),
             words.get(str(groups[GROUP].values[place]), ""),
+            said.get(str(groups[GROUP].values[place]), ""),
         )
         for place in range(groups.sizes[GROUP])
     )
@@ -129,6 +137,7 @@ def _row(
     found: tuple[Standing, ...],
     columns: tuple[str, ...],
     decided: str,
+    said: str,
 ) -> Row:
     moved = float(group["displacement"].isel({STEP: -1}))
     path = float(group["path_length"])
@@ -144,6 +153,7 @@ def _row(
         path_ratio=number(path / moved, 2) if moved > 0 else "never changed",
         dots=tuple(shown.get(test) for test in columns),
         verdict=decided.replace("_", " "),
+        sentence=said,
     )
 
 

@@ -10,6 +10,7 @@ from trajscope.errors import encodable
 from trajscope.report.content.cases import differences
 from trajscope.report.content.gradient_noise_summary import diffusion_summary
 from trajscope.schema import (
+    ALL_WEIGHTS,
     AUDIT,
     COMPONENT,
     EPOCH_STEPS,
@@ -98,6 +99,7 @@ def _of_one(results: "xr.DataTree") -> dict[str, object]:
         "observables": _scalars(results["observables"].to_dataset()),
         "tests": plain(results["tests"].attrs.get("summary", {})),
         "verdict": _verdict(results["verdict"].attrs),
+        "layers": _layers(results),
         "diffusion": diffusion_summary(results["diffusion"].to_dataset(), plain),
     }
 
@@ -157,6 +159,31 @@ def _verdict(told: Mapping[Any, Any]) -> dict[str, object] | None:
         return None
     wanted = ("code", "sentence", "alpha", "evidence", "noise", "course", "rest")
     return {name: plain(told.get(name)) for name in wanted}
+
+
+def _layers(results: "xr.DataTree") -> dict[str, object]:
+    """Of every layer: code and sentence, p-values corrected for their number, share of a course."""
+    decided, tests = results["verdict"].to_dataset(), results["tests"].to_dataset()
+    if "code" not in decided:
+        return {}
+    course = results["verdict"].attrs.get("course")
+    shares = course.get("layers", {}) if isinstance(course, Mapping) else {}
+    found: dict[str, object] = {}
+    for place, group in enumerate(decided[GROUP].values):
+        if group == ALL_WEIGHTS:
+            continue
+        p_values = tests["p_adjusted"].isel({GROUP: place})
+        found[plain(str(group))] = {
+            "code": plain(str(decided["code"].values[place])),
+            "sentence": plain(str(decided["sentence"].values[place])),
+            "p_values": {
+                str(test): plain(p)
+                for test, p in zip(tests["test"].values, p_values.values, strict=True)
+                if math.isfinite(p)
+            },
+            "course_share": plain(shares.get(str(group))),
+        }
+    return found
 
 
 def _last_displacement(observables: "xr.Dataset") -> object:

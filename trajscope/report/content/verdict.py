@@ -96,11 +96,22 @@ def verdict(results: xr.DataTree) -> Verdict | None:
 
 def codes(results: xr.DataTree) -> dict[str, str]:
     """The verdict of every layer by its name; empty where there is none."""
+    return _by_layer(results, "code", 40)
+
+
+def sentences(results: xr.DataTree) -> dict[str, str]:
+    """What is said of every layer, by its name; empty where nothing is."""
+    return _by_layer(results, "sentence", _LIMIT)
+
+
+def _by_layer(results: xr.DataTree, name: str, limit: int) -> dict[str, str]:
     decided = results["verdict"].to_dataset()
-    if "code" not in decided:
+    if name not in decided:
         return {}
-    pairs = zip(decided[GROUP].values, decided["code"].values, strict=True)
-    return {str(group): printable(code, limit=40) for group, code in pairs if group != ALL_WEIGHTS}
+    pairs = zip(decided[GROUP].values, decided[name].values, strict=True)
+    return {
+        str(group): printable(value, limit=limit) for group, value in pairs if group != ALL_WEIGHTS
+    }
 
 
 def _gates(results: xr.DataTree, evidence: Mapping[str, float], alpha: float) -> tuple[Gate, ...]:
