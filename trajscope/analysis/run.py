@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from typing import Final
 
 import xarray as xr
 
@@ -16,7 +17,7 @@ from trajscope.analysis.settings import Settings, memory_limit, opened
 from trajscope.analysis.windows import Windows, windows_of
 from trajscope.arrays import Source
 from trajscope.checkpoints.given_schedule import Given
-from trajscope.errors import TrajscopeWarning
+from trajscope.errors import OptionError, TrajscopeWarning, printable
 from trajscope.history.kept import remembered
 from trajscope.inference.decision.run import decide_trajectory
 from trajscope.measure.executor import executor
@@ -24,6 +25,7 @@ from trajscope.measure.measurement import check_memory
 from trajscope.optimizer import Optimizer
 from trajscope.schema import STEP
 
+PHASES: Final = ("auto", "none")
 History = str | os.PathLike[str] | Callable[[xr.Dataset], AbstractContextManager[xr.Dataset]]
 
 
@@ -47,6 +49,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     seed: int = 0,
     momentum: float | None = None,
     updates_per_epoch: float | None = None,
+    phases: str = "auto",
     windows: Windows | None = None,
     lr_schedule: Given | None = None,
     epoch_steps: float | None = None,
@@ -92,6 +95,9 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         only in windows of at least seven ringing times.
     updates_per_epoch :
         For checkpoints that are numbered by epochs: needed to compute the remaining ringing.
+    phases :
+        "auto": changes of the learning rate, of the noise and of the drift are looked for, and
+        each phase between two of them gets a verdict too; "none": they are not.
     windows :
         Parts of the run that are also analyzed separately, in the same pass: ``4`` equal ones,
         ``"0:1000,1000:2000"`` (or pairs of numbers), steps START <= step < STOP. Their tests draw
@@ -130,6 +136,8 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     optimizer = Optimizer(momentum=momentum)
     settings = Settings(n_surrogates, alpha, seed, optimizer, updates_per_epoch)
     settings.for_decision(trajectory)  # refused before anything is read
+    if phases not in PHASES:
+        raise OptionError(f"phases is {printable(phases)!r}: one of {', '.join(PHASES)} expected.")
     parts = windows_of(trajectory, windows)
     schedule = as_told(lr_schedule, epoch_steps)
     engine = Engine(memory_limit(memory), seed, strict, progress or _silence)
@@ -145,8 +153,10 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     whole_settings, *part_settings = (settings.for_decision(case) for case in cases)
     asked = [whole_settings, *(each.of_a_window for each in part_settings)]
     decided = [
-        (case, each, allowed(case, decide_trajectory(case, each, own)))
-        for case, each, own in zip(cases, found, asked, strict=True)
+        (case, each, allowed(case, decide_trajectory(case, each, own, in_phases=looked)))
+        for case, each, own, looked in zip(
+            cases, found, asked, [phases == "auto", *(False for _ in parts)], strict=True
+        )
     ]
     timings = {"pass_s": passed - started, "tests_s": time.perf_counter() - passed}
     config = settings.config(trajectory.attrs.get("selection", {}), engine)

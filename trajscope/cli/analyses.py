@@ -20,6 +20,7 @@ from trajscope.cli.options import (
     MEMORY,
     MOMENTUM,
     OUTPUT,
+    PHASES,
     PROBLEM,
     PROBLEM_NAMES,
     QUIET,
@@ -44,7 +45,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @CHECKPOINTS
-@with_options(OUTPUT, *SELECTION, WINDOWS, *SCHEDULE, *ENGINE, *INFERENCE, *PROBLEM, HISTORY, QUIET)
+@with_options(
+    OUTPUT, *SELECTION, WINDOWS, PHASES, *SCHEDULE, *ENGINE, *INFERENCE, *PROBLEM, HISTORY, QUIET
+)
 def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) -> None:
     """Analyze the checkpoints in DIR and write a report.
 
@@ -77,6 +80,7 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
                 history=_history(output, options, advance, told),
                 strict=options["strict"],
                 windows=options["windows"],
+                phases=options["phases"],
                 lr_schedule=options["lr_schedule"],
                 epoch_steps=options["epoch_steps"],
                 updates_per_epoch=prepared.updates_per_epoch if prepared is not None else None,

@@ -201,6 +201,13 @@ WINDOWS = click.option(
     metavar="START:STOP,...|N",
     help="Also analyze these windows of the run, given by steps, or N equal windows.",
 )
+PHASES = click.option(
+    "--phases",
+    type=click.Choice(["auto", "none"]),
+    default="auto",
+    show_default=True,
+    help="Look for changes of rate, noise and drift, and decide on each phase between them.",
+)
 SCHEDULE = (
     click.option(
         "--lr-schedule",

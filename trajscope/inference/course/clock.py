@@ -17,6 +17,8 @@ RELAXATIONS: Final = (3, 6, 12, 24)
 """Rates of relaxation that are looked for, per window."""
 _MOST_FUNCTIONS: Final = 6
 _MOST_STEPS: Final = 4
+_GRID: Final = 400
+"""Places among which the two ends of an interval are looked for."""
 _PACE: Final = 0.9
 _PENALTY: Final = 2.0
 """Times the usual price of a parameter: neighbouring differences share an increment."""
@@ -150,28 +152,54 @@ def _smooth(times: Floats, c: int, count: int, is_led: bool) -> Floats:
 
 
 def _step_fits(logs: Floats, n: int) -> list[tuple[float, NoiseCourse]]:
-    """Up to four steps, the places found one after the other, each where it explains most."""
+    """Up to four steps, found one after the other, from none on and from the best two at once."""
     m = len(logs)
     edge = max(4, m // 25)
-    places: list[int] = []
-    found = []
-    for _ in range(_MOST_STEPS):
-        best = max(
-            (_gain(logs[a:b], edge, a) for a, b in _pieces(places, m)),
-            key=lambda each: each[0],
-        )
-        if best[0] <= 0:
-            break
-        places = sorted([*places, best[1]])
-        means = [float(logs[a:b].mean()) for a, b in _pieces(places, m)]
-        lengths = np.diff([0, *places, m])
-        residual = logs - np.repeat(means, lengths)
-        # What spans a step is about as large as what lies on its larger side.
-        starts = [p + int(b > a) for p, a, b in zip(places, means, means[1:], strict=False)]
-        levels = np.repeat(means, np.diff([0, *starts, n])) / 2
-        course = NoiseCourse("steps", np.exp(levels - levels.max()), tuple(starts))
-        found.append((_criterion(residual, 1 + 2 * len(places)), course))
-    return found
+    return [
+        _levels(logs, n, places)
+        for start in ([], _best_interval(logs, edge))
+        for places in _more_and_more(logs, edge, start)
+    ]
+
+
+def _more_and_more(logs: Floats, edge: int, places: list[int]) -> Iterator[list[int]]:
+    """These places, and one more at a time where it explains most."""
+    if places:
+        yield places
+    while len(places) < _MOST_STEPS:
+        pieces = _pieces(places, len(logs))
+        gain, place = max(_gain(logs[a:b], edge, a) for a, b in pieces)
+        if gain <= 0:
+            return
+        places = sorted([*places, place])
+        yield places
+
+
+def _levels(logs: Floats, n: int, places: list[int]) -> tuple[float, NoiseCourse]:
+    """The criterion of steps at these places, and their course."""
+    m = len(logs)
+    means = [float(logs[a:b].mean()) for a, b in _pieces(places, m)]
+    residual = logs - np.repeat(means, np.diff([0, *places, m]))
+    # What spans a step is about as large as what lies on its larger side.
+    starts = [p + int(b > a) for p, a, b in zip(places, means, means[1:], strict=False)]
+    levels = np.repeat(means, np.diff([0, *starts, n])) / 2
+    course = NoiseCourse("steps", np.exp(levels - levels.max()), tuple(starts))
+    return _criterion(residual, 1 + 2 * len(places)), course
+
+
+def _best_interval(logs: Floats, edge: int) -> list[int]:
+    """Begin and end of the interval, not at an edge, that differs most from all else."""
+    m = len(logs)
+    grid = np.unique(np.linspace(edge, m - edge, min(m - 2 * edge + 1, _GRID)).astype(int))
+    if len(grid) < 2:
+        return []
+    sums = np.concatenate([[0.0], (logs - logs.mean()).cumsum()])[grid]
+    lengths = grid - grid[:, np.newaxis]
+    apart = np.where(lengths >= edge, lengths, 1)
+    gains = (sums - sums[:, np.newaxis]) ** 2 * m / (apart * (m - apart))
+    gains[lengths < edge] = 0
+    first, last = np.unravel_index(gains.argmax(), gains.shape)
+    return [int(grid[first]), int(grid[last])] if gains.max() > 0 else []
 
 
 def _pieces(places: list[int], m: int) -> list[tuple[int, int]]:

@@ -7,21 +7,20 @@ from typing import Final
 
 import numpy as np
 
-from trajscope.inference.course.apart import Found, take_apart
-from trajscope.inference.course.rest import Draws
+from trajscope.inference.course.apart import Found
+from trajscope.inference.decision.alone import FEWER_SURROGATES, detail_of, taken_apart
 from trajscope.inference.decision.order import FEWEST_CHECKPOINTS, leading_path
-from trajscope.inference.decision.parts import is_told_already, is_worth_taking_apart, shares
+from trajscope.inference.decision.parts import shares
+from trajscope.inference.decision.phases import Phase, find_phases
 from trajscope.inference.decision.settings import Decision, DecisionSettings
 from trajscope.inference.decision.verdict import decide, decide_together
 from trajscope.inference.decision.words import Detail, Run, strongest
 from trajscope.inference.statistics.current import Current, describe_current
-from trajscope.inference.statistics.power import slowest_relaxation, slowest_rotation
 from trajscope.inference.statistics.window import Window
 
 _CUTS: Final = (0.1, 0.2, 1 / 3, 0.5)
 """Shares of the window that are tried as a burn-in."""
 _SETTLED: Final = ("brownian", "confined", "circulating", "oscillating")
-_FEWER_SURROGATES: Final = 199
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,8 @@ class RunDecision:
         All weights taken apart into noise, course and rest; `None` where they were not.
     shares :
         Of the course's squares, what each layer holds.
+    phases :
+        Of all weights; none where nothing changes, or they were not asked for.
     """
 
     run: Run
@@ -53,10 +54,16 @@ class RunDecision:
     proposal: str
     found: Found | None
     shares: Mapping[str, float]
+    phases: Sequence[Phase] = ()
 
 
 def decide_run(
-    run: Run, names: Sequence[str], windows: Sequence[Window], settings: DecisionSettings
+    run: Run,
+    names: Sequence[str],
+    windows: Sequence[Window],
+    settings: DecisionSettings,
+    *,
+    in_phases: bool = False,
 ) -> RunDecision:
     """The verdicts on all weights and on every layer, with details.
 
@@ -66,6 +73,8 @@ def decide_run(
     ----------
     names, windows :
         Of all weights, then of every layer.
+    in_phases :
+        Whether changes are looked for, and what lies between them is decided too.
     """
     beside = ThreadPoolExecutor(1)
     try:
@@ -79,7 +88,7 @@ def decide_run(
     drifts = {
         name: each.evidence.get("drift", 1.0) for name, each in zip(names[1:], layers, strict=True)
     }
-    details = [_detail(*each, settings) for each in zip(windows, decisions, strict=True)]
+    details = [detail_of(*each, settings) for each in zip(windows, decisions, strict=True)]
     details[0] = replace(details[0], drifting_layers=strongest(drifts, settings.alpha))
     if current is not None and whole.code == "circulating":
         details[0] = replace(
@@ -88,7 +97,7 @@ def decide_run(
             entropy_production=current.entropy_production,
         )
     burn_in, proposal = _proposal(run, windows[0], whole, settings)
-    found = _taken_apart(run, windows[0], whole, settings)
+    found = taken_apart(run, windows[0], whole, settings)
     own = (
         {}
         if found is None
@@ -96,52 +105,17 @@ def decide_run(
             found, {name: w.increments for name, w in zip(names[1:], windows[1:], strict=True)}
         )
     )
+    phases = find_phases(run, windows[0], whole, found, settings) if in_phases else ()
     return RunDecision(
-        run, names, windows, decisions, settings, details, current, burn_in, proposal, found, own
-    )
-
-
-def _taken_apart(
-    run: Run, window: Window, decision: Decision, settings: DecisionSettings
-) -> Found | None:
-    """Noise, course and rest.
-
-    `None` where nothing was tested, where checkpoints are uneven, and where they show no more than
-    the decision does.
-    """
-    if not is_worth_taking_apart(decision) or window.lengths is not None:
-        return None
-    draws = Draws(min(settings.n_surrogates, _FEWER_SURROGATES), settings.alpha, settings.seed)
-    rate = run.learning_rate
-    if rate is not None:
-        # It holds from each checkpoint on; where a warm-up begins at zero, up to the next one.
-        rate = np.where(rate[:-1] > 0, rate[:-1], (rate[:-1] + rate[1:]) / 2)
-    changes = "change" in decision.evidence
-    found = take_apart(window.increments, draws, noise_changes=changes, rate=rate)
-    return None if is_told_already(decision, found) else found
+        run, names, windows, decisions, settings, details, current, burn_in, proposal, found, own,
+        phases,
+    )  # fmt: skip
 
 
 def _current(window: Window, decision: Decision, settings: DecisionSettings) -> Current | None:
     if "circulation" not in decision.evidence:
         return None
     return describe_current(leading_path(window), settings.seed)
-
-
-def _detail(window: Window, decision: Decision, settings: DecisionSettings) -> Detail:
-    if decision.draws is None:
-        return Detail()
-    alpha, n = settings.alpha, window.n_exchangeable
-    least = None
-    if "circulation" in decision.statistics:
-        time = decision.evidence["correlation_time"]
-        null = decision.statistics["circulation"][1:]
-        least = slowest_rotation(null, len(window.path), time, alpha)
-    return Detail(
-        slowest_relaxation=slowest_relaxation(decision.draws.variance_ratio[1:, -1], n, alpha),
-        slowest_rotation=least,
-        ringing=settings.ringing,
-        drift_strength=float(decision.statistics["constant_drift"][0]),
-    )
 
 
 def _proposal(
@@ -154,7 +128,7 @@ def _proposal(
     cuts = [round(share * n) for share in _CUTS]
     if decision.code == "noise_scale_changes":
         cuts = sorted({round(decision.evidence["change"]) + 1, *cuts})
-    fewer = replace(settings, n_surrogates=min(settings.n_surrogates, _FEWER_SURROGATES))
+    fewer = replace(settings, n_surrogates=min(settings.n_surrogates, FEWER_SURROGATES))
     for cut in cuts:
         if n - cut < FEWEST_CHECKPOINTS:
             break

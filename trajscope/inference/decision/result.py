@@ -7,7 +7,8 @@ from trajscope.inference.decision.catalogue import NAMES, TESTS
 from trajscope.inference.decision.combine import RunDecision
 from trajscope.inference.decision.parts import code_of, in_words, numbers
 from trajscope.inference.decision.path import decision_path, detection_limits, guard
-from trajscope.inference.decision.words import sentence
+from trajscope.inference.decision.phases import Phase
+from trajscope.inference.decision.words import Run, sentence
 from trajscope.inference.statistics import brownian
 from trajscope.inference.statistics.curves import CURVES, absent, curves
 from trajscope.inference.statistics.increments import n_frequencies, scales
@@ -168,6 +169,20 @@ def tests_summary(decided: RunDecision, method: str) -> dict[str, dict[str, obje
     }
 
 
+def _phase(run: Run, phase: Phase) -> dict[str, object]:
+    """A phase as plain numbers and words."""
+    opens = phase.opens
+    return {
+        "first_step": run.steps[phase.first].item(),
+        "last_step": run.steps[phase.stop - 1].item(),
+        "checkpoints": phase.stop - phase.first,
+        "code": phase.code,
+        "sentence": phase.sentence,
+        "opens_with": None if opens is None else opens.kind,
+        "p_value": None if opens is None else opens.p_value,
+    }
+
+
 def verdict_dataset(decided: RunDecision) -> xr.Dataset:
     """The verdict on every group; that on all weights is in the attributes."""
     words = [
@@ -196,6 +211,7 @@ def verdict_dataset(decided: RunDecision) -> xr.Dataset:
             "evidence": {name: float(value) for name, value in decision.evidence.items()},
             "unseen": detection_limits(decision, decided.details[0], decided.run, decided.found),
             "proposal": decided.proposal,
+            "phases": [_phase(decided.run, each) for each in decided.phases],
             "gates": decision_path(decision, alpha, decided.found),
         },
     )

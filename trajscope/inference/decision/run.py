@@ -28,15 +28,23 @@ _LEAST_DAMPING: Final = 0.1
 
 
 def decide_trajectory(
-    trajectory: xr.Dataset, measurement: Measurement, settings: DecisionSettings
+    trajectory: xr.Dataset,
+    measurement: Measurement,
+    settings: DecisionSettings,
+    *,
+    in_phases: bool = False,
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """The parts ``/tests`` and ``/verdict`` of a result; see `decide_measured_run`."""
-    decided, tests = decide_measured_run(trajectory, measurement, settings)
+    decided, tests = decide_measured_run(trajectory, measurement, settings, in_phases=in_phases)
     return tests, verdict_dataset(decided)
 
 
 def decide_measured_run(
-    trajectory: xr.Dataset, measurement: Measurement, settings: DecisionSettings
+    trajectory: xr.Dataset,
+    measurement: Measurement,
+    settings: DecisionSettings,
+    *,
+    in_phases: bool = False,
 ) -> tuple[RunDecision, xr.Dataset]:
     """The decisions on every group, with the draws, and the part ``/tests`` of a result.
 
@@ -70,7 +78,7 @@ def decide_measured_run(
     )
     names = [str(name) for name in observables[GROUP].values]
     with one_blas_thread():
-        decided = decide_run(run, names, windows, settings)
+        decided = decide_run(run, names, windows, settings, in_phases=in_phases)
     tests = tests_dataset(decided)
     if decided.current is not None:
         tests = tests.assign_coords({PLANE_STEP: kept[even]})

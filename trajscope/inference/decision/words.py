@@ -1,7 +1,7 @@
 """The sentence of each verdict."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -40,6 +40,15 @@ class Run:
     spacing: float | None
     learning_rate: NDArray[np.float64] | None = None
     epoch_steps: float | None = None
+
+    def part(self, first: int, stop: int) -> "Run":
+        """Its checkpoints from number `first` to before `stop`."""
+        rate = self.learning_rate
+        return replace(
+            self,
+            steps=self.steps[first:stop],
+            learning_rate=None if rate is None else rate[first:stop],
+        )
 
     def length(self, checkpoints: float) -> str:
         """A time of so many checkpoints, in steps or epochs where these are evenly spaced."""

@@ -41,7 +41,7 @@ def with_even_noise(positions: Floats) -> Floats:
         Centred.
     """
     centred = positions - positions.mean(axis=0)
-    coefficients = _fitted(autocovariance(centred), len(centred))
+    coefficients = fitted_to_all(centred)
     order = len(coefficients) - 1
     news = lfilter(coefficients, [1.0], centred, axis=0)
     squares = (news[order:] ** 2).sum(axis=1)
@@ -53,8 +53,14 @@ def with_even_noise(positions: Floats) -> Floats:
     return np.asarray(lfilter([1.0], coefficients, news, axis=0))
 
 
-def _fitted(products: Floats, n_steps: int) -> Floats:
-    """Coefficients 1, a[1], ..., a[p] of the order with the smallest criterion."""
+def fitted_to_all(centred: Floats) -> Floats:
+    """Coefficients 1, a[1], ..., a[p] of one autoregression of all components.
+
+    Parameters
+    ----------
+    centred : (step, component)
+    """
+    n_steps, products = len(centred), autocovariance(centred)
     best, lowest = np.ones(1), n_steps * np.log(max(products[0], 1e-300))
     for order in range(1, min(_LONGEST, n_steps // 10) + 1):
         solved = scipy.linalg.solve_toeplitz(products[:order], products[1 : order + 1])

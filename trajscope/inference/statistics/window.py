@@ -94,10 +94,18 @@ class Window:
 
     def after(self, cut: int) -> "Window":
         """The window without its first `cut` checkpoints."""
-        lengths = None if self.lengths is None else self.lengths[cut:]
-        even = None if self.even is None else self.even[self.even >= cut] - cut
+        return self.part(cut, self.n_steps)
+
+    def part(self, first: int, stop: int) -> "Window":
+        """Its checkpoints from number `first` to before `stop`."""
+        kept = slice(first, stop - 1)
+        even = self.even
         return replace(
-            self, increments=self.increments[cut:], positions=None, lengths=lengths, even=even
+            self,
+            increments=self.increments[kept],
+            positions=None,
+            lengths=None if self.lengths is None else self.lengths[kept],
+            even=None if even is None else even[(even >= first) & (even < stop)] - first,
         )
 
     def coarser(self, stride: int) -> "Window":

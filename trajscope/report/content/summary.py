@@ -99,6 +99,7 @@ def _of_one(results: "xr.DataTree") -> dict[str, object]:
         "observables": _scalars(results["observables"].to_dataset()),
         "tests": plain(results["tests"].attrs.get("summary", {})),
         "verdict": _verdict(results["verdict"].attrs),
+        "phases": plain(results["verdict"].attrs.get("phases", [])),
         "layers": _layers(results),
         "diffusion": diffusion_summary(results["diffusion"].to_dataset(), plain),
     }
