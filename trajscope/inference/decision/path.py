@@ -135,7 +135,10 @@ def decision_path(
             # Its null is a random walk. This path is not one, so the rejection has other reasons.
             p_value = None
         passed.append(_step(test.name, test.question, p_value, is_yes=is_yes))
-    return passed if found is None else passed + _path_of_rest(found, alpha)
+    if found is None:
+        return passed
+    asked = [step for step in passed if step["answer"] != "not tested"]
+    return asked + _path_of_rest(found, alpha)
 
 
 def guard(decision: Decision) -> str:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import xarray as xr
@@ -178,8 +179,17 @@ def _p_number(name: str, decided: Verdict, *tests: str) -> KeyNumber:
     return KeyNumber(name, "not tested", f"the verdict is {decided.word}")
 
 
+_OF_REST: Final = "rest circulating?"
+"""The question of the decision path about a window without its course."""
+
+
 def _turning(results: xr.DataTree, decided: Verdict, told: Mapping[str, object]) -> KeyNumber:
     found = _p_number("reversible null", decided, "circulation")
+    about = next((gate for gate in decided.gates if gate.question == _OF_REST), None)
+    if about is not None and about.answer:
+        verb = "rejected" if about.spoke else "not rejected"
+        where = f"{verb} at α = {decided.alpha:g}, about the course"
+        return KeyNumber(found.name, about.finding, where)
     period = told.get("period")
     if decided.code != "circulating" or not isinstance(period, (int, float)):
         return found

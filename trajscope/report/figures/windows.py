@@ -1,4 +1,4 @@
-"""The windows of a run along its steps: what each was judged to be, and how large its steps are."""
+"""Windows or phases of a run along its steps: the verdict on each, and how large its steps are."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -9,6 +9,7 @@ import xarray as xr
 from trajscope.report.content.cases import label_of
 from trajscope.report.content.curves import Curves, curves
 from trajscope.report.content.numbers import counted, number
+from trajscope.report.content.phases import phases
 from trajscope.report.figures import canvas
 from trajscope.report.figures.palette import light
 from trajscope.schema import cases_of
@@ -45,11 +46,12 @@ class Span:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The windows of a run, in order, and the run's own."""
+    """Windows or phases of a run, in order, and the run's own."""
 
     spans: tuple[Span, ...]
     whole: Span
     step_title: str
+    what: str = "window"
 
     @property
     def moves(self) -> bool:
@@ -74,10 +76,26 @@ def timeline(results: xr.DataTree) -> Timeline:
     return Timeline(spans, _span("whole run", whole), whole.step_title)
 
 
+def timeline_of_phases(results: xr.DataTree) -> Timeline:
+    """Of a result whose verdict names phases."""
+    whole = curves(results)
+    squares = whole["increment_norm"] ** 2 / max(whole.number("n_weights"), 1)
+    at = whole.steps[:-1]
+    spans = []
+    for number_, phase in enumerate(phases(results), 1):
+        within = (at >= phase.first) & (at < phase.last)
+        variance = float(squares[within].mean()) if within.any() else 0.0
+        opens = phase.opens_with.partition(",")[0].removeprefix("learning ")
+        spans.append(Span(f"{number_}: {opens}", phase.verdict, phase.first, phase.last, variance))
+    return Timeline(tuple(spans), _span("whole run", whole), whole.step_title, "phase")
+
+
 def timeline_svg(found: Timeline) -> str:
     """The figure as inline SVG."""
     return canvas.drawing(
-        "timeline", timeline_title(found), lambda figure: draw_timeline(figure, found),
+        "timeline" if found.what == "window" else "phases-timeline",
+        timeline_title(found),
+        lambda figure: draw_timeline(figure, found),
         size=(WIDTH, found.height),
     )  # fmt: skip
 
@@ -85,7 +103,8 @@ def timeline_svg(found: Timeline) -> str:
 def timeline_title(found: Timeline) -> str:
     """Title with the number of different verdicts and the range of the variance."""
     verdicts = len({span.verdict for span in found.spans})
-    heading = f"Windows: {counted(verdicts, 'verdict')} in {counted(len(found.spans), 'window')}"
+    what = counted(len(found.spans), found.what)
+    heading = f"{found.what.capitalize()}s: {counted(verdicts, 'verdict')} in {what}"
     if not found.moves:
         return f"{heading}; no weight moved"
     ratios = [span.variance / found.whole.variance for span in found.spans]
@@ -97,7 +116,7 @@ def draw_timeline(figure: "Figure", found: Timeline) -> None:
     """A bar with its verdict for every window; below, its increment variance."""
     height = found.height
     bars = canvas.add_axes(
-        figure, "window, its steps and its verdict", "",
+        figure, f"{found.what}, its steps and its verdict", "",
         box=(0.13, (height - 36 - found.rows) / height, 0.85, found.rows / height),
     )  # fmt: skip
     _draw_bars(bars, found)
@@ -145,7 +164,7 @@ def _draw_levels(axes: "Axes", found: Timeline) -> None:
     axes.set_ylim(low / 1.5, high * 2)
     canvas.plain_ticks(axes.xaxis)
     canvas.log_ticks(axes.yaxis, low / 1.5, high * 2)
-    canvas.label(axes, 0.01, 1.0, "each window", "observed")
+    canvas.label(axes, 0.01, 1.0, f"each {found.what}", "observed")
     canvas.label(axes, 0.99, 1.0, "dashed: whole run", "null", ha="right")
 
 

@@ -16,6 +16,7 @@ from trajscope.report.figures.catalogue import FIGURES, caption, in_order, known
 from trajscope.report.figures.record import Columns, Obstacle, Plot, obstacle
 from trajscope.report.page.environment import template
 from trajscope.report.page.methods import frame, methods, timings
+from trajscope.report.page.phases import phases_section
 from trajscope.report.page.sections import SECTIONS
 from trajscope.report.page.windows import windows_section
 from trajscope.schema import cases_of, check_results
@@ -57,11 +58,13 @@ def render(results: xr.DataTree) -> str:
     panels = [_panel(place, plot, measured) for place, plot in enumerate(in_order(measured), 1)]
     seen = reading(results["trajectory"].to_dataset(), results.attrs.get("warnings", ()))
     sections = [(section, section.html(results)) for section in SECTIONS]
+    parts = phases_section(results)
     windows = windows_section(results) if cases_of(results) else None
     return template("template.html").render(
         title=printable(seen.source),
         navigation=[
             ("verdict", "Verdict"),
+            *([("phases", "Phases")] if parts else []),
             *([("windows", "Windows")] if windows else []),
             *(("read", "Read"), ("evidence", "Evidence"), ("layers", "Layers")),
             *((section.name, section.short) for section, _ in sections),
@@ -74,6 +77,7 @@ def render(results: xr.DataTree) -> str:
         share=percent(1 - judged.alpha) if judged else "",
         first=panels[0],
         panels=panels[1:],
+        phases=parts,
         windows=windows,
         known=Markup(known_processes_svg()),
         facts=_facts(results, seen, measured),
