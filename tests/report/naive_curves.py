@@ -57,3 +57,18 @@ def increment_cosine(x):
     length = np.linalg.norm(y, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (y[1:] * y[:-1]).sum(axis=1) / (length[1:] * length[:-1])
+
+
+def cosines(x, others):
+    with np.errstate(invalid="ignore", divide="ignore"):
+        norms = np.linalg.norm(x, axis=1)[:, None] * np.linalg.norm(others, axis=1)
+        return np.clip(x @ others.T / norms, -1, 1)
+
+
+def distances(x):
+    return np.array([np.linalg.norm(x - row, axis=1) for row in x])
+
+
+def norm_balance(x):
+    total = np.sum(np.diff(x, axis=0) ** 2)
+    return 1 - (x[-1] @ x[-1] - x[0] @ x[0]) / total if total > 0 else np.nan

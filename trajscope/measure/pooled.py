@@ -11,6 +11,7 @@ from trajscope.kernels.components import (
     components_from_gram,
     components_from_sketch,
 )
+from trajscope.kernels.directions import Directions, directions_of_gram
 from trajscope.kernels.factors import factor_of_gram
 from trajscope.kernels.gram import (
     Floats,
@@ -37,6 +38,8 @@ class Pooled:
     mean_squared_displacement : (lag,)
     components :
         Leading principal components.
+    directions :
+        Inner products of positions.
     """
 
     periodogram: Floats
@@ -45,6 +48,7 @@ class Pooled:
     squared_displacements: Floats
     mean_squared_displacement: Floats
     components: Components
+    directions: Directions
 
 
 def pooled_quantities(sums: Mapping[str, Floats], n_steps: int, seed: int) -> Pooled:
@@ -54,7 +58,7 @@ def pooled_quantities(sums: Mapping[str, Floats], n_steps: int, seed: int) -> Po
         # Where there is another, not from the Gram matrix: under a drift a thousand times the
         # noise, the float32 product leaves it wrong by a third.
         power = sums["power"] if "power" in sums else periodogram_of_gram(gram)
-        return _from_gram(gram, power)
+        return _from_gram(gram, power, sums)
     return _from_spectra(sums, n_steps, seed)
 
 
@@ -74,7 +78,7 @@ def increment_factor(sums: Mapping[str, Floats]) -> Floats:
     return sums["factor"] if "factor" in sums else sums["projection"]
 
 
-def _from_gram(gram: Floats, power: Floats) -> Pooled:
+def _from_gram(gram: Floats, power: Floats, sums: Mapping[str, Floats]) -> Pooled:
     displacement = displacement_gram(gram)
     centred = double_centre(displacement)
     return Pooled(
@@ -86,6 +90,9 @@ def _from_gram(gram: Floats, power: Floats) -> Pooled:
             centred.diagonal(), lagged_products(centred)
         ),
         components=components_from_gram(centred, N_COMPONENTS),
+        directions=directions_of_gram(
+            displacement, sums["squared_positions"], sums["first_products"]
+        ),
     )
 
 
@@ -99,6 +106,13 @@ def _from_spectra(sums: Mapping[str, Floats], n_steps: int, seed: int) -> Pooled
             sums["squared_norms"], lagged_from_power(sums["product_power"], n_steps)
         ),
         components=_components(sums, n_steps, seed),
+        directions=Directions(
+            sums["squared_positions"],
+            np.append(0.0, sums["first_products"].cumsum()),
+            sums["last_products"],
+            sums["forward_products"],
+            sums["landmark_gram"],
+        ),
     )
 
 

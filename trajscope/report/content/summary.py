@@ -9,6 +9,7 @@ import numpy as np
 from trajscope.errors import encodable
 from trajscope.report.content.cases import differences
 from trajscope.report.content.gradient_noise_summary import diffusion_summary
+from trajscope.report.content.norms import middle
 from trajscope.schema import (
     AUDIT,
     COMPONENT,
@@ -159,10 +160,6 @@ def _verdict(told: Mapping[Any, Any]) -> dict[str, object] | None:
     return {name: plain(told.get(name)) for name in wanted}
 
 
-def _last_displacement(observables: "xr.Dataset") -> object:
-    return observables["displacement"].isel({GROUP: 0, STEP: -1}).item()
-
-
 def _weights_never_moving(observables: "xr.Dataset") -> object:
     whole = observables.isel({GROUP: 0})
     return whole["n_weights"].item() - whole["n_moving"].item()
@@ -172,15 +169,23 @@ def _of_all(name: str) -> "Callable[[xr.Dataset], object]":
     return lambda observables: observables[name].isel({GROUP: 0}).item()
 
 
+def _end(name: str, place: int) -> "Callable[[xr.Dataset], object]":
+    return lambda observables: observables[name].isel({GROUP: 0, STEP: place}).item()
+
+
+def _middle(name: str) -> "Callable[[xr.Dataset], object]":
+    return lambda observables: middle(observables[name].isel({GROUP: 0}))
+
+
 SCALARS: "Mapping[str, tuple[str, Callable[[xr.Dataset], object]]]" = {
     "diffusion_exponent": (
-        "slope of log mean squared displacement against log lag",
+        "slope of log mean squared displacement against log lag; null below 8 checkpoints",
         _of_all("diffusion_exponent"),
     ),
     "path_length": ("sum of the norms of all increments, weight units", _of_all("path_length")),
     "displacement": (
         "distance between first and last checkpoint, weight units",
-        _last_displacement,
+        _end("displacement", -1),
     ),
     "increment_rms": ("root mean square increment of a weight", _of_all("increment_rms")),
     "zero_increment_fraction": (
@@ -190,6 +195,24 @@ SCALARS: "Mapping[str, tuple[str, Callable[[xr.Dataset], object]]]" = {
     "rounding_floor": (
         "root mean square rounding error of the stored dtype, weight units",
         _of_all("rounding_floor"),
+    ),
+    "norm_first": ("length of the weights at the first checkpoint, weight units", _end("norm", 0)),
+    "norm_last": ("the same at the last checkpoint", _end("norm", -1)),
+    "norm_balance": (
+        "1 where the norm is kept, 0 where it grows as that of a random walk",
+        _of_all("norm_balance"),
+    ),
+    "relative_increment": (
+        "length of an increment over that of the weights, median along the run",
+        _middle("relative_increment"),
+    ),
+    "rotation_angle": (
+        "angle between the weights of neighbouring checkpoints, radians, median along the run",
+        _middle("rotation_angle"),
+    ),
+    "cosine_first_last": (
+        "cosine between the weights of the first and the last checkpoint",
+        _end("cosine_to_first", -1),
     ),
     "weights_never_moving": ("weights equal at every checkpoint", _weights_never_moving),
 }

@@ -7,6 +7,7 @@ import xarray as xr
 from markupsafe import Markup
 
 from trajscope.report.page.gradient_noise import diffusion_section
+from trajscope.report.page.norms import norms_section
 
 
 @dataclass(frozen=True)
@@ -30,5 +31,8 @@ class Section:
     html: Callable[[xr.DataTree], Markup]
 
 
-SECTIONS: tuple[Section, ...] = (Section("noise", "Gradient noise", "Noise", diffusion_section),)
+SECTIONS: tuple[Section, ...] = (
+    Section("norms", "Norms and directions", "Norms", norms_section),
+    Section("noise", "Gradient noise", "Noise", diffusion_section),
+)
 """In the order of the page."""
