@@ -82,11 +82,11 @@ def first_products(increments: NDArray[np.floating], origin: NDArray[np.floating
         own_largest = float(np.abs(own).max(initial=0))
         if 0 in (largest, own_largest):
             continue
-        exponent = 0
-        if not all(_is_safe(each, piece.shape[1]) for each in (largest, own_largest)):
-            piece, own = piece.astype(np.float64), own.astype(np.float64)
-            own, exponent = _halved(own)
-        total += np.ldexp((piece @ own).astype(np.float64), exponent)
+        if all(_is_safe(each, piece.shape[1]) for each in (largest, own_largest)):
+            total += piece @ own
+            continue
+        scaled, exponent = _halved(own.astype(np.float64))
+        total += np.ldexp(piece.astype(np.float64) @ scaled, exponent)
     return bounded(total)
 
 
@@ -236,4 +236,4 @@ def _halved(values: Floats) -> tuple[Floats, int]:
 def _is_safe(largest: float, n: int) -> bool:
     """Whether n products of two numbers up to such sizes neither overflow nor vanish in float32."""
     low, high = SAFE_SQUARES
-    return low**0.5 < largest < (high / n) ** 0.5
+    return bool(low**0.5 < largest < (high / n) ** 0.5)

@@ -92,11 +92,11 @@ def observables(
         dataset[each.name].attrs = {"units": each.units, "long_name": each.long_name}
     n_steps, n_components = dataset.sizes[STEP], dataset.sizes[COMPONENT]
     dataset = dataset.assign_coords({COMPONENT: np.arange(1, n_components + 1)})
-    for each in REFERENCES:
-        dataset[each.name] = xr.Variable(
-            each.dims,
-            each.values(n_steps, n_components),
-            {"units": each.units, "long_name": each.long_name},
+    for walk in REFERENCES:
+        dataset[walk.name] = xr.Variable(
+            walk.dims,
+            walk.values(n_steps, n_components),
+            {"units": walk.units, "long_name": walk.long_name},
         )
     dataset.attrs = {
         # 2.576: 99% of a standard normal distribution, on both sides.

@@ -25,7 +25,8 @@ def walk_norm(curves: Curves) -> Floats:
     ``sqrt(|x_0|^2 + sum_{s < t} |y_s|^2)``: in many directions increments are at right angles to
     the position.
     """
-    return np.sqrt(curves["norm"][0] ** 2 + _squared_path(curves))
+    norm: Floats = np.sqrt(curves["norm"][0] ** 2 + _squared_path(curves))
+    return norm
 
 
 def walk_cosine(curves: Curves) -> Floats:
