@@ -15,7 +15,7 @@ from trajscope.analysis.schedule import as_told, with_schedule
 from trajscope.analysis.settings import Settings, memory_limit, opened
 from trajscope.analysis.windows import Windows, windows_of
 from trajscope.arrays import Source
-from trajscope.checkpoints.given_schedule import Given
+from trajscope.checkpoints.given import Given
 from trajscope.errors import TrajscopeWarning
 from trajscope.history.kept import remembered
 from trajscope.inference.decision.run import decide_trajectory
