@@ -13,11 +13,13 @@ from tests.trajectories import (
     trajectories,
 )
 from trajscope.kernels.directions import landmarks
+from trajscope.kernels.river import window_lengths
 from trajscope.measure.catalogue import OBSERVABLES
 from trajscope.measure.norms import NORMS
 from trajscope.measure.observables import diffusion_exponent, spread
 from trajscope.measure.plan import Segment
 from trajscope.measure.reductions import N_COMPONENTS
+from trajscope.measure.river import RIVER
 
 EVERY_PATH = pytest.mark.parametrize("components", PATH)
 EXACT_PATH = pytest.mark.parametrize("components", ["gram", "dual"])
@@ -45,6 +47,7 @@ def expected_of(x):
 
 
 # A spread is a root: a variance that rounding moves by 1e-7 moves it by 3e-4 where it is zero.
+ALONG_RIVER = [each.name for each in RIVER]
 TOLERANCE = {"increment_fft_sd": 2e-3, "autocorrelation_sd": 2e-3}
 
 
@@ -256,7 +259,7 @@ def test_reversing_time_reverses_what_is_ordered_and_keeps_the_rest(components):
     forwards, backwards = observed(x, components), observed(x[::-1], components)
     turned = ("increment_norm", "increment_cosine", "norm", "rotation_angle")
     other = ("displacement", "principal_component", "relative_increment", "norm_balance",
-             "cosine_to_first", "cosine_to_last", "distance", "cosine")  # fmt: skip
+             "cosine_to_first", "cosine_to_last", "distance", "cosine", *ALONG_RIVER)  # fmt: skip
     kept = [name for name in EVERYTHING if name not in (*turned, *other)]
     assert_same(backwards, forwards, kept, 1e-6)
     for name in turned:
@@ -328,6 +331,7 @@ def test_the_smallest_trajectories_have_every_observable(components, shape):
         "frequency": (n_steps - 1) // 2, "lag": n_steps, "component": n_components,
         "step": n_steps, "interval": n_steps - 1, "turn": n_steps - 2,
         "landmark": n_steps, "landmark_other": n_steps,
+        "window_length": len(window_lengths(n_steps)),
     }  # fmt: skip
     found = observed(brownian(*shape), components)
     for observable in OBSERVABLES:
@@ -340,6 +344,7 @@ def test_checkpoints_that_are_all_equal_give_zeros(components):
     found = observed(np.full((10, 4), 0.1, np.float32), components)
     assert np.isnan(found.pop("diffusion_exponent"))
     assert np.isnan(found.pop("norm_balance"))
+    assert found.pop("river_share").size == 0
     for name in ("rounding_floor", "n_weights", "zero_increment_fraction"):
         assert found.pop(name) > 0
     np.testing.assert_allclose(found.pop("norm"), 0.2, rtol=1e-6)

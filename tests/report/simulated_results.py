@@ -124,6 +124,12 @@ def observe(groups, step, spacing, even, n_components):
         ("group", "step", "component"),
         np.array([c["principal_component"] for c in curves]),
     )
+    lengths = [w for w in (2, 4, 8, 16, 32, 64) if 8 <= n_steps // w <= 64]
+    walk = naive.river(np.tri(n_steps, n, -1), lengths)
+    runs = [naive.river(x, lengths) for x in groups]
+    for place, name in enumerate(("river_share", "river_cosine", "hill_energy", "river_speed")):
+        data[name] = (("group", "window_length"), np.array([run[place] for run in runs]))
+        data[f"{name}_brownian"] = (("window_length",), walk[place])
     for name in ("distance", "cosine"):
         matrices = np.array([c[name] for c in curves])
         data[name] = (("group", "landmark", "landmark_other"), matrices)
@@ -147,6 +153,7 @@ def observe(groups, step, spacing, even, n_components):
             "step": step,
             "interval": step[:-1],
             "turn": step[1:-1],
+            "window_length": ("window_length", lengths, {"units": "checkpoints"}),
             "landmark": step[landmarks(n_steps)],
             "landmark_other": step[landmarks(n_steps)],
         },

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajscope.kernels.gram import SAFE_SQUARES, Floats
+from trajscope.kernels.river import MOST, average_gram, window_lengths
 from trajscope.kernels.spectra import column_pieces
 
 MOST_LANDMARKS: Final = 64
@@ -101,17 +102,20 @@ def directions_of_weights(weights: NDArray[np.floating]) -> dict[str, Floats]:
     -------
     dict
         ``first_products`` (interval,): ``<x_0, y_t>``; ``last_products`` (step,): ``<x_L, x_t>``;
-        ``forward_products`` (interval,): ``<x_t, y_t>``; ``landmark_gram`` (landmark, landmark).
-        Squared weight units.
+        ``forward_products`` (interval,): ``<x_t, y_t>``; ``landmark_gram`` (landmark, landmark);
+        ``average_gram`` (window length, average, average). Squared weight units.
     """
     n_steps = len(weights)
     rows = landmarks(n_steps)
     first, forward = np.zeros(n_steps - 1), np.zeros(n_steps - 1)
     last, gram = np.zeros(n_steps), np.zeros((len(rows), len(rows)))
+    averages = np.zeros((len(window_lengths(n_steps)), MOST, MOST))
     for columns in column_pieces(weights):
         x = weights[:, columns].astype(np.float64)
         y = np.diff(x, axis=0)
-        marks = x[rows] - x[0]
+        displacements = x - x[0]
+        marks = displacements[rows]
+        averages += average_gram(displacements)
         x, exponent = _halved(x)
         first += np.ldexp(y @ x[0], exponent)
         last += np.ldexp(x @ x[-1], 2 * exponent)
@@ -122,6 +126,7 @@ def directions_of_weights(weights: NDArray[np.floating]) -> dict[str, Floats]:
         "last_products": bounded(last),
         "forward_products": bounded(forward),
         "landmark_gram": gram,
+        "average_gram": averages,
     }
 
 

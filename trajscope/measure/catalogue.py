@@ -6,9 +6,10 @@ from trajscope.kernels.autocorrelation import brownian_autocorrelation
 from trajscope.kernels.components import brownian_explained_variance
 from trajscope.measure.norms import NORMS
 from trajscope.measure.observables import CURVES, Reference
+from trajscope.measure.river import RIVER, RIVER_OF_WALK
 from trajscope.schema import COMPONENT, LAG
 
-OBSERVABLES: Final = (*CURVES, *NORMS)
+OBSERVABLES: Final = (*CURVES, *NORMS, *RIVER)
 """In the order of the result; the table of the docs is made of them."""
 
 REFERENCES: Final = (
@@ -24,5 +25,6 @@ REFERENCES: Final = (
         "sin⁻²(πk/2T), normalised; 6/(πk)² for large T",
         brownian_explained_variance,
     ),
+    *RIVER_OF_WALK,
 )  # fmt: skip
 """Of a random walk of as many checkpoints, in many directions."""

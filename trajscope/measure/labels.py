@@ -8,6 +8,7 @@ import xarray as xr
 
 from trajscope.kernels.directions import landmarks
 from trajscope.kernels.gram import Floats
+from trajscope.kernels.river import window_lengths
 from trajscope.measure.catalogue import OBSERVABLES, REFERENCES
 from trajscope.schema import (
     COMPONENT,
@@ -20,6 +21,7 @@ from trajscope.schema import (
     LANDMARK_OTHER,
     STEP,
     TURN,
+    WINDOW_LENGTH,
 )
 
 if TYPE_CHECKING:
@@ -51,6 +53,9 @@ def labels(step: "NDArray[Any]", unit: str) -> dict[str, xr.Variable]:
         INTERVAL_OTHER: xr.Variable(INTERVAL_OTHER, step[:-1]),
         TURN: xr.Variable(TURN, step[1:-1]),
         LAG: xr.Variable(LAG, lag, {"units": f"{unit}s" if unit != "index" else "index"}),
+        WINDOW_LENGTH: xr.Variable(
+            WINDOW_LENGTH, np.array(window_lengths(len(step)), int), {"units": "checkpoints"}
+        ),
         FREQUENCY: xr.Variable(FREQUENCY, frequency, {"units": f"cycles per {unit}"}),
     }
 

@@ -1,7 +1,8 @@
 """The same pooled quantities from either path's sums: observables need not know the path."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -20,6 +21,12 @@ from trajscope.kernels.gram import (
     lagged_products,
     mean_squared_displacement,
     periodogram_of_gram,
+)
+from trajscope.kernels.river import (
+    River,
+    river_of_averages,
+    river_of_gram,
+    window_lengths,
 )
 from trajscope.measure.reductions import N_COMPONENTS, test_matrix
 
@@ -40,6 +47,8 @@ class Pooled:
         Leading principal components.
     directions :
         Inner products of positions.
+    river :
+        Numbers of averages, (window_length,).
     """
 
     periodogram: Floats
@@ -49,6 +58,7 @@ class Pooled:
     mean_squared_displacement: Floats
     components: Components
     directions: Directions
+    river: River
 
 
 def pooled_quantities(sums: Mapping[str, Floats], n_steps: int, seed: int) -> Pooled:
@@ -93,6 +103,7 @@ def _from_gram(gram: Floats, power: Floats, sums: Mapping[str, Floats]) -> Poole
         directions=directions_of_gram(
             displacement, sums["squared_positions"], sums["first_products"]
         ),
+        river=_over_windows(partial(river_of_gram, centred), len(centred)),
     )
 
 
@@ -113,7 +124,21 @@ def _from_spectra(sums: Mapping[str, Floats], n_steps: int, seed: int) -> Pooled
             sums["forward_products"],
             sums["landmark_gram"],
         ),
+        river=_over_windows(partial(_river_of_sums, sums, n_steps), n_steps),
     )
+
+
+def _river_of_sums(sums: Mapping[str, Floats], n_steps: int, length: int) -> River:
+    place, n = window_lengths(n_steps).index(length), n_steps // length
+    squared = float(sums["squared_displacements"][: n * length].mean())
+    return river_of_averages(sums["average_gram"][place, :n, :n], squared, length)
+
+
+def _over_windows(river: Callable[[int], River], n_steps: int) -> River:
+    """The numbers for windows of every length, along a dimension of their own."""
+    found = [river(length) for length in window_lengths(n_steps)]
+    names = River._fields
+    return River(*(np.array([getattr(each, name) for each in found], float) for name in names))
 
 
 def _components(sums: Mapping[str, Floats], n_steps: int, seed: int) -> Components:

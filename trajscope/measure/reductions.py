@@ -17,6 +17,7 @@ from trajscope.kernels.directions import (
 )
 from trajscope.kernels.factors import N_PROJECTIONS, factor_of_increments, factor_width, project
 from trajscope.kernels.gram import Floats, increment_gram
+from trajscope.kernels.river import MOST as MOST_AVERAGES
 from trajscope.kernels.spectra import pooled_power, spectral_moments
 from trajscope.kernels.stepwise import rounding_variance, squared_positions, stepwise_products
 from trajscope.schema import (
@@ -208,7 +209,7 @@ DIRECTIONS: Final = Reduction(
         "forward_products": (INTERVAL,),
         "landmark_gram": (LANDMARK, LANDMARK_OTHER),
     },
-    lambda n_steps: 48 * n_steps + 16 * MOST_LANDMARKS**2,
+    lambda n_steps: 48 * n_steps + 16 * MOST_LANDMARKS**2 + 4 * 16 * MOST_AVERAGES**2,
 )
 STEPWISE: Final = Reduction(
     "stepwise",

@@ -10,6 +10,7 @@ from trajscope.errors import encodable
 from trajscope.report.content.cases import differences
 from trajscope.report.content.gradient_noise_summary import diffusion_summary
 from trajscope.report.content.norms import middle
+from trajscope.report.content.river import chosen, is_measured, walk_of
 from trajscope.schema import (
     AUDIT,
     COMPONENT,
@@ -18,6 +19,7 @@ from trajscope.schema import (
     LEARNING_RATE,
     STEP,
     TENSOR,
+    WINDOW_LENGTH,
     Described,
     cases_of,
     check_results,
@@ -177,6 +179,22 @@ def _middle(name: str) -> "Callable[[xr.Dataset], object]":
     return lambda observables: middle(observables[name].isel({GROUP: 0}))
 
 
+def _along_river(observables: "xr.Dataset", name: str) -> object:
+    """At the chosen length of windows; `None` where there are no averages."""
+    if not is_measured(observables):
+        return None
+    whole = observables.isel({GROUP: 0})
+    return whole[name].values[chosen(whole)]
+
+
+def _over_walk(observables: "xr.Dataset", name: str) -> object:
+    if not is_measured(observables):
+        return None
+    whole = observables.isel({GROUP: 0})
+    place = chosen(whole)
+    return whole[name].values[place] / walk_of(whole, name)[place]
+
+
 SCALARS: "Mapping[str, tuple[str, Callable[[xr.Dataset], object]]]" = {
     "diffusion_exponent": (
         "slope of log mean squared displacement against log lag; null below 8 checkpoints",
@@ -213,6 +231,35 @@ SCALARS: "Mapping[str, tuple[str, Callable[[xr.Dataset], object]]]" = {
     "cosine_first_last": (
         "cosine between the weights of the first and the last checkpoint",
         _end("cosine_to_first", -1),
+    ),
+    "river_window": (
+        "checkpoints per average, of those swept the length at which the share along the river "
+        "differs most from a random walk's; null below 16 checkpoints",
+        lambda observables: _along_river(observables, WINDOW_LENGTH),
+    ),
+    "river_share": (
+        "share of the variance of these averages along their first principal component",
+        lambda observables: _along_river(observables, "river_share"),
+    ),
+    "river_share_walk": (
+        "the same of a random walk in many directions",
+        lambda observables: _along_river(observables, "river_share_brownian"),
+    ),
+    "river_cosine": (
+        "mean cosine between successive steps from average to average",
+        lambda observables: _along_river(observables, "river_cosine"),
+    ),
+    "river_cosine_walk": (
+        "the same of a random walk in many directions",
+        lambda observables: _along_river(observables, "river_cosine_brownian"),
+    ),
+    "hill_energy_ratio": (
+        "mean squared distance of checkpoints from their averages, over a random walk's",
+        lambda observables: _over_walk(observables, "hill_energy"),
+    ),
+    "river_speed_ratio": (
+        "distance from average to average, over a random walk's",
+        lambda observables: _over_walk(observables, "river_speed"),
     ),
     "weights_never_moving": ("weights equal at every checkpoint", _weights_never_moving),
 }

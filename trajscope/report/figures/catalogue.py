@@ -11,6 +11,7 @@ from trajscope.report.figures.canvas import drawing
 from trajscope.report.figures.known import LONGEST, draw_known
 from trajscope.report.figures.norms import DISTANCES, NORM
 from trajscope.report.figures.record import Columns, Plot, obstacle
+from trajscope.report.figures.river import RIVER
 from trajscope.report.figures.tested import CIRCULATION, EXPONENTS, STANDINGS, VARIANCE_RATIO
 
 
@@ -108,6 +109,7 @@ def _turns(curves: Curves) -> Columns:
 FIGURES: tuple[Plot, ...] = (
     NORM,
     DISTANCES,
+    RIVER,
     VARIANCE_RATIO,
     Plot(
         "periodogram",
