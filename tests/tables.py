@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from trajscope.analysis.spectra import NUMBERS as MATRIX_NUMBERS
 from trajscope.gradient_noise.spectrum.numbers import DESCRIPTIONS
 from trajscope.inference.decision.catalogue import TESTS
 from trajscope.measure.catalogue import OBSERVABLES, REFERENCES
@@ -41,7 +42,14 @@ def scalars_table() -> str:
     return _table(("key", "what"), [*rows, more])
 
 
+def matrices_table() -> str:
+    """Every number of a weight matrix at a checkpoint."""
+    rows = ((f"`{name}`", units, what) for name, (units, what) in MATRIX_NUMBERS.items())
+    return _table(("name", "units", "what"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "matrices": matrices_table,
     "numbers": numbers_table,
     "observables": observables_table,
     "scalars": scalars_table,

@@ -52,6 +52,10 @@ IN_LAYER_TABLE = "in_layer_table"
 PLANE_STEP = "plane_step"
 """Checkpoint of the evenly spaced ones in which a circulation is looked for."""
 AXIS = "axis"
+MATRIX = "matrix"
+"""A weight matrix, by the name of its tensor."""
+RANK = "rank"
+"""Number of a singular value, from the largest on."""
 SURROGATE = "surrogate"
 
 RUN = "run"
@@ -77,6 +81,9 @@ ALL_WEIGHTS = "all"
 """Name of the group that holds every weight."""
 
 STEP_UNITS = ("step", "epoch", "index")
+
+SPECTRA = "spectra"
+"""Child of a result: singular values of weight matrices, where they were asked for."""
 
 RESULT_PARTS = ("trajectory", "reductions", "observables", "tests", "diffusion", "verdict")
 """Children of a result, a DataTree, in the order of the report."""

@@ -30,7 +30,7 @@ HOSTILE = (
     "line\nbreak",
     "half\udcff",
 )
-SECTIONS = ["verdict", "read", "evidence", "layers", "norms", "noise", "methods"]
+SECTIONS = ["verdict", "read", "evidence", "layers", "norms", "spectra", "noise", "methods"]
 TESTED = {"variance-ratio", "circulation", "standings", "exponents"}
 MEASURED = [plot.name for plot in FIGURES if plot.name not in TESTED]
 VOID = {"meta", "link", "img", "br", "hr", "input", "path", "circle", "use", "rect", "line"}

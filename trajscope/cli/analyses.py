@@ -27,6 +27,7 @@ from trajscope.cli.options import (
     SCHEDULE,
     SEED,
     SELECTION,
+    SPECTRA,
     WINDOWS,
     opened,
     output_to,
@@ -44,7 +45,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @CHECKPOINTS
-@with_options(OUTPUT, *SELECTION, WINDOWS, *SCHEDULE, *ENGINE, *INFERENCE, *PROBLEM, HISTORY, QUIET)
+@with_options(
+    OUTPUT, *SELECTION, WINDOWS, SPECTRA, *SCHEDULE, *ENGINE, *INFERENCE, *PROBLEM, HISTORY, QUIET
+)
 def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) -> None:
     """Analyze the checkpoints in DIR and write a report.
 
@@ -77,6 +80,7 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
                 history=_history(output, options, advance, told),
                 strict=options["strict"],
                 windows=options["windows"],
+                spectra=options["spectra"],
                 lr_schedule=options["lr_schedule"],
                 epoch_steps=options["epoch_steps"],
                 updates_per_epoch=prepared.updates_per_epoch if prepared is not None else None,

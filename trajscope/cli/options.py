@@ -202,6 +202,13 @@ WINDOWS = click.option(
     metavar="START:STOP,...|N",
     help="Also analyze these windows of the run, given by steps, or N equal windows.",
 )
+SPECTRA = click.option(
+    "--spectra",
+    metavar="STEPS|all|none",
+    default="none",
+    show_default=True,
+    help="Checkpoints at which singular values of every weight matrix are computed: 20%,100%.",
+)
 SCHEDULE = (
     click.option(
         "--lr-schedule",

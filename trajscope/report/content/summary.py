@@ -11,6 +11,7 @@ from trajscope.report.content.cases import differences
 from trajscope.report.content.gradient_noise_summary import diffusion_summary
 from trajscope.report.content.norms import middle
 from trajscope.report.content.river import chosen, is_measured, walk_of
+from trajscope.report.content.spectra import spectra_summary
 from trajscope.schema import (
     AUDIT,
     COMPONENT,
@@ -102,6 +103,7 @@ def _of_one(results: "xr.DataTree") -> dict[str, object]:
         "tests": plain(results["tests"].attrs.get("summary", {})),
         "verdict": _verdict(results["verdict"].attrs),
         "diffusion": diffusion_summary(results["diffusion"].to_dataset(), plain),
+        "spectra": spectra_summary(results, plain),
     }
 
 
