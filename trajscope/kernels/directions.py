@@ -79,15 +79,12 @@ def first_products(increments: NDArray[np.floating], origin: NDArray[np.floating
     total = np.zeros(len(increments))
     for start in range(0, increments.shape[1], _COLUMNS):
         piece, own = increments[:, start : start + _COLUMNS], origin[start : start + _COLUMNS]
-        largest = max(float(piece.max(initial=0)), -float(piece.min(initial=0)))
-        own_largest = float(np.abs(own).max(initial=0))
-        if 0 in (largest, own_largest):
-            continue
-        if all(_is_safe(each, piece.shape[1]) for each in (largest, own_largest)):
-            total += piece @ own
-            continue
-        scaled, exponent = _halved(own.astype(np.float64))
-        total += np.ldexp(piece.astype(np.float64) @ scaled, exponent)
+        products = piece @ own
+        # Of what vanishes or overflows in float32 the product is taken again.
+        if not SAFE_SQUARES[0] < float(np.abs(products).max(initial=0)) < SAFE_SQUARES[1]:
+            scaled, exponent = _halved(own.astype(np.float64))
+            products = np.ldexp(piece.astype(np.float64) @ scaled, exponent)
+        total += products
     return bounded(total)
 
 
@@ -236,9 +233,3 @@ def _halved(values: Floats) -> tuple[Floats, int]:
     if exponent < _HALVED:
         return values, 0
     return np.ldexp(values, -exponent), exponent
-
-
-def _is_safe(largest: float, n: int) -> bool:
-    """Whether n products of two numbers up to such sizes neither overflow nor vanish in float32."""
-    low, high = SAFE_SQUARES
-    return bool(low**0.5 < largest < (high / n) ** 0.5)

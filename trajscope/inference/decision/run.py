@@ -87,7 +87,7 @@ def decide_measured_run(
         tests = tests.assign_coords({PLANE_STEP: kept[even]})
     tests = tests.assign(averages)
     told = _told(decided, settings, stride)
-    p_any = averages["river_p_any"].values.tolist()
+    p_any = [None if math.isnan(p) else p for p in averages["river_p_any"].values.tolist()]
     told["summary"] |= {"river": dict(zip(NUMBERS, p_any, strict=True))}
     return decided, tests.assign_attrs(told)
 
