@@ -131,3 +131,39 @@ def _spacing(value, dtype):
     """Distance to the next number away from zero in `dtype`; 0 at zero, which nothing rounds to."""
     number = abs(dtype(value))
     return float(np.nextafter(number, dtype(np.inf)) - number) if number else 0.0
+
+
+def cosine(a, b):
+    norms = np.linalg.norm(a) * np.linalg.norm(b)
+    return np.clip(a @ b / norms, -1, 1) if norms > 0 else np.nan
+
+
+def angle(a, b):
+    """Between two vectors, from the chord between them: right for small angles too."""
+    if not (a.any() and b.any()):
+        return np.nan
+    a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
+    return 2 * np.arctan2(np.linalg.norm(a - b), np.linalg.norm(a + b))
+
+
+def angles(x):
+    return np.array([angle(a, b) for a, b in pairwise(x)])
+
+
+def relative_increments(x):
+    norms = [np.linalg.norm(row) for row in x]
+    moved = increment_norms(x)
+    return np.array([y / n if n > 0 else np.nan for y, n in zip(moved, norms[:-1], strict=True)])
+
+
+def cosines(x, others):
+    return np.array([[cosine(a, b) for b in others] for a in x])
+
+
+def distances(x):
+    return np.array([[np.linalg.norm(a - b) for b in x] for a in x])
+
+
+def norm_balance(x):
+    total = np.sum(increments(x) ** 2)
+    return 1 - (x[-1] @ x[-1] - x[0] @ x[0]) / total if total > 0 else np.nan

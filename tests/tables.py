@@ -4,11 +4,14 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from trajscope.analysis.spectra import NUMBERS as MATRIX_NUMBERS
 from trajscope.gradient_noise.spectrum.numbers import DESCRIPTIONS
 from trajscope.inference.decision.catalogue import TESTS
+from trajscope.measure.catalogue import OBSERVABLES, REFERENCES
+from trajscope.report.content.summary import SCALARS
 
 DOCS = Path(__file__).parents[1] / "docs"
-TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end of table -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- table of (\w+) -->\n).*?(?=<!-- end of table -->)", re.DOTALL)
 
 
 def catalogue_table() -> str:
@@ -24,15 +27,41 @@ def numbers_table() -> str:
     return _table(head, rows)
 
 
-PAGES: dict[Path, Callable[[], str]] = {
-    DOCS / "results.md": catalogue_table,
-    DOCS / "diffusion.md": numbers_table,
+def observables_table() -> str:
+    """Every observable of a group, then what a random walk gives."""
+    head = ("name", "dimensions besides group", "units", "formula")
+    rows = [(each, ", ".join(each.dims)) for each in OBSERVABLES]
+    rows += [(each, f"{', '.join(each.dims)}; no group") for each in REFERENCES]
+    return _table(head, ((f"`{each.name}`", dims, each.units, each.formula) for each, dims in rows))
+
+
+def scalars_table() -> str:
+    """Every number of summary.json."""
+    rows = [(f"`{name}`", meaning) for name, (meaning, _) in SCALARS.items()]
+    more = ("`explained_variance_1`, `_2`, …", "share of the variance along each component")
+    return _table(("key", "what"), [*rows, more])
+
+
+def matrices_table() -> str:
+    """Every number of a weight matrix at a checkpoint."""
+    rows = ((f"`{name}`", units, what) for name, (units, what) in MATRIX_NUMBERS.items())
+    return _table(("name", "units", "what"), rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "matrices": matrices_table,
+    "numbers": numbers_table,
+    "observables": observables_table,
+    "scalars": scalars_table,
+    "tests": catalogue_table,
 }
+PAGES = (DOCS / "results.md", DOCS / "diffusion.md")
 
 
 def remade(page: Path) -> str:
-    """The text of a page with its table as the records are now."""
-    return TABLE.sub(lambda _: PAGES[page](), page.read_text(encoding="utf-8"))
+    """The text of a page with its tables as the records are now."""
+    text = page.read_text(encoding="utf-8")
+    return TABLE.sub(lambda found: found[1] + TABLES[found[2]](), text)
 
 
 def _test_row(test) -> tuple[str, ...]:

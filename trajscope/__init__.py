@@ -20,6 +20,7 @@ from trajscope.errors import (
 
 if TYPE_CHECKING:
     from trajscope.analysis.audit import audit
+    from trajscope.analysis.average import average
     from trajscope.analysis.compare import compare
     from trajscope.analysis.run import analyze
     from trajscope.gradient_noise.api import diffusion
@@ -40,6 +41,7 @@ __all__ = [
     "__version__",
     "analyze",
     "audit",
+    "average",
     "compare",
     "diffusion",
     "open_results",
@@ -57,6 +59,7 @@ _HOMES = {
     "Problem": "trajscope.model.problem",
     "analyze": "trajscope.analysis.run",
     "audit": "trajscope.analysis.audit",
+    "average": "trajscope.analysis.average",
     "compare": "trajscope.analysis.compare",
     "diffusion": "trajscope.gradient_noise.api",
     "open_results": "trajscope.report",

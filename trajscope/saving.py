@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -101,18 +101,37 @@ def write_safetensors(
         There is something in `state` that is neither array nor tensor.
     """
     arrays = _unique({name: _stored(name, value) for name, value in state.items()})
+    specs = {name: (a.dtype, a.shape, a.raw.nbytes) for name, a in arrays.items()}
+    stream_safetensors(path, specs, (array.raw.data for array in arrays.values()), texts)
+
+
+def stream_safetensors(
+    path: Path,
+    specs: Mapping[str, tuple[str, tuple[int, ...], int]],
+    blocks: Iterable[memoryview],
+    texts: Mapping[str, str],
+) -> None:
+    """Write a safetensors file in place, its elements as they come.
+
+    Parameters
+    ----------
+    specs :
+        Dtype, as NumPy and ml_dtypes call it, shape, and bytes of every tensor, by name.
+    blocks :
+        The elements of all tensors behind one another, in little-endian bytes, in pieces of any
+        size.
+    """
     header: dict[str, object] = {"__metadata__": texts}
     end = 0
-    for name, array in arrays.items():
-        start, end = end, end + array.raw.nbytes
-        code = CODES[array.dtype]
-        header[name] = {"dtype": code, "shape": array.shape, "data_offsets": [start, end]}
+    for name, (dtype, shape, n_bytes) in specs.items():
+        start, end = end, end + n_bytes
+        header[name] = {"dtype": CODES[dtype], "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # so that the elements are aligned
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        for array in arrays.values():
-            file.write(array.raw.data)
+        for block in blocks:
+            file.write(block)
 
 
 class _Array(NamedTuple):

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from trajscope import OptionError, analyze
-from trajscope.checkpoints.given_schedule import given_pairs
+from trajscope.checkpoints.given import given_pairs
 from trajscope.checkpoints.schedule import held, recorded_schedule
 from trajscope.inference.decision import run as decision
 from trajscope.report import write_report

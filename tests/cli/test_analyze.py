@@ -49,6 +49,7 @@ def test_the_summary_keeps_its_contract(trajscope, tmp_path, out):
         },
         "audit": [],
         "diffusion": None,
+        "spectra": None,
     }
     assert {test: set(told) for test, told in tests.items()} == {
         "brownian": {"p_value", "p_omnibus", "p_confined", "method"},
@@ -62,6 +63,7 @@ def test_the_summary_keeps_its_contract(trajscope, tmp_path, out):
             "plane",
             "guard",
         },
+        "river": {"river_share", "river_cosine", "hill_energy", "river_speed"},
     }
     assert (verdict["code"], verdict["alpha"]) == ("too_short", 0.01)
     assert verdict["evidence"]["least_p"] == 2.0**-10

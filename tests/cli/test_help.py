@@ -21,7 +21,7 @@ EXAMPLES = [
 
 def test_every_command_has_an_example():
     assert {example.id for example in EXAMPLES} == {
-        "inspect", "analyze", "compare", "diffusion", "pack", "report", "demo",
+        "inspect", "analyze", "average", "compare", "diffusion", "pack", "report", "demo",
     }  # fmt: skip
 
 

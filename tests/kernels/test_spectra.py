@@ -73,6 +73,26 @@ def test_a_weight_of_constant_velocity_has_no_amplitudes(dtype):
     np.testing.assert_allclose(sums["power"], 0, atol=1e-12)
 
 
+@pytest.mark.parametrize("n", [59, 2 * 61, 3 * 67, 199, 4 * 53, 613])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_lengths_with_a_large_prime_factor_have_the_same_amplitudes(n, dtype):
+    x = (1000 + brownian(n + 1, 40)).astype(dtype)
+    sums, expected = moments_of(x), naive.fft_amplitudes(x.astype(np.float64))
+    tolerance = 1e-6 if dtype == np.float32 else 1e-12
+    largest = expected.sum(axis=0).max()
+    np.testing.assert_allclose(sums["amplitude"], expected.sum(axis=0), atol=tolerance * largest)
+    power = naive.periodogram(x.astype(np.float64))
+    np.testing.assert_allclose(sums["power"], power, rtol=100 * tolerance)
+
+
+def test_weights_that_never_move_cost_no_digits_of_others():
+    x = np.concatenate([brownian(60, 9), np.ones((60, 3))], axis=1).astype(np.float32)
+    sums = moments_of(x)
+    assert sums["n_amplitudes"] == 9
+    for name, values in moments_of(x[:, :9]).items():
+        np.testing.assert_allclose(sums[name], values, rtol=1e-6)
+
+
 def test_two_checkpoints_have_no_frequency():
     assert {name: values.shape for name, values in moments_of(brownian(2, 3)).items()} == {
         "amplitude": (0,), "amplitude_square": (0,), "power": (0,), "n_amplitudes": (),

@@ -7,8 +7,9 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from trajscope.measure.catalogue import OBSERVABLES
 from trajscope.measure.executor import executor
-from trajscope.measure.observables import OBSERVABLES, Measured
+from trajscope.measure.observables import Measured
 from trajscope.measure.paths import PATHS
 from trajscope.measure.plan import Plan, Segment
 from trajscope.measure.pooled import pooled_quantities

@@ -5,15 +5,21 @@ from hypothesis import given, settings
 from tests import naive
 from tests.measure.passes import PATH, observed
 from tests.trajectories import (
+    ORDINARY,
     brownian,
     late_training,
     ornstein_uhlenbeck,
     rotating_ornstein_uhlenbeck,
     trajectories,
 )
-from trajscope.measure.observables import OBSERVABLES, diffusion_exponent, spread
+from trajscope.kernels.directions import landmarks
+from trajscope.kernels.river import window_lengths
+from trajscope.measure.catalogue import OBSERVABLES
+from trajscope.measure.norms import NORMS
+from trajscope.measure.observables import diffusion_exponent, spread
 from trajscope.measure.plan import Segment
 from trajscope.measure.reductions import N_COMPONENTS
+from trajscope.measure.river import RIVER
 
 EVERY_PATH = pytest.mark.parametrize("components", PATH)
 EXACT_PATH = pytest.mark.parametrize("components", ["gram", "dual"])
@@ -35,10 +41,13 @@ def expected_of(x):
         "zero_increment_fraction": naive.zero_increment_fraction(x),
         "n_weights": x.shape[1],
         "n_moving": naive.n_moving(x),
+        "norm": np.array([np.linalg.norm(row) for row in x]),
+        "relative_increment": naive.relative_increments(x),
     }
 
 
 # A spread is a root: a variance that rounding moves by 1e-7 moves it by 3e-4 where it is zero.
+ALONG_RIVER = [each.name for each in RIVER]
 TOLERANCE = {"increment_fft_sd": 2e-3, "autocorrelation_sd": 2e-3}
 
 
@@ -51,7 +60,7 @@ def test_every_observable_matches_its_definition_at_any_magnitude(components, x)
     for name, expected in expected_of(wide).items():
         # Relative to the curve; for a periodogram to its sum, since of equal increments only the
         # rounding is left; for the normalised curves to one.
-        scale = np.abs(expected).max(initial=0.0)
+        scale = np.nanmax(np.abs(expected), initial=0.0)
         if name == "increment_periodogram":
             scale = np.sum(naive.increments(wide) ** 2)
         if name in TOLERANCE:
@@ -70,6 +79,36 @@ def test_squared_displacements_match_their_definition(components, x):
     expected = naive.displacement(x.astype(np.float64)) ** 2
     actual = observed(x, components)["displacement"] ** 2
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * expected.max())
+
+
+@EVERY_PATH
+@settings(max_examples=25)
+@given(x=trajectories(kinds=ORDINARY, most_steps=80))
+def test_directions_match_their_definitions(components, x):
+    wide = x.astype(np.float64)
+    actual = observed(x, components)
+    marks = wide[landmarks(len(x))]
+    moved = np.sum(naive.increment_norms(wide))
+    pairs = {"cosine_to_first": (wide, wide[:1]), "cosine_to_last": (wide, wide[-1:]),
+             "cosine": (marks, marks)}  # fmt: skip
+    for name, (one, other) in pairs.items():
+        expected = naive.cosines(one, other)
+        # Products of float32: a position near zero has a cosine of few digits.
+        norms = np.outer(np.linalg.norm(one, axis=1), np.linalg.norm(other, axis=1))
+        close = np.abs(actual[name].reshape(expected.shape) - expected) * norms
+        assert np.nanmax(close, initial=0.0) <= 1e-5 * np.max(np.sum(wide**2, axis=1)), name
+        assert np.array_equal(np.isnan(expected).ravel(), np.isnan(actual[name]).ravel())
+    np.testing.assert_allclose(actual["distance"], naive.distances(marks), atol=1e-3 * moved)
+    # A step along the weights leaves the rounding of its size as an angle, as seen from both ends.
+    expected = naive.angles(wide)
+    with np.errstate(all="ignore"):
+        relative = naive.relative_increments(wide) + naive.relative_increments(wide[::-1])[::-1]
+    wrong = np.abs(actual["rotation_angle"] - expected) > 2e-3 * relative + 1e-7
+    assert not wrong.any()
+    assert np.array_equal(np.isnan(actual["rotation_angle"]), np.isnan(expected))
+    np.testing.assert_allclose(
+        actual["norm_balance"], naive.norm_balance(wide), rtol=1e-3, atol=1e-3
+    )
 
 
 @EXACT_PATH
@@ -200,16 +239,17 @@ def test_nothing_changes_when_the_weights_are_permuted(components):
 def test_a_change_of_unit_by_a_power_of_two_scales_every_curve(components, exponent, dtype):
     x = brownian(50, 30, dtype=dtype)
     units = {each.name: each.units for each in OBSERVABLES}
-    power = {"1": 0, "weight": 1, "weight^2": 2}
+    power = {"1": 0, "rad": 0, "weight": 1, "weight^2": 2}
     actual, plain = observed(np.ldexp(x, exponent), components), observed(x, components)
     expected = {name: np.ldexp(v, exponent * power[units[name]]) for name, v in plain.items()}
     assert_same(actual, expected, EVERYTHING, 1e-5)
 
 
 @EVERY_PATH
-def test_a_change_of_origin_changes_nothing_but_the_rounding_floor(components):
+def test_a_change_of_origin_changes_only_norms_angles_and_the_rounding_floor(components):
     x = np.round(brownian(50, 30) * 256) / 256
-    names = [name for name in EVERYTHING if name != "rounding_floor"]
+    of_positions = {each.name for each in NORMS} - {"distance"}
+    names = [name for name in EVERYTHING if name not in {"rounding_floor", *of_positions}]
     assert_same(observed(x + 64, components), observed(x, components), names, 1e-6)
 
 
@@ -217,11 +257,18 @@ def test_a_change_of_origin_changes_nothing_but_the_rounding_floor(components):
 def test_reversing_time_reverses_what_is_ordered_and_keeps_the_rest(components):
     x = brownian(50, 30)
     forwards, backwards = observed(x, components), observed(x[::-1], components)
-    ordered = ("displacement", "principal_component", "increment_norm", "increment_cosine")
-    kept = [name for name in EVERYTHING if name not in ordered]
+    turned = ("increment_norm", "increment_cosine", "norm", "rotation_angle")
+    other = ("displacement", "principal_component", "relative_increment", "norm_balance",
+             "cosine_to_first", "cosine_to_last", "distance", "cosine", *ALONG_RIVER)  # fmt: skip
+    kept = [name for name in EVERYTHING if name not in (*turned, *other)]
     assert_same(backwards, forwards, kept, 1e-6)
-    for name in ("increment_norm", "increment_cosine"):
+    for name in turned:
         np.testing.assert_allclose(backwards[name][::-1], forwards[name], atol=1e-6)
+    for name in ("distance", "cosine"):
+        np.testing.assert_allclose(backwards[name][::-1, ::-1], forwards[name], atol=1e-5)
+    np.testing.assert_allclose(
+        backwards["cosine_to_last"][::-1], forwards["cosine_to_first"], atol=1e-6
+    )
     assert backwards["displacement"][-1] == pytest.approx(forwards["displacement"][-1], rel=1e-6)
 
 
@@ -283,6 +330,8 @@ def test_the_smallest_trajectories_have_every_observable(components, shape):
     length = {
         "frequency": (n_steps - 1) // 2, "lag": n_steps, "component": n_components,
         "step": n_steps, "interval": n_steps - 1, "turn": n_steps - 2,
+        "landmark": n_steps, "landmark_other": n_steps,
+        "window_length": len(window_lengths(n_steps)),
     }  # fmt: skip
     found = observed(brownian(*shape), components)
     for observable in OBSERVABLES:
@@ -294,8 +343,13 @@ def test_the_smallest_trajectories_have_every_observable(components, shape):
 def test_checkpoints_that_are_all_equal_give_zeros(components):
     found = observed(np.full((10, 4), 0.1, np.float32), components)
     assert np.isnan(found.pop("diffusion_exponent"))
+    assert np.isnan(found.pop("norm_balance"))
+    assert found.pop("river_share").size == 0
     for name in ("rounding_floor", "n_weights", "zero_increment_fraction"):
         assert found.pop(name) > 0
+    np.testing.assert_allclose(found.pop("norm"), 0.2, rtol=1e-6)
+    for name in ("cosine_to_first", "cosine_to_last", "cosine"):
+        np.testing.assert_allclose(found.pop(name), 1, rtol=1e-6)
     assert not any(values.any() for values in found.values())
 
 

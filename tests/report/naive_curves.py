@@ -57,3 +57,36 @@ def increment_cosine(x):
     length = np.linalg.norm(y, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (y[1:] * y[:-1]).sum(axis=1) / (length[1:] * length[:-1])
+
+
+def cosines(x, others):
+    with np.errstate(invalid="ignore", divide="ignore"):
+        norms = np.linalg.norm(x, axis=1)[:, None] * np.linalg.norm(others, axis=1)
+        return np.clip(x @ others.T / norms, -1, 1)
+
+
+def distances(x):
+    return np.array([np.linalg.norm(x - row, axis=1) for row in x])
+
+
+def norm_balance(x):
+    total = np.sum(np.diff(x, axis=0) ** 2)
+    return 1 - (x[-1] @ x[-1] - x[0] @ x[0]) / total if total > 0 else np.nan
+
+
+def river(x, lengths):
+    """Share, cosine, energy and speed of averages over windows, (number, window length)."""
+    found = np.full((4, len(lengths)), np.nan)
+    for place, w in enumerate(lengths):
+        windows = x[: len(x) // w * w].reshape(-1, w, x.shape[1])
+        means = windows.mean(axis=1)
+        variances = np.linalg.svd(means - means.mean(axis=0), compute_uv=False) ** 2
+        steps = np.diff(means, axis=0)
+        sizes = np.linalg.norm(steps, axis=1)
+        with np.errstate(invalid="ignore"):
+            found[0, place] = variances[0] / variances.sum()
+            products = np.sum(steps[1:] * steps[:-1], axis=1)
+            found[1, place] = np.nan_to_num(products / (sizes[1:] * sizes[:-1])).mean()
+        found[2, place] = np.mean(np.sum((windows - means[:, None]) ** 2, axis=2))
+        found[3, place] = sizes.mean() / w
+    return found

@@ -113,7 +113,9 @@ def observe(groups, step, spacing, even, n_components):
         "increment_periodogram": "frequency", "autocorrelation_mean": "lag",
         "autocorrelation_sd": "lag", "mean_squared_displacement": "lag",
         "explained_variance": "component", "displacement": "step",
-        "increment_norm": "interval", "increment_cosine": "turn",
+        "increment_norm": "interval", "increment_cosine": "turn", "norm": "step",
+        "relative_increment": "interval", "rotation_angle": "interval",
+        "cosine_to_first": "step", "cosine_to_last": "step",
     }  # fmt: skip
     data = {
         name: (("group", dim), np.array([c[name] for c in curves])) for name, dim in dims.items()
@@ -122,9 +124,18 @@ def observe(groups, step, spacing, even, n_components):
         ("group", "step", "component"),
         np.array([c["principal_component"] for c in curves]),
     )
+    lengths = [w for w in (2, 4, 8, 16, 32, 64) if 8 <= n_steps // w <= 64]
+    walk = naive.river(np.tri(n_steps, n, -1), lengths)
+    runs = [naive.river(x, lengths) for x in groups]
+    for place, name in enumerate(("river_share", "river_cosine", "hill_energy", "river_speed")):
+        data[name] = (("group", "window_length"), np.array([run[place] for run in runs]))
+        data[f"{name}_brownian"] = (("window_length",), walk[place])
+    for name in ("distance", "cosine"):
+        matrices = np.array([c[name] for c in curves])
+        data[name] = (("group", "landmark", "landmark_other"), matrices)
     for name in (
         "diffusion_exponent", "path_length", "zero_increment_fraction", "rounding_floor",
-        "increment_rms", "n_weights", "n_moving",
+        "norm_balance", "increment_rms", "n_weights", "n_moving",
     ):  # fmt: skip
         data[name] = (("group",), np.array([float(c[name]) for c in curves]))
     data["autocorrelation_brownian"] = (("lag",), naive.autocorrelation_of_a_random_walk(n_steps))
@@ -142,6 +153,9 @@ def observe(groups, step, spacing, even, n_components):
             "step": step,
             "interval": step[:-1],
             "turn": step[1:-1],
+            "window_length": ("window_length", lengths, {"units": "checkpoints"}),
+            "landmark": step[landmarks(n_steps)],
+            "landmark_other": step[landmarks(n_steps)],
         },
         attrs={
             "white_noise_band": 2.576 / np.sqrt(n_steps),
@@ -151,14 +165,21 @@ def observe(groups, step, spacing, even, n_components):
     )  # fmt: skip
 
 
+def landmarks(n_steps):
+    return np.linspace(0, n_steps - 1, min(n_steps, 64)).round().astype(int)
+
+
 def _observe_one(x, k):
     n_steps, n_weights = x.shape
+    marks = x[landmarks(n_steps)]
     y = np.diff(x, axis=0)
     msd = naive.mean_squared_displacement(x)
     last = max(n_steps // 4, 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(np.arange(1, last + 1)), np.log(msd[1 : last + 1])
         slope = np.polyfit(*logs, 1)[0] if np.all(np.isfinite(logs[1])) and n_steps > 3 else np.nan
+        relative = np.linalg.norm(y, axis=1) / np.linalg.norm(x[:-1], axis=1)
+    relative[~np.isfinite(relative)] = np.nan
     share, scores = naive.principal_components(x, k)
     pad = k - len(share)
     with np.errstate(all="ignore"):
@@ -185,4 +206,12 @@ def _observe_one(x, k):
         "increment_rms": np.sqrt((y**2).mean()),
         "n_weights": n_weights,
         "n_moving": (np.ptp(x, axis=0) > 0).sum(),
+        "norm": np.linalg.norm(x, axis=1),
+        "relative_increment": relative,
+        "rotation_angle": np.arccos(naive.cosines(x, x).diagonal(offset=1)),
+        "cosine_to_first": naive.cosines(x, x[:1])[:, 0],
+        "cosine_to_last": naive.cosines(x, x[-1:])[:, 0],
+        "distance": naive.distances(marks),
+        "cosine": naive.cosines(marks, marks),
+        "norm_balance": naive.norm_balance(x),
     }

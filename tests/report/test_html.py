@@ -30,7 +30,7 @@ HOSTILE = (
     "line\nbreak",
     "half\udcff",
 )
-SECTIONS = ["verdict", "read", "evidence", "layers", "noise", "methods"]
+SECTIONS = ["verdict", "read", "evidence", "layers", "norms", "spectra", "noise", "methods"]
 TESTED = {"variance-ratio", "circulation", "standings", "exponents"}
 MEASURED = [plot.name for plot in FIGURES if plot.name not in TESTED]
 VOID = {"meta", "link", "img", "br", "hr", "input", "path", "circle", "use", "rect", "line"}
@@ -270,7 +270,8 @@ def test_a_long_run_with_many_layers_stays_under_two_megabytes():
     assert len(source.encode()) < 2_000_000
     page = Page(source)
     assert "The 20 groups with the most weights are shown; 280 more are below." in source
-    assert len(page.all("tr")) == 20 + 300 + 2
+    layers, norms = 20 + 300 + 2, 21 + 301 + 2
+    assert len(page.all("tr")) == layers + norms
     assert "lie in 400 bins" in source
     assert "One checkpoint in 3 is drawn." in source
 

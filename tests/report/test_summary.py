@@ -19,6 +19,7 @@ def test_the_keys_are_the_documented_ones(results):
     told = summary(results)
     assert list(told) == [
         "trajscope", "trajectory", "audit", "observables", "tests", "verdict", "diffusion",
+        "spectra",
     ]  # fmt: skip
     assert list(told["trajectory"]) == [
         "checkpoints", "steps", "step_unit", "step_source", "weights", "tensors", "left_out",
@@ -27,7 +28,10 @@ def test_the_keys_are_the_documented_ones(results):
     assert (told["tests"], told["verdict"], told["diffusion"]) == ({}, None, None)
     assert list(told["observables"]) == [
         "diffusion_exponent", "path_length", "displacement", "increment_rms",
-        "zero_increment_fraction", "rounding_floor", "weights_never_moving",
+        "zero_increment_fraction", "rounding_floor", "norm_first", "norm_last", "norm_balance",
+        "relative_increment", "rotation_angle", "cosine_first_last", "river_window",
+        "river_share", "river_share_walk", "river_cosine", "river_cosine_walk",
+        "hill_energy_ratio", "river_speed_ratio", "weights_never_moving",
         *(f"explained_variance_{k}" for k in range(1, 11)),
     ]  # fmt: skip
 
@@ -41,6 +45,11 @@ def test_the_numbers_are_those_of_the_trajectory():
     assert told["path_length"] == pytest.approx(np.linalg.norm(increments, axis=1).sum())
     assert told["increment_rms"] == pytest.approx(np.sqrt(np.mean(increments**2)))
     assert told["weights_never_moving"] == 7
+    assert (told["norm_first"], told["norm_last"]) == pytest.approx(
+        (np.linalg.norm(x[0]), np.linalg.norm(x[-1]))
+    )
+    ends = np.linalg.norm(x[0]) * np.linalg.norm(x[-1])
+    assert told["cosine_first_last"] == pytest.approx(x[0] @ x[-1] / ends)
     assert told["zero_increment_fraction"] == pytest.approx(0.07)
     shares = [told[f"explained_variance_{k}"] for k in range(1, 11)]
     assert shares == sorted(shares, reverse=True)

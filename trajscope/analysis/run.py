@@ -14,16 +14,18 @@ from trajscope.analysis.finite import Engine
 from trajscope.analysis.result import allowed, made, parts_of, with_cases
 from trajscope.analysis.schedule import as_told, with_schedule
 from trajscope.analysis.settings import Settings, memory_limit, opened
+from trajscope.analysis.spectra import Asked, steps_of_spectra
+from trajscope.analysis.spectra import spectra as spectra_of
 from trajscope.analysis.windows import Windows, windows_of
 from trajscope.arrays import Source
-from trajscope.checkpoints.given_schedule import Given
+from trajscope.checkpoints.given import Given
 from trajscope.errors import OptionError, TrajscopeWarning, printable
 from trajscope.history.kept import remembered
 from trajscope.inference.decision.run import decide_trajectory
 from trajscope.measure.executor import executor
 from trajscope.measure.measurement import check_memory
 from trajscope.optimizer import Optimizer
-from trajscope.schema import STEP
+from trajscope.schema import SPECTRA, STEP
 
 PHASES: Final = ("auto", "none")
 History = str | os.PathLike[str] | Callable[[xr.Dataset], AbstractContextManager[xr.Dataset]]
@@ -54,6 +56,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     lr_schedule: Given | None = None,
     epoch_steps: float | None = None,
     diffusion: xr.Dataset | None = None,
+    spectra: Asked | None = None,
     strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> xr.DataTree:
@@ -109,6 +112,9 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         Steps of an epoch, if the files of the trainer do not say it.
     diffusion :
         Result of `trajscope.diffusion` for the same checkpoints, to be included.
+    spectra :
+        Checkpoints at which singular values of every weight matrix are computed: ``"20%,100%"``
+        (steps, or shares of the last step), ``"all"``; by default none.
     progress :
         Called with (tasks done, total number of tasks).
 
@@ -118,9 +124,9 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         ``/trajectory`` (what was read), ``/reductions`` (the sums of the one pass),
         ``/observables`` (labelled curves and numbers per group), ``/tests`` (p-values and curves
         with their bands), ``/verdict`` (its code and sentence, of all weights in the attributes),
-        ``/diffusion``. With `windows`, ``/cases/1``, ``/cases/2``, ... are results of the same
-        kind, without curves that are normalised per weight; their attribute ``label`` names the
-        window.
+        ``/diffusion``, and ``/spectra`` if it was asked for. With `windows`, ``/cases/1``,
+        ``/cases/2``, ... are results of the same kind, without curves that are normalised per
+        weight; their attribute ``label`` names the window.
 
     Raises
     ------
@@ -140,6 +146,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         raise OptionError(f"phases is {printable(phases)!r}: one of {', '.join(PHASES)} expected.")
     parts = windows_of(trajectory, windows)
     schedule = as_told(lr_schedule, epoch_steps)
+    of_spectra = steps_of_spectra(trajectory, spectra)
     engine = Engine(memory_limit(memory), seed, strict, progress or _silence)
     started = time.perf_counter()
     with executor(workers, scheduler) as running:
@@ -147,6 +154,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         check_memory(trajectory, running, memory=engine.memory, windows=rows)
         with _from_history(trajectory, history) as read:
             trajectory, parts, found = audited(read, running, engine, parts)
+            matrices = spectra_of(trajectory, of_spectra, engine.memory) if of_spectra else None
     passed = time.perf_counter()
     trajectory = with_schedule(trajectory, schedule)
     cases = [trajectory, *(part.of(trajectory) for part in parts)]
@@ -166,6 +174,8 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         for each, label in zip(decided, [{}, *(p.label for p in parts)], strict=True)
     )
     result = with_cases(whole, others)
+    if matrices is not None:
+        result[SPECTRA] = xr.DataTree(matrices)
     if diffusion is not None:
         result["diffusion"] = xr.DataTree(diffusion)
     return result

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from trajscope.checkpoints.given_schedule import Given, Pairs, given_pairs
+from trajscope.checkpoints.given import Given, Pairs, given_pairs
 from trajscope.checkpoints.schedule import Schedule, held, recorded_schedule
 from trajscope.errors import OptionError, TrajscopeWarning, printable
 from trajscope.schema import EPOCH_STEPS, LEARNING_RATE, PATH, STEP

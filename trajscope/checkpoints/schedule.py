@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trajscope.checkpoints.given_schedule import MOST_FILE
+from trajscope.checkpoints.given import MOST_FILE
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers import safetensors
 from trajscope.readers.files import beginning

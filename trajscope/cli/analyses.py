@@ -28,6 +28,7 @@ from trajscope.cli.options import (
     SCHEDULE,
     SEED,
     SELECTION,
+    SPECTRA,
     WINDOWS,
     opened,
     output_to,
@@ -46,7 +47,17 @@ if TYPE_CHECKING:
 @click.command()
 @CHECKPOINTS
 @with_options(
-    OUTPUT, *SELECTION, WINDOWS, PHASES, *SCHEDULE, *ENGINE, *INFERENCE, *PROBLEM, HISTORY, QUIET
+    OUTPUT,
+    *SELECTION,
+    WINDOWS,
+    PHASES,
+    SPECTRA,
+    *SCHEDULE,
+    *ENGINE,
+    *INFERENCE,
+    *PROBLEM,
+    HISTORY,
+    QUIET,
 )
 def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) -> None:
     """Analyze the checkpoints in DIR and write a report.
@@ -81,6 +92,7 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
                 strict=options["strict"],
                 windows=options["windows"],
                 phases=options["phases"],
+                spectra=options["spectra"],
                 lr_schedule=options["lr_schedule"],
                 epoch_steps=options["epoch_steps"],
                 updates_per_epoch=prepared.updates_per_epoch if prepared is not None else None,

@@ -11,12 +11,22 @@ from typing import Any
 import click
 
 from trajscope.cli.analyses import analyze, compare, diffusion
-from trajscope.cli.options import CHECKPOINTS, QUIET, SELECTION, chosen, with_options
+from trajscope.cli.options import (
+    AVERAGE,
+    CHECKPOINTS,
+    MEMORY,
+    QUIET,
+    SELECTION,
+    WEIGHTS,
+    chosen,
+    with_options,
+)
 from trajscope.cli.process import (
     Commands,
     progress,
     silence_dask,
     warnings_kept_for_the_page,
+    warnings_kept_to_tell,
 )
 from trajscope.errors import printable
 from trajscope.schema import STEP
@@ -93,6 +103,24 @@ def pack(checkpoints: Path | str, store: Path, quiet: bool, **selection: Any) ->
         written = packing.pack(checkpoints, store, progress=advance, **selection)
     if not quiet:
         click.echo(f"Packed and verified: {printable(str(written))}")
+
+
+@main.command()
+@CHECKPOINTS
+@with_options(*AVERAGE, *(option for option in SELECTION if option is not WEIGHTS), MEMORY, QUIET)
+def average(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) -> None:
+    """Average the weights of several checkpoints in DIR into one safetensors file.
+
+    Give one of --last, --ema and --weights. Batch normalisation must be recalibrated afterwards.
+
+    Example: trajscope average runs/resnet18/checkpoints --last 10 -o swa.safetensors
+    """
+    from trajscope.analysis.average import average as average_weights
+
+    with warnings_kept_to_tell() as told, progress("averaging weights", quiet) as advance:
+        written = average_weights(checkpoints, output, progress=advance, **options)
+    if not quiet:
+        click.echo("\n".join([f"Averaged: {printable(str(written))}", *told]))
 
 
 @main.command()

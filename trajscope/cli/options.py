@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+WEIGHTS = click.option(
+    "--weights",
+    type=click.Choice(["live", "ema"]),
+    default="live",
+    show_default=True,
+    help="Weights to use if checkpoints also contain an average (EMA).",
+)
 SELECTION = (
     click.option(
         "--run",
@@ -56,13 +63,7 @@ SELECTION = (
         show_default=True,
         help="Sort checkpoints by step number, modification time or file name.",
     ),
-    click.option(
-        "--weights",
-        type=click.Choice(["live", "ema"]),
-        default="live",
-        show_default=True,
-        help="Weights to use if checkpoints also contain an average (EMA).",
-    ),
+    WEIGHTS,
     click.option(
         "--strict", is_flag=True, help="Fail instead of excluding a checkpoint with a warning."
     ),
@@ -208,6 +209,13 @@ PHASES = click.option(
     show_default=True,
     help="Look for changes of rate, noise and drift, and decide on each phase between them.",
 )
+SPECTRA = click.option(
+    "--spectra",
+    metavar="STEPS|all|none",
+    default="none",
+    show_default=True,
+    help="Checkpoints at which singular values of every weight matrix are computed: 20%,100%.",
+)
 SCHEDULE = (
     click.option(
         "--lr-schedule",
@@ -247,6 +255,28 @@ CHECKPOINTS = click.argument(
 )
 RUNS = click.argument(
     "runs", metavar="RUN...", nargs=-1, type=Checkpoints(exists=True, path_type=Path)
+)
+AVERAGE = (
+    click.option("--last", type=int, metavar="N", help="Mean of the last N checkpoints."),
+    click.option(
+        "--ema",
+        type=float,
+        metavar="HALF_LIFE",
+        help="Exponential average with this half-life, in the unit of the steps.",
+    ),
+    click.option(
+        "--weights",
+        metavar="FILE|STEP:WEIGHT,...",
+        help="Weights of the checkpoints at these steps, or a CSV, JSON or JSONL file of them.",
+    ),
+    click.option(
+        "-o",
+        "--output",
+        metavar="OUT.safetensors",
+        type=click.Path(path_type=Path),
+        required=True,
+        help="File to write.",
+    ),
 )
 COMPARISON = (
     click.option(

@@ -56,6 +56,20 @@ def warnings_kept_for_the_page() -> Iterator[None]:
 
 
 @contextmanager
+def warnings_kept_to_tell() -> Iterator[list[str]]:
+    """Collect trajscope's own warnings, for a command that has no page; others show as ever."""
+    told: list[str] = []
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always", TrajscopeWarning)
+        yield told
+    for each in seen:
+        if issubclass(each.category, TrajscopeWarning):
+            told.append(str(each.message))
+        else:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+
+
+@contextmanager
 def progress(title: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error, removed at the end; none if this is not a terminal."""
     if quiet or not sys.stderr.isatty():

@@ -35,11 +35,11 @@ def autocorrelation_moments(weights: NDArray[np.floating]) -> dict[str, Floats]:
         "n_autocorrelations": np.zeros(()),
     }
     scratch: dict[int, NDArray[np.floating]] = {}
-    for columns in column_pieces(weights):
+    for columns in column_pieces(weights, _padded_length(n_steps)):
         piece = weights[:, columns]
         products = _lagged_products(piece, scratch)
         # Products are squared once more below.
-        if not squares_are_safe(np.square(products[0])):
+        if not squares_are_safe(np.square(products[0]), piece):
             products = _lagged_products(scaled_by_largest(piece - piece[0])[0], scratch)
         moves = products[0] > 0
         inverse = np.where(moves, 1 / np.where(moves, products[0], 1), 0)
@@ -103,7 +103,7 @@ def pooled_products(weights: NDArray[np.floating]) -> dict[str, Floats]:
     n_frequencies = _padded_length(n_steps) // 2 + 1
     sums = {"squared_norms": np.zeros(n_steps), "product_power": np.zeros(n_frequencies)}
     scratch: dict[int, NDArray[np.floating]] = {}
-    for columns in column_pieces(weights):
+    for columns in column_pieces(weights, _padded_length(n_steps)):
         displacement = weights[:, columns].astype(np.float64) - weights[0, columns]
         centred = displacement - displacement.mean(axis=0)
         sums["squared_norms"] += np.einsum("tw,tw->t", centred, centred)

@@ -9,10 +9,11 @@ import xarray as xr
 
 from trajscope.kernels.factors import factor_width, leading_columns
 from trajscope.kernels.gram import Floats
+from trajscope.measure.catalogue import OBSERVABLES
 from trajscope.measure.evidence import Evidence, Moves
 from trajscope.measure.groups import Groups
 from trajscope.measure.labels import Arrays, labels, observables, stacked
-from trajscope.measure.observables import OBSERVABLES, Measured
+from trajscope.measure.observables import Measured
 from trajscope.measure.paths import Path, Size
 from trajscope.measure.plan import Part
 from trajscope.measure.pooled import increment_factor, pooled_quantities
@@ -77,11 +78,19 @@ class Found:
     factors: "dict[int, NDArray[np.float32]]" = field(default_factory=dict)
     moves: dict[int, Moves] = field(default_factory=dict)
 
-    def add(self, group: int, sums: Arrays, gram: Floats | None) -> None:
-        """Take the sums of one group; `gram` is that of the run which a window is part of."""
-        if not self.is_run and gram is not None and "increment_gram" not in sums:
-            rows = slice(self.part.start, self.part.stop - 1)
-            sums = {**sums, "increment_gram": gram[rows, rows]}
+    def add(self, group: int, sums: Arrays, run: Mapping[str, Floats]) -> None:
+        """Take the sums of one group; `run` has those of the run which a window is part of."""
+        if not self.is_run and "increment_gram" in run and "increment_gram" not in sums:
+            start, rows = self.part.start, slice(self.part.start, self.part.stop - 1)
+            gram = run["increment_gram"]
+            # <x_w, y_t> = <x_0, y_t> + <d_w, y_t>, w the first step of the window
+            origin = run["first_products"][rows] + gram[:start, rows].sum(axis=0)
+            sums = {
+                "squared_positions": run["squared_positions"][start : self.part.stop],
+                "increment_gram": gram[rows, rows],
+                "first_products": origin,
+                **sums,
+            }
         if group == WHOLE:
             self.whole = sums
             return

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from trajscope.kernels.autocorrelation import brownian_autocorrelation
-from trajscope.kernels.components import brownian_explained_variance
+from trajscope.kernels.directions import landmarks
 from trajscope.kernels.gram import Floats
-from trajscope.measure.observables import OBSERVABLES
+from trajscope.kernels.river import window_lengths
+from trajscope.measure.catalogue import OBSERVABLES, REFERENCES
 from trajscope.schema import (
     COMPONENT,
     FREQUENCY,
@@ -17,8 +17,11 @@ from trajscope.schema import (
     INTERVAL,
     INTERVAL_OTHER,
     LAG,
+    LANDMARK,
+    LANDMARK_OTHER,
     STEP,
     TURN,
+    WINDOW_LENGTH,
 )
 
 if TYPE_CHECKING:
@@ -41,12 +44,18 @@ def labels(step: "NDArray[Any]", unit: str) -> dict[str, xr.Variable]:
     unit = unit if spacing else "checkpoint"
     lag = np.arange(n + 1) * (spacing or 1)
     frequency = np.arange(1, n // 2 + 1) / (n * (spacing or 1))
+    marks = step[landmarks(len(step))]
     return {
         STEP: xr.Variable(STEP, step),
+        LANDMARK: xr.Variable(LANDMARK, marks),
+        LANDMARK_OTHER: xr.Variable(LANDMARK_OTHER, marks),
         INTERVAL: xr.Variable(INTERVAL, step[:-1]),
         INTERVAL_OTHER: xr.Variable(INTERVAL_OTHER, step[:-1]),
         TURN: xr.Variable(TURN, step[1:-1]),
         LAG: xr.Variable(LAG, lag, {"units": f"{unit}s" if unit != "index" else "index"}),
+        WINDOW_LENGTH: xr.Variable(
+            WINDOW_LENGTH, np.array(window_lengths(len(step)), int), {"units": "checkpoints"}
+        ),
         FREQUENCY: xr.Variable(FREQUENCY, frequency, {"units": f"cycles per {unit}"}),
     }
 
@@ -88,16 +97,12 @@ def observables(
         dataset[each.name].attrs = {"units": each.units, "long_name": each.long_name}
     n_steps, n_components = dataset.sizes[STEP], dataset.sizes[COMPONENT]
     dataset = dataset.assign_coords({COMPONENT: np.arange(1, n_components + 1)})
-    dataset["autocorrelation_brownian"] = xr.Variable(
-        LAG,
-        brownian_autocorrelation(n_steps),
-        {"units": "1", "long_name": "expected autocorrelation of a Brownian path of this length"},
-    )
-    dataset["explained_variance_brownian"] = xr.Variable(
-        COMPONENT,
-        brownian_explained_variance(n_steps, n_components),
-        {"units": "1", "long_name": "explained variance of isotropic Brownian motion"},
-    )
+    for walk in REFERENCES:
+        dataset[walk.name] = xr.Variable(
+            walk.dims,
+            walk.values(n_steps, n_components),
+            {"units": walk.units, "long_name": walk.long_name},
+        )
     dataset.attrs = {
         # 2.576: 99% of a standard normal distribution, on both sides.
         "white_noise_band": 2.576 / n_steps**0.5,

@@ -141,9 +141,8 @@ def pass_over(  # noqa: PLR0913
             if group == JOINT[0]:
                 together = sums_of[JOINT[1]]
                 continue
-            gram = sums_of[0].get("increment_gram") if windows else None
             for number, sums in sums_of.items():
-                found[number].add(group, sums, gram)
+                found[number].add(group, sums, sums_of.get(0, {}))
         for each in found:
             each.finish()
     return found, together, trace

@@ -42,6 +42,9 @@ class Observable:
         "weight" stands for the unit the weights are stored in, which is 1.
     long_name :
         One line: what it is, in the field's words.
+    formula :
+        For the docs: T checkpoints x[t], n = T − 1 increments y[t], yc = y minus its mean over
+        time, i a weight.
     values :
         ``Measured -> array`` with `dims`.
     is_per_weight :
@@ -52,8 +55,29 @@ class Observable:
     dims: tuple[str, ...]
     units: str
     long_name: str
+    formula: str
     values: Callable[[Measured], Floats | np.float64]
     is_per_weight: bool = False
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a random walk gives, the same for every group.
+
+    Attributes
+    ----------
+    name, dims, units, long_name, formula :
+        As those of an observable.
+    values :
+        ``(number of checkpoints, number of components) -> array`` with `dims`.
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    units: str
+    long_name: str
+    formula: str
+    values: Callable[[int, int], Floats]
 
 
 def mean(total: Floats, count: Floats) -> Floats:
@@ -106,10 +130,12 @@ def _per_increment(measured: Measured, total: Floats) -> Floats:
     return np.sqrt(total / np.maximum(measured.sums["n_weights"], 1))
 
 
-OBSERVABLES: Final = (
+CURVES: Final = (
     Observable(
         "increment_fft_mean", (FREQUENCY,), "1",
         "Fourier amplitude of the increments, per weight at unit mean power: mean over weights",
+        "a_i[j] = |FFT(yc_i)[j]| / √mean_k |FFT(yc_i)[k]|², j, k = 1…⌊n/2⌋; mean over weights "
+        "(Fig. 3a of the paper)",
         lambda m: mean(m.sums["amplitude"], m.sums["n_amplitudes"]),
         is_per_weight=True,
     ),
@@ -117,6 +143,7 @@ OBSERVABLES: Final = (
         "increment_fft_sd", (FREQUENCY,), "1",
         "Fourier amplitude of the increments, per weight at unit mean power: "
         "standard deviation over weights",
+        "standard deviation of a_i[j] over weights",
         lambda m: spread(
             m.sums["amplitude"], m.sums["amplitude_square"], m.sums["n_amplitudes"]
         ),
@@ -125,17 +152,21 @@ OBSERVABLES: Final = (
     Observable(
         "increment_periodogram", (FREQUENCY,), "weight^2",
         "periodogram of the increments, summed over weights",
+        "(1/n) Σ_i |FFT(yc_i)[j]|²",
         lambda m: m.pooled.periodogram,
     ),
     Observable(
         "autocorrelation_mean", (LAG,), "1",
         "autocorrelation of the weights, biased: mean over weights",
+        "r_i(h) = Σ_t (x_t − m)(x_{t+h} − m) / Σ_t (x_t − m)², biased; mean over weights "
+        "(Fig. 3b of the paper)",
         lambda m: mean(m.sums["autocorrelation"], m.sums["n_autocorrelations"]),
         is_per_weight=True,
     ),
     Observable(
         "autocorrelation_sd", (LAG,), "1",
         "autocorrelation of the weights, biased: standard deviation over weights",
+        "standard deviation of r_i(h) over weights",
         lambda m: spread(
             m.sums["autocorrelation"],
             m.sums["autocorrelation_square"],
@@ -146,66 +177,80 @@ OBSERVABLES: Final = (
     Observable(
         "mean_squared_displacement", (LAG,), "weight^2",
         "mean over time of the squared displacement, summed over weights",
+        "mean over t of |x[t+q] − x[t]|², summed over weights",
         lambda m: m.pooled.mean_squared_displacement,
     ),
     Observable(
         "diffusion_exponent", (), "1",
         "slope of log mean squared displacement against log lag, lags 1 to T/4",
+        "slope of log MSD against log lag, lags 1…T/4: 1 Brownian, 2 straight, 0 confined",
         lambda m: np.float64(diffusion_exponent(m.pooled.mean_squared_displacement)),
     ),
     Observable(
         "explained_variance", (COMPONENT,), "1",
         "share of the variance of the trajectory along each principal component",
+        "share of Σ_t |x[t] − mean|² along each principal component",
         lambda m: explained_variance(m.pooled.components),
     ),
     Observable(
         "principal_component", (STEP, COMPONENT), "weight",
         "position along each principal component, centred in time",
+        "position along each component; the largest entry is positive",
         lambda m: m.pooled.components.scores,
     ),
     Observable(
         "path_length", (), "weight",
         "sum of the norms of all increments",
+        "Σ_t |y[t]|",
         lambda m: np.sqrt(m.pooled.squared_increments).sum(),
     ),
     Observable(
         "displacement", (STEP,), "weight",
         "distance from the first checkpoint",
+        "|x[t] − x[0]|",
         lambda m: np.sqrt(np.maximum(m.pooled.squared_displacements, 0.0)),
     ),
     Observable(
         "increment_norm", (INTERVAL,), "weight",
         "length of each increment",
+        "|y[t]|",
         lambda m: np.sqrt(m.pooled.squared_increments),
     ),
     Observable(
         "increment_cosine", (TURN,), "1",
         "cosine between an increment and the next; 0 where one of them is zero",
+        "⟨y[t], y[t+1]⟩ / (|y[t]| |y[t+1]|); 0 where one of them is zero",
         _increment_cosine,
     ),
     Observable(
         "increment_rms", (), "weight",
         "root mean square increment of one weight",
+        "√(mean over i and t of y_i[t]²)",
         lambda m: _per_increment(m, m.pooled.squared_increments.mean()),
     ),
     Observable(
         "rounding_floor", (), "weight",
         "root mean square increment from rounding to the stored dtype alone",
+        "the same from rounding to the stored dtype alone: √(mean ulp²/6)",
         lambda m: _per_increment(m, m.sums["rounding_variance"]),
     ),
     Observable(
         "zero_increment_fraction", (), "1",
         "share of (interval, weight) pairs whose stored value did not change",
+        "share of stored values that did not change from one checkpoint to the next",
         lambda m: m.sums["n_zero_increments"]
         / np.maximum(m.sums["n_weights"] * len(m.pooled.squared_increments), 1),
     ),
     Observable(
-        "n_weights", (), "1", "number of weights", lambda m: m.sums["n_weights"],
+        "n_weights", (), "1", "number of weights",
+        "number of weights",
+        lambda m: m.sums["n_weights"],
     ),
     Observable(
         "n_moving", (), "1",
         "number of weights that change at least once; the others are left out of normalised curves",
+        "number of those that ever change; only these enter normalised curves",
         lambda m: m.sums["n_moving"],
     ),
 )  # fmt: skip
-"""Every observable, in the order of the result."""
+"""In the order of the result."""

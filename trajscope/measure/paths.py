@@ -7,8 +7,10 @@ from trajscope.kernels.factors import N_PROJECTIONS
 from trajscope.measure.reductions import (
     AUTOCORRELATION,
     COUNTS,
+    DIRECTIONS,
     DUAL,
     FACTOR,
+    FIRST,
     GRAM,
     N_SKETCH_COLUMNS,
     PERIODOGRAM,
@@ -60,9 +62,9 @@ class Path:
 
 
 PATHS: Final = (
-    Path("gram", "gram", (*PER_WEIGHT, GRAM)),
-    Path("fft", "dual", (*PER_WEIGHT, STEPWISE, POOLED, DUAL, FACTOR)),
-    Path("fft", "sketch", (*PER_WEIGHT, STEPWISE, POOLED, SKETCH, PROJECTION)),
+    Path("gram", "gram", (*PER_WEIGHT, GRAM, FIRST)),
+    Path("fft", "dual", (*PER_WEIGHT, STEPWISE, POOLED, DIRECTIONS, DUAL, FACTOR)),
+    Path("fft", "sketch", (*PER_WEIGHT, STEPWISE, POOLED, DIRECTIONS, SKETCH, PROJECTION)),
 )
 AUDIT: Final = (Path("audit", "none", (POSITIONS, STEPWISE)),)
 """For an audit alone."""
@@ -128,8 +130,10 @@ def window_reductions(path: Path, length: int) -> tuple[Reduction, ...]:
     if path.components == "gram":
         return (COUNTS, ROUNDING)
     pooled = (PERIODOGRAM, *(each for each in path.reductions if each not in PER_WEIGHT))
-    smaller = min(((GRAM,), pooled), key=lambda choice: sum(r.n_bytes(length) for r in choice))
-    return (COUNTS, ROUNDING, *smaller)
+    smaller = min(
+        ((GRAM, FIRST), pooled), key=lambda choice: sum(r.n_bytes(length) for r in choice)
+    )
+    return (COUNTS, ROUNDING, POSITIONS, *smaller)
 
 
 def worker_counts(size: Size, path: Path) -> list[int]:

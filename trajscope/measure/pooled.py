@@ -1,7 +1,8 @@
 """The same pooled quantities from either path's sums: observables need not know the path."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from trajscope.kernels.components import (
     components_from_gram,
     components_from_sketch,
 )
+from trajscope.kernels.directions import Directions, directions_of_gram
 from trajscope.kernels.factors import factor_of_gram
 from trajscope.kernels.gram import (
     Floats,
@@ -19,6 +21,12 @@ from trajscope.kernels.gram import (
     lagged_products,
     mean_squared_displacement,
     periodogram_of_gram,
+)
+from trajscope.kernels.river import (
+    River,
+    river_of_averages,
+    river_of_gram,
+    window_lengths,
 )
 from trajscope.measure.reductions import N_COMPONENTS, test_matrix
 
@@ -37,6 +45,10 @@ class Pooled:
     mean_squared_displacement : (lag,)
     components :
         Leading principal components.
+    directions :
+        Inner products of positions.
+    river :
+        Numbers of averages, (window_length,).
     """
 
     periodogram: Floats
@@ -45,6 +57,8 @@ class Pooled:
     squared_displacements: Floats
     mean_squared_displacement: Floats
     components: Components
+    directions: Directions
+    river: River
 
 
 def pooled_quantities(sums: Mapping[str, Floats], n_steps: int, seed: int) -> Pooled:
@@ -54,7 +68,7 @@ def pooled_quantities(sums: Mapping[str, Floats], n_steps: int, seed: int) -> Po
         # Where there is another, not from the Gram matrix: under a drift a thousand times the
         # noise, the float32 product leaves it wrong by a third.
         power = sums["power"] if "power" in sums else periodogram_of_gram(gram)
-        return _from_gram(gram, power)
+        return _from_gram(gram, power, sums)
     return _from_spectra(sums, n_steps, seed)
 
 
@@ -74,7 +88,7 @@ def increment_factor(sums: Mapping[str, Floats]) -> Floats:
     return sums["factor"] if "factor" in sums else sums["projection"]
 
 
-def _from_gram(gram: Floats, power: Floats) -> Pooled:
+def _from_gram(gram: Floats, power: Floats, sums: Mapping[str, Floats]) -> Pooled:
     displacement = displacement_gram(gram)
     centred = double_centre(displacement)
     return Pooled(
@@ -86,6 +100,10 @@ def _from_gram(gram: Floats, power: Floats) -> Pooled:
             centred.diagonal(), lagged_products(centred)
         ),
         components=components_from_gram(centred, N_COMPONENTS),
+        directions=directions_of_gram(
+            displacement, sums["squared_positions"], sums["first_products"]
+        ),
+        river=_over_windows(partial(river_of_gram, centred), len(centred)),
     )
 
 
@@ -99,7 +117,28 @@ def _from_spectra(sums: Mapping[str, Floats], n_steps: int, seed: int) -> Pooled
             sums["squared_norms"], lagged_from_power(sums["product_power"], n_steps)
         ),
         components=_components(sums, n_steps, seed),
+        directions=Directions(
+            sums["squared_positions"],
+            np.append(0.0, sums["first_products"].cumsum()),
+            sums["last_products"],
+            sums["forward_products"],
+            sums["landmark_gram"],
+        ),
+        river=_over_windows(partial(_river_of_sums, sums, n_steps), n_steps),
     )
+
+
+def _river_of_sums(sums: Mapping[str, Floats], n_steps: int, length: int) -> River:
+    place, n = window_lengths(n_steps).index(length), n_steps // length
+    squared = float(sums["squared_displacements"][: n * length].mean())
+    return river_of_averages(sums["average_gram"][place, :n, :n], squared, length)
+
+
+def _over_windows(river: Callable[[int], River], n_steps: int) -> River:
+    """The numbers for windows of every length, along a dimension of their own."""
+    found = [river(length) for length in window_lengths(n_steps)]
+    names = River._fields
+    return River(*(np.array([getattr(each, name) for each in found], float) for name in names))
 
 
 def _components(sums: Mapping[str, Floats], n_steps: int, seed: int) -> Components:

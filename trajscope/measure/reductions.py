@@ -10,11 +10,26 @@ from numpy.typing import NDArray
 
 from trajscope.kernels.autocorrelation import autocorrelation_moments, pooled_products
 from trajscope.kernels.components import components_from_weights, sketch_of_gram
+from trajscope.kernels.directions import (
+    MOST_LANDMARKS,
+    directions_of_weights,
+    first_products,
+)
 from trajscope.kernels.factors import N_PROJECTIONS, factor_of_increments, factor_width, project
 from trajscope.kernels.gram import Floats, increment_gram
+from trajscope.kernels.river import MOST as MOST_AVERAGES
 from trajscope.kernels.spectra import pooled_power, spectral_moments
 from trajscope.kernels.stepwise import rounding_variance, squared_positions, stepwise_products
-from trajscope.schema import FREQUENCY, INTERVAL, INTERVAL_OTHER, LAG, STEP, TURN
+from trajscope.schema import (
+    FREQUENCY,
+    INTERVAL,
+    INTERVAL_OTHER,
+    LAG,
+    LANDMARK,
+    LANDMARK_OTHER,
+    STEP,
+    TURN,
+)
 
 N_COMPONENTS: Final = 20
 """Principal components that a result keeps."""
@@ -36,6 +51,8 @@ class Piece:
         Spacing at 1 of the dtype these weights were stored in.
     seed :
         Of the sketch's test matrix and of random projections.
+    origin : (weight,)
+        The first position.
     first :
         Number of the first weight.
     """
@@ -43,6 +60,7 @@ class Piece:
     values: NDArray[np.floating]
     resolution: float
     seed: int
+    origin: NDArray[np.floating]
     first: int = 0
 
 
@@ -174,6 +192,25 @@ POOLED: Final = Reduction(
     {"squared_norms": (STEP,), "product_power": ("padded_frequency",)},
     lambda n_steps: 32 * n_steps,
 )
+FIRST: Final = Reduction(
+    "first",
+    True,
+    lambda piece: {"first_products": first_products(piece.values, piece.origin)},
+    {"first_products": (INTERVAL,)},
+    lambda n_steps: 16 * n_steps,
+)
+DIRECTIONS: Final = Reduction(
+    "directions",
+    False,
+    lambda piece: directions_of_weights(piece.values),
+    {
+        "first_products": (INTERVAL,),
+        "last_products": (STEP,),
+        "forward_products": (INTERVAL,),
+        "landmark_gram": (LANDMARK, LANDMARK_OTHER),
+    },
+    lambda n_steps: 48 * n_steps + 16 * MOST_LANDMARKS**2 + 4 * 16 * MOST_AVERAGES**2,
+)
 STEPWISE: Final = Reduction(
     "stepwise",
     True,
@@ -225,6 +262,8 @@ REDUCTIONS: Final = (
     PERIODOGRAM,
     AUTOCORRELATION,
     POOLED,
+    FIRST,
+    DIRECTIONS,
     STEPWISE,
     SKETCH,
     DUAL,

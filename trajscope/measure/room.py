@@ -1,10 +1,13 @@
 """What memory each way to the pooled sums takes, and how wide a block may be."""
 
+import math
 from typing import Final
 
+from trajscope.kernels.directions import MOST_LANDMARKS
 from trajscope.kernels.factors import factor_width
 from trajscope.measure.paths import Path, Size, window_reductions
 from trajscope.measure.reductions import N_COMPONENTS
+from trajscope.schema import LANDMARK, LANDMARK_OTHER
 
 MIB: Final = 1 << 20
 FAN_IN: Final = 4
@@ -16,7 +19,8 @@ NARROWEST_ROW: Final = 4096
 _BLOCK_BYTES: Final = 32 * MIB  # stays in the last-level cache; 16 and 64 MiB took a tenth more
 _SCRATCH: Final = 48 * MIB  # cache-sized pieces, FFT plans, and the interpreter's own growth
 _SCRATCH_PER_STEP: Final = 2048  # bytes: the fewest columns a piece has, in transform
-_CURVES_PER_STEP: Final = 8 * (N_COMPONENTS + 12)  # bytes of one group's observables and moves
+_CURVES_PER_STEP: Final = 8 * (N_COMPONENTS + 18)  # bytes of one group's observables and moves
+_MATRICES_PER_LANDMARK: Final = 16  # bytes: distances and cosines of two landmarks
 LAYER_COLUMNS: Final = 32
 """Of every layer: there may be hundreds, and a draw costs as many transforms."""
 
@@ -51,7 +55,13 @@ def _sums_bytes(size: Size, path: Path) -> int:
 
 def _kept_bytes(size: Size, path: Path) -> int:
     dims = [dims for reduction in path.reductions for dims in reduction.kept.values()]
-    return sum(8 * length ** len(each) for length in size.lengths for each in dims)
+    return sum(8 * _values(each, length) for length in size.lengths for each in dims)
+
+
+def _values(dims: tuple[str, ...], length: int) -> int:
+    """Numbers of an array of a run of so many checkpoints."""
+    few = min(length, MOST_LANDMARKS)
+    return math.prod(few if dim in (LANDMARK, LANDMARK_OTHER) else length for dim in dims)
 
 
 def groups_held(size: Size, path: Path) -> int:
@@ -68,8 +78,10 @@ def _fixed_bytes(size: Size, path: Path, workers: int) -> int:
     dual = 24 * size.n_weights**2 if path.needs_one_block else 0
     scratch = _SCRATCH + _SCRATCH_PER_STEP * size.n_steps
     # Twice: the curves, and the sums, of all groups are copied into one array at the end.
-    curves = size.n_steps + sum(size.windows)
-    kept = 2 * (size.n_groups + 1) * _CURVES_PER_STEP * curves
+    lengths = (*size.lengths, *size.windows)
+    pairs = sum(min(length, MOST_LANDMARKS) ** 2 for length in lengths)
+    curves = _CURVES_PER_STEP * sum(lengths) + _MATRICES_PER_LANDMARK * pairs
+    kept = 2 * (size.n_groups + 1) * curves
     if size.n_groups > 1 and keeps_groups(size, path):
         kept += 2 * size.n_groups * _kept_bytes(size, path)
     kept += _factor_bytes(size)

@@ -1,7 +1,7 @@
 """What one task does: read its weights block by block, and hand back only sums of them."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,33 +79,41 @@ def _add_block(
     seed: int,
 ) -> None:
     """Add what is summed of one block, which is overwritten by its increments."""
+    origins = [block[part.start].copy() for part in wanted.parts]
     for of_increments in (False, True):
         values = difference_in_place(block) if of_increments else block
         for number, part in enumerate(wanted.parts):
             # The increment behind the last row leads to another run, or to no row.
-            own = values[part.start : part.stop - of_increments]
+            own = _Own(values[part.start : part.stop - of_increments], origins[number], number)
             for reduction in reductions_named(part.reductions):
                 if reduction.of_increments != of_increments:
                     continue
-                for piece, group in _pieces_of(reduction, own, task, ends, number, seed):
+                for piece, group in _pieces_of(reduction, own, task, ends, seed):
                     sums = totals.setdefault((group, number), {})
                     add_sums(sums, reduction.sums(piece))
 
 
+class _Own(NamedTuple):
+    """Rows of a block that belong to one part, its first position, and its number."""
+
+    rows: NDArray[np.floating]
+    origin: NDArray[np.floating]
+    part: int
+
+
 def _pieces_of(
     reduction: Reduction,
-    rows: NDArray[np.floating],
+    own: _Own,
     task: Sequence[Segment],
     block: tuple[int, int],
-    part: int,
     seed: int,
 ) -> Iterator[tuple[Piece, int]]:
     """What a reduction is given of the rows of one block, and the number of the group."""
     additive = reduction.is_additive
-    cuts = _pieces(task, *block, part) if additive else _whole_groups(task, *block)
+    cuts = _pieces(task, *block, own.part) if additive else _whole_groups(task, *block)
     for group, columns, resolution in cuts:
         first = block[0] + (columns.start if isinstance(columns, slice) else 0)
-        yield Piece(rows[:, columns], resolution, seed, first), group
+        yield Piece(own.rows[:, columns], resolution, seed, own.origin[columns], first), group
 
 
 def scan_span(

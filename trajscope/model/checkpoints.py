@@ -125,7 +125,7 @@ def open_checkpoints(source: Source, model: "nn.Module", *, by: str | None) -> C
 
 
 def chosen_steps(
-    steps: NDArray[np.generic], at: str | Sequence[int | float | str]
+    steps: NDArray[np.generic], at: str | Sequence[int | float | str], option: str = "--at"
 ) -> list[int | float]:
     """The steps that `at` names, ascending.
 
@@ -143,28 +143,30 @@ def chosen_steps(
     """
     entries = at.split(",") if isinstance(at, str) else list(at)
     if not entries:
-        raise OptionError("--at is empty; steps or percentages such as 20%,40%,100% were expected.")
+        raise OptionError(
+            f"{option} is empty; steps or percentages such as 20%,40%,100% were expected."
+        )
     numbers = steps.astype(np.float64)
-    rows = {_row(numbers, str(entry).strip()) for entry in entries}
+    rows = {_row(numbers, str(entry).strip(), option) for entry in entries}
     return [steps[row].item() for row in sorted(rows)]
 
 
-def _row(numbers: NDArray[np.float64], entry: str) -> int:
+def _row(numbers: NDArray[np.float64], entry: str, option: str) -> int:
     try:
         is_share = entry.endswith("%")
         value = float(Fraction(entry[:-1]) / 100 if is_share else Fraction(entry))
     except (ValueError, ZeroDivisionError, OverflowError):
         raise OptionError(
-            f"--at {printable(entry)}: a step (5000) or a percentage of the last one (20%) was "
+            f"{option} {printable(entry)}: a step (5000) or a percentage of the last one (20%) was "
             "expected."
         ) from None
     target = value * numbers[-1] if is_share else value
     nearest = int(np.abs(numbers - target).argmin())
     if is_share and not 0 <= value <= 1:
-        raise OptionError(f"--at {printable(entry)}: from 0% to 100% was expected.")
+        raise OptionError(f"{option} {printable(entry)}: from 0% to 100% was expected.")
     if not is_share and numbers[nearest] != target:
         raise OptionError(
-            f"--at {printable(entry)}: no checkpoint at this step; the nearest is "
+            f"{option} {printable(entry)}: no checkpoint at this step; the nearest is "
             f"{numbers[nearest]:g}. Percentages of the last step are allowed too, such as 20%."
         )
     return nearest

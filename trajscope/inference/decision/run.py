@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
@@ -14,12 +14,22 @@ from trajscope.inference.decision.order import FEWEST_CHECKPOINTS
 from trajscope.inference.decision.result import tests_dataset, tests_summary, verdict_dataset
 from trajscope.inference.decision.settings import RINGING_GIVEN, RINGING_UNKNOWN, DecisionSettings
 from trajscope.inference.decision.words import Run
+from trajscope.inference.statistics.river import NUMBERS, draw_river, river_p_values
 from trajscope.inference.statistics.window import Window, longest_even_part
+from trajscope.kernels.river import window_lengths
 from trajscope.measure.blas import one_blas_thread
 from trajscope.measure.found import Measurement
 from trajscope.measure.labels import even_spacing
 from trajscope.optimizer import Optimizer
-from trajscope.schema import EPOCH_STEPS, GROUP, LEARNING_RATE, PLANE_STEP, STEP
+from trajscope.schema import (
+    EPOCH_STEPS,
+    GROUP,
+    LEARNING_RATE,
+    PLANE_STEP,
+    RIVER_NUMBER,
+    STEP,
+    WINDOW_LENGTH,
+)
 
 _MOST_ROUNDING: Final = 0.05
 """Share of a squared displacement that may be rounding."""
@@ -79,10 +89,15 @@ def decide_measured_run(
     names = [str(name) for name in observables[GROUP].values]
     with one_blas_thread():
         decided = decide_run(run, names, windows, settings, in_phases=in_phases)
-    tests = tests_dataset(decided)
+        tests = tests_dataset(decided)
+        averages = _of_averages(measurement.factors[0], settings)
     if decided.current is not None:
         tests = tests.assign_coords({PLANE_STEP: kept[even]})
-    return decided, tests.assign_attrs(_told(decided, settings, stride))
+    tests = tests.assign(averages)
+    told = _told(decided, settings, stride)
+    p_any = [None if math.isnan(p) else p for p in averages["river_p_any"].values.tolist()]
+    told["summary"] |= {"river": dict(zip(NUMBERS, p_any, strict=True))}
+    return decided, tests.assign_attrs(told)
 
 
 def ringing(
@@ -164,7 +179,26 @@ def _window(
     )
 
 
-def _told(decided: RunDecision, settings: DecisionSettings, stride: int) -> dict[str, object]:
+def _of_averages(factor: NDArray[np.float32], settings: DecisionSettings) -> dict[str, xr.Variable]:
+    """Numbers of averages over windows, of all weights, against permuted increments."""
+    n_draws = settings.of_a_window.n_surrogates
+    each, of_all = river_p_values(draw_river(factor.astype(np.float64), n_draws, settings.seed))
+    what = "increments permuted in time, two-sided, all weights"
+    return {
+        RIVER_NUMBER: xr.Variable(RIVER_NUMBER, list(NUMBERS)),
+        WINDOW_LENGTH: xr.Variable(
+            WINDOW_LENGTH, np.array(window_lengths(len(factor) + 1), int), {"units": "checkpoints"}
+        ),
+        "river_p_value": xr.Variable(
+            (RIVER_NUMBER, WINDOW_LENGTH), each, {"units": "1", "long_name": f"p-value: {what}"}
+        ),
+        "river_p_any": xr.Variable(
+            RIVER_NUMBER, of_all, {"units": "1", "long_name": f"p-value over all lengths: {what}"}
+        ),
+    }
+
+
+def _told(decided: RunDecision, settings: DecisionSettings, stride: int) -> dict[str, Any]:
     method = "sign flips" if decided.decisions[0].flips else "permutations"
     ranks: Sequence[int] = [window.increments.shape[1] for window in decided.windows]
     return {

@@ -9,6 +9,9 @@ import numpy as np
 from trajscope.errors import encodable
 from trajscope.report.content.cases import differences
 from trajscope.report.content.gradient_noise_summary import diffusion_summary
+from trajscope.report.content.norms import middle
+from trajscope.report.content.river import chosen, is_measured, walk_of
+from trajscope.report.content.spectra import spectra_summary
 from trajscope.schema import (
     ALL_WEIGHTS,
     AUDIT,
@@ -18,6 +21,7 @@ from trajscope.schema import (
     LEARNING_RATE,
     STEP,
     TENSOR,
+    WINDOW_LENGTH,
     Described,
     cases_of,
     check_results,
@@ -102,6 +106,7 @@ def _of_one(results: "xr.DataTree") -> dict[str, object]:
         "phases": plain(results["verdict"].attrs.get("phases", [])),
         "layers": _layers(results),
         "diffusion": diffusion_summary(results["diffusion"].to_dataset(), plain),
+        "spectra": spectra_summary(results, plain),
     }
 
 
@@ -187,10 +192,6 @@ def _layers(results: "xr.DataTree") -> dict[str, object]:
     return found
 
 
-def _last_displacement(observables: "xr.Dataset") -> object:
-    return observables["displacement"].isel({GROUP: 0, STEP: -1}).item()
-
-
 def _weights_never_moving(observables: "xr.Dataset") -> object:
     whole = observables.isel({GROUP: 0})
     return whole["n_weights"].item() - whole["n_moving"].item()
@@ -200,15 +201,39 @@ def _of_all(name: str) -> "Callable[[xr.Dataset], object]":
     return lambda observables: observables[name].isel({GROUP: 0}).item()
 
 
+def _end(name: str, place: int) -> "Callable[[xr.Dataset], object]":
+    return lambda observables: observables[name].isel({GROUP: 0, STEP: place}).item()
+
+
+def _middle(name: str) -> "Callable[[xr.Dataset], object]":
+    return lambda observables: middle(observables[name].isel({GROUP: 0}))
+
+
+def _along_river(observables: "xr.Dataset", name: str) -> object:
+    """At the chosen length of windows; `None` where there are no averages."""
+    if not is_measured(observables):
+        return None
+    whole = observables.isel({GROUP: 0})
+    return whole[name].values[chosen(whole)]
+
+
+def _over_walk(observables: "xr.Dataset", name: str) -> object:
+    if not is_measured(observables):
+        return None
+    whole = observables.isel({GROUP: 0})
+    place = chosen(whole)
+    return whole[name].values[place] / walk_of(whole, name)[place]
+
+
 SCALARS: "Mapping[str, tuple[str, Callable[[xr.Dataset], object]]]" = {
     "diffusion_exponent": (
-        "slope of log mean squared displacement against log lag",
+        "slope of log mean squared displacement against log lag; null below 8 checkpoints",
         _of_all("diffusion_exponent"),
     ),
     "path_length": ("sum of the norms of all increments, weight units", _of_all("path_length")),
     "displacement": (
         "distance between first and last checkpoint, weight units",
-        _last_displacement,
+        _end("displacement", -1),
     ),
     "increment_rms": ("root mean square increment of a weight", _of_all("increment_rms")),
     "zero_increment_fraction": (
@@ -218,6 +243,53 @@ SCALARS: "Mapping[str, tuple[str, Callable[[xr.Dataset], object]]]" = {
     "rounding_floor": (
         "root mean square rounding error of the stored dtype, weight units",
         _of_all("rounding_floor"),
+    ),
+    "norm_first": ("length of the weights at the first checkpoint, weight units", _end("norm", 0)),
+    "norm_last": ("the same at the last checkpoint", _end("norm", -1)),
+    "norm_balance": (
+        "1 where the norm is kept, 0 where it grows as that of a random walk",
+        _of_all("norm_balance"),
+    ),
+    "relative_increment": (
+        "length of an increment over that of the weights, median along the run",
+        _middle("relative_increment"),
+    ),
+    "rotation_angle": (
+        "angle between the weights of neighbouring checkpoints, radians, median along the run",
+        _middle("rotation_angle"),
+    ),
+    "cosine_first_last": (
+        "cosine between the weights of the first and the last checkpoint",
+        _end("cosine_to_first", -1),
+    ),
+    "river_window": (
+        "checkpoints per average, of those swept the length at which the share along the river "
+        "differs most from a random walk's; null below 16 checkpoints",
+        lambda observables: _along_river(observables, WINDOW_LENGTH),
+    ),
+    "river_share": (
+        "share of the variance of these averages along their first principal component",
+        lambda observables: _along_river(observables, "river_share"),
+    ),
+    "river_share_walk": (
+        "the same of a random walk in many directions",
+        lambda observables: _along_river(observables, "river_share_brownian"),
+    ),
+    "river_cosine": (
+        "mean cosine between successive steps from average to average",
+        lambda observables: _along_river(observables, "river_cosine"),
+    ),
+    "river_cosine_walk": (
+        "the same of a random walk in many directions",
+        lambda observables: _along_river(observables, "river_cosine_brownian"),
+    ),
+    "hill_energy_ratio": (
+        "mean squared distance of checkpoints from their averages, over a random walk's",
+        lambda observables: _over_walk(observables, "hill_energy"),
+    ),
+    "river_speed_ratio": (
+        "distance from average to average, over a random walk's",
+        lambda observables: _over_walk(observables, "river_speed"),
     ),
     "weights_never_moving": ("weights equal at every checkpoint", _weights_never_moving),
 }

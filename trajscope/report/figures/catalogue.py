@@ -9,7 +9,9 @@ from trajscope.report.figures import increments as plots_increments
 from trajscope.report.figures import null as plots_null
 from trajscope.report.figures.canvas import drawing
 from trajscope.report.figures.known import LONGEST, draw_known
+from trajscope.report.figures.norms import DISTANCES, NORM
 from trajscope.report.figures.record import Columns, Plot, obstacle
+from trajscope.report.figures.river import RIVER
 from trajscope.report.figures.tested import CIRCULATION, EXPONENTS, STANDINGS, VARIANCE_RATIO
 
 
@@ -40,7 +42,7 @@ def known_processes_svg() -> str:
 def caption(plot: Plot, curves: Curves) -> str:
     """The caption, with what was done to curves too long to be drawn point by point."""
     longest = max(column.size for column in plot.columns(curves).values())
-    if longest <= MOST_POINTS or plot is EXPONENTS:
+    if longest <= MOST_POINTS or plot in (EXPONENTS, DISTANCES):
         return plot.caption
     if plot.name in {"components", "circulation"}:
         stride = plots_components.drawn_stride(longest)
@@ -105,6 +107,9 @@ def _turns(curves: Curves) -> Columns:
 
 
 FIGURES: tuple[Plot, ...] = (
+    NORM,
+    DISTANCES,
+    RIVER,
     VARIANCE_RATIO,
     Plot(
         "periodogram",

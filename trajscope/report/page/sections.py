@@ -7,6 +7,8 @@ import xarray as xr
 from markupsafe import Markup
 
 from trajscope.report.page.gradient_noise import diffusion_section
+from trajscope.report.page.norms import norms_section
+from trajscope.report.page.spectra import spectra_section
 
 
 @dataclass(frozen=True)
@@ -30,5 +32,9 @@ class Section:
     html: Callable[[xr.DataTree], Markup]
 
 
-SECTIONS: tuple[Section, ...] = (Section("noise", "Gradient noise", "Noise", diffusion_section),)
+SECTIONS: tuple[Section, ...] = (
+    Section("norms", "Norms and directions", "Norms", norms_section),
+    Section("spectra", "Matrix spectra", "Matrices", spectra_section),
+    Section("noise", "Gradient noise", "Noise", diffusion_section),
+)
 """In the order of the page."""

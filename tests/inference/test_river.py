@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from tests.trajectories import brownian
+from trajscope.inference.statistics.river import NUMBERS, draw_river, river_p_values
+from trajscope.kernels.river import positions_of, river_of_positions, window_lengths
+
+
+def of(x, n_draws=99):
+    return river_p_values(draw_river(np.diff(x, axis=0), n_draws, 0))
+
+
+def test_the_first_draw_is_the_data():
+    y = np.diff(brownian(70, 12), axis=0)
+    draws = draw_river(y, 20, 0) * np.array([1, 1, np.abs(y).max() ** 2, np.abs(y).max()])[:, None]
+    assert draws.shape == (21, len(NUMBERS), len(window_lengths(70)))
+    positions = positions_of(y) - positions_of(y).mean(axis=0)
+    for place, length in enumerate(window_lengths(70)):
+        expected = river_of_positions(positions, length)
+        np.testing.assert_allclose(draws[0, :, place], expected, rtol=1e-9)
+
+
+def test_p_values_of_a_walk_are_uniform():
+    found = np.array([of(brownian(64, 30, seed), 39)[1] for seed in range(60)])
+    # 60 draws of a uniform p: at most 0.05 in 3 on average, in 9 or more once in 500.
+    assert np.all((found <= 0.05).sum(axis=0) <= 9)
+    assert np.all(np.abs(found.mean(axis=0) - 0.5) < 0.15)
+
+
+def test_a_river_with_hills_departs_from_reordered_increments():
+    hills = np.random.default_rng(0).standard_normal((200, 50))
+    x = hills + 0.3 * np.outer(np.sin(np.arange(200) / 60), np.ones(50))
+    each, of_all = of(x)
+    assert each.shape == (4, len(window_lengths(200)))
+    assert of_all[NUMBERS.index("hill_energy")] == 0.01
+    assert of_all[NUMBERS.index("river_speed")] == 0.01
+
+
+@pytest.mark.parametrize("x", [np.zeros((40, 3)), brownian(10, 3)])
+def test_nothing_is_said_where_nothing_varies_or_the_run_is_short(x):
+    each, of_all = of(x)
+    assert np.isnan(each).all()
+    assert np.isnan(of_all).all()

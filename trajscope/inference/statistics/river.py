@@ -1,0 +1,80 @@
+"""Whether averages over windows look like a river more, or less, than reordered increments do."""
+
+from typing import Final
+
+import numpy as np
+
+from trajscope.inference.nulls.draws import over_batches, permutations
+from trajscope.inference.statistics.brownian import p_value
+from trajscope.kernels.gram import Floats
+from trajscope.kernels.river import River, positions_of, river_of_positions, window_lengths
+
+NUMBERS: Final = ("river_share", "river_cosine", "hill_energy", "river_speed")
+"""The fields of `River`, as the observables call them."""
+_AT_ONCE: Final = 1 << 21
+"""Numbers of permuted paths that are in memory at once."""
+
+
+def draw_river(increments: Floats, n_draws: int, seed: int) -> Floats:
+    """The numbers of `River` of the data (draw 0), and of the path of permuted increments.
+
+    Under the null the increments are exchangeable in time: Brownian motion of any covariance and
+    any drift. Averages of such a path have a leading component and positive cosines too.
+
+    Parameters
+    ----------
+    increments : (interval, component)
+
+    Returns
+    -------
+    (draw, number, window length)
+        In the order of `NUMBERS` and of `window_lengths`; the latter may be empty.
+    """
+    scale = float(np.abs(increments).max()) or 1
+    rows = increments / scale
+    lengths = window_lengths(len(rows) + 1)
+
+    def numbers(some: Floats) -> Floats:
+        positions = positions_of(some)
+        positions -= positions.mean(axis=-2, keepdims=True)
+        found = [river_of_positions(positions, length) for length in lengths]
+        parts = [[getattr(each, name) for each in found] for name in River._fields]
+        shape = (len(NUMBERS), len(lengths), len(some))
+        return np.moveaxis(np.array(parts, float).reshape(shape), -1, 0)
+
+    def draw(batch: int, count: int) -> Floats:
+        orders = permutations(seed, batch, len(rows))[:count]
+        width = max(_AT_ONCE // max(rows.size, 1), 1)
+        parts = [numbers(rows[orders[at : at + width]]) for at in range(0, count, width)]
+        return np.concatenate(parts)
+
+    return np.concatenate([numbers(rows[np.newaxis]), *over_batches(draw, n_draws, rows.size)])
+
+
+def river_p_values(draws: Floats) -> tuple[Floats, Floats]:
+    """Two-sided p of every number and window length, and of every number over all lengths.
+
+    ``p = (1 + draws at least as far from the mean) / (1 + draws)``, in standard deviations of the
+    draws; over all lengths by the farthest (maxT).
+
+    Parameters
+    ----------
+    draws : (draw, number, window length)
+
+    Returns
+    -------
+    (number, window length), (number,)
+        NaN where the draws do not vary, and without window lengths.
+    """
+    n_numbers, n_lengths = draws.shape[1:]
+    each, of_all = np.full((n_numbers, n_lengths), np.nan), np.full(n_numbers, np.nan)
+    spread = draws.std(axis=0)
+    varies = np.isfinite(spread) & (spread > 1e-9 * np.abs(draws.mean(axis=0)))
+    far = np.abs(draws - draws.mean(axis=0)) / np.where(varies, spread, 1)
+    for number in range(n_numbers):
+        known = np.flatnonzero(varies[number])
+        for length in known:
+            each[number, length] = p_value(far[:, number, length])
+        if known.size:
+            of_all[number] = p_value(far[:, number, known].max(axis=-1))
+    return each, of_all

@@ -1,0 +1,151 @@
+"""Averages over windows of checkpoints, the river, and what is left about them, the hills."""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from trajscope.kernels.gram import Floats
+
+FEWEST: Final = 8
+"""Averages of a path, for a leading component to say something."""
+MOST: Final = 64
+"""Averages: of more, windows are too short to average anything out."""
+
+
+class River(NamedTuple):
+    """Numbers of the averages over windows of one length, or of several, (..., window).
+
+    Attributes
+    ----------
+    share :
+        Of the variance of the averages, along their first principal component.
+    cosine :
+        Mean cosine between successive steps from average to average.
+    energy :
+        Of the hills: mean squared distance of a checkpoint from its average, squared weight units.
+    speed :
+        Mean distance from average to average, over the length of a window, weight units.
+    """
+
+    share: Floats
+    cosine: Floats
+    energy: Floats
+    speed: Floats
+
+
+def window_lengths(n_steps: int) -> list[int]:
+    """Powers of two, so many checkpoints each, that leave from 8 to 64 averages of a run."""
+    powers = [2**k for k in range(1, n_steps.bit_length())]
+    return [w for w in powers if FEWEST <= n_steps // w <= MOST]
+
+
+def river_of_gram(displacements: Floats, length: int) -> River:
+    """River and hills from the inner products of positions about any origin.
+
+    ``a_j = mean of x_t over window j``; ``energy = mean |x_t - a_j(t)|^2``. Checkpoints behind the
+    last whole window are left out.
+
+    Parameters
+    ----------
+    displacements : (step, step)
+    length :
+        w, checkpoints of a window; windows do not overlap.
+    """
+    n = len(displacements) // length
+    kept = displacements[: n * length, : n * length]
+    averages = kept.reshape(n, length, n, length).mean(axis=(1, 3))
+    return river_of_averages(averages, float(np.trace(kept)) / (n * length), length)
+
+
+def positions_of(increments: Floats) -> Floats:
+    """Positions from increments, from zero on, (..., step, component).
+
+    Parameters
+    ----------
+    increments : (..., interval, component)
+    """
+    *before, n_intervals, n_components = increments.shape
+    positions = np.zeros((*before, n_intervals + 1, n_components))
+    np.cumsum(increments, axis=-2, out=positions[..., 1:, :])
+    return positions
+
+
+def river_of_positions(positions: Floats, length: int) -> River:
+    """The same from positions in few coordinates, about any origin near them.
+
+    Parameters
+    ----------
+    positions : (..., step, component)
+    """
+    *before, n_steps, n_components = positions.shape
+    n = n_steps // length
+    kept = positions[..., : n * length, :]
+    means = kept.reshape(*before, n, length, n_components).mean(axis=-2)
+    squared = np.einsum("...tc,...tc->...", kept, kept) / (n * length)
+    return river_of_averages(means @ means.swapaxes(-1, -2), squared, length)
+
+
+def river_of_averages(averages: Floats, squared: Floats | float, length: int) -> River:
+    """The same from the inner products of averages, about any origin.
+
+    Parameters
+    ----------
+    averages : (..., average, average)
+    squared : (...)
+        Mean squared length of the positions that were averaged, about the same origin.
+    """
+    own = np.einsum("...jj->...j", averages)
+    energy = np.maximum(squared - own.mean(axis=-1), 0.0)
+    rows = averages.mean(axis=-1, keepdims=True)
+    centred = averages - rows - rows.swapaxes(-1, -2) + rows.mean(axis=-2, keepdims=True)
+    total = np.einsum("...jj->...", centred)
+    largest = np.linalg.eigvalsh(centred)[..., -1]
+    share = np.where(total > 0, largest / np.where(total > 0, total, 1), np.nan)
+    steps = np.diff(np.diff(averages, axis=-1), axis=-2)
+    lengths = np.sqrt(np.maximum(np.einsum("...jj->...j", steps), 0.0))
+    products = np.diagonal(steps, offset=1, axis1=-2, axis2=-1)
+    both = lengths[..., :-1] * lengths[..., 1:]
+    cosines = np.where(both > 0, products / np.where(both > 0, both, 1), 0.0)
+    return River(
+        share, np.clip(cosines, -1, 1).mean(axis=-1), energy, lengths.mean(axis=-1) / length
+    )
+
+
+def average_gram(displacements: Floats) -> Floats:
+    """Inner products of averages over windows of every length, additive over weights.
+
+    Parameters
+    ----------
+    displacements : (step, weight)
+        From the first step.
+
+    Returns
+    -------
+    (window length, average, average)
+        Of each length in the order of `window_lengths`; zero behind its last average.
+    """
+    lengths = window_lengths(len(displacements))
+    found = np.zeros((len(lengths), MOST, MOST))
+    before, means = 1, displacements
+    for place, length in enumerate(lengths):
+        n = len(displacements) // length
+        several = length // before  # averages of averages over shorter windows
+        means = means[: n * several].reshape(n, several, -1).mean(axis=1)
+        found[place, :n, :n] = means @ means.T
+        before = length
+    return found
+
+
+def brownian_river(n_steps: int, length: int) -> River:
+    """The same of Brownian motion in many directions, whose increments have unit length.
+
+    From the expected inner products of its averages, ``w i + (w - 1) / 2`` of window i and a later
+    one, ``w i + (w - 1) (2 w - 1) / 6 w`` of window i and itself; in so many directions that
+    squared lengths and products are their expectations. Energy: ``(w - 1/w) / 6``. For long
+    windows, cosine: 1/4.
+    """
+    n = n_steps // length
+    first = length * np.arange(n, dtype=np.float64)
+    averages = np.minimum(first, first[:, np.newaxis]) + (length - 1) / 2
+    np.fill_diagonal(averages, first + (length - 1) * (2 * length - 1) / (6 * length))
+    return river_of_averages(averages, (n * length - 1) / 2, length)

@@ -1,0 +1,73 @@
+"""Norms and directions of every group, in words: a row of a table each."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from trajscope.errors import printable
+from trajscope.report.content.numbers import decimal, number
+from trajscope.schema import GROUP, INTERVAL, STEP
+
+NAMES = (
+    "norm", "relative_increment", "rotation_angle", "cosine_to_first", "norm_balance",
+    "increment_norm",
+)  # fmt: skip
+"""Observables that the table shows, and the one that its random walk is made of."""
+
+
+@dataclass(frozen=True)
+class NormRow:
+    """A group: its name and numbers in words.
+
+    Attributes
+    ----------
+    is_main :
+        Whether it is shown where there are too many: all weights, and the largest layers.
+    """
+
+    name: str
+    first: str
+    last: str
+    walk: str
+    relative: str
+    angle: str
+    cosine: str
+    balance: str
+    is_main: bool
+
+
+def norm_rows(observables: xr.Dataset, most: int = 20) -> list[NormRow]:
+    """A row for every group, all weights first; none where the result does not hold them."""
+    if any(name not in observables for name in NAMES):
+        return []
+    sizes = observables["n_weights"].values
+    main = {0, *np.argsort(-sizes[1:], kind="stable")[:most] + 1}
+    return [
+        _row(observables.isel({GROUP: place}), is_main=place in main)
+        for place in range(observables.sizes[GROUP])
+    ]
+
+
+def _row(group: xr.Dataset, *, is_main: bool) -> NormRow:
+    first, last = (float(group["norm"].isel({STEP: end})) for end in (0, -1))
+    path = float((group["increment_norm"] ** 2).sum())
+    return NormRow(
+        name=printable(group[GROUP].item(), limit=80),
+        first=number(first),
+        last=number(last),
+        walk=number(math.sqrt(first**2 + path)),
+        relative=number(middle(group["relative_increment"]), 2),
+        angle=number(math.degrees(middle(group["rotation_angle"])), 2),
+        cosine=decimal(float(group["cosine_to_first"].isel({STEP: -1})), 3),
+        balance=decimal(float(group["norm_balance"])),
+        is_main=is_main,
+    )
+
+
+def middle(curve: xr.DataArray) -> float:
+    """The median along the intervals, of what is known."""
+    values = curve.transpose(INTERVAL).values
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if known.size else math.nan

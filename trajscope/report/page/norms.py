@@ -1,0 +1,21 @@
+"""The section of the page about norms and directions."""
+
+import xarray as xr
+from markupsafe import Markup
+
+from trajscope.report.content.norms import norm_rows
+from trajscope.report.content.river import river_rows
+from trajscope.report.page.environment import template
+from trajscope.report.page.folded import folded
+
+
+def norms_section(results: xr.DataTree) -> Markup:
+    """HTML of the section below its heading; one sentence where the result does not hold them."""
+    observables = results["observables"].to_dataset()
+    rows = norm_rows(observables)
+    return Markup(
+        template("norms.html").render(
+            rows=folded(rows, lambda row: row.is_main) if rows else None,
+            river=river_rows(observables, results["tests"].to_dataset()),
+        )
+    )
