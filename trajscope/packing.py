@@ -274,8 +274,8 @@ def _taken_up(unfinished: Path, fingerprint: str) -> int:
 
 def _remember(unfinished: Path, state: Mapping[str, object]) -> None:
     try:
-        with replaced(unfinished / _PROGRESS, alone=True) as new:
-            new.write_text(json.dumps(state), encoding="utf-8")
+        with replaced(unfinished / _PROGRESS, tidy=True) as new:
+            new.write(json.dumps(state).encode())
     except OSError as error:
         raise CheckpointError(
             f"{printable(unfinished)} cannot be written: {error.strerror}. Check the permissions "

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,9 +91,9 @@ def save_checkpoint(
 
 
 def write_safetensors(
-    path: Path, state: "Mapping[str, torch.Tensor | np.ndarray]", texts: Mapping[str, str]
+    file: BinaryIO, state: "Mapping[str, torch.Tensor | np.ndarray]", texts: Mapping[str, str]
 ) -> None:
-    """Write a safetensors file in place; equal tensors and texts give equal bytes.
+    """Write an open file in the format of safetensors; equal tensors and texts give equal bytes.
 
     Raises
     ------
@@ -109,10 +109,9 @@ def write_safetensors(
         header[name] = {"dtype": code, "shape": array.shape, "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # so that the elements are aligned
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for array in arrays.values():
-            file.write(array.raw.data)
+    file.write(len(text).to_bytes(8, "little") + text)
+    for array in arrays.values():
+        file.write(array.raw.data)
 
 
 class _Array(NamedTuple):

@@ -86,7 +86,6 @@ def test_an_interrupted_write_leaves_the_old_result_and_no_debris(small, store, 
 
 def test_a_first_write_that_is_interrupted_leaves_nothing(small, tmp_path, monkeypatch):
     def full(self, store, **kwargs):
-        Path(store).mkdir()
         Path(store, ".zgroup").write_text("{}")
         raise OSError("No space left on device")
 

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from trajscope.errors import ResultsError, encodable, printable
-from trajscope.files import replaced
+from trajscope.files import replaced, replaced_folder
 from trajscope.schema import check_results
 
 # Format 2: strings and empty groups have a stable specification there, in every zarr release 3.x.
@@ -43,7 +43,7 @@ def save_results(results: xr.DataTree, path: str | os.PathLike[str]) -> Path:
     storable = xr.DataTree.from_dict(
         {node.path: _storable(node.to_dataset(inherit=False)) for node in results.subtree}
     )
-    with _replaced(target) as unfinished, _interrupt_put_off():
+    with _told(target), replaced_folder(target, tidy=True) as unfinished, _interrupt_put_off():
         storable.to_zarr(str(unfinished), zarr_format=ZARR_FORMAT, consolidated=True)
     return target
 
@@ -109,8 +109,8 @@ def loaded(results: xr.DataTree) -> xr.DataTree:
 
 def replace_text(path: Path, text: str) -> Path:
     """The file at `path` with `text` in it; a reader sees the old one or the new, never half."""
-    with _replaced(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8", newline="\n")
+    with _told(path), replaced(path, tidy=True) as unfinished:
+        unfinished.write(text.encode())
     return path
 
 
@@ -140,11 +140,10 @@ def _storable_attribute(value: Any) -> Any:
 
 
 @contextmanager
-def _replaced(target: Path) -> Iterator[Path]:
-    """As `trajscope.files.replaced`, with the error of a result."""
+def _told(target: Path) -> Iterator[None]:
+    """Tell in words why something cannot be written."""
     try:
-        with replaced(target) as unfinished:
-            yield unfinished
+        yield
     except OSError as error:
         raise ResultsError(
             f"{printable(target)} cannot be written: {error.strerror or printable(error)}. Choose "
