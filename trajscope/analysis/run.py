@@ -13,13 +13,15 @@ from trajscope.analysis.finite import Engine
 from trajscope.analysis.result import allowed, made, parts_of, with_cases
 from trajscope.analysis.schedule import as_told, with_schedule
 from trajscope.analysis.settings import Settings, memory_limit, opened
-from trajscope.analysis.windows import Windows, windows_of
+from trajscope.analysis.unchanged import check_read, unchanged
+from trajscope.analysis.windows import Window, Windows, rows_left, windows_of
 from trajscope.arrays import Source
 from trajscope.checkpoints.given_schedule import Given
 from trajscope.errors import TrajscopeWarning
 from trajscope.history.kept import remembered
 from trajscope.inference.decision.run import decide_trajectory
 from trajscope.measure.executor import executor
+from trajscope.measure.found import Measurement
 from trajscope.measure.measurement import check_memory
 from trajscope.optimizer import Optimizer
 from trajscope.schema import STEP
@@ -137,8 +139,15 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     with executor(workers, scheduler) as running:
         rows = [each.rows(trajectory[STEP].values) for each in parts]
         check_memory(trajectory, running, memory=engine.memory, windows=rows)
-        with _from_history(trajectory, history) as read:
-            trajectory, parts, found = audited(read, running, engine, parts)
+
+        def go(some: Sequence[xr.Dataset]) -> tuple[xr.Dataset, list[Window], list[Measurement]]:
+            left, _ = rows_left(parts, some[0][STEP].values)
+            with _from_history(some[0], history) as read:
+                done = audited(read, running, engine, left)
+                check_read(read)
+            return done
+
+        trajectory, parts, found = unchanged([trajectory], go, strict=strict)
     passed = time.perf_counter()
     trajectory = with_schedule(trajectory, schedule)
     cases = [trajectory, *(part.of(trajectory) for part in parts)]
