@@ -95,7 +95,8 @@ def clear_left(target: Path) -> None:
 def locked_folder(folder: Path) -> Iterator[None]:
     """A folder that no other process holds at the same time; it is made where it is missing.
 
-    Nothing is written into it. A file system that has no such locks is taken as it is.
+    Nothing is written into it, and it is removed again if nothing came into it. Whoever holds it
+    may hold it once more. A file system that has no such locks is taken as it is.
 
     Raises
     ------
@@ -107,9 +108,18 @@ def locked_folder(folder: Path) -> Iterator[None]:
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, _FOLDER)
+    status = os.fstat(descriptor)
+    identity = status.st_dev, status.st_ino
     try:
+        if identity in _held:  # by a caller of ours
+            yield
+            return
         _lock(descriptor)
-        yield
+        _held.add(identity)
+        try:
+            yield
+        finally:
+            _held.remove(identity)
     finally:
         os.close(descriptor)
         for each in made:  # where nothing came of it
@@ -137,6 +147,9 @@ def read_into(descriptor: int, buffer: memoryview, offset: int) -> int:
         buffer, offset = buffer[count:], offset + count
     return len(buffer)
 
+
+_held: set[tuple[int, int]] = set()
+"""Folders that this process holds."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 

@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -36,6 +37,13 @@ def leave_at_once() -> NoReturn:
     click.echo("Aborted!", err=True)
     sys.stdout.flush()
     os._exit(130)
+
+
+def hold(output: Path) -> None:
+    """Keep other processes from writing to a folder until the command ends, or refuse it."""
+    from trajscope.report.files.write import output_held
+
+    click.get_current_context().with_resource(output_held(output))
 
 
 def silence_dask() -> None:
