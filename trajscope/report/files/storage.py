@@ -183,14 +183,16 @@ def _interrupt_put_off() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # which alone is interrupted
         yield
         return
-    interrupts: list[int] = []
-    former = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    came: list[int] = []
+    former = [signal.signal(each, lambda number, _: came.append(number)) for each in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, former or signal.default_int_handler)
-    if interrupts:
-        raise KeyboardInterrupt
+        for each, handler in zip(numbers, former, strict=True):
+            signal.signal(each, handler or signal.SIG_DFL)
+    if came:
+        signal.raise_signal(came[0])
 
 
 def _root_attributes(place: Path) -> Mapping[str, object]:
