@@ -54,6 +54,13 @@ def slow(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Kill processes, fill disks and change files, and see what is left: some minutes."""
+    install_project(session, "tests")
+    run_tests(session, "tests/faults")
+
+
+@nox.session
 def ci(session: nox.Session) -> None:
     """Check style, types and docs, then run the tests and a slice of the slow ones."""
     # One environment for all of it: torch takes longest to install.

@@ -1,40 +1,76 @@
 """Files and folders that are written whole or not at all, watched while they are written."""
 
 import os
+import signal
+import stat
+import subprocess
+import sys
+from contextlib import contextmanager
 from pathlib import Path
+from uuid import UUID
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import save, save_file
 
-from trajscope.files import obstacle, read_into, replaced
+from trajscope import files
+from trajscope.files import (
+    clear_left,
+    locked_folder,
+    obstacle,
+    read_into,
+    replaced,
+    replaced_folder,
+)
 from trajscope.trajectory import open_trajectory
 
 
-def fill_file(path, text):
+def make_file(path, text):
     path.write_text(text)
 
 
-def fill_folder(path, text):
+def make_folder(path, text):
     path.mkdir()
     (path / "inside").write_text(text)
+
+
+@contextmanager
+def new_file(target, text, **options):
+    with replaced(target, **options) as file:
+        file.write(text.encode())
+        file.flush()
+        yield Path(target.parent, hidden(target.parent)[0])
+
+
+@contextmanager
+def new_folder(target, text, **options):
+    with replaced_folder(target, **options) as folder:
+        (folder / "inside").write_text(text)
+        yield folder
+
+
+def hidden(folder):
+    return [name for name in names_in(folder) if name.startswith(".tmp-")]
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
 
 
 def content(path):
     return (path / "inside" if path.is_dir() else path).read_text()
 
 
-FILLED = pytest.mark.parametrize("fill", [fill_file, fill_folder])
-ALONE = pytest.mark.parametrize("alone", [False, True])
+BOTH = pytest.mark.parametrize(
+    ("make", "new"), [(make_file, new_file), (make_folder, new_folder)], ids=["file", "folder"]
+)
 
 
-@FILLED
-@ALONE
-def test_a_target_is_the_old_one_until_it_is_the_new_one(fill, alone, tmp_path):
+@BOTH
+def test_a_target_is_the_old_one_until_it_is_the_new_one(make, new, tmp_path):
     target = tmp_path / "made/for/it"
     for text in ("old", "new"):
-        with replaced(target, alone=alone) as unfinished:
-            fill(unfinished, text)
+        with new(target, text) as unfinished:
             assert unfinished.parent == target.parent
             assert target.exists() is (text == "new")
             if text == "new":
@@ -43,15 +79,13 @@ def test_a_target_is_the_old_one_until_it_is_the_new_one(fill, alone, tmp_path):
         assert [path.name for path in target.parent.iterdir()] == ["it"]
 
 
-@FILLED
-@ALONE
+@BOTH
 @pytest.mark.parametrize("error", [OSError("full"), KeyboardInterrupt()], ids=repr)
-def test_a_failure_leaves_the_old_one_and_nothing_else(fill, alone, error, tmp_path):
-    fill(tmp_path / "it", "old")
+def test_a_failure_leaves_the_old_one_and_nothing_else(make, new, error, tmp_path):
+    make(tmp_path / "it", "old")
 
     def fails():
-        with replaced(tmp_path / "it", alone=alone) as unfinished:
-            fill(unfinished, "new")
+        with new(tmp_path / "it", "new"):
             raise error
 
     with pytest.raises(type(error)):
@@ -68,31 +102,28 @@ def test_an_old_folder_is_put_back_where_the_new_one_cannot_be_renamed(tmp_path,
             raise OSError("Input/output error")
         return rename(self, target)
 
-    fill_folder(tmp_path / "it", "old")
+    make_folder(tmp_path / "it", "old")
     monkeypatch.setattr(Path, "replace", fails_for_the_new_one)
-    with (
-        pytest.raises(OSError, match="Input/output error"),
-        replaced(tmp_path / "it") as unfinished,
-    ):
-        fill_folder(unfinished, "new")
+    with pytest.raises(OSError, match="Input/output error"), new_folder(tmp_path / "it", "new"):
+        pass
     assert content(tmp_path / "it") == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["it"]
 
 
 def test_an_old_folder_that_a_process_of_the_same_number_left_is_not_in_the_way(tmp_path):
-    fill_folder(tmp_path / f".it.old-{os.getpid()}", "left by a process that was killed")
-    fill_folder(tmp_path / "it", "old")
-    with replaced(tmp_path / "it") as unfinished:
-        fill_folder(unfinished, "new")
+    make_folder(tmp_path / f".it.old-{os.getpid()}", "left by a process that was killed")
+    make_folder(tmp_path / "it", "old")
+    with new_folder(tmp_path / "it", "new", tidy=True):
+        pass
     assert content(tmp_path / "it") == "new"
 
 
-@ALONE
-def test_what_is_being_written_is_never_read_as_a_checkpoint(alone, tmp_path):
+def test_what_is_being_written_is_never_read_as_a_checkpoint(tmp_path):
     for step in (1, 2):
         save_file({"w": np.full(2, step, "f4")}, tmp_path / f"step-{step}.safetensors")
-    with replaced(tmp_path / "step-3.safetensors", alone=alone) as unfinished:
-        save_file({"w": np.ones(2, "f4")}, unfinished)
+    with replaced(tmp_path / "step-3.safetensors") as unfinished:
+        unfinished.write(save({"w": np.ones(2, "f4")}))
+        unfinished.flush()
         assert list(open_trajectory(tmp_path)["step"].values) == [1, 2]
     assert list(open_trajectory(tmp_path)["step"].values) == [1, 2, 3]
 
@@ -101,56 +132,153 @@ def test_a_file_is_on_disk_before_it_is_renamed_where_that_is_asked_for(tmp_path
     seen = []
 
     def look(descriptor):
-        seen.append((os.fstat(descriptor).st_size, (tmp_path / "it").exists()))
+        status = os.fstat(descriptor)
+        kind = "folder" if stat.S_ISDIR(status.st_mode) else status.st_size
+        seen.append((kind, (tmp_path / "it").exists()))
 
     monkeypatch.setattr(os, "fsync", look)
-    with replaced(tmp_path / "it", durable=True) as unfinished:
-        unfinished.write_text("new")
-    assert seen == [(3, False)]
-    with replaced(tmp_path / "it") as unfinished:
-        unfinished.write_text("newer")
-    assert seen == [(3, False)]
+    for durable in (True, False):
+        with new_file(tmp_path / "it", "new", durable=durable):
+            pass
+        assert seen == [(3, False), ("folder", True)]
 
 
-@FILLED
+@BOTH
 @pytest.mark.parametrize("mask", [0o022, 0o077])
-def test_permissions_are_those_of_any_new_file(fill, mask, tmp_path):
+def test_permissions_are_those_of_any_new_file(make, new, mask, tmp_path):
     former = os.umask(mask)
     try:
-        with replaced(tmp_path / "it") as unfinished:
-            fill(unfinished, "new")
-        fill(tmp_path / "beside", "new")
+        with new(tmp_path / "it", "new"):
+            pass
+        make(tmp_path / "beside", "new")
     finally:
         os.umask(former)
     assert (tmp_path / "it").stat().st_mode == (tmp_path / "beside").stat().st_mode
 
 
 def test_two_that_write_the_same_target_do_not_meet(tmp_path):
-    with replaced(tmp_path / "it") as first, replaced(tmp_path / "it") as second:
-        first.write_text("first")
-        second.write_text("second")
+    with replaced(tmp_path / "it") as first, replaced(tmp_path / "it", tidy=True) as second:
+        first.write(b"first")
+        second.write(b"second")
     assert (tmp_path / "it").read_text() == "first"  # whoever ends last
 
 
-@FILLED
-def test_one_that_writes_alone_clears_away_what_a_killed_one_left(fill, tmp_path):
-    with replaced(tmp_path / "it", alone=True) as unfinished:
-        unfinished.write_text("new")
-    fill(unfinished, "left by a process that was killed")
-    with replaced(tmp_path / "it", alone=True) as again:
-        assert again == unfinished
-        assert not again.exists()
-        again.write_text("newer")
-    assert [path.name for path in tmp_path.iterdir()] == ["it"]
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from trajscope.files import replaced, replaced_folder
+
+target = Path(sys.argv[1])
+if sys.argv[2] == "folder":
+    rename = Path.replace
+
+    def killed_between(self, to):
+        if self.name.startswith(".tmp-"):  # the old one is set aside
+            os.kill(os.getpid(), signal.SIGKILL)
+        return rename(self, to)
+
+    Path.replace = killed_between
+    with replaced_folder(target) as folder:
+        (folder / "inside").write_text("new")
+with replaced(target) as file:
+    file.write(b"half")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
-def test_a_link_where_it_is_written_is_not_followed(tmp_path):
+def kill(target, kind):
+    done = subprocess.run([sys.executable, "-c", KILLED, target, kind], check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path):
+    make_file(tmp_path / "it", "old")
+    kill(tmp_path / "it", "file")
+    assert len(hidden(tmp_path)) == 1
+    with replaced(tmp_path / "other", tidy=True), replaced(tmp_path / "it") as unfinished:
+        unfinished.write(b"new")
+    assert len(hidden(tmp_path)) == 1  # of another target, or not asked for
+    clear_left(tmp_path / "it")
+    assert content(tmp_path / "it") == "new"
+    assert names_in(tmp_path) == ["it", "other"]
+
+
+def test_a_folder_that_a_killed_process_had_set_aside_is_put_back(tmp_path):
+    make_folder(tmp_path / "it", "old")
+    kill(tmp_path / "it", "folder")
+    assert not (tmp_path / "it").exists()
+    clear_left(tmp_path / "it")
+    assert content(tmp_path / "it") == "old"
+    assert names_in(tmp_path) == ["it"]
+
+
+def test_an_old_folder_is_cleared_away_where_there_is_a_new_one(tmp_path):
+    make_folder(tmp_path / "it", "old")
+    kill(tmp_path / "it", "folder")
+    make_folder(tmp_path / "it", "newer")
+    clear_left(tmp_path / "it")
+    assert content(tmp_path / "it") == "newer"
+    assert names_in(tmp_path) == ["it"]
+
+
+@BOTH
+def test_what_another_process_is_writing_is_not_cleared_away(make, new, tmp_path):
+    with new(tmp_path / "it", "new"):
+        command = (
+            "import sys, pathlib, trajscope.files as f; f.clear_left(pathlib.Path(sys.argv[1]))"
+        )
+        subprocess.run([sys.executable, "-c", command, tmp_path / "it"], check=True)
+    assert content(tmp_path / "it") == "new"
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+@pytest.mark.parametrize("name", [".tmp-it", "it.new", f".tmp-it-{5:032x}", f".it.old-{5:032x}"])
+def test_a_link_or_a_pipe_with_a_hidden_name_is_not_touched(kind, name, tmp_path):
     (tmp_path / "precious").write_text("precious")
-    (tmp_path / ".tmp-it").symlink_to(tmp_path / "precious")
-    with replaced(tmp_path / "it", alone=True) as unfinished:
-        unfinished.write_text("new")
-    assert (tmp_path / "precious").read_text() == "precious"
+    if kind == "link":
+        (tmp_path / name).symlink_to(tmp_path / "precious")
+    else:
+        os.mkfifo(tmp_path / name)
+    with new_file(tmp_path / "it", "new", tidy=True):
+        pass
+    assert content(tmp_path / "it") == "new"
     assert not (tmp_path / "it").is_symlink()
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert names_in(tmp_path) == sorted(["it", "precious", name])
+
+
+def test_a_name_that_is_taken_is_never_opened(tmp_path, monkeypatch):
+    (tmp_path / "precious").write_text("precious")
+    monkeypatch.setattr(files, "uuid4", lambda: UUID(int=5))
+    (tmp_path / f".tmp-it-{5:032x}").symlink_to(tmp_path / "precious")
+    with pytest.raises(FileExistsError), replaced(tmp_path / "it"):
+        pass
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_long_names_are_no_hindrance(tmp_path):
+    target = tmp_path / ("ä" * 120)
+    for _ in range(2):
+        with new_folder(target, "new", tidy=True):
+            pass
+    assert names_in(tmp_path) == [target.name]
+
+
+def test_a_folder_is_locked_against_other_processes(tmp_path):
+    command = (
+        "import sys, pathlib, trajscope.files as f\n"
+        "with f.locked_folder(pathlib.Path(sys.argv[1])): pass"
+    )
+    for folder in (tmp_path / "made/for/it", tmp_path):
+        with locked_folder(folder):
+            done = subprocess.run(
+                [sys.executable, "-c", command, folder], capture_output=True, check=False
+            )
+            assert b"BlockingIOError" in done.stderr
+        with locked_folder(folder):
+            pass
+        assert names_in(tmp_path) == []
 
 
 def test_a_folder_that_can_be_made_or_written_to_has_no_obstacle(tmp_path):

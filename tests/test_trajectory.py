@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+from trajscope.checkpoints.lazy import check_unchanged
 from trajscope.errors import (
+    ChangedError,
     CheckpointError,
     OptionError,
     TrajectoryError,
@@ -369,22 +371,78 @@ def test_a_file_of_another_size_is_refused(young):
         opened["weights"].values  # noqa: B018
 
 
-def test_a_file_of_the_same_size_with_tensors_elsewhere_is_refused(young):
+def written_again(path):
+    save_file(model(5), path)
+
+
+def replaced(path):
+    save_file(model(5), path.with_name("other"))
+    path.with_name("other").rename(path)
+
+
+def written_in_place(path):
+    with path.open("r+b") as file:
+        file.seek(-4, os.SEEK_END)
+        file.write(np.float32(5).tobytes())
+
+
+def touched(path):
+    os.utime(path, ns=(1, 1))
+
+
+@pytest.mark.parametrize("keep_times", [False, True])
+@pytest.mark.parametrize("change", [written_again, replaced, written_in_place, touched])
+def test_a_file_of_the_same_size_that_may_hold_other_weights_is_refused(change, keep_times, young):
     opened, folder = young
-    swapped = {
-        "fc2.weight": np.ones((4, 2), "f4"),
-        **{k: model(0)[k] for k in ("fc1.bias", "fc1.weight")},
-    }
-    save_file(swapped, folder / "step-0.safetensors")
-    os.utime(folder / "step-0.safetensors", ns=(1, 1))
-    with pytest.raises(CheckpointError, match=r"tensor 'fc2\.weight' where it was expected"):
+    path = folder / "step-0.safetensors"
+    before = path.stat()
+    change(path)
+    if keep_times:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    with pytest.raises(ChangedError, match=r"step-0\.safetensors was written again .* inode"):
+        opened["weights"].values  # noqa: B018
+    with pytest.raises(ChangedError, match=r"step-0\.safetensors was written again .* inode"):
+        check_unchanged(opened["weights"].variable)
+
+
+def test_a_file_that_is_written_in_place_while_it_is_read_is_refused(young, monkeypatch):
+    opened, folder = young
+    real = os.preadv
+
+    def write_meanwhile(*arguments):
+        if not (folder / "done").exists():
+            (folder / "done").touch()
+            written_in_place(folder / "step-0.safetensors")
+        return real(*arguments)
+
+    monkeypatch.setattr(os, "preadv", write_meanwhile)
+    with pytest.raises(ChangedError, match=r"step-0\.safetensors was written again"):
         opened["weights"].values  # noqa: B018
 
 
-def test_a_file_that_was_only_touched_is_read(young):
+def test_a_file_that_is_cut_while_it_is_read_was_written_again(young, monkeypatch):
     opened, folder = young
-    os.utime(folder / "step-0.safetensors", ns=(1, 1))
-    np.testing.assert_array_equal(opened["weights"], EXPECTED)
+    real = os.preadv
+
+    def cut_meanwhile(*arguments):
+        os.truncate(folder / "step-0.safetensors", 300)
+        return real(*arguments)
+
+    monkeypatch.setattr(os, "preadv", cut_meanwhile)
+    with pytest.raises(ChangedError, match=r"step-0\.safetensors was written again .* 300 found"):
+        opened["weights"].values  # noqa: B018
+
+
+def test_whether_files_are_as_they_were_is_seen_without_reading_them(young, reads):
+    opened, folder = young
+    (folder / "step-10.safetensors").unlink()
+    for each in reads:
+        each.clear()
+    check_unchanged(opened["weights"].variable[[0, 2, 3]])
+    with pytest.raises(ChangedError, match=r"step-10\.safetensors existed when"):
+        check_unchanged(opened["weights"].variable[1:, 5:9])
+    assert reads == ([], [])
 
 
 def test_a_file_that_became_a_pipe_is_refused(young):

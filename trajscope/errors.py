@@ -13,6 +13,25 @@ class CheckpointError(TrajscopeError):
     """One file cannot be read as a checkpoint: damaged, unfinished, unsafe, or another format."""
 
 
+class ChangedError(CheckpointError):
+    """A checkpoint is not as it was when the trajectory was opened: gone, or written again.
+
+    Parameters
+    ----------
+    reason :
+        The same without the name of the file and without advice, for a list of what was left out.
+    unseen :
+        Whether reading does not see it: a file beside the one that stands for the checkpoint.
+    """
+
+    def __init__(self, message: str, reason: str = "", unseen: bool = False) -> None:
+        super().__init__(message, reason, unseen)
+        self.reason, self.unseen = reason, unseen
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class TrajectoryError(TrajscopeError):
     """The files found do not make one trajectory that can be analysed."""
 

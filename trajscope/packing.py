@@ -13,6 +13,7 @@ from urllib.parse import quote
 import numpy as np
 import xarray as xr
 
+from trajscope.checkpoints.lazy import check_unchanged
 from trajscope.errors import CheckpointError, OptionError, printable
 from trajscope.files import replaced
 from trajscope.readers.zarr.coordinates import GROUP as COORDINATES
@@ -81,7 +82,8 @@ def pack(
     OptionError
         `out` exists already.
     CheckpointError
-        What is at ``<out>.tmp`` is no part of the same store, or a chunk was not stored rightly.
+        What is at ``<out>.tmp`` is no part of the same store, a chunk was not stored rightly, or a
+        checkpoint changed meanwhile.
     TrajscopeError
         As `trajscope.open_trajectory`.
     """
@@ -102,6 +104,7 @@ def pack(
         done += len(slab)
         _remember(unfinished, {"fingerprint": trajectory.attrs["fingerprint"], "chunks": done})
         progress(slab[-1].stop, total)
+    check_unchanged(weights)
     for left in unfinished.rglob("*.partial"):
         if not left.is_dir():  # a tensor may be called so
             left.unlink()  # by a process that was killed while it wrote a chunk
@@ -274,8 +277,8 @@ def _taken_up(unfinished: Path, fingerprint: str) -> int:
 
 def _remember(unfinished: Path, state: Mapping[str, object]) -> None:
     try:
-        with replaced(unfinished / _PROGRESS, alone=True) as new:
-            new.write_text(json.dumps(state), encoding="utf-8")
+        with replaced(unfinished / _PROGRESS, tidy=True) as new:
+            new.write(json.dumps(state).encode())
     except OSError as error:
         raise CheckpointError(
             f"{printable(unfinished)} cannot be written: {error.strerror}. Check the permissions "

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,9 +91,9 @@ def save_checkpoint(
 
 
 def write_safetensors(
-    path: Path, state: "Mapping[str, torch.Tensor | np.ndarray]", texts: Mapping[str, str]
+    file: BinaryIO, state: "Mapping[str, torch.Tensor | np.ndarray]", texts: Mapping[str, str]
 ) -> None:
-    """Write a safetensors file in place; equal tensors and texts give equal bytes.
+    """Write an open file in the format of safetensors; equal tensors and texts give equal bytes.
 
     Raises
     ------
@@ -102,16 +102,16 @@ def write_safetensors(
     """
     arrays = _unique({name: _stored(name, value) for name, value in state.items()})
     specs = {name: (a.dtype, a.shape, a.raw.nbytes) for name, a in arrays.items()}
-    stream_safetensors(path, specs, (array.raw.data for array in arrays.values()), texts)
+    stream_safetensors(file, specs, (array.raw.data for array in arrays.values()), texts)
 
 
 def stream_safetensors(
-    path: Path,
+    file: BinaryIO,
     specs: Mapping[str, tuple[str, tuple[int, ...], int]],
     blocks: Iterable[memoryview],
     texts: Mapping[str, str],
 ) -> None:
-    """Write a safetensors file in place, its elements as they come.
+    """Write an open safetensors file, its elements as they come.
 
     Parameters
     ----------
@@ -128,10 +128,9 @@ def stream_safetensors(
         header[name] = {"dtype": CODES[dtype], "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # so that the elements are aligned
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for block in blocks:
-            file.write(block)
+    file.write(len(text).to_bytes(8, "little") + text)
+    for block in blocks:
+        file.write(block)
 
 
 class _Array(NamedTuple):

@@ -34,15 +34,35 @@ def until_it_reads(process, seconds):
     time.sleep(seconds)  # workers take some to start
 
 
-@pytest.mark.slice
-def test_an_interrupt_during_the_pass_ends_at_once_and_leaves_nothing(tmp_path):
+SIGNALS = {
+    "an interrupt": (signal.SIGINT, 130, "Aborted!\n"),
+    "a termination": (signal.SIGTERM, 143, "Terminated: what was unfinished is removed.\n"),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "workers"),
+    [
+        pytest.param("an interrupt", 0, marks=pytest.mark.slice),
+        pytest.param("a termination", 0, marks=pytest.mark.slice),
+        ("an interrupt", 2),
+        ("a termination", 2),
+    ],
+)
+def test_a_signal_during_the_pass_ends_at_once_and_leaves_nothing(kind, workers, tmp_path):
     write_large_run(tmp_path / "run", 300, 20_000_000)
-    with start("analyze", tmp_path / "run", "-o", tmp_path / "out") as process:
-        until_it_reads(process, 1)
-        os.killpg(process.pid, signal.SIGINT)
+    number, code, words = SIGNALS[kind]
+    options = ("--workers", workers) if workers else ()
+    with start("analyze", tmp_path / "run", "-o", tmp_path / "out", *options) as process:
+        until_it_reads(process, 8 if workers else 1)
+        # A terminal sends an interrupt to all processes, a batch system ends the first.
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
         _, errors = process.communicate(timeout=20)  # the pass takes minutes
-    assert process.returncode == 130
-    assert errors == "Aborted!\n"
+    assert process.returncode == code
+    assert errors == words
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
@@ -58,7 +78,7 @@ def stop_while_writing(how, arguments, out):
 
 
 @pytest.mark.parametrize(
-    "how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
+    "how", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
 )
 def test_no_half_result_is_left_when_writing_is_stopped(tmp_path, how):
     write_run(tmp_path / "run")
@@ -68,7 +88,7 @@ def test_no_half_result_is_left_when_writing_is_stopped(tmp_path, how):
     stopped = stop_while_writing(how, arguments, out)
     whole = set() if stopped else {"report.html", "summary.json", "results.zarr"}
     assert {path.name for path in out.iterdir() if path.name[0] != "."} == whole
-    if how == signal.SIGINT:
+    if how != signal.SIGKILL:
         assert [path for path in out.iterdir() if path.name[0] == "."] == []
     assert in_process(*arguments, "--quiet") == (0, "", "")
     assert in_process("report", out / "results.zarr", "--quiet") == (0, "", "")

@@ -6,6 +6,7 @@ import pytest
 
 from tests.cli.running import write_run
 from trajscope import open_results
+from trajscope.report.files.completeness import write_manifest
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +73,23 @@ def without_a_part(store):
         if not key.startswith("observables")
     }
     (store / ".zmetadata").write_text(json.dumps(described))
+    write_manifest(store)
 
 
 def damaged(store):
     chunks = store / "observables" / "mean_squared_displacement"
     for chunk in chunks.glob("[0-9]*"):
         chunk.write_bytes(chunk.read_bytes()[:7])
+    write_manifest(store)
+
+
+def copied_in_part(store):
+    for chunk in (store / "trajectory" / "step").glob("[0-9]*"):
+        chunk.unlink()
+
+
+def without_its_end(store):
+    (store / "manifest.json").unlink()
 
 
 @pytest.mark.parametrize(
@@ -88,6 +100,8 @@ def damaged(store):
         (half_written, r"is not a result of trajscope: it lacks a readable \.zmetadata"),
         (cut_short, r"is not a result of trajscope: it lacks a readable \.zmetadata"),
         (without_a_part, r"not a finished trajscope result: the parts observables are missing"),
+        (copied_in_part, r"results\.zarr is .*in part: 1 of its \d+ .*/step/0: it is missing"),
+        (without_its_end, r"results\.zarr lacks a readable manifest\.json.* in part, or made by"),
         (damaged, r"results\.zarr is damaged: an array in it cannot be read \(.*Make it again"),
     ],
 )

@@ -11,7 +11,7 @@ from trajscope.demo.training import BATCH, LEARNING_RATE, WARM_UP, demo_network,
 from trajscope.errors import OptionError
 
 STEPS = 57  # 1,797 images in batches of 32: 56.2
-KILLED = f".tmp-{57:032x}"  # what a demo that was killed may leave
+KILLED = f".tmp-step-000057.safetensors-{57:032x}"  # what a demo that was killed may leave
 
 
 @pytest.fixture(scope="module")

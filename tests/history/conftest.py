@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from trajscope.checkpoints import manifest
+
 LONG_AGO = 1_600_000_000
 
 
@@ -16,6 +18,7 @@ class Run:
 
     def __init__(self, folder: Path, n_weights: int, dtype: object) -> None:
         self.folder, self.n_weights, self.dtype = folder, n_weights, dtype
+        self.forbidden: set[str] = set()
         folder.mkdir(exist_ok=True)
 
     def path(self, step):
@@ -30,7 +33,12 @@ class Run:
                 {name: values.astype(self.dtype) for name, values in state.items()}, self.path(step)
             )
             os.utime(self.path(step), (at + step, at + step))
+            self.forbidden.discard(str(self.path(step)))
         return self
+
+    def forbid(self, *steps):
+        """From now on whoever reads the weights of these gets other numbers."""
+        self.forbidden.update(str(self.path(step)) for step in steps)
 
     def spoil(self, *steps):
         """Other weights in the same file, its size and times as they were."""
@@ -44,9 +52,20 @@ class Run:
 
 
 @pytest.fixture
-def make_run(tmp_path):
+def make_run(tmp_path, monkeypatch):
+    runs = []
+    real = manifest.read_stretches
+
+    def read(descriptor, path, plan, base, out):
+        real(descriptor, path, plan, base, out)
+        if any(path in run.forbidden for run in runs):
+            out[:] = 3
+
     def make(n_weights=6, dtype=np.float32, name="run"):
-        return Run(tmp_path / name, n_weights, dtype)
+        runs.append(Run(tmp_path / name, n_weights, dtype))
+        return runs[-1]
+
+    monkeypatch.setattr(manifest, "read_stretches", read)
 
     return make
 

@@ -47,7 +47,7 @@ def test_a_history_travels_to_workers(make_run, tmp_path):
     trajectory = open_trajectory(run.folder)
     with remembered(trajectory, tmp_path / "history") as found:
         sent = pickle.loads(pickle.dumps(found.trajectory["weights"].variable))
-        run.spoil(1, 2)
+        run.forbid(1, 2)
         np.testing.assert_array_equal(sent.to_numpy(), found.trajectory["weights"])
         assert not (sent.to_numpy() == trajectory["weights"].to_numpy()).any()
 
@@ -58,9 +58,9 @@ def test_only_new_checkpoints_are_read(dtype, make_run, read, tmp_path):
     assert read(run) == f"Read 3 checkpoints; 3 are kept in the history in {where}."
     run.write(4)
     expected = open_trajectory(run.folder)["weights"].to_numpy()
-    run.spoil(1, 2, 3)
+    run.forbid(1, 2, 3)
     assert read(run, expected=expected) == f"Read 1 new checkpoint; 3 from the history in {where}."
-    run.spoil(4)
+    run.forbid(4)
     told = read(run, expected=expected)
     assert told == f"All 4 checkpoints were read from the history in {where}."
 
@@ -97,6 +97,8 @@ def test_a_checkpoint_written_again_is_read_again(make_run, read, tmp_path):
     run.path(3).unlink()
     run.write(3, salt=1)  # of the same size, under the same time, but another file
     assert read(run).startswith("Read 1 new checkpoint, 1 of them written again; 2 from")
+    run.spoil(1)  # in the same file too: the time of its inode's last change tells
+    assert read(run).startswith("Read 1 new checkpoint, 1 of them written again; 2 from")
 
 
 def test_one_written_a_moment_ago_is_not_trusted_yet(make_run, read):
@@ -115,7 +117,7 @@ def test_vanished_checkpoints_make_room_in_time(make_run, read, tmp_path):
         run.path(step).unlink()
         run.write(10 + step)
         expected = open_trajectory(run.folder)["weights"].to_numpy()
-        run.spoil(9 + step)
+        run.forbid(9 + step)
         assert read(run, expected=expected).startswith("Read 1 new checkpoint; 9 from")
         run.write(9 + step)
         read(run)
@@ -185,7 +187,7 @@ with remembered(open_trajectory(sys.argv[1]), sys.argv[2], progress=progress):
     command = [sys.executable, "-c", code, run.folder, tmp_path / "history", str(written)]
     assert subprocess.run(command, check=False, timeout=60).returncode == -signal.SIGKILL
     expected = open_trajectory(run.folder)["weights"].to_numpy()
-    run.spoil(1, 2, 3)
+    run.forbid(1, 2, 3)
     assert read(run, expected=expected).startswith("Read 5 new checkpoints; 3 from")
 
 

@@ -35,7 +35,7 @@ def test_a_run_that_grew_gives_the_same_to_the_last_bit(
     analyze(run.folder, history=tmp_path / "history", **QUICK)
     run.write(*range(cut, 40))
     expected = analyze(run.folder, **QUICK)
-    run.spoil(*range(cut))  # whoever reads an old checkpoint gets other numbers
+    run.forbid(*range(cut))  # whoever reads an old checkpoint gets other numbers
     found = analyze(run.folder, history=tmp_path / "history", **QUICK)
     assert (found.attrs["path"], found.attrs["components"]) == way
     assert_same(found, expected)
@@ -48,7 +48,7 @@ def test_the_sketch_gives_the_same_too(make_run, tmp_path, monkeypatch):
     analyze(run.folder, history=tmp_path / "history", **QUICK)
     run.write(*range(50, 600))
     expected = analyze(run.folder, **QUICK)
-    run.spoil(*range(50))
+    run.forbid(*range(50))
     found = analyze(run.folder, history=tmp_path / "history", **QUICK)
     assert found.attrs["components"] == "sketch"
     assert_same(found, expected)
@@ -71,7 +71,7 @@ def test_any_selection_gives_the_same_when_the_run_grows(selection, make_run, tm
     analyze(run.folder, history=tmp_path / "history", **selection, **QUICK)
     run.write(*range(20, 30))
     expected = analyze(run.folder, **selection, **QUICK)
-    run.spoil(*range(6, 20))
+    run.forbid(*range(6, 20))
     assert_same(analyze(run.folder, history=tmp_path / "history", **selection, **QUICK), expected)
 
 

@@ -11,6 +11,8 @@ from noise_results import noise, with_noise
 
 from trajscope.report import open_results, summary, write_report
 from trajscope.report.figures.gradient_noise import FIGURES, draw_spectra
+from trajscope.report.files.completeness import mark_of
+from trajscope.report.files.marks import marked_page
 from trajscope.report.page.gradient_noise import diffusion_section
 from trajscope.report.page.gradient_noise_alone import is_alone
 from trajscope.report.page.render import render
@@ -142,7 +144,7 @@ def test_the_page_holds_the_section_and_stays_the_same_from_the_store(results, t
     text = page.read_text()
     assert 'id="noise-spectrum"' in text
     again = open_results(tmp_path / "results.zarr")
-    assert render(again.load()) == text
+    assert marked_page(render(again.load()), mark_of(tmp_path / "results.zarr")) == text
 
 
 def test_the_summary_has_every_number_as_json(results):
@@ -243,7 +245,7 @@ def test_the_summary_holds_the_budget_by_way_of_sampling(results):
 def test_a_result_with_a_budget_is_the_same_from_the_store(results, tmp_path):
     text = write_report(with_noise(results, with_budget(noise())), tmp_path).read_text()
     again = open_results(tmp_path / "results.zarr")
-    assert render(again.load()) == text
+    assert marked_page(render(again.load()), mark_of(tmp_path / "results.zarr")) == text
 
 
 def test_a_sketch_is_never_taken_for_an_exact_result():

@@ -15,6 +15,7 @@ from simulated_results import brownian, make_results
 from trajscope.errors import ResultsError
 from trajscope.report import open_results, save_results
 from trajscope.report.files import storage
+from trajscope.report.files.completeness import MANIFEST, write_manifest
 
 
 @pytest.fixture
@@ -86,7 +87,6 @@ def test_an_interrupted_write_leaves_the_old_result_and_no_debris(small, store, 
 
 def test_a_first_write_that_is_interrupted_leaves_nothing(small, tmp_path, monkeypatch):
     def full(self, store, **kwargs):
-        Path(store).mkdir()
         Path(store, ".zgroup").write_text("{}")
         raise OSError("No space left on device")
 
@@ -220,6 +220,53 @@ def test_a_store_cut_short_is_never_mistaken_for_a_result(store, tmp_path):
             open_results(store)
 
 
+@pytest.mark.parametrize("how", ["missing", "cut", "longer", "of the same length"])
+def test_each_file_that_is_not_as_written_is_seen(how, store):
+    """An interrupted copy, a disk that lies: every chunk and all metadata, one after another."""
+    files = sorted(path for path in store.rglob("*") if path.is_file() and path.stat().st_size)
+    for path in files:
+        content = path.read_bytes()
+        spoil(path, content, how)
+        with pytest.raises(ResultsError) as raised:
+            open_results(store)
+        assert path.name in str(raised.value) or "is not a finished trajscope" in str(raised.value)
+        path.write_bytes(content)
+    assert len(files) > 50
+    open_results(store)
+
+
+def spoil(path, content, how):
+    if how == "missing":
+        path.unlink()
+    elif how == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif how == "longer":
+        path.write_bytes(content + b"}")
+    else:
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def test_a_chunk_of_another_result_is_seen_and_other_files_are_no_matter(store):
+    (store / ".DS_Store").write_bytes(b"finder")
+    (store / "observables/._lag").write_bytes(b"finder")
+    open_results(store)
+    chunk = next(path for path in (store / "observables").rglob("0") if path.is_file())
+    shutil.copy(chunk, chunk.with_name("1"))
+    with pytest.raises(ResultsError, match="/1: it does not belong to it"):
+        open_results(store)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{", "3", '{"files": 3}', '{"files": {"a": 3}}', '{"files": {"a": ["1", 2]}}',
+     '{"files": {"/etc/passwd": [1, 2]}}', '{"files": {"../x": [1, 2]}}', "[" * 100_000, "\x00"],
+)  # fmt: skip
+def test_a_forged_list_of_files_is_one_clear_error(store, content):
+    (store / MANIFEST).write_text(content)
+    with pytest.raises(ResultsError, match=r"lacks a readable manifest\.json"):
+        open_results(store)
+
+
 def test_arrays_are_read_when_they_are_used_and_not_before(store):
     opened = open_results(store)
     shutil.rmtree(store / "reductions", ignore_errors=True)
@@ -235,6 +282,7 @@ def edit(store, change):
     described = json.loads(path.read_text())
     change(described["metadata"])
     path.write_text(json.dumps(described))
+    write_manifest(store)
 
 
 def drop(metadata, prefix):

@@ -1,4 +1,5 @@
 import json
+import resource
 
 import numpy as np
 import pytest
@@ -83,16 +84,17 @@ def test_names_that_are_no_utf8_are_written_as_escapes(tmp_path):
     assert told["trajectory"]["skipped"] == [{"path": "half\\udcff", "reason": "unreadable"}]
 
 
-def test_a_failed_write_keeps_the_old_summary(results, tmp_path, monkeypatch):
+def test_a_failed_write_keeps_the_old_summary(results, tmp_path):
     path = write_summary(results, tmp_path / "summary.json")
     before = path.read_bytes()
 
-    def full(self, *args, **kwargs):
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(type(path), "write_text", full)
-    with pytest.raises(ResultsError, match="cannot be written: No space left"):
-        write_summary(results, path)
+    most, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # Python ignores the signal
+    try:
+        with pytest.raises(ResultsError, match="cannot be written: File too large"):
+            write_summary(results, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["summary.json"]
 

@@ -3,9 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import xarray as xr
+
 from trajscope.analysis.audited import inspected
 from trajscope.analysis.finite import Engine
 from trajscope.analysis.settings import memory_limit, opened
+from trajscope.analysis.unchanged import check_read, unchanged
 from trajscope.arrays import Source
 from trajscope.measure.executor import executor
 from trajscope.schema import AUDIT
@@ -69,4 +72,10 @@ def audit(  # noqa: PLR0913
     trajectory = opened(source, selection)
     engine = Engine(memory_limit(memory), 0, strict, progress or (lambda *_: None))
     with executor(workers, scheduler) as running:
-        return list(inspected(trajectory, running, engine).attrs[AUDIT])
+
+        def go(some: Sequence[xr.Dataset]) -> xr.Dataset:
+            done = inspected(some[0], running, engine)
+            check_read(some[0])
+            return done
+
+        return list(unchanged([trajectory], go, strict=strict).attrs[AUDIT])

@@ -15,6 +15,7 @@ from trajscope.analysis.result import allowed, made, parts_of, with_cases
 from trajscope.analysis.settings import Settings, memory_limit
 from trajscope.analysis.shared import Shared, shared
 from trajscope.analysis.sources import Compared, compared_sources, measurement_of, moves_of
+from trajscope.analysis.unchanged import check_read, unchanged
 from trajscope.arrays import Source
 from trajscope.inference.audit.rules import audit
 from trajscope.inference.comparison.differences import Run, differences
@@ -153,22 +154,19 @@ def _measured(
     if at_hand:
         with executor(workers, scheduler) as running:
             _check(shared(at_hand)[0], running, engine)
-            for _ in range(MOST_ROUNDS):
-                together, guards = shared(at_hand)
-                try_again = at_hand
-                with suppress(NonFiniteError):
-                    measured, joint = _passed(together, at_hand, running, engine)
-                    try_again = []
-                if try_again:
-                    finite = [_finite(each, running, engine) for each in at_hand]
-                    check_squares(*([each.trajectory for each in run] for run in (at_hand, finite)))
-                    at_hand = finite
-                    continue
-                left = [_audited(*each, engine) for each in zip(at_hand, measured, strict=True)]
-                if all(map(_equally_long, at_hand, left)):
-                    break
-                at_hand = left
-        told = [_told(*each) for each in zip(measured, left, strict=True)]
+
+            def go(
+                trajectories: Sequence[xr.Dataset],
+            ) -> tuple[list[_Measured], list[xr.Dataset], list[dict[str, object]]]:
+                pairs = zip(at_hand, trajectories, strict=True)
+                some = [replace(run, trajectory=trajectory) for run, trajectory in pairs]
+                done = _sound(some, running, engine)
+                for each in trajectories:
+                    check_read(each)
+                return done
+
+            opened = [each.trajectory for each in at_hand]
+            told, joint, guards = unchanged(opened, go, strict=engine.strict)
         guards.extend(_guards(told))
         found |= {each.label: each for each in told}
     if len(at_hand) < len(runs):
@@ -181,6 +179,28 @@ _NO_WEIGHTS = (
     "Finished results do not contain weights: distances and joint components cover only the runs "
     "given as checkpoints."
 )
+
+
+def _sound(
+    at_hand: Sequence[Compared], running: Executor, engine: Engine
+) -> tuple[list[_Measured], list[xr.Dataset], list[dict[str, object]]]:
+    """Runs that are at hand, without what is spoilt in them, as `_measured`."""
+    for _ in range(MOST_ROUNDS):
+        together, guards = shared(at_hand)
+        try_again = at_hand
+        with suppress(NonFiniteError):
+            measured, joint = _passed(together, at_hand, running, engine)
+            try_again = []
+        if try_again:
+            finite = [_finite(each, running, engine) for each in at_hand]
+            check_squares(*([each.trajectory for each in run] for run in (at_hand, finite)))
+            at_hand = finite
+            continue
+        left = [_audited(*each, engine) for each in zip(at_hand, measured, strict=True)]
+        if all(map(_equally_long, at_hand, left)):
+            break
+        at_hand = left
+    return [_told(*each) for each in zip(measured, left, strict=True)], joint, guards
 
 
 def _check(together: Shared, running: Executor, engine: Engine) -> None:

@@ -52,7 +52,7 @@ def parts_of(
         The curves of a run are right, but something about them should be known.
     """
     steps = trajectory[STEP].values
-    found = caveats(trajectory, measurement.observables)
+    found = caveats(trajectory, measurement.observables, measurement.components)
     if told.get("case") != "window":  # of a part of a run, its own page says it
         for message in found:
             warnings.warn(message, TrajscopeWarning, stacklevel=3)

@@ -16,18 +16,21 @@ from trajscope.analysis.schedule import as_told, with_schedule
 from trajscope.analysis.settings import Settings, memory_limit, opened
 from trajscope.analysis.spectra import Asked, steps_of_spectra
 from trajscope.analysis.spectra import spectra as spectra_of
-from trajscope.analysis.windows import Windows, windows_of
+from trajscope.analysis.unchanged import check_read, unchanged
+from trajscope.analysis.windows import Window, Windows, rows_left, windows_of
 from trajscope.arrays import Source
 from trajscope.checkpoints.given import Given
 from trajscope.errors import OptionError, TrajscopeWarning, printable
 from trajscope.history.kept import remembered
 from trajscope.inference.decision.run import decide_trajectory
 from trajscope.measure.executor import executor
+from trajscope.measure.found import Measurement
 from trajscope.measure.measurement import check_memory
 from trajscope.optimizer import Optimizer
 from trajscope.schema import SPECTRA, STEP
 
 PHASES: Final = ("auto", "none")
+_Read = tuple[xr.Dataset, list[Window], list[Measurement], xr.Dataset | None]
 History = str | os.PathLike[str] | Callable[[xr.Dataset], AbstractContextManager[xr.Dataset]]
 
 
@@ -152,9 +155,16 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     with executor(workers, scheduler) as running:
         rows = [each.rows(trajectory[STEP].values) for each in parts]
         check_memory(trajectory, running, memory=engine.memory, windows=rows)
-        with _from_history(trajectory, history) as read:
-            trajectory, parts, found = audited(read, running, engine, parts)
-            matrices = spectra_of(trajectory, of_spectra, engine.memory) if of_spectra else None
+
+        def go(some: Sequence[xr.Dataset]) -> _Read:
+            left, _ = rows_left(parts, some[0][STEP].values)
+            with _from_history(some[0], history) as read:
+                done = audited(read, running, engine, left)
+                matrices = spectra_of(done[0], of_spectra, engine.memory) if of_spectra else None
+                check_read(read)
+            return *done, matrices
+
+        trajectory, parts, found, matrices = unchanged([trajectory], go, strict=strict)
     passed = time.perf_counter()
     trajectory = with_schedule(trajectory, schedule)
     cases = [trajectory, *(part.of(trajectory) for part in parts)]

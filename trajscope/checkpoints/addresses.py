@@ -206,7 +206,7 @@ def _checked(span: tuple[str, int, int], piece: Any) -> bytes | CheckpointError:
             "or copy the folder here."
         )
     if len(piece) != last - first:
-        return changed(path, f"{last - first} bytes from byte {first}", f"{len(piece)}")
+        return changed(path, f"{last - first} bytes expected from byte {first}, {len(piece)} found")
     return bytes(piece)
 
 

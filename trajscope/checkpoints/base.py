@@ -27,6 +27,8 @@ class FoundFile:
         Device and inode: equal for hard links, and for a link and its target.
     is_link :
         Whether the name is a symbolic link (to a file in the same folder tree).
+    state :
+        As `readers.files.state_of` gives it.
     """
 
     path: Path
@@ -35,6 +37,7 @@ class FoundFile:
     mtime_ns: int
     identity: tuple[int, int]
     is_link: bool = False
+    state: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ def checkpoint_fingerprints(weights: Weights, *, local: bool) -> list[str]:
     """For each checkpoint, what stays the same as long as the weights that are read from it do.
 
     The time of the last change of its newest file in nanoseconds, a hyphen, and a digest over its
-    files (relative name, size, time, inode) and over which arrays of them are taken. ``""`` where
+    files (relative name, size, times, inode) and over which arrays of them are taken. ``""`` where
     nothing tells: one step of a store has no files of its own, and some servers name no time.
 
     Parameters
@@ -62,8 +62,8 @@ def _fingerprint(
     tables = tuple(id(part.header.tensors) for part in checkpoint.parts)
     if tables not in taken:
         taken[tables] = _digest([_array(entry) for entry in stored])
-    inodes = [part.file.identity[1] for part in checkpoint.parts] if local else []
-    return f"{max(times)}-{_digest(_files(checkpoint), inodes, taken[tables])[:32]}"
+    states = [part.file.state for part in checkpoint.parts] if local else []
+    return f"{max(times)}-{_digest(_files(checkpoint), states, taken[tables])[:32]}"
 
 
 def _array(stored: Stored) -> tuple[object, ...]:

@@ -24,6 +24,23 @@ def lazy_weights(manifest: Manifest) -> xr.Variable:
     return xr.Variable(("step", "weight"), indexing.LazilyIndexedArray(array))
 
 
+def check_unchanged(weights: xr.Variable) -> None:
+    """Refuse weights of files that are not as they were when they were opened; reads none of them.
+
+    Parameters
+    ----------
+    weights : (step, weight)
+        Lazy; of arrays in memory nothing is known.
+
+    Raises
+    ------
+    ChangedError
+    """
+    # A manifest that is asked for no weights at some steps compares their files, however the array
+    # has been selected from or cut into blocks meanwhile.
+    weights[:, :0].to_numpy()
+
+
 def shaped(flat: xr.Variable, shape: tuple[int, ...]) -> xr.Variable:
     """A (step, weight) variable as (step, dim_0, dim_1, ...): lazy, or dask where it is dask."""
     dims = (flat.dims[0], *(f"dim_{i}" for i in range(len(shape))))

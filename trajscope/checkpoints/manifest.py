@@ -5,7 +5,7 @@ files can read from it.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,9 +28,9 @@ from trajscope.checkpoints.plan import (
 from trajscope.checkpoints.products import Factor, Product, apply_factor
 from trajscope.checkpoints.sections import Stored
 from trajscope.checkpoints.weights import Weights
-from trajscope.errors import CheckpointError, printable
+from trajscope.errors import ChangedError, CheckpointError, printable
 from trajscope.readers.base import Reader, TensorSpec, Values, widened_dtype
-from trajscope.readers.files import open_regular
+from trajscope.readers.files import open_regular, state_of
 
 Rows = NDArray[np.intp]
 Indices = NDArray[np.unsignedinteger]
@@ -68,10 +68,11 @@ class FileManifest:
         The layouts, and (step,) which of them a checkpoint has.
     first_file :
         (step,): the first file of each checkpoint; its parts follow.
-    paths, insides, sizes, mtimes_ns, bases :
-        (file,): relative path, what stands before the names of its tensors, bytes, time of the last
-        change, and where the first plain tensor begins. A file that holds several checkpoints is
-        listed for each.
+    paths, sizes, states, bases :
+        (file,): relative path, bytes, `readers.files.state_of` when it was opened, and where the
+        first plain tensor begins. A file that holds several checkpoints is listed for each.
+    digests :
+        `Header.digest` of those files that stand for others beside them, by number.
     """
 
     root: str
@@ -81,10 +82,10 @@ class FileManifest:
     layout_of: Indices
     first_file: Indices
     paths: NDArray[np.bytes_]
-    insides: NDArray[np.str_]
     sizes: Indices
-    mtimes_ns: NDArray[np.int64]
+    states: NDArray[np.uint64]
     bases: Indices
+    digests: Mapping[int, str]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -99,7 +100,8 @@ class FileManifest:
         """Weights ``start:stop`` at the step indices `rows`, in their order.
 
         Every file is opened once, and only the bytes asked for are read; several short stretches
-        of one file are read in one piece with what lies between them.
+        of one file are read in one piece with what lies between them. Each is compared with what it
+        was before and after.
 
         Returns
         -------
@@ -107,10 +109,14 @@ class FileManifest:
 
         Raises
         ------
+        ChangedError
+            A file is gone, or not as it was when the trajectory was opened.
         CheckpointError
-            A file is gone, unreadable, or not as it was when the trajectory was opened.
+            A file cannot be read.
         """
         block = np.empty((len(rows), max(stop - start, 0)), self.dtype)
+        if not block.shape[1]:
+            self._check_all(rows)
         plans: dict[int, list[PartPlan]] = {}
         layouts, files = self.layout_of[rows].tolist(), self.first_file[rows].tolist()
         for layout, file, out in zip(layouts, files, block, strict=True):
@@ -119,7 +125,7 @@ class FileManifest:
                     self.layouts[layout], self.starts, start, stop, self.dtype
                 )
             for plan in plans[layout]:
-                self._read_part(file + plan.part, plan, layout, out)
+                self._read_part(file + plan.part, plan, out)
         self.multiply(rows, start, stop, block, self._read_factor)
         return block
 
@@ -141,41 +147,64 @@ class FileManifest:
                 own = partial(read, file, self.layouts[layout].readers[plan.factor.part], spec)
                 apply_factor(out[plan.out], plan.shape, plan.start, plan.factor, own)
 
-    def _read_part(self, file: int, plan: PartPlan, layout: int, out: Values) -> None:
+    def _read_part(self, file: int, plan: PartPlan, out: Values) -> None:
         # A Path takes longer to make than a small block to read.
         path = f"{self.root}/{os.fsdecode(self.paths[file])}"
         descriptor = _open(path)
         try:
-            status = os.fstat(descriptor)
-            if status.st_size != self.sizes[file]:
-                raise changed(path, f"{self.sizes[file]} bytes", f"{status.st_size} bytes")
-            if status.st_mtime_ns != self.mtimes_ns[file]:
-                self._check_header(path, file, plan.part, layout)
-            read_stretches(descriptor, path, plan, int(self.bases[file]), out)
+            self._check(file, path, os.fstat(descriptor))
+            try:
+                read_stretches(descriptor, path, plan, int(self.bases[file]), out)
+                for piece in plan.pieces:
+                    out[piece.out] = plan.reader.read_range(
+                        Path(path), piece.spec, piece.start, piece.stop
+                    )
+            finally:  # whatever is wrong with a file that changed meanwhile
+                # What only its reader finds was read through another descriptor.
+                self._check(file, path, _status(path) if plan.pieces else os.fstat(descriptor))
         except OSError as error:
             raise CheckpointError(
                 f"{printable(path)} cannot be read: {error.strerror}. Check the disk."
             ) from error
         finally:
             os.close(descriptor)
-        for piece in plan.pieces:
-            out[piece.out] = plan.reader.read_range(Path(path), piece.spec, piece.start, piece.stop)
 
     def _read_factor(
         self, file: int, reader: Reader, spec: TensorSpec, first: int, last: int
     ) -> Values:
-        path = Path(f"{self.root}/{os.fsdecode(self.paths[file])}")
-        return reader.read_range(path, spec, first, last)
+        path = f"{self.root}/{os.fsdecode(self.paths[file])}"
+        try:
+            return reader.read_range(Path(path), spec, first, last)
+        finally:
+            self._check(file, path, _status(path))
 
-    def _check_header(self, path: str, file: int, part: int, layout: int) -> None:
-        """Refuse a file that was written again with its tensors elsewhere."""
-        tensors = self.layouts[layout].readers[part].read_header(Path(path)).tensors
-        for each in (array for place in self.layouts[layout].places for array in place.arrays):
-            if each.part == part:
-                spec = tensors.get(f"{self.insides[file]}{each.name}")
-                expected = _shifted(each.spec, int(self.bases[file]))
-                if spec is None or _position(spec) != _position(expected):
-                    raise changed(path, f"tensor {each.name!r} where it was", "another layout")
+    def _check_all(self, rows: Rows) -> None:
+        """Refuse checkpoints that are not as they were; no weights are read."""
+        for row in rows.tolist():
+            first = int(self.first_file[row])
+            for file in range(first, first + len(self.layouts[int(self.layout_of[row])].readers)):
+                path = f"{self.root}/{os.fsdecode(self.paths[file])}"
+                self._check(file, path, _status(path))
+                if file in self.digests:
+                    self._check_others(file, path, row)
+
+    def _check(self, file: int, path: str, status: os.stat_result) -> None:
+        """Refuse a file that was written again, or that another has taken the place of."""
+        if status.st_size != self.sizes[file]:
+            raise changed(path, f"{self.sizes[file]} bytes expected, {status.st_size} found")
+        if state_of(status) != self.states[file]:
+            raise changed(path, "another inode, or other times of its last change")
+
+    def _check_others(self, file: int, path: str, row: int) -> None:
+        """Refuse a file that stands for others, one of which was written again."""
+        readers = self.layouts[int(self.layout_of[row])].readers
+        reader = readers[file - int(self.first_file[row])]
+        try:
+            digest = reader.read_header(Path(path)).digest
+        except CheckpointError as error:
+            raise ChangedError(str(error), str(error), unseen=True) from error
+        if digest != self.digests[file]:
+            raise changed(path, "another size or time of a file beside it", unseen=True)
 
 
 @dataclass(frozen=True)
@@ -266,10 +295,14 @@ def _file_manifest(
         layout_of=_narrow(layout_of),
         first_file=_narrow(first_file[:-1]),
         paths=np.array(_paths(series, parts)),
-        insides=np.array([part.inside for part in parts]),
         sizes=_narrow([part.file.size for part in parts]),
-        mtimes_ns=np.array([part.file.mtime_ns for part in parts], np.int64),
+        states=np.array([part.file.state for part in parts], np.uint64),
         bases=_narrow(bases),
+        digests={
+            number: digest
+            for number, part in enumerate(parts)
+            if (digest := part.header.digest.removesuffix(part.inside))
+        },
     )
 
 
@@ -316,28 +349,37 @@ def _shifted(spec: TensorSpec, distance: int) -> TensorSpec:
     return replace(spec, offset=spec.offset + distance, locator=(), storage="")
 
 
-def _position(spec: TensorSpec) -> tuple[object, ...]:
-    plain = spec.offset is not None
-    return spec.shape, spec.dtype, spec.offset, () if plain else spec.locator
-
-
 def _open(path: str) -> int:
     try:
         return open_regular(path)
     except CheckpointError as error:
         if isinstance(error.__cause__, FileNotFoundError):
-            raise CheckpointError(
-                f"{printable(path)} existed when the trajectory was opened but cannot be found on "
-                f"{printable(os.uname().nodename)}. Was it deleted? Workers of a cluster need "
-                "access to the folder under the same path."
-            ) from error
-        raise
+            raise gone(path) from error
+        raise ChangedError(str(error), str(error)) from error
 
 
-def changed(path: str, expected: str, found: str) -> CheckpointError:
+def _status(path: str) -> os.stat_result:
+    try:
+        return os.stat(path)  # noqa: PTH116 - a Path takes longer to make
+    except FileNotFoundError as error:
+        raise gone(path) from error
+
+
+def gone(path: str) -> ChangedError:
+    """The error for a file that is no longer there."""
+    what = "existed when the trajectory was opened but cannot be found"
+    return ChangedError(
+        f"{printable(path)} {what} on {printable(os.uname().nodename)}. Was it deleted? Workers of "
+        "a cluster need access to the folder under the same path.",
+        f"it {what} any more",
+    )
+
+
+def changed(path: str, how: str, *, unseen: bool = False) -> ChangedError:
     """The error for a file that is not as it was when the trajectory was opened."""
-    return CheckpointError(
-        f"{printable(path)} was written again after the trajectory was opened: "
-        f"{printable(expected)} expected, {found} found. Open the trajectory again after training "
-        "has finished."
+    what = f"was written again after the trajectory was opened: {printable(how)}"
+    return ChangedError(
+        f"{printable(path)} {what}. Open the trajectory again after training has finished.",
+        f"it {what}",
+        unseen,
     )

@@ -15,7 +15,7 @@ from trajscope.checkpoints.cache import cache_around, is_cache, of_other_kind, r
 from trajscope.errors import CheckpointError, TrajectoryError, printable
 from trajscope.readers import FOLDER_READERS, READERS, STORE_READERS
 from trajscope.readers.base import StoreReader
-from trajscope.readers.files import beginning
+from trajscope.readers.files import beginning, state_of
 from trajscope.readers.torch.distributed_plan import SHARD_SUFFIX
 from trajscope.readers.zarr.tree import has_step_groups
 
@@ -283,7 +283,8 @@ def regular_file(
         found.skip(relative, "not a regular file, so it is not opened")
         return None
     identity = (status.st_dev, status.st_ino)
-    return FoundFile(Path(path), relative, status.st_size, status.st_mtime_ns, identity, is_link)
+    size, mtime_ns, state = status.st_size, status.st_mtime_ns, state_of(status)
+    return FoundFile(Path(path), relative, size, mtime_ns, identity, is_link, state)
 
 
 def _excluded(found: Scan, relative: str) -> bool:

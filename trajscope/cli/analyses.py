@@ -34,7 +34,7 @@ from trajscope.cli.options import (
     output_to,
     with_options,
 )
-from trajscope.cli.process import progress, silence_dask, warnings_kept_for_the_page
+from trajscope.cli.process import hold, progress, silence_dask, warnings_kept_for_the_page
 from trajscope.errors import OptionError, TrajscopeError, printable
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
     from trajscope.report.screen.result import screen
 
     check_output(output)
+    hold(output)
     noise = _noise_options(options)
     engine = {name: options[name] for name in (*ENGINE_NAMES, *INFERENCE_NAMES)}
     with warnings_kept_for_the_page():
@@ -142,6 +143,7 @@ def compare(
 
     check_output(output)
     refuse_source(output, runs)
+    hold(output)
     with warnings_kept_for_the_page(), progress("one pass over the weights", quiet) as advance:
         results = compare_runs(*runs, labels=labels or None, progress=advance, **options)
     results.attrs["command"] = shlex.join(["trajscope", *sys.argv[1:]])
@@ -173,6 +175,7 @@ def diffusion(checkpoints: Path | str, output: Path, quiet: bool, **options: Any
         raise click.UsageError("--problem is missing: FILE.py:FUNCTION or MODULE:FUNCTION.")
     with warnings_kept_for_the_page():
         trajectory = opened(checkpoints, options)
+        hold(output)
         check_diffusion_output(trajectory, output)
         if not quiet:
             click.echo("\n".join(reading_lines(trajectory)) + "\n")

@@ -23,6 +23,7 @@ from trajscope.cli.options import (
 )
 from trajscope.cli.process import (
     Commands,
+    hold,
     progress,
     silence_dask,
     warnings_kept_for_the_page,
@@ -139,16 +140,23 @@ def report(results: Path, output: Path | None, quiet: bool) -> None:
     Example: trajscope report trajscope-report/results.zarr
     """
     from trajscope.report import check_output, open_results, write_report
+    from trajscope.report.files.completeness import mark_of
+    from trajscope.report.files.marks import of_another_result
     from trajscope.report.page.gradient_noise_alone import is_alone
     from trajscope.report.screen.gradient_noise import diffusion_lines
     from trajscope.report.screen.result import screen
 
-    opened = open_results(results)
+    with warnings_kept_for_the_page():
+        opened = open_results(results)
     folder = output or results.resolve().parent
     check_output(folder)
+    hold(folder)
+    stale = of_another_result(folder, mark_of(results))
     page = write_report(opened, folder)
     if quiet:
         return
+    if stale:
+        click.echo(f"Of another analysis, and written again: {', '.join(stale)}\n")
     if is_alone(opened):
         click.echo("\n".join(diffusion_lines(opened["diffusion"].to_dataset())))
         click.echo(f"\nReport    {printable(str(page), limit=4096)}")

@@ -1,10 +1,13 @@
 """How every command fails, ends, warns and shows progress."""
 
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -24,18 +27,50 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:  # click leaves a command's result open
         """Run the command that was asked for."""
         try:
-            return super().invoke(ctx)
+            with _terminated_in_words():
+                return super().invoke(ctx)
         except TrajscopeError as error:
             raise Refusal(str(error)) from error
+        except Terminated:
+            leave_at_once("Terminated: what was unfinished is removed.", 143)
         except KeyboardInterrupt:
-            leave_at_once()
+            leave_at_once("Aborted!", 130)
 
 
-def leave_at_once() -> NoReturn:
+class Terminated(KeyboardInterrupt):
+    """Somebody wants the process to end, as batch systems do when its time is up."""
+
+
+@contextmanager
+def _terminated_in_words() -> Iterator[None]:
+    """Take the signal that ends a process as an interrupt: files are tidied up, and words said."""
+    if threading.current_thread() is not threading.main_thread():  # which alone takes signals
+        yield
+        return
+
+    def stop(*_: object) -> NoReturn:
+        raise Terminated
+
+    former = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former or signal.SIG_DFL)
+
+
+def leave_at_once(word: str, code: int) -> NoReturn:
     """End the process now: a task that is running cannot be stopped, and Python would await it."""
-    click.echo("Aborted!", err=True)
-    sys.stdout.flush()
-    os._exit(130)
+    click.echo(word, err=True)
+    with suppress(OSError):
+        sys.stdout.flush()
+    os._exit(code)
+
+
+def hold(output: Path) -> None:
+    """Keep other processes from writing to a folder until the command ends, or refuse it."""
+    from trajscope.report.files.write import output_held
+
+    click.get_current_context().with_resource(output_held(output))
 
 
 def silence_dask() -> None:

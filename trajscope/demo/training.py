@@ -151,7 +151,8 @@ def _emptied_folder(directory: Path) -> Path:
 def _is_own(path: Path) -> bool:
     if path.is_symlink() or not path.is_file():
         return False
-    if re.fullmatch(r"\.tmp-[0-9a-f]{32}", path.name):  # left by a demo that was killed
+    # What a demo that was killed has left.
+    if re.fullmatch(r"\.tmp-step-\d+\.safetensors-[0-9a-f]{32}", path.name):
         return True
     if not re.fullmatch(r"step-\d+\.safetensors", path.name):
         return False

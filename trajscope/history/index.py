@@ -97,8 +97,8 @@ def read_index(folder: Path) -> Index | None:
 
 def write_index(folder: Path, index: Index) -> None:
     """Make `index` the one of the history, all of it or nothing; other files of weights go."""
-    with replaced(folder / INDEX, durable=True, alone=True) as unfinished:
-        unfinished.write_text(json.dumps({"version": _VERSION, **asdict(index)}), encoding="utf-8")
+    with replaced(folder / INDEX, durable=True, tidy=True) as unfinished:
+        unfinished.write(json.dumps({"version": _VERSION, **asdict(index)}).encode())
     for path in folder.iterdir():
         if _DATA.fullmatch(path.name) and path.name != index.data:
             with suppress(OSError):

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from trajscope.checkpoints.lazy import lazy_weights
+from trajscope.checkpoints.lazy import check_unchanged, lazy_weights
 from trajscope.history.index import Index, Row, new_data, row_bytes
 from trajscope.history.rows import KeptRows, open_data, write_rows
 from trajscope.schema import FINGERPRINT, WEIGHT
@@ -84,6 +84,7 @@ def extended(
             places[old] = np.arange(len(old))
         places[split.new] = len(rows) + np.arange(len(split.new))
         sums = write_rows(descriptor, len(rows), weights, split.new, told)
+        check_unchanged(weights[split.new])
         os.fsync(descriptor)
     paths, fingerprints = (trajectory[name].to_numpy().tolist() for name in ("path", FINGERPRINT))
     rows += [

@@ -15,6 +15,8 @@ _CENTRED_BYTES: Final = 16 << 20
 """Of the copy of increments that is centred at a time."""
 _NARROWEST: Final = 512
 """Weights: below, adding up products costs as much as making them."""
+_WIDEST: Final = 1 << 14
+"""Weights: the error of float32 products grows with their number, by a hundred to a million."""
 _DRIFTS: Final = 0.1
 """Share of an interval's squared length from which the mean increment is taken off."""
 
@@ -44,12 +46,14 @@ def increment_gram(increments: NDArray[np.floating]) -> Floats:
     of ``<y, y>`` right to 1e-6. The same holds for the increments of a fast drift. Where it
     dominates every interval, each weight's mean increment m is taken off before the product, which
     is taken in the dtype of the increments, and put back in float64:
-    ``J = G + b 1' + 1 b' + |m|^2``, ``G = (y-m)(y-m)'``, ``b = (y-m) m``. Blocks are scaled by a
-    power of two when squares leave float32's range.
+    ``J = G + b 1' + 1 b' + |m|^2``, ``G = (y-m)(y-m)'``, ``b = (y-m) m``. Where squares leave
+    float32's range, each increment is scaled by a power of two of its own, so that early ones keep
+    their digits when the weights grow by many orders of magnitude.
     """
     n = len(increments)
     gram = np.zeros((n, n))
-    width = max(_CENTRED_BYTES // max(1, increments.itemsize * n), _NARROWEST)
+    width = _CENTRED_BYTES // max(1, increments.itemsize * n)
+    width = min(max(width, _NARROWEST), _WIDEST)
     for start in range(0, increments.shape[1], width):
         _add_products(gram, increments[:, start : start + width])
     return gram
@@ -58,7 +62,7 @@ def increment_gram(increments: NDArray[np.floating]) -> Floats:
 def _add_products(gram: Floats, increments: NDArray[np.floating]) -> None:
     """Add the products of one block of weights."""
     squares = np.einsum("tw,tw->t", increments, increments)
-    if SAFE_SQUARES[0] < squares.max(initial=0.0) < SAFE_SQUARES[1]:
+    if _are_safe(squares, increments):
         mean = increments.mean(axis=0)
         drift = float(mean @ mean)
         if _DRIFTS * squares.max() < drift < squares.min() / _DRIFTS:
@@ -70,16 +74,25 @@ def _add_products(gram: Floats, increments: NDArray[np.floating]) -> None:
         else:
             gram += increments @ increments.T
         return
-    largest = np.abs(increments).max(initial=0.0)
-    if largest == 0:
+    largest = np.abs(increments).max(axis=1, initial=0.0)
+    if not largest.any():
         return
-    if not np.isfinite(largest):
+    if not np.isfinite(largest).all():
         gram += increments @ increments.T
         return
-    exponent = int(np.frexp(largest)[1])
+    exponents = np.frexp(largest)[1]
     scaled = np.zeros_like(gram)
-    _add_products(scaled, np.ldexp(increments, -exponent))
-    gram += np.ldexp(scaled, 2 * exponent)
+    _add_products(scaled, np.ldexp(increments, -exponents[:, np.newaxis]))
+    gram += np.ldexp(scaled, exponents + exponents[:, np.newaxis])
+
+
+def _are_safe(squares: NDArray[np.floating], increments: NDArray[np.floating]) -> bool:
+    """Whether no sum of squares of an interval that moves leaves the safe range."""
+    low, high = SAFE_SQUARES
+    if not low < squares.max(initial=0.0) < high:
+        return False
+    small = squares <= low
+    return not small.any() or not np.any(increments[small])
 
 
 def displacement_gram(gram: Floats) -> Floats:

@@ -1,17 +1,27 @@
-"""Caveats on curves whose numbers are right: rounding, constant weights, uneven steps."""
+"""Caveats on curves: rounding, cancellation, constant weights, uneven steps."""
 
 from typing import Final
 
+import numpy as np
 import xarray as xr
 
+from trajscope.errors import printable
+from trajscope.kernels.cancellation import (
+    displacement_error,
+    mean_squared_displacement_error,
+    product_error,
+)
 from trajscope.measure.labels import even_spacing
-from trajscope.schema import ALL_WEIGHTS, STEP
+from trajscope.readers.base import widened_dtype
+from trajscope.schema import ALL_WEIGHTS, GROUP, STEP
 
+MOST_ERROR: Final = 0.01
+"""Relative error of a distance above which it is said."""
 _ROUNDED_SHARE: Final = 0.05
 """Share of the increments' variance that may come from rounding before it is said."""
 
 
-def caveats(trajectory: xr.Dataset, observables: xr.Dataset) -> list[str]:
+def caveats(trajectory: xr.Dataset, observables: xr.Dataset, components: str) -> list[str]:
     """Caveats on the curves, one sentence each.
 
     Parameters
@@ -20,6 +30,8 @@ def caveats(trajectory: xr.Dataset, observables: xr.Dataset) -> list[str]:
         With ``step`` and ``stored_dtype(tensor)``.
     observables :
         As `measure` gives them.
+    components :
+        Of which matrix: distances are sums of inner products where it is "gram".
     """
     everything = observables.sel(group=ALL_WEIGHTS)
     n_weights, n_moving = int(everything["n_weights"]), int(everything["n_moving"])
@@ -44,6 +56,8 @@ def caveats(trajectory: xr.Dataset, observables: xr.Dataset) -> list[str]:
             "Weights change, but the squares of their increments underflow in float64; curves "
             "that are not normalised per weight are zero."
         )
+    if components == "gram":
+        found.extend(_cancelled(trajectory, observables))
     if even_spacing(trajectory[STEP].values) is None:
         found.append(
             "The checkpoints are unevenly spaced in steps: lags and frequencies count "
@@ -51,3 +65,32 @@ def caveats(trajectory: xr.Dataset, observables: xr.Dataset) -> list[str]:
             "part with --steps."
         )
     return found
+
+
+def _cancelled(trajectory: xr.Dataset, observables: xr.Dataset) -> list[str]:
+    """Which distances are differences of sums so large that their rounding counts."""
+    names = {name for text in trajectory["stored_dtype"].values for name in str(text).split("|")}
+    widened = [widened_dtype(name) for name in names]
+    is_single = all(each is not None and each.itemsize <= 4 for each in widened)
+    dtype = np.dtype("float32") if is_single else np.dtype("float64")
+    error, squares = product_error(dtype), np.square(observables["increment_norm"].values)
+    distance = observables["displacement"].values
+    pooled = observables["mean_squared_displacement"].values
+    curves = {
+        "displacement": displacement_error(squares, distance, error),
+        "mean_squared_displacement": mean_squared_displacement_error(
+            squares, distance, pooled, error
+        ),
+    }
+    wrong = {name: (bound > MOST_ERROR).any(axis=-1) for name, bound in curves.items()}
+    groups = observables[GROUP].values[np.any(list(wrong.values()), axis=0)]
+    if not len(groups):
+        return []
+    more = f" and {len(groups) - 1} more groups" if len(groups) > 1 else ""
+    affected = [name for name, each in wrong.items() if each.any()]
+    return [
+        f"Distances in {printable(groups[0])}{more} are small differences of large movements: in "
+        f"{dtype}, {' and '.join(affected)}, and principal components with them, may be wrong by "
+        f"more than {MOST_ERROR:.0%} where the path comes back close to an earlier point. "
+        + ("Pass the weights as float64." if is_single else "Leave out the jumps with --steps.")
+    ]

@@ -1,9 +1,11 @@
 """Where dask runs the pass: threads here, processes here, or a cluster that is already there."""
 
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import Any, Final
 
 from trajscope.errors import OptionError, printable
@@ -137,20 +139,34 @@ def _local_cluster(workers: int) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     environment = {"distributed.nanny.pre-spawn-environ": _ALLOCATOR}
-    with (
-        dask.config.set(environment),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=0,
-            dashboard_address=None,
-            # Its web server runs even so; at the usual port it would meet that of other clusters.
-            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
+    with dask.config.set(environment), ExitStack() as running:
+        with _interrupts_blocked():
+            cluster = running.enter_context(
+                LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    memory_limit=0,
+                    dashboard_address=None,
+                    # Its web server runs even so; at the usual port it would meet others'.
+                    scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+                )
+            )
+        yield running.enter_context(Client(cluster, set_as_default=False))
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Let a terminal's interrupt wait, here to the end, and in processes that start now for good.
+
+    A terminal sends it to all of them, and each would print a traceback; they end with this one.
+    """
+    resource_tracker.ensure_running()  # which would unblock it when it starts
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ module, which fetches them.
 """
 
 import filecmp
+import hashlib
 import os
 import stat
 import sys
@@ -49,6 +50,15 @@ def open_sized(path: Path | str) -> tuple[int, int]:
             "Leave it out with --exclude."
         )
     return descriptor, status.st_size
+
+
+def state_of(status: os.stat_result) -> int:
+    """A number that changes whenever a file is written, replaced, or given the times of another.
+
+    Of its inode and its times of change, the one of the inode too, which no program can set.
+    """
+    seen = f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}".encode()
+    return int.from_bytes(hashlib.blake2b(seen, digest_size=8).digest())
 
 
 def read_exactly(descriptor: int, path: Path, first: int, count: int) -> bytearray:

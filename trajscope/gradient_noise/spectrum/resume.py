@@ -52,11 +52,8 @@ class Ledger:
         """Write `arrays`, unless that was done a short while ago."""
         if self.path is None or time.monotonic() - self.written < self.interval:
             return
-        with (
-            replaced(self.path, durable=True, alone=True) as unfinished,
-            unfinished.open("wb") as file,
-        ):
-            np.savez(file, **dict(arrays))  # type: ignore[arg-type]
+        with replaced(self.path, durable=True, tidy=True) as unfinished:
+            np.savez(unfinished, **dict(arrays))  # type: ignore[arg-type]
         self.written = time.monotonic()
 
     def clear(self) -> None:

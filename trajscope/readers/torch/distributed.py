@@ -5,6 +5,7 @@ and where; a chunk is what ``torch.save`` writes. Torch's own reader unpickles t
 runs whatever the file says; here it is read as data, as `unpickler` explains.
 """
 
+import hashlib
 import os
 from collections import defaultdict
 from functools import lru_cache
@@ -23,6 +24,7 @@ from trajscope.readers.torch.distributed_plan import (
     SHARD_SUFFIX,
     Chunk,
     Place,
+    Plan,
     read_plan,
     refused,
 )
@@ -71,7 +73,19 @@ def read_header(path: Path) -> Header:
         value = _scalar(path, place)
         if value is not None:
             scalars[name] = value
-    return Header(_table(found.tensors), scalars)
+    return Header(_table(found.tensors), scalars, _digest(path.parent, found))
+
+
+def _digest(folder: Path, plan: Plan) -> str:
+    """Of the sizes and times of the files that hold what is listed."""
+    chunks = (chunk for _, spec in plan.tensors for chunk in spec.locator)
+    names = sorted({chunk.file for chunk in chunks if isinstance(chunk, Chunk)})
+    try:
+        found = [(name, (folder / name).stat()) for name in names]
+    except OSError as error:
+        raise refused(folder / METADATA, f"a file went away: {error.strerror}") from error
+    described = [(name, status.st_size, status.st_mtime_ns) for name, status in found]
+    return hashlib.sha256(repr(described).encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def read_chunks(path: Path, spec: TensorSpec, start: int, stop: int) -> Values:

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from trajscope.errors import ResultsError, encodable, printable
-from trajscope.files import replaced
+from trajscope.errors import ResultsError, TrajscopeWarning, encodable, printable
+from trajscope.files import clear_left, replaced_folder
+from trajscope.report.files.completeness import MANIFEST, check_complete, write_manifest
+from trajscope.report.files.marks import of_another_result
 from trajscope.schema import check_results
 
 # Format 2: strings and empty groups have a stable specification there, in every zarr release 3.x.
@@ -37,31 +40,61 @@ def save_results(results: xr.DataTree, path: str | os.PathLike[str]) -> Path:
         `results` is not a finished result, something else than one lies at `path`, or it cannot
         be written there.
     """
-    check_results(results)
     target = Path(path).resolve()
+    with stored(results, target):
+        pass
+    return target
+
+
+@contextmanager
+def stored(results: xr.DataTree, target: Path) -> Iterator[str]:
+    """The whole result beside `target`, whose place it takes at the end, and its `mark_of`.
+
+    Raises
+    ------
+    ResultsError
+        As `save_results`.
+    """
+    check_results(results)
     refuse_foreign(target)
     storable = xr.DataTree.from_dict(
         {node.path: _storable(node.to_dataset(inherit=False)) for node in results.subtree}
     )
-    with _replaced(target) as unfinished, _interrupt_put_off():
-        storable.to_zarr(str(unfinished), zarr_format=ZARR_FORMAT, consolidated=True)
-    return target
+    with in_words(target), replaced_folder(target, tidy=True) as unfinished:
+        with _interrupt_put_off():
+            storable.to_zarr(str(unfinished), zarr_format=ZARR_FORMAT, consolidated=True)
+        yield write_manifest(unfinished)
 
 
 def open_results(path: str | os.PathLike[str]) -> xr.DataTree:
     """The result stored at `path`; its arrays are read when they are used.
 
-    Only the metadata is read, and it is checked before any array is decoded, since a store may
-    come from a stranger: filters that could run code are refused.
+    Every file is compared with the list that was written last, and the metadata is checked before
+    any array is decoded, since a store may come from a stranger: filters that could run code are
+    refused. A folder that a killed process had set aside is put back.
 
     Raises
     ------
     ResultsError
-        Nothing is there, it is unfinished, damaged, or was not written by trajscope.
+        Nothing is there, it is unfinished, damaged, copied only in part, or was not written by
+        trajscope.
     """
     place = Path(path)
+    if not os.path.lexists(place):
+        clear_left(place)
     _check_files(place)
     _check_metadata(place)
+    # What is foreign is told of as such, further down.
+    is_ours = "trajscope" in _root_attributes(place) or os.path.lexists(place / MANIFEST)
+    mark = check_complete(place) if is_ours else ""
+    if mark and (stale := of_another_result(place.parent, mark)):
+        warnings.warn(
+            f"{' and '.join(stale)} beside {printable(place)} {'are' if stale[1:] else 'is'} of "
+            "another analysis: one was stopped while it wrote. 'trajscope report' writes "
+            f"{'them' if stale[1:] else 'it'} again.",
+            TrajscopeWarning,
+            stacklevel=2,
+        )
     try:
         results = xr.open_datatree(str(place), engine="zarr", chunks=None, consolidated=True)
     except Exception as error:  # xarray and zarr answer damage with many kinds of exception
@@ -107,13 +140,6 @@ def loaded(results: xr.DataTree) -> xr.DataTree:
         ) from error
 
 
-def replace_text(path: Path, text: str) -> Path:
-    """The file at `path` with `text` in it; a reader sees the old one or the new, never half."""
-    with _replaced(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8", newline="\n")
-    return path
-
-
 def _storable(dataset: xr.Dataset) -> xr.Dataset:
     """`dataset` with its strings in a fixed width and in valid Unicode, and plain attributes."""
     valid = np.vectorize(lambda text: encodable(str(text)), otypes=[object])
@@ -140,11 +166,10 @@ def _storable_attribute(value: Any) -> Any:
 
 
 @contextmanager
-def _replaced(target: Path) -> Iterator[Path]:
-    """As `trajscope.files.replaced`, with the error of a result."""
+def in_words(target: Path) -> Iterator[None]:
+    """Tell in words why something cannot be written."""
     try:
-        with replaced(target) as unfinished:
-            yield unfinished
+        yield
     except OSError as error:
         raise ResultsError(
             f"{printable(target)} cannot be written: {error.strerror or printable(error)}. Choose "
@@ -158,14 +183,16 @@ def _interrupt_put_off() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # which alone is interrupted
         yield
         return
-    interrupts: list[int] = []
-    former = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    came: list[int] = []
+    former = [signal.signal(each, lambda number, _: came.append(number)) for each in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, former or signal.default_int_handler)
-    if interrupts:
-        raise KeyboardInterrupt
+        for each, handler in zip(numbers, former, strict=True):
+            signal.signal(each, handler or signal.SIG_DFL)
+    if came:
+        signal.raise_signal(came[0])
 
 
 def _root_attributes(place: Path) -> Mapping[str, object]:

@@ -2,45 +2,73 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import xarray as xr
 
 from trajscope.errors import ResultsError, printable
-from trajscope.files import obstacle
+from trajscope.files import locked_folder, obstacle, replaced
 from trajscope.report.content.summary import summary
-from trajscope.report.files.storage import (
-    loaded,
-    refuse_foreign,
-    replace_text,
-    save_results,
-)
+from trajscope.report.files.marks import PAGE, SUMMARY, marked_page, marked_summary
+from trajscope.report.files.storage import in_words, loaded, refuse_foreign, stored
 from trajscope.report.page.comparison import render_comparison
 from trajscope.report.page.gradient_noise_alone import is_alone, render_alone
 from trajscope.report.page.render import render
 from trajscope.schema import is_comparison
 
-PAGE, SUMMARY, STORE = "report.html", "summary.json", "results.zarr"
+STORE = "results.zarr"
 
 
 def write_report(results: xr.DataTree, out: str | os.PathLike[str]) -> Path:
     """Path of report.html in the folder `out`, with summary.json and results.zarr beside it.
 
-    Each is written under a hidden name and renamed when complete; `results` may have been opened
-    from that very place.
+    All three are written under hidden names, and renamed when the last is complete; `results` may
+    have been opened from that very place. They have one mark, by which `open_results` sees whether
+    a process was killed between two of the renames.
 
     Raises
     ------
     ResultsError
-        `results` is not a finished result, or is damaged; a foreign results.zarr is in the way;
-        or the folder cannot be written to.
+        `results` is not a finished result, or is damaged; a foreign results.zarr is in the way; the
+        folder cannot be written to, or another process writes to it.
     """
     folder = Path(out)
     page = _renderer(results)(loaded(results))
-    save_results(results, folder / STORE)
-    write_summary(results, folder / SUMMARY)
-    return replace_text(folder / PAGE, page)
+    told = summary(results)
+    with output_held(folder), ExitStack() as written:
+        mark = written.enter_context(stored(results, (folder / STORE).resolve()))
+        for name, text in ((SUMMARY, marked_summary(told, mark)), (PAGE, marked_page(page, mark))):
+            written.enter_context(in_words(folder / name))
+            written.enter_context(replaced(folder / name, tidy=True)).write(text.encode())
+    return folder / PAGE
+
+
+@contextmanager
+def output_held(out: str | os.PathLike[str]) -> Iterator[None]:
+    """The folder of a report, made where it is missing, for this process alone.
+
+    Raises
+    ------
+    ResultsError
+        Another process holds it, or it cannot be made.
+    """
+    folder = Path(out)
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked_folder(folder))
+        except BlockingIOError as error:
+            raise ResultsError(
+                f"Another trajscope is writing to {printable(folder)}. Wait until it has finished, "
+                "or choose another folder with --output."
+            ) from error
+        except OSError as error:
+            raise ResultsError(
+                f"{printable(folder)} cannot be written to: {error.strerror}. Choose another "
+                "folder with --output."
+            ) from error
+        yield
 
 
 def _renderer(results: xr.DataTree) -> Callable[[xr.DataTree], str]:
@@ -51,8 +79,11 @@ def _renderer(results: xr.DataTree) -> Callable[[xr.DataTree], str]:
 
 def write_summary(results: xr.DataTree, path: str | os.PathLike[str]) -> Path:
     """The file summary.json at `path`, written beside and renamed."""
+    target = Path(path)
     text = json.dumps(summary(results), indent=2, allow_nan=False)
-    return replace_text(Path(path), text + "\n")
+    with in_words(target), replaced(target, tidy=True) as unfinished:
+        unfinished.write(f"{text}\n".encode())
+    return target
 
 
 def check_output(out: str | os.PathLike[str]) -> None:
