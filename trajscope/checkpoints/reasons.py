@@ -24,11 +24,11 @@ _OTHER_SECTIONS = (
 _STATISTIC = re.compile(
     r"(.*_)?(running_mean|running_var|moving_mean|moving_variance|num_batches_tracked)"
 )
+# Of one number; a layer may have an array of such a name.
+_COUNTERS = frozenset(
+    {"n_averaged", "step", "global_step", "iteration", "iter", "iter_num", "epoch"}
+)
 _LEAVES = {
-    **dict.fromkeys(
-        ("n_averaged", "step", "global_step", "iteration", "iter", "iter_num", "epoch"),
-        "a counter, not a weight",
-    ),
     **dict.fromkeys(("exp_avg", "exp_avg_sq", "momentum_buffer"), "optimizer state"),
     **dict.fromkeys(
         (
@@ -92,15 +92,13 @@ def why_not(raw: str, name: str, spec: TensorSpec) -> str:
     *above, leaf = re.split(r"[./]", raw)
     if _STATISTIC.fullmatch(leaf.partition(":")[0]) or "batch_stats" in above:
         return "a running statistic, not a weight"
+    if leaf in _COUNTERS and spec.size == 1:
+        return "a counter, not a weight"
     if leaf in _LEAVES:
         return _LEAVES[leaf]
     if leaf.endswith("mask") or leaf == "masked_bias":
         return "a mask, not a weight"
-    if spec.size == 1 and name in _SCALARS:
-        return "a logged number, not a weight"
-    first = above[0] if above else ""
-    # "opt_proj" is a layer beside an OPT language model; as a section "opt" is the optimizer.
-    return of_section(first) if first.startswith(("optim", "scheduler", "lr_scheduler")) else ""
+    return "a logged number, not a weight" if spec.size == 1 and name in _SCALARS else ""
 
 
 def of_section(section: str) -> str:

@@ -142,7 +142,8 @@ class _Rules:
     def outside(self, raw: str, name: str, spec: TensorSpec) -> str:
         """Why an array is left out that does not lie in the model's section."""
         if not self.choice.section_of(raw):
-            return why_not(raw, name, spec) or "outside the model's section"
+            known = self.known.reasons.get(raw, "")
+            return known or why_not(raw, name, spec) or "outside the model's section"
         return self.known.reasons.get(raw, "") or self.choice.why_not_section(raw)
 
 
