@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from trajscope.checkpoints.base import Checkpoint, Series
 from trajscope.checkpoints.sections import Stored
-from trajscope.checkpoints.weights import Weights
+from trajscope.checkpoints.weight_tensors import Weights
 
 
 def format_of(series: Series) -> str:
