@@ -344,3 +344,33 @@ def test_two_models_with_the_same_tensors_beside_one_another_stay_apart(tmp_path
             save_file({"w": np.ones(2)}, tmp_path / f"step_{step}/{name}.safetensors")
     with pytest.raises(TrajectoryError, match="holds 2 runs"):
         open_trajectory(tmp_path)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("folder", ["step-{}/model", "{}/params", "run/abc/checkpoint_{}"])
+def test_arrays_of_zarr_without_a_group_are_those_of_their_step(folder, version, tmp_path):
+    rng = np.random.default_rng(0)
+    written = {}
+    for step in (10, 20, 30):
+        for name in ("embed/weight", "layers/0/weight", "layers/1/weight"):
+            written[step, name] = rng.normal(size=(3, 2)).astype("f4")
+            where = tmp_path / folder.format(step) / name
+            zarr.create_array(where, data=written[step, name], zarr_format=version)
+    opened = open_trajectory(tmp_path)
+    assert opened["step"].values.tolist() == [10, 20, 30]
+    assert set(opened["tensor"].values) == {name for _, name in written}
+    for (step, name), values in written.items():
+        own = tensor(opened, name).sel(step=step).values
+        np.testing.assert_array_equal(own, values)
+
+
+def test_bare_numbers_below_a_step_are_those_of_layers(tmp_path):
+    for step in (10, 20):
+        for layer in (0, 1):
+            where = tmp_path / f"step_{step}" / "layers" / str(layer)
+            where.mkdir(parents=True)
+            np.save(where / "weight.npy", np.full((2, 2), step, "f4"))
+            np.save(where / "bias.npy", np.full(2, step, "f4"))
+    opened = open_trajectory(tmp_path)
+    assert opened["step"].values.tolist() == [10, 20]
+    assert sorted(opened["tensor"].values) == ["0/bias", "0/weight", "1/bias", "1/weight"]

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from trajscope.checkpoints.sections import Stored, select
+from trajscope.checkpoints.sections import select
 from trajscope.checkpoints.series import find_series
+from trajscope.checkpoints.stored import Stored
 from trajscope.checkpoints.weights import choose_weights
-from trajscope.errors import TrajscopeWarning
+from trajscope.errors import TrajectoryError, TrajscopeWarning
 from trajscope.readers.base import TensorSpec
 from trajscope.trajectory import open_trajectory
 
@@ -109,3 +110,45 @@ def test_layers_of_keras_that_are_called_so_are_weights(tmp_path):
     assert {each.name for each in weights.tensors} == {
         "layers/dense/vars/0", "layers/optimizer_embedding/vars/0"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["sampler", "scaler", "scheduler", "optim_net"])
+def test_a_folder_of_nothing_but_files_of_such_a_name_is_a_run(name, tmp_path):
+    for step in (10, 20):
+        torch.save({"fc.weight": torch.ones(2, 3)}, tmp_path / f"{name}_{step}.pt")
+    series = find_series(tmp_path)
+    assert [each.step for each in series.checkpoints] == [10, 20]
+    torch.save({"fc.weight": torch.ones(2, 3)}, tmp_path / "net_30.pt")
+    torch.save({"fc.weight": torch.ones(2, 3)}, tmp_path / "net_40.pt")
+    assert [each.step for each in find_series(tmp_path).checkpoints] == [30, 40]
+
+
+def test_an_optimizer_alone_is_no_run(tmp_path):
+    for step in (10, 20):
+        (tmp_path / f"step_{step}").mkdir()
+        content = {"state": {0: {"exp_avg": torch.ones(2, 3)}}, "param_groups": []}
+        torch.save(content, tmp_path / f"step_{step}" / "optimizer.pt")
+    with pytest.raises(TrajectoryError, match="optimizer state"):
+        choose_weights(find_series(tmp_path))
+
+
+def test_single_arrays_of_such_a_name_are_weights(tmp_path):
+    for step in (10, 20):
+        (tmp_path / f"step_{step}").mkdir()
+        for name in ("scaler.weight", "sampler.proj.kernel", "fc.weight", "optimizer"):
+            np.save(tmp_path / f"step_{step}" / f"{name}.npy", np.ones((2, 3), "f4"))
+    weights = choose_weights(find_series(tmp_path))
+    assert {each.name for each in weights.tensors} == {
+        "scaler.weight", "sampler.proj.kernel", "fc.weight"
+    }  # fmt: skip
+
+
+def test_runs_of_two_models_are_asked_for_whatever_one_is_called(tmp_path):
+    for name, shape in (("swa_model", (2, 3)), ("full_model", (4, 5))):
+        (tmp_path / name).mkdir()
+        for step in (10, 20):
+            torch.save({"fc.weight": torch.ones(shape)}, tmp_path / name / f"step_{step}.pt")
+    with pytest.raises(TrajectoryError, match="holds 2 runs"):
+        find_series(tmp_path)
+    for run in ("swa_model", "full_model"):
+        assert find_series(tmp_path, run=run).run == run

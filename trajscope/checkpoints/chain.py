@@ -147,7 +147,8 @@ def _resumed(before: Sequence[_Link], link: _Link, name: str) -> tuple[list[str]
     for each in before:
         steps = {row: each.steps.values[row] + each.shift for row in each.kept}
         repeats = any(step in own for step in steps.values())
-        goes_on = last >= max(steps.values())
+        # A stage is not what the one before went on with, where it ends earlier too.
+        goes_on = last >= max(steps.values()) or link.segment.stage not in ("", each.segment.stage)
         gone = [
             row
             for row, step in steps.items()

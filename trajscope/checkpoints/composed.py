@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from trajscope.checkpoints.products import Factor, Product
 from trajscope.checkpoints.quantised import beside_codes, quantised
 from trajscope.checkpoints.reasons import of_section
-from trajscope.checkpoints.sections import Stored
+from trajscope.checkpoints.stored import Stored
 from trajscope.errors import printable
 from trajscope.readers.base import SLICES, widened_dtype
 from trajscope.readers.ranges import PARTS

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from trajscope.checkpoints.base import Candidate, Skipped
+from trajscope.checkpoints.file_kinds import INDEX_SUFFIX, known_suffix
 from trajscope.checkpoints.likeness import Models
-from trajscope.checkpoints.scan import INDEX_SUFFIX, known_suffix
 from trajscope.errors import printable
 
 _SAME_FILE = {"pytorch_model": "model", "diffusion_pytorch_model": "model"}

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 
 from trajscope.checkpoints.base import Checkpoint, Series
-from trajscope.checkpoints.sections import Stored
+from trajscope.checkpoints.stored import Stored
 from trajscope.checkpoints.weight_tensors import Weights
 
 

@@ -18,6 +18,7 @@ from trajscope.checkpoints.names import (
     read_name,
 )
 from trajscope.errors import printable
+from trajscope.readers.zarr.group import ANCHORS
 
 ONE_ARRAY = ".npy"
 """Ending of files that hold one array without a name, so that a folder of them is a checkpoint."""
@@ -69,7 +70,7 @@ def join_folders(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 def _member(candidate: Candidate) -> _Member | None:
     """The candidate by its place below the innermost numbered folder; `None` if there is none."""
-    *folders, _ = parts = candidate.relative.split("/")
+    *folders, file = parts = candidate.relative.split("/")
     is_array = candidate.relative.endswith(ONE_ARRAY)
     numbered = [
         depth
@@ -79,6 +80,10 @@ def _member(candidate: Candidate) -> _Member | None:
     ]
     if not numbered:
         return None
+    if is_array or file in ANCHORS:
+        # "step_10/layers/0/weight.npy": bare numbers below are those of layers.
+        spoken = [depth for depth in numbered if not folders[depth - 1].isdigit()]
+        numbered = spoken or numbered[:1]
     rest = PurePosixPath(*parts[numbered[-1] :])
     # "epoch_1/step_10.pt": the file is numbered itself.
     if any(slot.kind in _OF_A_FILE for slot in read_name(rest.stem, "").slots):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from trajscope.checkpoints.base import Checkpoint, CheckpointPart, Series
 from trajscope.checkpoints.manifest import FileManifest, Indices, Manifest, StoreManifest, shifted
 from trajscope.checkpoints.plan import Layout, TensorPlace
-from trajscope.checkpoints.sections import Stored
+from trajscope.checkpoints.stored import Stored
 from trajscope.checkpoints.weight_tensors import Weights
 from trajscope.readers.base import widened_dtype
 

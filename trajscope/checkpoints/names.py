@@ -25,8 +25,8 @@ STEP, BATCH, EPOCH, CHECKPOINT = "step", "batch", "epoch", "checkpoint"
 TOKENS, SAMPLES, STAGE, RUN, METRIC, UNTAGGED = "tokens", "samples", "stage", "run", "metric", ""
 TIME = "time"
 RUNS = ("version", "seed", "run", "trial", "fold", "exp", "experiment", "job", "rank", "replica")
-BRANCHES = ("ingredient", "branch")
-"""Words for runs of their own, and for those that begin where another ends."""
+BRANCHES = ("ingredient", "branch", "from")
+"""Words for runs of their own, and for those that begin where another ends or goes on."""
 _TAGS = {
     STEP: ("step", "steps", "iter", "iters", "iteration", "iterations", "it", "itr", "update",
            "updates"),

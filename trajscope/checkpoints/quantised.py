@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from trajscope.checkpoints.products import Factor, Product
-from trajscope.checkpoints.sections import Stored
+from trajscope.checkpoints.stored import Stored
 from trajscope.readers.base import SLICES, UNREADABLE, widened_dtype
 
 _BLOCK = 128

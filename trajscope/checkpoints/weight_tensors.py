@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from trajscope.checkpoints.base import Checkpoint, Series, Skipped
 from trajscope.checkpoints.outlines import Outline
-from trajscope.checkpoints.sections import LeftOut, Stored
+from trajscope.checkpoints.sections import LeftOut
+from trajscope.checkpoints.stored import Stored
 from trajscope.readers.base import TensorSpec
 
 
