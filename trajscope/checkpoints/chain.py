@@ -158,7 +158,7 @@ def _resumed(before: Sequence[_Link], link: _Link, name: str) -> tuple[list[str]
         skipped.extend(
             Skipped(
                 printable(each.segment.candidates[row].relative),
-                f"the run was resumed before step {steps[row]}, with {name}",
+                f"the run was resumed before this step, with {name}",
             )
             for row in gone
         )

@@ -33,11 +33,9 @@ def without_copies(
         kept, *others = sorted(group, key=_preference)
         for other in others:
             if _is_copy(other, kept, models):
-                shown = printable(other.relative)
                 copies[other.relative] = Skipped(
-                    shown,
-                    f"the weights of {printable(kept.relative)} in another format, according to "
-                    "its name",
+                    printable(other.relative),
+                    "the same weights lie beside it in another format, according to its name",
                 )
     return [each for each in candidates if each.relative not in copies], list(copies.values())
 

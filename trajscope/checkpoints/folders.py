@@ -25,6 +25,8 @@ ONE_ARRAY = ".npy"
 
 _OF_A_FILE = frozenset((STEP, BATCH, EPOCH, CHECKPOINT, METRIC))
 _RANK = re.compile(r"(?:^|[-_./])(?P<group>[a-z]*_?)rank[-_]?(?P<number>\d{1,5})", re.ASCII)
+# A stage of DeepSpeed's pipeline writes a file for each layer and rank, with the same names in all.
+_LAYER = re.compile(r"(?P<layer>layer_\d+)-model_(?P<rank>\d+)-model_states\.pt", re.ASCII)
 _ZERO_3 = re.compile(r"(?:^|/)zero_pp_rank_\d+_mp_rank_\d+_model_states\.pt$")
 _MERGE = {
     "mp_": "For DeepSpeed run its zero_to_fp32.py, for Megatron its checkpoint converter to one "
@@ -136,7 +138,8 @@ def _belong_together(members: Iterable[_Member], usual: Sequence[PurePosixPath])
     """Whether files that share a folder are parts of one model and not several models."""
     beside: dict[PurePosixPath, list[set[str]]] = defaultdict(list)
     for member in members:
-        if member.rest in usual and member.rest.suffix != ONE_ARRAY:
+        is_layer = _LAYER.fullmatch(member.rest.name) is not None
+        if member.rest in usual and member.rest.suffix != ONE_ARRAY and not is_layer:
             names = {name for part in member.candidate.parts for name in part.header.tensors}
             beside[member.rest.parent].append(names)
     return all(
@@ -163,11 +166,14 @@ def _one(folder: str, members: Sequence[_Member], usual: Sequence[PurePosixPath]
         )
     if damaged:
         return replace(whole, damage=damaged[0])
-    above = _common_folder(usual)
-    parts = [
-        _prefixed(part, _prefix(part, own, above)) for rest in usual for part in found[rest].parts
-    ]
-    return replace(whole, parts=tuple(parts))
+    listed = [(rest, part) for rest in usual for part in found[rest].parts]
+    above = _common_folder([rest for rest, part in listed if part.header.tensors] or usual)
+    # A file without tensors may know the step.
+    parts = tuple(
+        _prefixed(part, _prefix(part, own, above)) if part.header.tensors else part
+        for _, part in listed
+    )
+    return replace(whole, parts=parts)
 
 
 def _common_folder(rests: Sequence[PurePosixPath]) -> PurePosixPath:
@@ -181,6 +187,8 @@ def _common_folder(rests: Sequence[PurePosixPath]) -> PurePosixPath:
 def _prefix(part: CheckpointPart, folder: PurePosixPath, above: PurePosixPath) -> str:
     below = PurePosixPath(part.file.relative).relative_to(folder / above)
     named = below.with_suffix("") if below.suffix == ONE_ARRAY else below.parent
+    if layer := _LAYER.fullmatch(below.name):
+        named = below.parent / layer["layer"]
     return "" if str(named) == "." else str(named)
 
 
@@ -200,6 +208,8 @@ def _slices(by_folder: Mapping[str, Sequence[_Member]]) -> list[Candidate]:
     for member in first:
         for match in _RANK.finditer(str(member.rest)):
             ranks[match["group"]].add(match["number"])
+        if layer := _LAYER.fullmatch(member.rest.name):
+            ranks["mp_"].add(layer["rank"])
     group = next((group for group, numbers in ranks.items() if len(numbers) > 1), None)
     zero_3 = any(_ZERO_3.search(str(member.rest)) for member in first)
     if group is None and not zero_3:

@@ -22,12 +22,14 @@ _SHORT_SLOTS = frozenset({
 })  # fmt: skip
 _OF_LAYERS = frozenset({"weight", "bias", "kernel", "w", "b", "scale", "gamma", "beta"})
 _WORD = re.compile(r".*[oO]ptimizer.*|(.*[-_])?optims?([-_].*)?|optim[A-Z]\w*|(.*[-_])?opt_states?")
+# "model_and_optim" holds more than an optimizer.
+_BOTH = re.compile(r"(^|[-_])(and|with)([-_]|$)")
 _SHORT_WORD = re.compile(r"(.*[-_])?opts?([-_].*)?|opt[A-Z]\w*")
 
 
 def is_optimizer_word(part: str) -> bool:
-    """Whether a part of a name says that a container is an optimizer's."""
-    return _WORD.fullmatch(part) is not None
+    """Whether a part of a name says that a container is an optimizer's, and nothing else's."""
+    return _WORD.fullmatch(part) is not None and _BOTH.search(part) is None
 
 
 def optimizer_state(
@@ -60,7 +62,7 @@ def _is_named(path: tuple[str, ...]) -> bool:
     dotted = path[-1].split(".")
     inside = ("state", "param_groups")
     return any(
-        part in ("opt_state", "optimizer_state")
+        part in ("opt_state", "optimizer_state", "param_states")
         or (following in inside and (_WORD.fullmatch(part) or _SHORT_WORD.fullmatch(part)))
         for part, following in pairwise(dotted)
     )

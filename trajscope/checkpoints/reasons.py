@@ -20,6 +20,8 @@ _OTHER_SECTIONS = (
         "the trainer's own state",
     ),
 )
+# "model_and_optim" is a section of sections.
+_BOTH = re.compile(r"(^|[-_])(and|with)([-_]|$)")
 # With an underscore for the dot where names had to be identifiers: "bn1_running_mean".
 _STATISTIC = re.compile(
     r"(.*_)?(running_mean|running_var|moving_mean|moving_variance|num_batches_tracked)"
@@ -104,6 +106,8 @@ def why_not(raw: str, name: str, spec: TensorSpec) -> str:
 def of_section(section: str) -> str:
     """Why a section is not the model, or ``""`` where its name does not say."""
     lower = section.lower()
+    if _BOTH.search(lower):
+        return ""
     return next((why for pattern, why in _OTHER_SECTIONS if pattern.fullmatch(lower)), "")
 
 

@@ -51,7 +51,7 @@ def views(arrays: Mapping[str, Stored]) -> dict[Place, Place]:
     memory: dict[int, list[tuple[int, int, bool, Place]]] = defaultdict(list)
     for stored in arrays.values():
         first, last, plain = _memory(stored.spec)
-        if last > first:
+        if last > first and not stored.note:
             memory[stored.part].append((first, last, plain, (stored.part, stored.name)))
     found: dict[Place, Place] = {}
     for pieces in memory.values():
