@@ -425,3 +425,25 @@ def test_state_of_parameters_in_arrays_beside_the_target_is_none(tmp_path):
             where = tmp_path / f"checkpoint_{step}" / name
             zarr.create_array(where, data=np.full((2, 3), step, "f4"), zarr_format=2)
     assert open_trajectory(tmp_path)["tensor"].values.tolist() == ["target.fc.kernel"]
+
+
+def test_bare_tensors_in_a_numbered_folder_are_one_checkpoint(tmp_path):
+    for step in (10, 20):
+        (tmp_path / f"step_{step}").mkdir()
+        for name in ("embed.weight", "head.bias"):
+            torch.save(torch.full((2,), float(step)), tmp_path / f"step_{step}" / f"{name}.pt")
+    opened = open_trajectory(tmp_path)
+    assert opened["step"].values.tolist() == [10, 20]
+    assert opened["tensor"].values.tolist() == ["embed.weight/tensor", "head.bias/tensor"]
+
+
+def test_logged_numbers_beside_the_weights_are_none(save, tmp_path):
+    for step in (10, 20):
+        save(f"step_{step}/model.safetensors", {"fc.weight": np.ones((2, 3), "f4")})
+        for name in ("losses", "train_loss", "val_acc", "lr"):
+            np.save(tmp_path / f"step_{step}" / f"{name}.npy", np.arange(4.0))
+    opened = open_trajectory(tmp_path)
+    assert opened["tensor"].values.tolist() == ["fc.weight"]
+    assert {each["reason"] for each in opened.attrs["left_out"]} == {
+        "a logged number, not a weight"
+    }

@@ -22,6 +22,8 @@ from trajscope.readers.zarr.group import ANCHORS
 
 ONE_ARRAY = ".npy"
 """Ending of files that hold one array without a name, so that a folder of them is a checkpoint."""
+BARE = "tensor"
+"""What the tensor of a torch file is called that holds nothing else."""
 
 _OF_A_FILE = frozenset((STEP, BATCH, EPOCH, CHECKPOINT, METRIC))
 _RANK = re.compile(r"(?:^|[-_./])(?P<group>[a-z]*_?)rank[-_]?(?P<number>\d{1,5})", re.ASCII)
@@ -73,7 +75,7 @@ def join_folders(candidates: Sequence[Candidate]) -> list[Candidate]:
 def _member(candidate: Candidate) -> _Member | None:
     """The candidate by its place below the innermost numbered folder; `None` if there is none."""
     *folders, file = parts = candidate.relative.split("/")
-    is_array = candidate.relative.endswith(ONE_ARRAY)
+    is_array = _is_array(candidate)
     numbered = [
         depth
         for depth, folder in enumerate(folders, 1)
@@ -93,6 +95,13 @@ def _member(candidate: Candidate) -> _Member | None:
     return _Member("/".join(parts[: numbered[-1]]), rest, candidate)
 
 
+def _is_array(candidate: Candidate) -> bool:
+    """Whether a file holds one array, whose name is that of the file."""
+    parts = candidate.parts
+    bare = len(parts) == 1 and parts[0].header.tensors.keys() == {BARE}
+    return bare or candidate.relative.endswith(ONE_ARRAY)
+
+
 def _joined(family: Sequence[_Member]) -> list[Candidate]:
     """The candidates of one pattern of folders."""
     by_folder: dict[str, list[_Member]] = defaultdict(list)
@@ -106,7 +115,7 @@ def _joined(family: Sequence[_Member]) -> list[Candidate]:
         (rest for rest, count in counts.items() if 2 * count > len(by_folder)),
         key=lambda rest: (len(rest.parts), str(rest)),
     )
-    arrays = [rest for rest in usual if rest.suffix == ONE_ARRAY]
+    arrays = {member.rest for member in family if _is_array(member.candidate)}.intersection(usual)
     if len(usual) < 2 and not arrays:
         return [member.candidate for member in family]
     complete = next((each for each in by_folder.values() if _is_whole(each, usual)), None)
@@ -139,7 +148,7 @@ def _belong_together(members: Iterable[_Member], usual: Sequence[PurePosixPath])
     beside: dict[PurePosixPath, list[set[str]]] = defaultdict(list)
     for member in members:
         is_layer = _LAYER.fullmatch(member.rest.name) is not None
-        if member.rest in usual and member.rest.suffix != ONE_ARRAY and not is_layer:
+        if member.rest in usual and not (is_layer or _is_array(member.candidate)):
             names = {name for part in member.candidate.parts for name in part.header.tensors}
             beside[member.rest.parent].append(names)
     return all(
@@ -186,7 +195,8 @@ def _common_folder(rests: Sequence[PurePosixPath]) -> PurePosixPath:
 
 def _prefix(part: CheckpointPart, folder: PurePosixPath, above: PurePosixPath) -> str:
     below = PurePosixPath(part.file.relative).relative_to(folder / above)
-    named = below.with_suffix("") if below.suffix == ONE_ARRAY else below.parent
+    bare = below.suffix == ONE_ARRAY or part.header.tensors.keys() == {BARE}
+    named = below.with_suffix("") if bare else below.parent
     if layer := _LAYER.fullmatch(below.name):
         named = below.parent / layer["layer"]
     return "" if str(named) == "." else str(named)

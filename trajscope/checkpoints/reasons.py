@@ -3,7 +3,7 @@
 import re
 
 from trajscope.errors import printable
-from trajscope.readers.base import TensorSpec, widened_dtype
+from trajscope.readers.base import SPARSE, TensorSpec, widened_dtype
 
 AVERAGE = "an average of the weights"
 LIVE = "a live weight, where averages are asked for"
@@ -66,7 +66,10 @@ _NOT_OF_MODEL = (
 )  # fmt: skip
 # What quantised weights are stored as, apart from the narrow floats.
 _CODES = frozenset({"int8", "uint8", "qint8", "quint8", "int4", "uint4", "int2", "uint2"})
-_SCALARS = frozenset({"loss", "lr", "learning_rate", "acc", "accuracy", "time"})
+_LOGGED = re.compile(
+    r"((train|val|valid|validation|test|eval)_?)?"
+    r"(loss(es)?|lrs?|learning_rates?|accs?|accurac(y|ies)|times?|perplexit(y|ies)|grad_norms?)"
+)
 # The first part of a name inside the model, as a module that keeps an average gives it.
 _AVERAGED_PART = re.compile(r"(.*_)?ema(_.*)?\..*")
 
@@ -76,7 +79,7 @@ def is_of_model(reason: str, spec: TensorSpec) -> bool:
     # A mask of attention has one value for each pair of places.
     rows, columns = spec.shape[-2:] if len(spec.shape) > 2 else (0, 1)
     codes = spec.dtype in _CODES and not (rows == columns and spec.size == rows * columns)
-    real = widened_dtype(spec.dtype) is not None
+    real = widened_dtype(spec.dtype) is not None or spec.original == SPARSE
     return (real or codes) and not reason.startswith(_NOT_OF_MODEL)
 
 
@@ -100,7 +103,8 @@ def why_not(raw: str, name: str, spec: TensorSpec) -> str:
         return _LEAVES[leaf]
     if leaf.endswith("mask") or leaf == "masked_bias":
         return "a mask, not a weight"
-    return "a logged number, not a weight" if spec.size == 1 and name in _SCALARS else ""
+    logged = len(spec.shape) < 2 and _LOGGED.fullmatch(name) is not None
+    return "a logged number, not a weight" if logged else ""
 
 
 def of_section(section: str) -> str:

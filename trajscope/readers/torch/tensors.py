@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from trajscope.readers.base import UNREADABLE, TensorSpec
+from trajscope.readers.base import SPARSE, UNREADABLE, TensorSpec
 from trajscope.readers.ranges import Place, is_row_major, paired
 from trajscope.readers.torch.records import Dictionary, Global, Record
 from trajscope.readers.torch.storages import ITEM_SIZES, Resolve, TensorError
@@ -157,6 +157,15 @@ _ONE_CODE_PER_WEIGHT = frozenset(
 )
 
 
+def _sparse(arguments: tuple[object, ...], resolve: Resolve, wrappers: int) -> TensorSpec:
+    """(layout, (places ..., values, size[, coalesced])): listed with its size, and not read."""
+    del resolve, wrappers
+    data = arguments[1] if len(arguments) > 1 else ()
+    sizes = map(lengths, data) if isinstance(data, tuple) else ()
+    shape = next((each for each in sizes if each is not None), ())
+    return TensorSpec(shape, UNREADABLE, original=SPARSE)
+
+
 def _without_elements(arguments: tuple[object, ...], resolve: Resolve, wrappers: int) -> TensorSpec:
     del arguments, resolve, wrappers
     return _UNREADABLE
@@ -204,8 +213,8 @@ _ACTIONS: dict[Global, _Action] = {
     Global("torch._tensor", "_rebuild_from_type"): _subclassed,
     Global("torch._tensor", "_rebuild_from_type_v2"): _subclassed,
     Global("torch._utils", "_rebuild_qtensor"): _quantised,
-    Global("torch._utils", "_rebuild_sparse_tensor"): _without_elements,
-    Global("torch._utils", "_rebuild_sparse_csr_tensor"): _without_elements,
+    Global("torch._utils", "_rebuild_sparse_tensor"): _sparse,
+    Global("torch._utils", "_rebuild_sparse_csr_tensor"): _sparse,
     Global("torch._utils", "_rebuild_nested_tensor"): _without_elements,
     Global("torch._utils", "_rebuild_wrapper_subclass"): _without_elements,
     Global("torch._utils", "_rebuild_meta_tensor_no_storage"): _without_elements,
