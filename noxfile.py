@@ -97,8 +97,8 @@ def trainers(session: nox.Session) -> None:
     """Read what real trainers write, and what S3 serves; make the table of docs/formats.md."""
     install_project(session, "tests")
     session.install("-c", "constraints.txt", *TRAINERS)
-    # It builds itself against the torch that is there.
-    session.install("-c", "constraints.txt", "setuptools", "ninja")
+    # It builds itself against the torch that is there, a wheel by itself: older ones cannot.
+    session.install("-c", "constraints.txt", "setuptools>=70.1", "ninja")
     session.install(
         "-c", "constraints.txt", "--no-build-isolation", "deepspeed", env={"DS_BUILD_OPS": "0"}
     )

@@ -344,3 +344,106 @@ def test_two_models_with_the_same_tensors_beside_one_another_stay_apart(tmp_path
             save_file({"w": np.ones(2)}, tmp_path / f"step_{step}/{name}.safetensors")
     with pytest.raises(TrajectoryError, match="holds 2 runs"):
         open_trajectory(tmp_path)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("folder", ["step-{}/model", "{}/params", "run/abc/checkpoint_{}"])
+def test_arrays_of_zarr_without_a_group_are_those_of_their_step(folder, version, tmp_path):
+    rng = np.random.default_rng(0)
+    written = {}
+    for step in (10, 20, 30):
+        for name in ("embed/weight", "layers/0/weight", "layers/1/weight"):
+            written[step, name] = rng.normal(size=(3, 2)).astype("f4")
+            where = tmp_path / folder.format(step) / name
+            zarr.create_array(where, data=written[step, name], zarr_format=version)
+    opened = open_trajectory(tmp_path)
+    assert opened["step"].values.tolist() == [10, 20, 30]
+    assert set(opened["tensor"].values) == {name for _, name in written}
+    for (step, name), values in written.items():
+        own = tensor(opened, name).sel(step=step).values
+        np.testing.assert_array_equal(own, values)
+
+
+def test_bare_numbers_below_a_step_are_those_of_layers(tmp_path):
+    for step in (10, 20):
+        for layer in (0, 1):
+            where = tmp_path / f"step_{step}" / "layers" / str(layer)
+            where.mkdir(parents=True)
+            np.save(where / "weight.npy", np.full((2, 2), step, "f4"))
+            np.save(where / "bias.npy", np.full(2, step, "f4"))
+    opened = open_trajectory(tmp_path)
+    assert opened["step"].values.tolist() == [10, 20]
+    assert sorted(opened["tensor"].values) == ["0/bias", "0/weight", "1/bias", "1/weight"]
+
+
+def test_a_file_for_each_layer_of_a_pipeline_is_one_model(tmp_path):
+    layer, rank = "layer_{:02d}-model_{:02d}-model_states.pt", "mp_rank_00_model_states.pt"
+    for step in (100, 200):
+        folder = tmp_path / f"global_step{step}"
+        folder.mkdir()
+        for number in (0, 2):
+            state = {"mlp.weight": torch.full((2, 3), float(step + number))}
+            torch.save(state, folder / layer.format(number, 0))
+        torch.save({"module": None, "global_steps": step}, folder / rank)
+    opened = open_trajectory(tmp_path)
+    assert sorted(opened["tensor"].values) == ["layer_00/mlp.weight", "layer_02/mlp.weight"]
+    for number in (0, 2):
+        own = tensor(opened, f"layer_{number:02d}/mlp.weight").values
+        assert own[:, 0, 0].tolist() == [100 + number, 200 + number]
+    torch.save({"mlp.weight": torch.ones(2, 3)}, tmp_path / "global_step100" / layer.format(0, 1))
+    with pytest.raises(TrajectoryError, match="slices of a model from 2 ranks"):
+        find_series(tmp_path)
+
+
+def test_a_file_without_tensors_leaves_the_names_as_they_are(tmp_path):
+    for step in (10, 20):
+        for name in ("model_and_optim", "train"):
+            (tmp_path / f"step{step}" / name).mkdir(parents=True)
+        content = {"model": {"fc.weight": torch.ones(2, 3)}, "optim": {"fc.exp_avg": torch.ones(2)}}
+        torch.save(content, tmp_path / f"step{step}" / "model_and_optim" / "all.pt")
+        torch.save({"global_step": step}, tmp_path / f"step{step}" / "train" / "rank0.pt")
+    opened = open_trajectory(tmp_path)
+    assert opened["tensor"].values.tolist() == ["fc.weight"]
+    assert opened["step"].values.tolist() == [10, 20]
+
+
+def test_what_holds_a_model_and_its_optimizer_is_no_optimizer(tmp_path):
+    for step in (10, 20):
+        for name in ("model_and_optim", "tokenizer"):
+            folder = tmp_path / f"step{step}" / name
+            folder.mkdir(parents=True)
+            content = {"model": {f"{name}.weight": torch.ones(2, 3)}}
+            torch.save({**content, "optim": {"exp_avg": torch.ones(2, 3)}}, folder / "all.pt")
+    names = open_trajectory(tmp_path)["tensor"].values.tolist()
+    assert "model_and_optim/model/model_and_optim.weight" in names
+    assert not any("exp_avg" in name for name in names)
+
+
+def test_state_of_parameters_in_arrays_beside_the_target_is_none(tmp_path):
+    for step in (10, 20):
+        for name in ("target.fc.kernel", "state.param_states.fc.kernel.v_row"):
+            where = tmp_path / f"checkpoint_{step}" / name
+            zarr.create_array(where, data=np.full((2, 3), step, "f4"), zarr_format=2)
+    assert open_trajectory(tmp_path)["tensor"].values.tolist() == ["target.fc.kernel"]
+
+
+def test_bare_tensors_in_a_numbered_folder_are_one_checkpoint(tmp_path):
+    for step in (10, 20):
+        (tmp_path / f"step_{step}").mkdir()
+        for name in ("embed.weight", "head.bias"):
+            torch.save(torch.full((2,), float(step)), tmp_path / f"step_{step}" / f"{name}.pt")
+    opened = open_trajectory(tmp_path)
+    assert opened["step"].values.tolist() == [10, 20]
+    assert opened["tensor"].values.tolist() == ["embed.weight/tensor", "head.bias/tensor"]
+
+
+def test_logged_numbers_beside_the_weights_are_none(save, tmp_path):
+    for step in (10, 20):
+        save(f"step_{step}/model.safetensors", {"fc.weight": np.ones((2, 3), "f4")})
+        for name in ("losses", "train_loss", "val_acc", "lr"):
+            np.save(tmp_path / f"step_{step}" / f"{name}.npy", np.arange(4.0))
+    opened = open_trajectory(tmp_path)
+    assert opened["tensor"].values.tolist() == ["fc.weight"]
+    assert {each["reason"] for each in opened.attrs["left_out"]} == {
+        "a logged number, not a weight"
+    }

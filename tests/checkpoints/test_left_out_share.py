@@ -127,3 +127,14 @@ def test_several_reasons_are_told_with_a_share_each(tmp_path):
         "weight (bn.running_mean); 10% a constant of the architecture, not a weight (inv_freq). To "
         "take them as well: --include '*'."
     )
+
+
+@pytest.mark.parametrize("layout", ["to_sparse", "to_sparse_csr"])
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_sparse_tensors_are_told_of_with_their_size(layout, tmp_path):
+    state = {"w": torch.randn(6), "s": getattr(torch.eye(4, 5), layout)()}
+    for step in (1, 2):
+        torch.save(state, tmp_path / f"step_{step}.pt")
+    with pytest.warns(TrajscopeWarning, match=r"77% of .* a sparse tensor.* to_dense\(\) \(s\)"):
+        trajectory = open_trajectory(tmp_path)
+    assert trajectory["tensor"].values.tolist() == ["w"]

@@ -1,6 +1,12 @@
+import os
+from hashlib import sha1
+
 import pytest
 
-from trajscope.checkpoints.names import counts_steps, filled, read_name, value_of
+from trajscope.checkpoints.names import counts_steps, filled, read_name
+from trajscope.checkpoints.numbers import value_of
+from trajscope.checkpoints.series import find_series
+from trajscope.errors import TrajectoryError
 
 
 @pytest.mark.parametrize(
@@ -110,3 +116,16 @@ def test_folders_of_runs_do_not_count_steps(folder):
 def test_units_are_multiplied(text, value):
     assert value_of(text) == value
     assert type(value_of(text)) is type(value)
+
+
+def test_digits_of_a_hash_count_nothing(save, tmp_path):
+    names = [f"{sha1(str(n).encode()).hexdigest()}.safetensors" for n in range(4)]
+    for number, name in enumerate(names):
+        path = save(name)
+        os.utime(path, (number, number))
+    with pytest.raises(TrajectoryError, match="--order mtime or --order name"):
+        find_series(tmp_path)
+    series = find_series(tmp_path, order="mtime")
+    assert [each.relative for each in series.checkpoints] == names
+    assert read_name(f"step_10_{'0a' * 20}.pt", ".pt").texts == ("10",)
+    assert read_name("step_1234567890123456.pt", ".pt").texts == ()

@@ -114,6 +114,13 @@ def hdf5_axis(folder):
             file.create_dataset(name, data=stacked, compression="gzip")
 
 
+def zarr_arrays(folder):
+    for step in STEPS:
+        for name, values in model(step, 300).items():
+            where = folder / f"step-{step}" / "model" / name.replace(".", "/")
+            zarr.create_array(where, data=values, zarr_format=2)
+
+
 def zarr_groups(folder, zarr_format=3):
     for step in STEPS:
         group = zarr.open_group(folder / f"step_{step}.zarr", mode="w", zarr_format=zarr_format)
@@ -175,8 +182,8 @@ def formats_in_turn(folder):
 
 WRITERS = (
     torch_archives, shards_of_torch, torch_legacy, transposed, distributed, npz, npz_compressed,
-    npy, keras_weights, hdf5_chunked, hdf5_groups, hdf5_axis, zarr_groups, zarr_2_groups, orbax,
-    zarr_store, zarr_2_store, zarr_shards, xarray_store, formats_in_turn,
+    npy, keras_weights, hdf5_chunked, hdf5_groups, hdf5_axis, zarr_arrays, zarr_groups,
+    zarr_2_groups, orbax, zarr_store, zarr_2_store, zarr_shards, xarray_store, formats_in_turn,
 )  # fmt: skip
 
 

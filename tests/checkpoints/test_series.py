@@ -5,6 +5,7 @@ import socket
 
 import numpy as np
 import pytest
+import torch
 import zarr
 from safetensors.numpy import save_file
 
@@ -155,7 +156,7 @@ def test_a_folder_reached_through_a_link_is_scanned(save, tmp_path):
         ("random_states_0.pkl", "the trainer's own state"),
         ("scaler.pt", "the trainer's own state"),
         ("training_args.bin", "the trainer's own state"),
-        ("data.pkl", "the trainer's own state"),
+        ("data.pkl", "a pickle of any objects"),
         ("step-30.safetensors.tmp", "a temporary name"),
         (".tmp-step-30.safetensors", "a temporary name"),
         ("tmp-step-30.safetensors", "a temporary name"),
@@ -363,10 +364,39 @@ def test_an_empty_folder_is_refused_with_what_was_expected(tmp_path):
         find_series(tmp_path)
 
 
+def test_a_folder_of_other_files_is_refused_with_their_ending(tmp_path):
+    for step in (1, 2):
+        (tmp_path / f"model_{step}_steps.zip").write_bytes(b"PK")
+    with pytest.raises(TrajectoryError, match=r"\(there are 2 files ending in \.zip\)"):
+        find_series(tmp_path)
+
+
+def test_one_reason_is_said_once_for_all_folders(tmp_path):
+    for step in (1, 2, 3):
+        for rank in (0, 1):
+            where = tmp_path / f"iter_{step}" / f"mp_rank_0{rank}"
+            where.mkdir(parents=True)
+            torch.save({"model": {"w": torch.ones(3)}}, where / "model.pt")
+    with pytest.raises(TrajectoryError, match="iter_1 and 2 more: it holds slices"):
+        find_series(tmp_path)
+
+
+def test_files_without_weights_are_no_run(save, tmp_path):
+    state = {0: {"exp_avg": torch.ones(2, 3), "exp_avg_sq": torch.ones(2, 3)}}
+    for step in (10, 20):
+        torch.save({"a.weight": torch.ones(2, 3)}, tmp_path / f"model{step}.pt")
+        torch.save({"state": state, "param_groups": []}, tmp_path / f"opt{step}.pt")
+    series = find_series(tmp_path)
+    assert [each.step for each in series.checkpoints] == [10, 20]
+    assert reasons(series)["opt*.pt"] == "no weights are in its files"
+
+
 def test_a_folder_of_unreadable_files_is_refused_with_the_reasons(tmp_path):
     for step in (1, 2):
         (tmp_path / f"step-{step}.safetensors").write_bytes(b"junk")
-    with pytest.raises(TrajectoryError, match=r"none can be read(.|\n)*step-1\.safetensors: "):
+    with pytest.raises(
+        TrajectoryError, match=r"none can be read(.|\n)*step-1\.safetensors and 1 more: it "
+    ):
         find_series(tmp_path)
 
 

@@ -908,3 +908,17 @@ def test_tiny_losses_and_long_numbers_with_a_letter_are_read(tmp_path):
     assert [each.step for each in find_series(tmp_path / "a").checkpoints] == [0, 1, 2]
     write(tmp_path / "b", [f"step{n}999999999999T" for n in (1, 2)])
     assert steps(open_trajectory(tmp_path / "b")) == [1999999999999, 2999999999999]
+
+
+@pytest.mark.parametrize("starts", [(6000,), (6000, 9000), (6000, 12000)])
+def test_stages_that_leave_a_run_which_goes_on_are_its_branches(starts, tmp_path):
+    own = list(range(1000, 13000, 1000))
+    write(tmp_path, [f"step{step}.safetensors" for step in own], "")
+    branch = "cooldown-from-{}-step{}.safetensors".format
+    for start in starts:
+        write(tmp_path, [branch(start, start + more) for more in (200, 400)], "")
+    series = find_series(tmp_path)
+    assert [each.step for each in series.checkpoints] == own
+    assert any("cooldown-from-6000" in each.path for each in series.skipped)
+    joined = find_series(tmp_path, run="step*.safetensors,cooldown-from-6000-step*.safetensors")
+    assert [each.step for each in joined.checkpoints] == [*own[:6], 6200, 6400]

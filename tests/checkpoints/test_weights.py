@@ -5,8 +5,9 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from trajscope.checkpoints.sections import Stored, select
+from trajscope.checkpoints.sections import select
 from trajscope.checkpoints.series import find_series
+from trajscope.checkpoints.stored import Stored
 from trajscope.checkpoints.weights import choose_weights
 from trajscope.errors import OptionError, TrajectoryError
 from trajscope.readers.base import TensorSpec

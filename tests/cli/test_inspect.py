@@ -177,3 +177,15 @@ def test_strict_refuses_a_spoilt_checkpoint_until_it_is_left_out(trajscope, tmp_
     assert "--steps, or drop --strict" in refused.err
     for remedy in (["--steps", "40:", "--strict"], ["--steps", ":30", "--strict"], []):
         assert trajscope(command, run, *options, *remedy).code == 0
+
+
+@pytest.mark.parametrize("option", [("--memory", "1GiB"), ("--workers", "2")])
+def test_the_audit_takes_the_options_of_a_pass(trajscope, tmp_path, option):
+    run = write_damaged_run(tmp_path / "run")
+    plain = trajscope("inspect", run, "--audit", "--json")
+    assert trajscope("inspect", run, "--audit", "--json", *option) == plain
+    assert trajscope("inspect", run, "--audit", "--json", "--by", "none") == plain
+    refused = trajscope("inspect", run, *option)
+    assert (refused.code, refused.err) == (
+        2, f"Error: {option[0]} needs --audit: without it no weights are read.\n"
+    )  # fmt: skip

@@ -5,11 +5,13 @@ import importlib.util
 import subprocess
 import sys
 
+import ml_dtypes
 import numpy as np
 import pytest
 from safetensors import safe_open
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
+import trajscope
 from tests.examples.idx import EXAMPLES, write_folder
 
 SCRIPT = EXAMPLES / "mnist_tiny_fc.py"
@@ -157,3 +159,34 @@ def test_senseless_numbers_of_epochs_are_refused(example, wrong, capsys):
     with pytest.raises(SystemExit, match="2"):
         example.parse(["--data", "somewhere", *wrong])
     assert "--epochs must be at least 1 and --anneal at least 0" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_audit_finds_what_is_planted_in_the_run(tmp_path, digits):
+    write_folder(tmp_path / "data", *digits, packed=True)
+    for seed in ("0", "1"):
+        command = [sys.executable, SCRIPT, "--out", seed, "--anneal", "0", "--epochs", "80"]
+        environment = {"MNIST_DIR": "data", "OMP_NUM_THREADS": "1"}
+        subprocess.run(
+            [*command, "--seed", seed], cwd=tmp_path, env=environment, check=True, timeout=200
+        )
+    run, other = tmp_path / "0", tmp_path / "1"
+    assert trajscope.audit(run) == []
+
+    def at(folder, epoch):
+        return folder / f"step-{2 * epoch:07d}.safetensors"
+
+    whole = {epoch: load_file(at(run, epoch)) for epoch in (10, 20, 30, 40, 70)}
+    first = next(name for name, values in whole[10].items() if values.ndim == 2)
+    narrow = {
+        name: values.astype(ml_dtypes.bfloat16).astype(values.dtype) if values.ndim else values
+        for name, values in whole[40].items()
+    }
+    save_file(whole[70], at(run, 10), {"step": "20"})
+    save_file(whole[30] | {first: whole[20][first]}, at(run, 30), {"step": "60"})
+    save_file(narrow, at(run, 40), {"step": "80"})
+    save_file(load_file(at(other, 60)), at(run, 60), {"step": "120"})
+    found = {each["kind"]: each["steps"] for each in trajscope.audit(run)}
+    assert found == {
+        "identical": [20, 140], "identical_tensors": [40, 60], "cast": [80], "detour": [120]
+    }  # fmt: skip

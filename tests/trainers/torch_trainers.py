@@ -121,6 +121,8 @@ def _rank(rank: int, folder: Path, shared: Path, slices: bool) -> None:
         full: Weights = {name: each.full_tensor().numpy() for name, each in model.items()}
         if rank == 0:
             torch.save(full, shared / f"{step}.pt")
+    # A rank that leaves while the other is still sending aborts it.
+    dist.barrier()
     dist.destroy_process_group()
 
 

@@ -22,6 +22,7 @@ def audit(  # noqa: PLR0913
     steps: str | slice | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    by: str | None = None,
     order: str | None = None,
     weights: str | None = None,
     memory: int | str | None = None,
@@ -38,7 +39,7 @@ def audit(  # noqa: PLR0913
 
     Parameters
     ----------
-    source, run, burn_in, steps, include, exclude, order, weights, memory, workers, scheduler :
+    source, run, burn_in, steps, include, exclude, by, order, weights, memory, workers, scheduler :
         As in `analyze`.
     strict :
         Fail at the first finding for which `analyze` would leave out a checkpoint, or give no
@@ -66,7 +67,8 @@ def audit(  # noqa: PLR0913
     [('identical', [5, 30])]
     """
     selection = {
-        "run": run, "burn_in": burn_in, "steps": steps, "order": order, "weights": weights,
+        "run": run, "burn_in": burn_in, "steps": steps, "by": by, "order": order,
+        "weights": weights,
         "include": include or None, "exclude": exclude or None, "strict": strict or None,
     }  # fmt: skip
     trajectory = opened(source, selection)

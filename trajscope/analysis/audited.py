@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from trajscope.analysis.finite import Engine, check_squares, measured, without_nonfinite
+from trajscope.analysis.finite import Engine, check_squares, measured, place_of, without_nonfinite
 from trajscope.analysis.windows import Window, rows_left
 from trajscope.errors import TrajectoryError, TrajscopeWarning, printable
 from trajscope.inference.audit.rules import Audit, audit, told
@@ -115,9 +115,8 @@ def judged(trajectory: xr.Dataset, found: Audit, *, strict: bool, warn: bool = T
         Something is spoilt, and `strict` is set.
     """
     steps = trajectory[STEP].values
-    paths = trajectory["path"].values if "path" in trajectory.coords else steps.astype(str)
     named = [
-        {"path": str(paths[row]), "reason": why.removesuffix(".")}
+        {"path": place_of(trajectory, row), "reason": why.removesuffix(".")}
         for row, why in found.spoilt.items()
     ]
     if strict and (named or found.no_verdict):

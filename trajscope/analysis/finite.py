@@ -89,16 +89,23 @@ def check_squares(before: Sequence[xr.Dataset], after: Sequence[xr.Dataset]) -> 
         )
 
 
+def place_of(trajectory: xr.Dataset, row: int) -> str:
+    """What a checkpoint is called among those that are skipped: its path below the source."""
+    if "path" not in trajectory.coords:
+        return str(trajectory[STEP].values[row])
+    path = str(trajectory["path"].values[row])
+    return path.removeprefix(f"{trajectory.attrs.get('source', '')}/")
+
+
 def _without_rows(
     trajectory: xr.Dataset, found: Mapping[int, tuple[int, str]], *, strict: bool
 ) -> xr.Dataset:
     """`trajectory` without the rows in `found`, and with the reason noted."""
     n_weights = trajectory.sizes[WEIGHT]
     steps = trajectory[STEP].values
-    paths = trajectory["path"].values if "path" in trajectory.coords else steps.astype(str)
     skipped = [
         {
-            "path": str(paths[row]),
+            "path": place_of(trajectory, row),
             "reason": f"{count} of {n_weights} weights are NaN or infinite, the first in tensor "
             f"'{printable(tensor)}' (step {steps[row]})",
         }

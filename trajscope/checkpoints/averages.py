@@ -10,11 +10,9 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
+from trajscope.checkpoints.namesakes import Parts, own_words, parts_of, words_of
 from trajscope.readers.base import TensorSpec, widened_dtype
-
-Parts = tuple[str, ...]
 
 # A hostile file may have many parts that are called like copies; outer ones are looked at first.
 _MOST = 1000
@@ -33,7 +31,6 @@ _COUNTERPARTS: dict[str, tuple[str, ...]] = {
     "key": ("query",),
 }
 _OF_ATTENTION = {"k": "v", "key": "value"}
-_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _NETWORK = re.compile(r"(.*[-_])?(encoder|network|net|model|backbone|projector)([-_].*)?")
 _WRAPPERS = frozenset({
     "module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module",
@@ -70,7 +67,7 @@ def copies(specs: Mapping[str, TensorSpec]) -> Copies:
             taken.add(path)
             live.update(dict.fromkeys(tree.raw_below(path), ".".join(partner)))
     # Without a teacher a centre is a weight, as that of a classifier may be.
-    centres = {raw for raw in specs if _CENTRE.fullmatch(_parts(raw)[-1])} if live else set()
+    centres = {raw for raw in specs if _CENTRE.fullmatch(parts_of(raw)[-1])} if live else set()
     return Copies(live, frozenset(centres - live.keys()))
 
 
@@ -79,7 +76,7 @@ class _Tree:
 
     def __init__(self, specs: Mapping[str, TensorSpec]) -> None:
         self.specs = specs
-        self.names = sorted((_parts(raw), raw) for raw in specs)
+        self.names = sorted((parts_of(raw), raw) for raw in specs)
         self.children: dict[Parts, set[str]] = defaultdict(set)
         for parts, _ in self.names:
             for depth in range(len(parts) - 1):
@@ -91,7 +88,7 @@ class _Tree:
             ((*parent, name), word)
             for parent, names in self.children.items()
             for name in names
-            for word in _words(name)
+            for word in words_of(name)
             if word in _COUNTERPARTS
         ]
         return sorted(found, key=lambda each: (len(each[0]), each))
@@ -104,7 +101,10 @@ class _Tree:
             return None
         if len(own) == 1 and "embed" in name.lower() and _COUNTERPARTS[word] != _ANY:
             return None
+        alone = len({suffix[:-1] for suffix in own}) == 1
         for partner in self.partners(parent, name, word):
+            if alone and partner != parent and not _fits(name, partner[-1]):
+                continue
             others = self.shapes(partner, without=path)
             if own and all(others.get(suffix) == shape for suffix, shape in own.items()):
                 return partner
@@ -112,7 +112,7 @@ class _Tree:
 
     def partners(self, parent: Parts, name: str, word: str) -> Iterator[Parts]:
         """What the names allow to be copied: parts beside it, and all that is beside it."""
-        words = _words(name)
+        words = words_of(name)
         allowed = _COUNTERPARTS[word]
         meant = [
             tuple(each for each in (other if w == word else w for w in words) if each)
@@ -121,9 +121,9 @@ class _Tree:
         beside = sorted(self.children[parent] - {name})
         # First those of the same name but for the word.
         stem = tuple(each for each in words if each != word)
-        beside.sort(key=lambda each: _words(each) != stem)
+        beside.sort(key=lambda each: words_of(each) != stem)
         for other in beside:
-            said = _words(other)
+            said = words_of(other)
             if word not in said and (allowed == _ANY or said in meant):
                 yield (*parent, other)
         if allowed == _ANY or () in meant:
@@ -131,9 +131,9 @@ class _Tree:
 
     def is_key_encoder(self, path: Parts, word: str) -> bool:
         """Whether a key is that of contrastive learning, and not that of attention."""
-        parent, words = path[:-1], _words(path[-1])
+        parent, words = path[:-1], words_of(path[-1])
         value = tuple(_OF_ATTENTION[word] if each == word else each for each in words)
-        if any(_words(other) == value for other in self.children[parent]):
+        if any(words_of(other) == value for other in self.children[parent]):
             return False
         if any(parts[-1].startswith("queue") for parts, _ in self.below(parent, 1)):
             return True
@@ -164,10 +164,14 @@ class _Tree:
                 yield parts, raw
 
 
-def _parts(raw: str) -> Parts:
-    return tuple(re.split(r"[./]", raw))
+def _fits(name: str, partner: str) -> bool:
+    """Whether what a copy of one layer is called may mean this partner: "g_ema" and "generator".
 
-
-@lru_cache(maxsize=2**16)
-def _words(name: str) -> tuple[str, ...]:
-    return tuple(word.lower() for word in _WORDS.findall(name))
+    A layer of one shape with another is no copy of it, as a whole network would be.
+    """
+    own, others = own_words(name), own_words(partner)
+    return (
+        not own
+        or not others
+        or all(any(o.startswith(w) or w.startswith(o) for o in others) for w in own)
+    )

@@ -147,7 +147,8 @@ def _resumed(before: Sequence[_Link], link: _Link, name: str) -> tuple[list[str]
     for each in before:
         steps = {row: each.steps.values[row] + each.shift for row in each.kept}
         repeats = any(step in own for step in steps.values())
-        goes_on = last >= max(steps.values())
+        # A stage is not what the one before went on with, where it ends earlier too.
+        goes_on = last >= max(steps.values()) or link.segment.stage not in ("", each.segment.stage)
         gone = [
             row
             for row, step in steps.items()
@@ -157,7 +158,7 @@ def _resumed(before: Sequence[_Link], link: _Link, name: str) -> tuple[list[str]
         skipped.extend(
             Skipped(
                 printable(each.segment.candidates[row].relative),
-                f"the run was resumed before step {steps[row]}, with {name}",
+                f"the run was resumed before this step, with {name}",
             )
             for row in gone
         )

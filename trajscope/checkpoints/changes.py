@@ -21,11 +21,12 @@ def changes(checkpoints: Sequence[Checkpoint], candidates: Sequence[Candidate]) 
         else ", ".join(dict.fromkeys(part.reader.name for part in each.parts))
         for each in checkpoints
     ]
-    own = [bare[patterns[each.relative]] for each in checkpoints]
-    return [
-        *_changes(checkpoints, formats, "the files are in another format"),
-        *_changes(checkpoints, own, "the files have other names"),
-    ]
+    told = _changes(checkpoints, formats, "the files are in another format")
+    # Without numbers every name is another one.
+    if all(each.name.texts for each in candidates):
+        own = [bare[patterns[each.relative]] for each in checkpoints]
+        told.extend(_changes(checkpoints, own, "the files have other names"))
+    return told
 
 
 def _changes(checkpoints: Sequence[Checkpoint], kinds: Sequence[str], what: str) -> list[str]:
@@ -41,5 +42,6 @@ def _changes(checkpoints: Sequence[Checkpoint], kinds: Sequence[str], what: str)
         for step, old, new in found[:_LISTED]
     ]
     if len(found) > _LISTED:
-        told.append(f"The same changes {len(found) - _LISTED} more times.")
+        more = len(found) - _LISTED
+        told.append(f"{more} more change{'' if more == 1 else 's'} of this kind.")
     return told

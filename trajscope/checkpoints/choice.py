@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from trajscope.checkpoints.evidence import Evidence, evidence
+from trajscope.checkpoints.evidence import Evidence, evidence, is_inside
+from trajscope.checkpoints.namesakes import Parts
 from trajscope.checkpoints.reasons import AVERAGE, LIVE, is_averaged, of_section, why_never, why_not
 from trajscope.checkpoints.wrappers import common_prefix, unwrapped
 from trajscope.errors import printable
@@ -45,6 +46,8 @@ class Choice:
         The section of the live weights, whichever are taken; ``""`` where none is known.
     alone :
         Whether an average was not asked for, and is taken since there is nothing else.
+    layers :
+        Containers of layers that are called like the state of a trainer, see `Evidence`.
     """
 
     section: str | None
@@ -54,11 +57,12 @@ class Choice:
     beside: str = ""
     live: str = ""
     alone: bool = False
+    layers: frozenset[Parts] = frozenset()
 
     def holds(self, raw: str) -> bool:
         """Whether an array belongs to the section; without one, to anything but the trainer."""
         if self.section is None:
-            return not of_section(_section(raw))
+            return not of_section(_section(raw)) or is_inside(raw, self.layers)
         return raw.startswith(self.section + "/")
 
     def inside(self, raw: str) -> str:
@@ -77,7 +81,7 @@ class Choice:
             return AVERAGE
         if self.average and self.live and section == self.live:
             return LIVE
-        return of_section(section.rpartition("/")[2]) or (
+        return _why_state(section, self.layers) or (
             LIVE if self.average else "a different section than the model's"
         )
 
@@ -101,7 +105,7 @@ def choose(checkpoints: Sequence[Specs], *, average: bool = False) -> Choice | N
     known = evidence(checkpoints[0])
     beside = _live_beside(checkpoints[0])
     live = beside or _model_section(checkpoints[0], known)
-    inside = Choice(live, beside=beside)
+    inside = Choice(live, beside=beside, layers=known.layers)
     alone = not average and _is_alone(checkpoints[0], known)
     averaged = [
         is_copy(raw, inside.inside(raw), known) for raw in checkpoints[0] if inside.holds(raw)
@@ -113,7 +117,9 @@ def choose(checkpoints: Sequence[Specs], *, average: bool = False) -> Choice | N
         if not named and not mixed:
             return None
         section, mixed = (named[0], False) if named else (live, True)
-    choice = Choice(section, mixed, average, beside=beside, live=live or "", alone=alone)
+    choice = replace(
+        inside, section=section, mixed=mixed, average=average, live=live or "", alone=alone
+    )
     names = [choice.shown_names(list(specs)).values() for specs in checkpoints]
     collide = any(len(set(shown)) < len(shown) for shown in names)
     return replace(choice, unwrap=not collide)
@@ -145,7 +151,7 @@ def decisions(checkpoints: Sequence[Specs], choice: Choice) -> list[str]:
 
 def is_copy(raw: str, name: str, known: Evidence) -> bool:
     """Whether a tensor is that of an average, a teacher or a target network."""
-    return raw in known.copies or is_averaged(name)
+    return raw in known.copies or (is_averaged(name) and not known.in_layer(raw))
 
 
 def _model_section(specs: Specs, known: Evidence) -> str | None:
@@ -164,7 +170,7 @@ def _model_section(specs: Specs, known: Evidence) -> str | None:
         for raw, size in sizes.items():
             if not around or raw.startswith(around + "/"):
                 sections[_section(raw, around)] += size
-        own = [each for each in sections if each and not of_section(each.rpartition("/")[2])]
+        own = [each for each in sections if each and not _why_state(each, known.layers)]
         prefix = f"{around}/" if around else ""
         live = next((each for each in _MODEL_SECTIONS if sections[prefix + each]), None)
         if live is not None and (not around or own == [prefix + live]):
@@ -184,7 +190,7 @@ def _average_sections(specs: Specs, known: Evidence, live: Choice) -> list[str]:
             usable.setdefault(section, []).append(raw in known.copies)
     if live.beside and _DISPLACED in usable:
         return [_DISPLACED]
-    named = [each for each in usable if of_section(each.rpartition("/")[2]) == AVERAGE]
+    named = [each for each in usable if _why_state(each, known.layers) == AVERAGE]
     return named or [
         each for each, copied in usable.items() if all(copied) and not live.holds(each + "/")
     ]
@@ -206,11 +212,16 @@ def _live_beside(specs: Specs) -> str:
 def _is_alone(specs: Specs, known: Evidence) -> bool:
     """Whether all that may be weights lies in sections that are called averages."""
     usable = {
-        of_section(_section(raw))
+        _why_state(_section(raw), known.layers)
         for raw, spec in specs.items()
         if raw not in known.reasons and not why_never(spec) and not why_not(raw, raw, spec)
     }
     return usable == {AVERAGE}
+
+
+def _why_state(section: str, layers: frozenset[Parts]) -> str:
+    """Why a section is the trainer's by its name, ``""`` where it may be the model's."""
+    return "" if is_inside(f"{section}/", layers) else of_section(section.rpartition("/")[2])
 
 
 def _section(raw: str, around: str = "") -> str:

@@ -38,7 +38,7 @@ def choose_run(
     if wanted is not None:
         chosen = _asked(runs, wanted, root, average=average)
         return chosen[0] if len(chosen) == 1 else _joined(chosen, wanted, root, models)
-    of_kind = [run for run in runs if run.is_average == average]
+    of_kind = [run for run in runs if _is_average(run, runs, models) == average]
     trunks = {run.name for run in of_kind}
     of_kind = [run for run in of_kind if not (run.trunk and run.trunk in trunks)]
     if len(of_kind) == 1 and len(runs) > 1:
@@ -49,6 +49,20 @@ def choose_run(
             "one with --run NAME. To join parts of one run: --run 'GLOB', or --run NAME,NAME."
         )
     return runs[0]
+
+
+def _is_average(run: Run, runs: Sequence[Run], models: Models) -> bool:
+    """Whether a run is that of averages: by its name, and since it has the tensors of another."""
+    if not run.is_average:
+        return False
+    others = [each for each in runs if not each.is_average]
+    if run.in_store or not others:
+        return True
+    own = next(each for each in run.candidates if each.parts)
+    return any(
+        other.in_store or models.alike(own, next(each for each in other.candidates if each.parts))
+        for other in others
+    )
 
 
 def _asked(runs: Sequence[Run], wanted: str, root: Path, *, average: bool) -> list[Run]:

@@ -140,7 +140,8 @@ def _decisions(run: Run) -> tuple[str, ...]:
     parts = [part.file.relative for part in first.parts]
     if len(parts) < 2:
         return tuple(told)
-    names = ", ".join(printable(name) for name in parts[:3]) + ("..." if len(parts) > 3 else "")
+    names = ", ".join(printable(name) for name in parts[:3])
+    names += f" and {len(parts) - 3} more" if len(parts) > 3 else ""
     told.append(f"Each checkpoint consists of several files; the first of {len(parts)}: {names}.")
     return tuple(told)
 

@@ -5,17 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from trajscope.checkpoints.names import (
-    BATCH,
-    EPOCH,
-    METRIC,
-    STEP,
-    TIME,
-    TOKENS,
-    UNTAGGED,
-    Name,
-    value_of,
-)
+from trajscope.checkpoints.names import BATCH, EPOCH, METRIC, STEP, TIME, TOKENS, UNTAGGED, Name
+from trajscope.checkpoints.numbers import value_of
 
 FRACTION = "fraction"
 """The kind of a number with decimals, which only a whole family shows."""

@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from trajscope.checkpoints.products import Factor, Product
 from trajscope.checkpoints.quantised import beside_codes, quantised
 from trajscope.checkpoints.reasons import of_section
-from trajscope.checkpoints.sections import Stored
+from trajscope.checkpoints.stored import Stored
 from trajscope.errors import printable
-from trajscope.readers.base import SLICES, widened_dtype
+from trajscope.readers.base import SLICES, SPARSE, widened_dtype
 from trajscope.readers.ranges import PARTS
 
 SLICE = "one rank's slice of a tensor"
 """Why a tensor that is spread over ranks is left out."""
+
+_PLACES = "a sparse tensor, which is not read: save it with to_dense()"
 
 _TOLD_FIRST = 0.1
 """Share of a model's values that may be codes of an unknown layout before it is a warning."""
@@ -88,6 +90,7 @@ def _notes(
 ) -> dict[str, str]:
     """Why arrays are no weights by themselves, by name."""
     notes = {name: SLICE for name, array in arrays.items() if array.spec.original in SLICES}
+    notes |= {name: _PLACES for name, array in arrays.items() if array.spec.original == SPARSE}
     for name, codes in unknown.items():
         if codes == name:
             notes[name] = "codes of a quantised weight in a layout that is not supported"

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from trajscope.checkpoints.base import Candidate, Skipped
+from trajscope.checkpoints.file_kinds import INDEX_SUFFIX, known_suffix
 from trajscope.checkpoints.likeness import Models
-from trajscope.checkpoints.scan import INDEX_SUFFIX, known_suffix
 from trajscope.errors import printable
 
 _SAME_FILE = {"pytorch_model": "model", "diffusion_pytorch_model": "model"}
@@ -33,11 +33,9 @@ def without_copies(
         kept, *others = sorted(group, key=_preference)
         for other in others:
             if _is_copy(other, kept, models):
-                shown = printable(other.relative)
                 copies[other.relative] = Skipped(
-                    shown,
-                    f"the weights of {printable(kept.relative)} in another format, according to "
-                    "its name",
+                    printable(other.relative),
+                    "the same weights lie beside it in another format, according to its name",
                 )
     return [each for each in candidates if each.relative not in copies], list(copies.values())
 

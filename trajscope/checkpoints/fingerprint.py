@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Sequence
 
 from trajscope.checkpoints.base import Checkpoint, Series
-from trajscope.checkpoints.sections import Stored
-from trajscope.checkpoints.weights import Weights
+from trajscope.checkpoints.stored import Stored
+from trajscope.checkpoints.weight_tensors import Weights
 
 
 def format_of(series: Series) -> str:

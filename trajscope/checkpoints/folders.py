@@ -18,12 +18,17 @@ from trajscope.checkpoints.names import (
     read_name,
 )
 from trajscope.errors import printable
+from trajscope.readers.zarr.group import ANCHORS
 
 ONE_ARRAY = ".npy"
 """Ending of files that hold one array without a name, so that a folder of them is a checkpoint."""
+BARE = "tensor"
+"""What the tensor of a torch file is called that holds nothing else."""
 
 _OF_A_FILE = frozenset((STEP, BATCH, EPOCH, CHECKPOINT, METRIC))
 _RANK = re.compile(r"(?:^|[-_./])(?P<group>[a-z]*_?)rank[-_]?(?P<number>\d{1,5})", re.ASCII)
+# A stage of DeepSpeed's pipeline writes a file for each layer and rank, with the same names in all.
+_LAYER = re.compile(r"(?P<layer>layer_\d+)-model_(?P<rank>\d+)-model_states\.pt", re.ASCII)
 _ZERO_3 = re.compile(r"(?:^|/)zero_pp_rank_\d+_mp_rank_\d+_model_states\.pt$")
 _MERGE = {
     "mp_": "For DeepSpeed run its zero_to_fp32.py, for Megatron its checkpoint converter to one "
@@ -69,8 +74,8 @@ def join_folders(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 def _member(candidate: Candidate) -> _Member | None:
     """The candidate by its place below the innermost numbered folder; `None` if there is none."""
-    *folders, _ = parts = candidate.relative.split("/")
-    is_array = candidate.relative.endswith(ONE_ARRAY)
+    *folders, file = parts = candidate.relative.split("/")
+    is_array = _is_array(candidate)
     numbered = [
         depth
         for depth, folder in enumerate(folders, 1)
@@ -79,11 +84,22 @@ def _member(candidate: Candidate) -> _Member | None:
     ]
     if not numbered:
         return None
+    if is_array or file in ANCHORS:
+        # "step_10/layers/0/weight.npy": bare numbers below are those of layers.
+        spoken = [depth for depth in numbered if not folders[depth - 1].isdigit()]
+        numbered = spoken or numbered[:1]
     rest = PurePosixPath(*parts[numbered[-1] :])
     # "epoch_1/step_10.pt": the file is numbered itself.
     if any(slot.kind in _OF_A_FILE for slot in read_name(rest.stem, "").slots):
         return None
     return _Member("/".join(parts[: numbered[-1]]), rest, candidate)
+
+
+def _is_array(candidate: Candidate) -> bool:
+    """Whether a file holds one array, whose name is that of the file."""
+    parts = candidate.parts
+    bare = len(parts) == 1 and parts[0].header.tensors.keys() == {BARE}
+    return bare or candidate.relative.endswith(ONE_ARRAY)
 
 
 def _joined(family: Sequence[_Member]) -> list[Candidate]:
@@ -99,7 +115,7 @@ def _joined(family: Sequence[_Member]) -> list[Candidate]:
         (rest for rest, count in counts.items() if 2 * count > len(by_folder)),
         key=lambda rest: (len(rest.parts), str(rest)),
     )
-    arrays = [rest for rest in usual if rest.suffix == ONE_ARRAY]
+    arrays = {member.rest for member in family if _is_array(member.candidate)}.intersection(usual)
     if len(usual) < 2 and not arrays:
         return [member.candidate for member in family]
     complete = next((each for each in by_folder.values() if _is_whole(each, usual)), None)
@@ -131,7 +147,8 @@ def _belong_together(members: Iterable[_Member], usual: Sequence[PurePosixPath])
     """Whether files that share a folder are parts of one model and not several models."""
     beside: dict[PurePosixPath, list[set[str]]] = defaultdict(list)
     for member in members:
-        if member.rest in usual and member.rest.suffix != ONE_ARRAY:
+        is_layer = _LAYER.fullmatch(member.rest.name) is not None
+        if member.rest in usual and not (is_layer or _is_array(member.candidate)):
             names = {name for part in member.candidate.parts for name in part.header.tensors}
             beside[member.rest.parent].append(names)
     return all(
@@ -158,11 +175,14 @@ def _one(folder: str, members: Sequence[_Member], usual: Sequence[PurePosixPath]
         )
     if damaged:
         return replace(whole, damage=damaged[0])
-    above = _common_folder(usual)
-    parts = [
-        _prefixed(part, _prefix(part, own, above)) for rest in usual for part in found[rest].parts
-    ]
-    return replace(whole, parts=tuple(parts))
+    listed = [(rest, part) for rest in usual for part in found[rest].parts]
+    above = _common_folder([rest for rest, part in listed if part.header.tensors] or usual)
+    # A file without tensors may know the step.
+    parts = tuple(
+        _prefixed(part, _prefix(part, own, above)) if part.header.tensors else part
+        for _, part in listed
+    )
+    return replace(whole, parts=parts)
 
 
 def _common_folder(rests: Sequence[PurePosixPath]) -> PurePosixPath:
@@ -175,7 +195,10 @@ def _common_folder(rests: Sequence[PurePosixPath]) -> PurePosixPath:
 
 def _prefix(part: CheckpointPart, folder: PurePosixPath, above: PurePosixPath) -> str:
     below = PurePosixPath(part.file.relative).relative_to(folder / above)
-    named = below.with_suffix("") if below.suffix == ONE_ARRAY else below.parent
+    bare = below.suffix == ONE_ARRAY or part.header.tensors.keys() == {BARE}
+    named = below.with_suffix("") if bare else below.parent
+    if layer := _LAYER.fullmatch(below.name):
+        named = below.parent / layer["layer"]
     return "" if str(named) == "." else str(named)
 
 
@@ -195,6 +218,8 @@ def _slices(by_folder: Mapping[str, Sequence[_Member]]) -> list[Candidate]:
     for member in first:
         for match in _RANK.finditer(str(member.rest)):
             ranks[match["group"]].add(match["number"])
+        if layer := _LAYER.fullmatch(member.rest.name):
+            ranks["mp_"].add(layer["rank"])
     group = next((group for group, numbers in ranks.items() if len(numbers) > 1), None)
     zero_3 = any(_ZERO_3.search(str(member.rest)) for member in first)
     if group is None and not zero_3:

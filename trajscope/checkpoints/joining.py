@@ -58,7 +58,8 @@ def joined(parts: Iterable[Part], models: Models) -> list[Draft]:
 def _staged(stages: dict[Value, list[Part]]) -> list[Draft]:
     """A trunk of stages that follow one another, and its branches.
 
-    Where one stage has several runs, the trunk ends before it.
+    Where one stage has several runs, the trunk ends before it. A stage that starts inside the one
+    before and ends before that does is a branch.
     """
     unnamed = _merged(stages.pop("", []))
     order = sorted(stages, key=stage_rank)
@@ -73,7 +74,7 @@ def _staged(stages: dict[Value, list[Part]]) -> list[Draft]:
     trunk: list[tuple[Value, list[Part]]] = []
     branches: list[tuple[Value, list[Part]]] = []
     for label, runs in groups:
-        open_end = not branches and len(runs) == 1
+        open_end = not branches and len(runs) == 1 and not _leaves(runs[0], trunk)
         (trunk if open_end else branches).extend((label, run) for run in runs)
     alone = [_draft([run]) for run in unnamed]
     if not trunk:
@@ -85,6 +86,20 @@ def _staged(stages: dict[Value, list[Part]]) -> list[Draft]:
         Draft(start.place, start.pattern, whole),
         *(_draft([run], label, is_branch=True) for label, run in branches),
     ]
+
+
+def _leaves(run: list[Part], trunk: list[tuple[Value, list[Part]]]) -> bool:
+    """Whether a stage starts and ends between the steps of what goes on without it."""
+    own, others = sorted(_steps(run)), sorted(_steps([part for _, own in trunk for part in own]))
+    if not own or not others or starts_again(own, others):
+        return False
+    return own[-1] < others[-1] and set(own).isdisjoint(others)
+
+
+def _steps(parts: Sequence[Part]) -> list[Step]:
+    """The steps that the names say."""
+    heads = [part.clocks.sources[0] for part in parts if part.clocks.sources]
+    return [step for head in heads for step in head.values if step is not None]
 
 
 def _draft(runs: list[list[Part]], stage: Value = "", *, is_branch: bool = False) -> Draft:
@@ -163,7 +178,8 @@ def _stage_word(pattern: str) -> str:
     if found is None:
         return ""
     text = re.split(r"[*/]", pattern[found.start() :])[0]
-    return _COUNTED.sub("", text)
+    # "cooldown-from-6000" and "cooldown-from-9000" are branches of one stage.
+    return _COUNTED.sub("", _BRANCH.split(text)[0]).rstrip("-_ .=")
 
 
 def _merged(parts: Sequence[Part]) -> list[list[Part]]:

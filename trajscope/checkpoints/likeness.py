@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 from trajscope.checkpoints.base import Candidate
 from trajscope.checkpoints.composed import composed
-from trajscope.checkpoints.sections import Stored, select
+from trajscope.checkpoints.sections import select
+from trajscope.checkpoints.stored import Stored
 
 Shape = tuple[int, ...]
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from trajscope.checkpoints.manifest import Manifest
 from trajscope.checkpoints.sections import LeftOut
-from trajscope.checkpoints.weights import Weights, WeightTensor
+from trajscope.checkpoints.weight_tensors import Weights, WeightTensor
 from trajscope.errors import CheckpointError
 from trajscope.readers.base import Values
 

@@ -1,21 +1,14 @@
 """File names as patterns: ``epoch=3-step=40.ckpt`` is ``epoch=*-step=*.ckpt`` with 3 and 40."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
-# Longer digit strings are hashes and stay part of the text, but for time stamps in nanoseconds. A
-# dash is a sign only behind "=", for elsewhere it joins words; "1e-05" is how a small loss is
-# printed. A unit behind more than nine digits is none.
-_NUMBER = re.compile(
-    r"((?:(?<==)-)?(?<!\d)(?:1[5-9]\d{17}|\d{1,15})(?:\.\d{1,15})?(?!\d)"
-    r"(?:[eE][-+]\d{1,3}(?![0-9A-Za-z])"
-    r"|(?<!\d{10})(?:[bB][tTnN]|[kKmMbBtT])(?=[sS]tep|[iI]ter|[tT]ok|[sS]ample|[^0-9A-Za-z]|$))?"
-    r"|(?<=[=_-])-?(?:nan|inf)(?![0-9A-Za-z]))",
-    re.ASCII,
-)
+from trajscope.checkpoints.numbers import HASH, LONG, NUMBER, UNITS, unit_of, value_of
+
+_HIDDEN = {ord("0") + digit: 0xE000 + digit for digit in range(10)}
+_SHOWN = {hidden: digit for digit, hidden in _HIDDEN.items()}
 _ZEROS = {ord(digit): "0" for digit in "123456789"}
-_UNITS = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12, "bt": 10**9, "bn": 10**9}
 _WORD = re.compile(r"([a-z]+)[^a-z]*$")
 _WORD_AFTER = re.compile(r"[-_ ]?([a-z]+)(?![a-z])")
 # Lightning appends -v1, -v2 to a second file of the same step.
@@ -25,8 +18,8 @@ STEP, BATCH, EPOCH, CHECKPOINT = "step", "batch", "epoch", "checkpoint"
 TOKENS, SAMPLES, STAGE, RUN, METRIC, UNTAGGED = "tokens", "samples", "stage", "run", "metric", ""
 TIME = "time"
 RUNS = ("version", "seed", "run", "trial", "fold", "exp", "experiment", "job", "rank", "replica")
-BRANCHES = ("ingredient", "branch")
-"""Words for runs of their own, and for those that begin where another ends."""
+BRANCHES = ("ingredient", "branch", "from")
+"""Words for runs of their own, and for those that begin where another ends or goes on."""
 _TAGS = {
     STEP: ("step", "steps", "iter", "iters", "iteration", "iterations", "it", "itr", "update",
            "updates"),
@@ -48,10 +41,8 @@ _KIND = {word: kind for kind, words in _TAGS.items() for word in words}
 _ENDINGS = tuple((word, kind) for word, kind in _KIND.items() if len(word) >= 4 and kind != TIME)
 _AFTER = frozenset((STEP, EPOCH, TOKENS, SAMPLES))
 _COUNTING = frozenset((STEP, BATCH, EPOCH, CHECKPOINT))
-_LONG = "long"
-_SHORT = 7
 # Units that a step may have; a number of many digits has none.
-_IN_THOUSANDS = frozenset(("", "k", "m", _LONG))
+_IN_THOUSANDS = frozenset(("", "k", "m", LONG))
 
 STAGES = {
     word: rank
@@ -182,23 +173,13 @@ def filled(name: Name, slots: set[int]) -> str:
     return text
 
 
-def value_of(text: str) -> int | float:
-    """What the text of a number says: "40", "-0.31", "1e-05", "10k", "2BT", "nan"."""
-    if text.isdigit():
-        return int(text)
-    unit = _unit(text)
-    times = _UNITS.get(unit, 1)
-    value = float(text[: len(text) - len(unit)] if times > 1 else text) * times
-    return int(value) if value.is_integer() and (times > 1 or "." not in text) else value
-
-
 def stage_rank(stage: int | float | str) -> tuple[int, tuple[object, ...]]:
     """What stages are ordered by: the number of one, or what its word says, then its numbers."""
     if isinstance(stage, str):
         word = re.sub("[-_ ]", "", stage.lower())
         known = [key for key in STAGES if word.startswith(key)]
         rank = STAGES[max(known, key=len, default="stage")]
-        return rank, (*map(value_of, _NUMBER.findall(stage)), stage)
+        return rank, (*map(value_of, NUMBER.findall(stage)), stage)
     return STAGES["stage"], (stage,)
 
 
@@ -227,10 +208,14 @@ class _Plan:
 
 def _replaced(text: str) -> _Level:
     """A folder or stem with stars for its numbers."""
+    if HASH.search(text):
+        hidden = HASH.sub(lambda match: match.group().translate(_HIDDEN), text)
+        level = _replaced(hidden)
+        return replace(level, pattern=level.pattern.translate(_SHOWN))
     # A star of the name itself would be taken for a number.
-    pieces = _NUMBER.split(text.replace("*", "?"))
+    pieces = NUMBER.split(text.replace("*", "?"))
     numbers = pieces[1::2]
-    plan = _plan(tuple(pieces[::2]), tuple([_unit(number) for number in numbers]))
+    plan = _plan(tuple(pieces[::2]), tuple([unit_of(number) for number in numbers]))
     if len(plan.slots) == len(numbers):
         texts = tuple(numbers)
         return _Level(plan.pattern, plan.slots, texts, plan.counts, plan.opens)
@@ -274,7 +259,7 @@ def _slot(pieces: tuple[str, ...], units: tuple[str, ...], index: int) -> Slot:
     before = _WORD.search(pieces[index].lower())
     word = before.group(1) if before else ""
     kind = _kind_of(word)
-    if kind == RUN and units[index] == _LONG:  # "run-20260514-101530": the time it started
+    if kind == RUN and units[index] == LONG:  # "run-20260514-101530": the time it started
         return Slot(UNTAGGED)
     # "step-10k-token-21b": a word between two numbers belongs to the second.
     after = _WORD_AFTER.match(pieces[index + 1].lower())
@@ -284,17 +269,10 @@ def _slot(pieces: tuple[str, ...], units: tuple[str, ...], index: int) -> Slot:
         if tagged in _AFTER:
             word, kind = after.group(1), tagged
     if units[index] not in _IN_THOUSANDS and kind in (UNTAGGED, CHECKPOINT):
-        return Slot(TOKENS) if units[index] in _UNITS else Slot(kind, word)
+        return Slot(TOKENS) if units[index] in UNITS else Slot(kind, word)
     return Slot(kind, word)
 
 
 def _kind_of(word: str) -> str:
     known = _KIND.get(word)
     return known or next((kind for end, kind in _ENDINGS if word.endswith(end)), UNTAGGED)
-
-
-def _unit(number: str) -> str:
-    """The unit behind a number in lower case, "nan" or "inf", or `_LONG`; "" for none."""
-    if number[-1].isdigit():
-        return _LONG if len(number) > _SHORT and number.isdigit() else ""
-    return number.lstrip("-.0123456789").lower()

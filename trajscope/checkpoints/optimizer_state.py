@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import pairwise
 
 from trajscope.readers.base import TensorSpec, widened_dtype
@@ -22,10 +22,19 @@ _SHORT_SLOTS = frozenset({
 })  # fmt: skip
 _OF_LAYERS = frozenset({"weight", "bias", "kernel", "w", "b", "scale", "gamma", "beta"})
 _WORD = re.compile(r".*[oO]ptimizer.*|(.*[-_])?optims?([-_].*)?|optim[A-Z]\w*|(.*[-_])?opt_states?")
+# "model_and_optim" holds more than an optimizer.
+_BOTH = re.compile(r"(^|[-_])(and|with)([-_]|$)")
 _SHORT_WORD = re.compile(r"(.*[-_])?opts?([-_].*)?|opt[A-Z]\w*")
 
 
-def optimizer_state(specs: Mapping[str, TensorSpec]) -> set[str]:
+def is_optimizer_word(part: str) -> bool:
+    """Whether a part of a name says that a container is an optimizer's, and nothing else's."""
+    return _WORD.fullmatch(part) is not None and _BOTH.search(part) is None
+
+
+def optimizer_state(
+    specs: Mapping[str, TensorSpec], layers: Collection[str] = frozenset()
+) -> set[str]:
     """Stored names of the arrays that an optimizer keeps beside the parameters.
 
     - Below a container that is called so (``trainer/optimizer/...``, ``optimizer_g.state...``).
@@ -33,9 +42,11 @@ def optimizer_state(specs: Mapping[str, TensorSpec]) -> set[str]:
       or the shapes of arrays elsewhere, and ``X/param_groups/...`` beside them.
     - ``X/state/fc.weight/exp_avg``: the same by the name of a parameter.
     - ``X/vars/3`` where ``X/vars/0`` counts iterations and ``X/vars/1`` is a rate, as Keras writes.
+
+    `layers` are arrays of layers that are called so, by what their containers hold.
     """
     parts = {raw: tuple(raw.split("/")) for raw in specs}
-    found = {raw for raw, path in parts.items() if _is_named(path)}
+    found = {raw for raw, path in parts.items() if raw not in layers and _is_named(path)}
     rest = {raw: path for raw, path in parts.items() if raw not in found}
     owners = _torch_owners(rest, specs) | _keras_owners(rest, specs)
     for raw, path in rest.items():
@@ -46,12 +57,12 @@ def optimizer_state(specs: Mapping[str, TensorSpec]) -> set[str]:
 
 def _is_named(path: tuple[str, ...]) -> bool:
     """Whether a container, or the start of a dotted name, is called an optimizer's."""
-    if any(_WORD.fullmatch(part) for part in path[:-1] if "." not in part):
+    if any(is_optimizer_word(part) for part in path[:-1] if "." not in part):
         return True
     dotted = path[-1].split(".")
     inside = ("state", "param_groups")
     return any(
-        part in ("opt_state", "optimizer_state")
+        part in ("opt_state", "optimizer_state", "param_states")
         or (following in inside and (_WORD.fullmatch(part) or _SHORT_WORD.fullmatch(part)))
         for part, following in pairwise(dotted)
     )

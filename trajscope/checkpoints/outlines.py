@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trajscope.checkpoints.base import Checkpoint, Series
-from trajscope.checkpoints.sections import LeftOut, Stored
+from trajscope.checkpoints.sections import LeftOut
+from trajscope.checkpoints.stored import Stored
 from trajscope.errors import printable
 from trajscope.readers.base import TensorSpec
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from trajscope.checkpoints.base import Candidate, CheckpointPart, FoundFile
+from trajscope.checkpoints.file_kinds import INDEX_SUFFIX, KERAS_INDEX, known_suffix
 from trajscope.checkpoints.names import read_name
-from trajscope.checkpoints.scan import INDEX_SUFFIX, KERAS_INDEX, Scan, known_suffix
+from trajscope.checkpoints.scan import Scan
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers import read_file
 from trajscope.readers.base import TensorSpec

@@ -3,7 +3,7 @@
 import re
 
 from trajscope.errors import printable
-from trajscope.readers.base import TensorSpec, widened_dtype
+from trajscope.readers.base import SPARSE, TensorSpec, widened_dtype
 
 AVERAGE = "an average of the weights"
 LIVE = "a live weight, where averages are asked for"
@@ -20,15 +20,17 @@ _OTHER_SECTIONS = (
         "the trainer's own state",
     ),
 )
+# "model_and_optim" is a section of sections.
+_BOTH = re.compile(r"(^|[-_])(and|with)([-_]|$)")
 # With an underscore for the dot where names had to be identifiers: "bn1_running_mean".
 _STATISTIC = re.compile(
     r"(.*_)?(running_mean|running_var|moving_mean|moving_variance|num_batches_tracked)"
 )
+# Of one number; a layer may have an array of such a name.
+_COUNTERS = frozenset(
+    {"n_averaged", "step", "global_step", "iteration", "iter", "iter_num", "epoch"}
+)
 _LEAVES = {
-    **dict.fromkeys(
-        ("n_averaged", "step", "global_step", "iteration", "iter", "iter_num", "epoch"),
-        "a counter, not a weight",
-    ),
     **dict.fromkeys(("exp_avg", "exp_avg_sq", "momentum_buffer"), "optimizer state"),
     **dict.fromkeys(
         (
@@ -64,7 +66,10 @@ _NOT_OF_MODEL = (
 )  # fmt: skip
 # What quantised weights are stored as, apart from the narrow floats.
 _CODES = frozenset({"int8", "uint8", "qint8", "quint8", "int4", "uint4", "int2", "uint2"})
-_SCALARS = frozenset({"loss", "lr", "learning_rate", "acc", "accuracy", "time"})
+_LOGGED = re.compile(
+    r"((train|val|valid|validation|test|eval)_?)?"
+    r"(loss(es)?|lrs?|learning_rates?|accs?|accurac(y|ies)|times?|perplexit(y|ies)|grad_norms?)"
+)
 # The first part of a name inside the model, as a module that keeps an average gives it.
 _AVERAGED_PART = re.compile(r"(.*_)?ema(_.*)?\..*")
 
@@ -74,7 +79,7 @@ def is_of_model(reason: str, spec: TensorSpec) -> bool:
     # A mask of attention has one value for each pair of places.
     rows, columns = spec.shape[-2:] if len(spec.shape) > 2 else (0, 1)
     codes = spec.dtype in _CODES and not (rows == columns and spec.size == rows * columns)
-    real = widened_dtype(spec.dtype) is not None
+    real = widened_dtype(spec.dtype) is not None or spec.original == SPARSE
     return (real or codes) and not reason.startswith(_NOT_OF_MODEL)
 
 
@@ -92,20 +97,21 @@ def why_not(raw: str, name: str, spec: TensorSpec) -> str:
     *above, leaf = re.split(r"[./]", raw)
     if _STATISTIC.fullmatch(leaf.partition(":")[0]) or "batch_stats" in above:
         return "a running statistic, not a weight"
+    if leaf in _COUNTERS and spec.size == 1:
+        return "a counter, not a weight"
     if leaf in _LEAVES:
         return _LEAVES[leaf]
     if leaf.endswith("mask") or leaf == "masked_bias":
         return "a mask, not a weight"
-    if spec.size == 1 and name in _SCALARS:
-        return "a logged number, not a weight"
-    first = above[0] if above else ""
-    # "opt_proj" is a layer beside an OPT language model; as a section "opt" is the optimizer.
-    return of_section(first) if first.startswith(("optim", "scheduler", "lr_scheduler")) else ""
+    logged = len(spec.shape) < 2 and _LOGGED.fullmatch(name) is not None
+    return "a logged number, not a weight" if logged else ""
 
 
 def of_section(section: str) -> str:
     """Why a section is not the model, or ``""`` where its name does not say."""
     lower = section.lower()
+    if _BOTH.search(lower):
+        return ""
     return next((why for pattern, why in _OTHER_SECTIONS if pattern.fullmatch(lower)), "")
 
 

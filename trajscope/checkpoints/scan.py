@@ -1,55 +1,33 @@
 """Which files under a folder may be weights: by their names and kinds, before any is opened."""
 
 import os
-import re
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from pathlib import Path
 
 from trajscope.checkpoints.base import FoundFile, Skipped
 from trajscope.checkpoints.cache import cache_around, is_cache, of_other_kind, read_cache
+from trajscope.checkpoints.file_kinds import (
+    ANCHOR,
+    INDEX,
+    NOTHING,
+    SIDECAR,
+    STORE,
+    is_unfinished,
+    taken_as,
+)
 from trajscope.errors import CheckpointError, TrajectoryError, printable
-from trajscope.readers import FOLDER_READERS, READERS, STORE_READERS
+from trajscope.readers import FOLDER_READERS, STORE_READERS
 from trajscope.readers.base import StoreReader
 from trajscope.readers.files import beginning, state_of
-from trajscope.readers.torch.distributed_plan import SHARD_SUFFIX
 from trajscope.readers.zarr.tree import has_step_groups
 
 MAX_DEPTH = 8
 MAX_ENTRIES = 1_000_000
-INDEX_SUFFIX = ".index.json"
-KERAS_INDEX = ".weights.json"
-
-# What trainers write beside the weights; opening it would only cost time and trust.
-_SIDECARS = re.compile(
-    r"(optimizer|optim|scheduler|lr_scheduler|rng|rng_state|random_states|scaler|sampler"
-    r"|dl_state_dict|training_args)([-_.\d]|$)|.*optim_states\."
-)
-_UNFINISHED = re.compile(
-    r"\.?tmp[-_.].*|\.tmp.*|.*[-_.]tmp(-\d+)?|.*\.orbax-checkpoint-tmp.*|.*\.part"
-)
-_OTHER_FORMATS = (".msgpack", SHARD_SUFFIX, ".gguf", ".pkl", ".pickle")
-_ANCHORS = frozenset(name for each in FOLDER_READERS for name in each.reader.suffixes)
-_STORE_FILES = tuple(suffix for reader in STORE_READERS for suffix in reader.suffixes)
-# Endings by their last part, the longest first: 20,000 names are compared with few each.
-_BY_LAST_PART = {
-    suffix[suffix.rfind(".") :]: sorted(
-        (
-            s
-            for reader in READERS
-            for s in reader.suffixes
-            if s.endswith(suffix[suffix.rfind(".") :])
-        ),
-        key=len,
-        reverse=True,
-    )
-    for reader in READERS
-    for suffix in reader.suffixes
-}
 # Attributes come first in the metadata of a group, before the copies of its members' metadata.
 _ATTRIBUTES_BYTES = 64 << 10
 
@@ -60,7 +38,9 @@ class Scan:
 
     `matched` collects the globs of `exclude` that left something out. `caches` are the caches of
     the Hub among the folders, and the number of revisions in each: files in them are listed as
-    ``REVISION/FILE``, and links stay inside them.
+    ``REVISION/FILE``, and links stay inside them. `others` are the endings of files that no reader
+    knows, with how many there are. `sidecars` is whether files are taken too that are called like
+    a trainer's own state.
     """
 
     root: Path
@@ -71,6 +51,8 @@ class Scan:
     skipped: list[Skipped] = field(default_factory=list)
     matched: set[str] = field(default_factory=set)
     caches: dict[Path, int] = field(default_factory=dict)
+    others: Counter[str] = field(default_factory=Counter)
+    sidecars: bool = False
 
     def skip(self, relative: str, reason: str) -> None:
         """Remember that a file or folder was left, and why."""
@@ -82,7 +64,7 @@ class Scan:
         return len(self.files) + len(self.indexes) + len(self.stores) + len(self.skipped)
 
 
-def scan(root: Path, exclude: tuple[str, ...] = ()) -> Scan:
+def scan(root: Path, exclude: tuple[str, ...] = (), *, sidecars: bool = False) -> Scan:
     """Every file under `root` whose ending a reader knows, in the order of their names.
 
     Links to folders are not followed, links to files only inside `root`, or inside the cache of the
@@ -95,7 +77,7 @@ def scan(root: Path, exclude: tuple[str, ...] = ()) -> Scan:
     TrajectoryError
         More than `MAX_ENTRIES` files and folders.
     """
-    found = Scan(root, exclude)
+    found = Scan(root, exclude, sidecars=sidecars)
     around = cache_around(root)
     if around is not None:
         found.caches[around] = 0
@@ -127,13 +109,6 @@ def is_result(folder: Path) -> bool:
             if b'"trajscope"' in beginning(folder / name, _ATTRIBUTES_BYTES):
                 return True
     return False
-
-
-def known_suffix(name: str) -> str:
-    """The longest file ending of `name` that some reader knows, or ``""``."""
-    lower = name.lower()
-    endings = _BY_LAST_PART.get(lower[lower.rfind(".") :], ())
-    return next((suffix for suffix in endings if lower.endswith(suffix)), "")
 
 
 def _walk(
@@ -184,7 +159,7 @@ def _walk_cache(
 def _enters(found: Scan, folder: Path, relative: str, depth: int) -> bool:
     """Whether to look inside a folder; stores are noted, others are left with a reason."""
     name = folder.name
-    if _UNFINISHED.fullmatch(name.lower()):
+    if is_unfinished(name):
         found.skip(relative, "a temporary name: writing is unfinished or was interrupted")
     elif _excluded(found, relative):
         pass
@@ -203,63 +178,26 @@ def _enters(found: Scan, folder: Path, relative: str, depth: int) -> bool:
 
 
 def _take(found: Scan, entry: "os.DirEntry[str]", relative: str) -> None:
-    # What a name says does not depend on which digits are in its stem: 20,000 names are few kinds.
     stem, dot, ending = entry.name.rpartition(".")
-    taken_as, reason = _by_name(stem.translate(_DIGITS_ALIKE) + dot, ending)
-    if taken_as is _NOTHING:
+    kind, reason = taken_as(stem + dot, ending)
+    if kind is NOTHING:
+        found.others[f".{ending.lower()}" if dot else ""] += 1
         if entry.is_symlink() and Path(entry.path).is_dir():
             found.skip(relative, "a link to a folder (links are not followed)")
         return
-    if taken_as is not _ANCHOR and reason:
+    if kind is not ANCHOR and reason and not (found.sidecars and reason == SIDECAR):
         found.skip(relative, reason)
         return
-    if taken_as is not _ANCHOR and _excluded(found, relative):
+    if kind is not ANCHOR and _excluded(found, relative):
         return
     file = regular_file(found, entry.path, relative, is_link=entry.is_symlink())
     if file is None:
         return
-    reader = store_reader(file.path) if taken_as is _STORE else None
+    reader = store_reader(file.path) if kind is STORE else None
     if reader is not None:
         found.stores.append((file.path, relative, reader))
     else:
-        (found.indexes if taken_as is _INDEX else found.files).append(file)
-
-
-_NOTHING, _ANCHOR, _INDEX, _STORE, _FILE = "nothing", "anchor", "index", "store", "file"
-_DIGITS_ALIKE = {ord(digit): "0" for digit in "123456789"}
-
-
-@lru_cache(maxsize=4096)
-def _by_name(stem: str, ending: str) -> tuple[str, str]:
-    """What a file of this name is taken for, and why it is left out, by its name alone."""
-    name = stem + ending
-    if name in _ANCHORS:
-        return _ANCHOR, ""
-    lower = name.lower()
-    is_index = lower.endswith((INDEX_SUFFIX, KERAS_INDEX))
-    if not (is_index or known_suffix(_finished(lower)) or lower.endswith(_OTHER_FORMATS)):
-        return _NOTHING, ""
-    kind = _INDEX if is_index else _STORE if lower.endswith(_STORE_FILES) else _FILE
-    return kind, _left_by_name(lower, is_index=is_index)
-
-
-def _finished(name: str) -> str:
-    """`name` as it would be once the file is written."""
-    return re.sub(r"[-_.](tmp(-\d+)?|part)$", "", name) if "tmp" in name or "part" in name else name
-
-
-def _left_by_name(name: str, *, is_index: bool) -> str:
-    if _UNFINISHED.fullmatch(name):
-        return "a temporary name: writing is unfinished or was interrupted"
-    if name.startswith("."):
-        return "a hidden file"
-    if _SIDECARS.match(name) or name.endswith((".pkl", ".pickle")):
-        return "the trainer's own state, not weights"
-    if name.endswith(SHARD_SUFFIX):
-        return "its folder lacks .metadata, which is written last: it may be unfinished"
-    if not is_index and not known_suffix(name):
-        return f"an unsupported format (*{Path(name).suffix})"
-    return ""
+        (found.indexes if kind is INDEX else found.files).append(file)
 
 
 def regular_file(

@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 
 from trajscope.checkpoints.choice import Choice, choose, is_copy
 from trajscope.checkpoints.evidence import Evidence, evidence
-from trajscope.checkpoints.products import Product
 from trajscope.checkpoints.reasons import AVERAGE, LIVE, is_of_model, why_never, why_not
+from trajscope.checkpoints.stored import Place, Stored, ties, views
 from trajscope.errors import printable
 from trajscope.readers.base import TensorSpec
 
@@ -31,26 +31,6 @@ class LeftOut:
     include: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """An array where it lies: the part of the checkpoint, its name there, and its header entry.
-
-    `product` says what the elements have to be multiplied with to be weights, `note` why the array
-    is no weight by itself, as far as its neighbours tell.
-    """
-
-    part: int
-    name: str
-    spec: TensorSpec
-    product: Product | None = None
-    note: str = ""
-
-    @property
-    def dtype(self) -> str:
-        """The dtype that its weights are stored in."""
-        return self.spec.dtype if self.product is None else self.product.dtype
-
-
 Selection = tuple[dict[str, Stored], dict[str, LeftOut]]
 """The weights by name, and by name what was left out."""
 
@@ -70,15 +50,18 @@ def select(
     - Prefixes that wrappers put before every name (``module.``, ``_orig_mod.``) are dropped unless
       two names of one checkpoint would become one.
     - Arrays that are not floating point, buffers, counters, masks and constants are left out, and
-      all but the first of tied tensors.
+      all but the first of tied tensors, and views of others.
     - With `include` only the tensors that match are kept, and buffers are no reason to leave them
       out. A glob that begins with the name of a section ("ema/*") reaches into that section.
       `exclude` matches the name as it is stored or as it is shown.
     """
     choice = choice or choose([specs_of(arrays) for arrays in checkpoints]) or Choice(None)
-    tied = _ties(checkpoints[0], choice)
+    own = {raw: stored for raw, stored in checkpoints[0].items() if choice.holds(raw)}
+    tied, inside = ties(own), views(own)
     return [
-        _sorted_out(arrays, tied, _Rules(choice, _known(arrays), include, exclude))
+        _without_views(
+            *_sorted_out(arrays, tied, _Rules(choice, _known(arrays), include, exclude)), inside
+        )
         for arrays in checkpoints
     ]
 
@@ -142,7 +125,8 @@ class _Rules:
     def outside(self, raw: str, name: str, spec: TensorSpec) -> str:
         """Why an array is left out that does not lie in the model's section."""
         if not self.choice.section_of(raw):
-            return why_not(raw, name, spec) or "outside the model's section"
+            known = self.known.reasons.get(raw, "")
+            return known or why_not(raw, name, spec) or "outside the model's section"
         return self.known.reasons.get(raw, "") or self.choice.why_not_section(raw)
 
 
@@ -189,11 +173,14 @@ def _together(name: str, members: Sequence[LeftOut]) -> LeftOut:
     return LeftOut(name, reason, sum(each.values for each in members), include)
 
 
-def _ties(arrays: Mapping[str, Stored], choice: Choice) -> dict[str, str]:
-    """For each array of the model that names its memory, the first one there."""
-    first: dict[tuple[int, str], str] = {}
-    return {
-        raw: first.setdefault((stored.part, stored.spec.storage), raw)
-        for raw, stored in arrays.items()
-        if stored.spec.storage and choice.holds(raw)
-    }
+def _without_views(
+    kept: dict[str, Stored], left: dict[str, LeftOut], inside: Mapping[Place, Place]
+) -> Selection:
+    """The selection without arrays that lie in the memory of others which are kept."""
+    names = {(stored.part, stored.name): name for name, stored in kept.items()}
+    for place, name in names.items():
+        if place in inside and inside[place] in names:
+            whole = printable(names[inside[place]])
+            del kept[name]
+            left[name] = LeftOut(name, f"lies in the memory of {whole}, counted there")
+    return kept, left

@@ -8,19 +8,13 @@ from trajscope.checkpoints.base import Candidate, Series, Skipped, Store
 from trajscope.checkpoints.choosing import choose_run
 from trajscope.checkpoints.chosen import damaged_of, no_folder, series_of, unmatched_of
 from trajscope.checkpoints.copies import without_copies
+from trajscope.checkpoints.file_kinds import SIDECAR, known_suffix
 from trajscope.checkpoints.folders import ONE_ARRAY, join_folders
 from trajscope.checkpoints.inside import split_by_step
 from trajscope.checkpoints.likeness import Models
 from trajscope.checkpoints.parts import find_candidates
 from trajscope.checkpoints.runs import find_runs
-from trajscope.checkpoints.scan import (
-    Scan,
-    is_result,
-    known_suffix,
-    regular_file,
-    scan,
-    store_reader,
-)
+from trajscope.checkpoints.scan import Scan, is_result, regular_file, scan, store_reader
 from trajscope.checkpoints.segments import Run
 from trajscope.checkpoints.stores import read_stores, store_series
 from trajscope.checkpoints.unfinished import unfinished_damaged
@@ -75,7 +69,7 @@ def find_series(
         store = Store(root, reader, reader.read_header(root))
         _check_order(order, store)
         return store_series(root, root.name, store, tuple(exclude))
-    found = scan(root, tuple(exclude)) if root.is_dir() else _one_file(root, tuple(exclude))
+    found = _scanned(root, tuple(exclude))
     stores, single = read_stores(found)
     models = Models()
     runs, skipped = _find_runs(found, single, models)
@@ -99,6 +93,16 @@ def find_series(
     chosen, opened_up = _opened_up(chosen, found, models)
     series = series_of(chosen, listed, found, skipped, order, strict=strict)
     return replace(series, decisions=(*opened_up, *series.decisions))
+
+
+def _scanned(root: Path, exclude: tuple[str, ...]) -> Scan:
+    """What lies in a folder, or one file; what is called like a trainer's state, if it is all."""
+    if not root.is_dir():
+        return _one_file(root, exclude)
+    found = scan(root, exclude)
+    if found.files or found.stores or not any(each.reason == SIDECAR for each in found.skipped):
+        return found
+    return scan(root, exclude, sidecars=True)
 
 
 def _opened_up(run: Run, found: Scan, models: Models) -> tuple[Run, list[str]]:
@@ -178,7 +182,26 @@ def _find_runs(
     for run in runs:
         if not run.readable:
             skipped.extend(damaged_of(run.candidates))
-    return [run for run in runs if run.readable], skipped
+    runs = [run for run in runs if run.readable]
+    with_weights = [run for run in runs if _holds_weights(run, models)]
+    if not with_weights:
+        return runs, skipped
+    reason = "no weights are in its files"
+    skipped.extend(Skipped(printable(r.name), reason) for r in runs if r not in with_weights)
+    return with_weights, skipped
+
+
+def _holds_weights(run: Run, models: Models) -> bool:
+    """Whether there are weights in the first file of a run, and not only an optimizer's state."""
+    return bool(models.weights(next(each for each in run.candidates if each.parts)))
+
+
+def _of_it(skipped: Skipped, root: Path) -> str:
+    """Why something was skipped, in words that are the same for all with one reason."""
+    for name in (skipped.path, printable(root / skipped.path)):
+        if skipped.reason.startswith(f"{name} "):
+            return f"it{skipped.reason.removeprefix(name)}"
+    return skipped.reason
 
 
 def _nothing_found(found: Scan, skipped: Sequence[Skipped]) -> str:
@@ -190,10 +213,12 @@ def _nothing_found(found: Scan, skipped: Sequence[Skipped]) -> str:
     )
     seen = [*found.skipped, *skipped]
     if not seen:
-        return message + "none were found. Give the folder that your training writes to."
+        ending, count = max(found.others.items(), key=lambda each: each[1], default=("", 0))
+        there = f" (there are {count} files ending in {printable(ending)})" if ending else ""
+        return message + (f"none were found{there}. Give the folder that your training writes to.")
     by_reason: dict[str, list[str]] = {}
     for each in seen:
-        by_reason.setdefault(each.reason, []).append(each.path)
+        by_reason.setdefault(_of_it(each, found.root), []).append(each.path)
     shown = "".join(
         f"\n  {paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}: {reason}"
         for reason, paths in list(by_reason.items())[:5]

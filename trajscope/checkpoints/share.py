@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from trajscope.checkpoints.sections import LeftOut
-from trajscope.checkpoints.weights import Weights
+from trajscope.checkpoints.weight_tensors import Weights
 from trajscope.errors import printable
 
 _MOST = 0.1

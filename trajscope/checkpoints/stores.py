@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from trajscope.checkpoints.base import (
@@ -17,17 +18,23 @@ from trajscope.checkpoints.names import counts_steps, read_name
 from trajscope.checkpoints.scan import Scan, regular_file
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers.zarr.group import ANCHORS, READER
+from trajscope.readers.zarr.metadata import array_metadata
 
 
 def read_stores(found: Scan) -> tuple[dict[str, Store], list[Candidate]]:
     """The stores that are trajectories, by relative path, and candidates for those of one step.
 
     A store holds one step if its name says which ("step_10.zarr") and it has no steps of its own.
-    Others that cannot be read are skipped.
+    Arrays without a group below a folder that is numbered like a step are its files, as .npy files
+    are. Others that cannot be read are skipped.
     """
     stores: dict[str, Store] = {}
     single: list[Candidate] = []
     for path, relative, reader in found.stores:
+        if _is_array_of_step(path, relative):
+            one = _one_step(found, path, relative)
+            single.extend([_as_file(one)] if one is not None else [])
+            continue
         try:
             store = Store(path, reader, reader.read_header(path))
         except CheckpointError as error:
@@ -43,6 +50,29 @@ def read_stores(found: Scan) -> tuple[dict[str, Store], list[Candidate]]:
         else:
             stores[relative] = store
     return stores, single
+
+
+def _is_array_of_step(path: Path, relative: str) -> bool:
+    """Whether a store is one array in the tree of a step, as TensorStore writes without groups."""
+    *above, own = relative.split("/")
+    if own.lower().endswith(".zarr") or not any(map(counts_steps, above)):
+        return False
+    try:
+        return array_metadata(path) is not None
+    except CheckpointError:
+        return False
+
+
+def _as_file(candidate: Candidate) -> Candidate:
+    """The candidate of an array, called by the file that holds its metadata."""
+    anchor = next(name for name in ANCHORS if (candidate.path / name).is_file())
+    relative = f"{candidate.relative}/{anchor}"
+    return replace(
+        candidate,
+        path=candidate.path / anchor,
+        relative=relative,
+        name=read_name(relative, ""),
+    )
 
 
 def _one_step(found: Scan, path: Path, relative: str) -> Candidate | None:

@@ -15,6 +15,8 @@ from trajscope.cli.options import (
     AVERAGE,
     CHECKPOINTS,
     MEMORY,
+    PASS,
+    PASS_NAMES,
     QUIET,
     SELECTION,
     WEIGHTS,
@@ -29,7 +31,7 @@ from trajscope.cli.process import (
     warnings_kept_for_the_page,
     warnings_kept_to_tell,
 )
-from trajscope.errors import printable
+from trajscope.errors import OptionError, printable
 from trajscope.schema import STEP
 
 
@@ -55,6 +57,7 @@ for command in (analyze, compare, diffusion):
     is_flag=True,
     help="Read all weights once, and look for spoilt checkpoints.",
 )
+@with_options(*PASS)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def inspect(checkpoints: Path | str, audited: bool, as_json: bool, **selection: Any) -> None:
     """Show what would be read from DIR, what would be left out, and why.
@@ -64,6 +67,9 @@ def inspect(checkpoints: Path | str, audited: bool, as_json: bool, **selection: 
     from trajscope.report import audit_lines, reading_lines, trajectory_summary
     from trajscope.trajectory.listing import describe, listed
 
+    given = [name for name in PASS_NAMES if selection[name] is not None]
+    if given and not audited:
+        raise OptionError(f"--{given[0]} needs --audit: without it no weights are read.")
     with listed(checkpoints, chosen(selection)) as found:
         trajectory = describe(found)
     if not as_json:
@@ -82,9 +88,8 @@ def _audit(
     silence_dask()
     from trajscope.analysis.audit import audit
 
-    options = {name: value for name, value in selection.items() if name != "by"}
     with warnings_kept_for_the_page(), progress("audit of the weights", quiet) as advance:
-        return audit(checkpoints, **options, progress=advance)
+        return audit(checkpoints, **selection, progress=advance)
 
 
 @main.command()

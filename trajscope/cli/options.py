@@ -74,14 +74,14 @@ MEMORY = click.option(
     help="Memory limit, such as 2GiB.  [default: a quarter of the free memory]",
 )
 SEED = click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
-ENGINE = (
+PASS = (
     MEMORY,
     click.option(
         "--workers", type=int, metavar="N", help="Use N local processes instead of threads."
     ),
     click.option("--scheduler", metavar="ADDRESS", help="Use the dask cluster at this address."),
-    SEED,
 )
+ENGINE = (*PASS, SEED)
 MOMENTUM = click.option(
     "--momentum",
     type=float,
@@ -179,7 +179,8 @@ PROBLEM_NAMES = (
     "sketch",
     "work_dir",
 )
-ENGINE_NAMES = ("memory", "workers", "scheduler", "seed")
+PASS_NAMES = ("memory", "workers", "scheduler")
+ENGINE_NAMES = (*PASS_NAMES, "seed")
 INFERENCE_NAMES = ("n_surrogates", "alpha", "momentum")
 
 

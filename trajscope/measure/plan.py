@@ -161,8 +161,9 @@ def make_plan(size: Size, segments: Sequence[Segment], paths: Sequence[Path] = P
         raise OptionError(
             f"--memory {given} is too small for {size.n_steps} checkpoints {_of_what(size)}in "
             f"{size.n_groups} group{'s' if size.n_groups > 1 else ''}: at least "
-            f"{math.ceil(needed / MIB)}MiB are needed. Raise --memory, use fewer groups with --by "
-            "none, or fewer checkpoints with --steps."
+            f"{math.ceil(needed / MIB)}MiB are needed. Raise --memory, use "
+            f"{'fewer groups with --by none, or ' if size.n_groups > 1 else ''}fewer checkpoints "
+            "with --steps."
         )
     path, workers = min(affordable, key=lambda choice: cost(size, *choice))
     return cut(size, segments, path, workers)

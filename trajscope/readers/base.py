@@ -12,6 +12,9 @@ Values = NDArray[np.floating]
 UNREADABLE = "unreadable"
 """The dtype of an array that has no plain elements: sparse, without data, of an unknown class."""
 
+SPARSE = "sparse"
+"""`TensorSpec.original` of an unreadable array that is stored as places and values."""
+
 SLICES = frozenset({"DTensor", "ShardedTensor"})
 """`TensorSpec.original` of an unreadable array that is one rank's slice of a tensor."""
 

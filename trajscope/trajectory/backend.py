@@ -8,7 +8,8 @@ import xarray as xr
 from xarray.backends import BackendEntrypoint
 
 from trajscope.checkpoints.cache import is_cache
-from trajscope.checkpoints.scan import known_suffix, store_reader
+from trajscope.checkpoints.file_kinds import known_suffix
+from trajscope.checkpoints.scan import store_reader
 from trajscope.checkpoints.selection import Selection
 from trajscope.trajectory.opening import open_selection
 

@@ -16,14 +16,16 @@ from trajscope.checkpoints.addresses import is_remote
 from trajscope.checkpoints.base import Series
 from trajscope.checkpoints.equal import equal_files
 from trajscope.checkpoints.fingerprint import format_of
-from trajscope.checkpoints.manifest import Manifest, make_manifest
+from trajscope.checkpoints.layouts import make_manifest
+from trajscope.checkpoints.manifest import Manifest
 from trajscope.checkpoints.masks import without_masks
 from trajscope.checkpoints.mirror import Mirror, mirrored
 from trajscope.checkpoints.remote import remote_manifest
 from trajscope.checkpoints.selection import Selection, selected
 from trajscope.checkpoints.series import find_series
 from trajscope.checkpoints.share import is_unexpected, much_left_out
-from trajscope.checkpoints.weights import Weights, WeightTensor, choose_weights
+from trajscope.checkpoints.weight_tensors import Weights, WeightTensor
+from trajscope.checkpoints.weights import choose_weights
 from trajscope.errors import OptionError, TrajectoryError, printable
 from trajscope.schema import ALL_WEIGHTS, STEP, TENSOR, Described
 

@@ -70,8 +70,9 @@ def identical_tensors(case: Case) -> list[Finding]:
         firsts = [first for first, _ in own]
         names = [case.tensors[each] for each in numbers]
         said = (
-            f"{len(numbers)} of {len(case.tensors)} tensors ({listed(names)}) are equal bit for "
-            f"bit at {case.places(firsts)}, and were others between: {why}"
+            f"{len(numbers)} of {len(case.tensors)} tensors ({listed(names)}) "
+            f"{'is' if len(numbers) == 1 else 'are'} equal bit for bit at {case.places(firsts)}, "
+            f"but not between: {why}"
         )
         found.append(
             Finding("identical_tensors", _rows(own), said, case.names(numbers), _rows(spoilt))
@@ -83,7 +84,7 @@ def _copies(case: Case, own: Sequence[Stretch]) -> Finding:
     spoilt, why = _judged(case, case.moves.squared_increments, own, in_doubt="last")
     extra = tuple(row for first, last in own for row in range(first + 1, last + 1))
     rows = _rows(own)
-    said = f"All weights of {_equal(case, rows)}, and were others between: {why}"
+    said = f"All weights of {_equal(case, rows)}, but not between: {why}"
     return Finding("identical", rows, said, spoilt=tuple(sorted({*_rows(spoilt), *extra})))
 
 

@@ -15,7 +15,7 @@ from trajscope.readers.files import expect, open_regular, read_exactly
 from trajscope.readers.ranges import read_range
 from trajscope.readers.torch.legacy import MAGIC_NUMBER, legacy_content, legacy_header
 from trajscope.readers.torch.records import DamagedPickleError
-from trajscope.readers.torch.tensors import Storage, TensorError, described_storage
+from trajscope.readers.torch.storages import Storage, TensorError, described_storage
 from trajscope.readers.torch.tree import flatten
 from trajscope.readers.torch.unpickler import MAX_PICKLE, parse_pickle
 from trajscope.readers.zip_members import Member, data_start, list_members, whole_member

@@ -29,7 +29,7 @@ from trajscope.readers.torch.distributed_plan import (
     refused,
 )
 from trajscope.readers.torch.records import DamagedPickleError
-from trajscope.readers.torch.tensors import TensorError
+from trajscope.readers.torch.storages import TensorError
 from trajscope.readers.torch.unpickler import parse_pickle
 from trajscope.readers.zip_members import list_members, whole_member
 

@@ -12,7 +12,7 @@ from trajscope.readers.boxes import check_boxes
 from trajscope.readers.files import open_regular, read_exactly
 from trajscope.readers.ranges import PARTS, paired
 from trajscope.readers.torch.records import DamagedPickleError, Dictionary, Global, Record
-from trajscope.readers.torch.tensors import ITEM_SIZES
+from trajscope.readers.torch.storages import ITEM_SIZES
 from trajscope.readers.torch.unpickler import MAX_PICKLE, parse_pickle
 
 METADATA = ".metadata"

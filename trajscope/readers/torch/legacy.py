@@ -7,7 +7,7 @@ from trajscope.errors import CheckpointError, printable
 from trajscope.readers.base import Header
 from trajscope.readers.files import read_exactly
 from trajscope.readers.torch.records import DamagedPickleError, Persistent, UnfinishedPickleError
-from trajscope.readers.torch.tensors import (
+from trajscope.readers.torch.storages import (
     ITEM_SIZES,
     Resolve,
     Storage,

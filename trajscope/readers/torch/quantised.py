@@ -5,10 +5,10 @@ from dataclasses import replace
 from trajscope.readers.base import UNREADABLE, TensorSpec
 from trajscope.readers.ranges import Constant
 from trajscope.readers.torch.records import Global, Record
+from trajscope.readers.torch.storages import Resolve
 from trajscope.readers.torch.tensors import (
     LONGEST_AXIS,
     MAX_WRAPPERS,
-    Resolve,
     is_tensor,
     lengths,
     parts_of_subclass,

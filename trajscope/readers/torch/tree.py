@@ -11,12 +11,8 @@ from trajscope.errors import printable
 from trajscope.readers.base import UNREADABLE, Header, TensorSpec
 from trajscope.readers.torch.quantised import companions
 from trajscope.readers.torch.records import Dictionary, Global, Record
-from trajscope.readers.torch.tensors import (
-    Resolve,
-    TensorError,
-    is_tensor,
-    tensor_spec,
-)
+from trajscope.readers.torch.storages import Resolve, TensorError
+from trajscope.readers.torch.tensors import is_tensor, tensor_spec
 
 COMPANION = ":"
 """Between the name of a quantised tensor and that of what is kept beside its codes."""
