@@ -292,11 +292,11 @@ def test_only_the_values_of_a_scale_that_are_needed_are_read(tmp_path):
         path = tmp_path / f"step_{step}.safetensors"
         codes = torch.full((4000, 3), step % 100, dtype=torch.int8)
         save_file({"w": codes, "w_scale": scale}, path)
-    opened = open_trajectory(tmp_path)
     with (tmp_path / "step_20.safetensors").open("r+b") as file:  # damage all but the first rows
         header = 8 + int.from_bytes(file.read(8), "little")
         file.seek(header + 4 * 100)
         file.write(b"\0" * 4 * 3900)
+    opened = open_trajectory(tmp_path)
     block = opened["weights"][2, 30:60]
     np.testing.assert_array_equal(block, np.repeat(20 * scale.numpy().ravel()[10:20], 3))
 
