@@ -32,7 +32,11 @@ def test_the_summary_keeps_its_contract(trajscope, tmp_path, out):
     (tmp_path / "run" / "step-120.safetensors.tmp").touch()
     trajscope("analyze", tmp_path / "run", "-o", out)
     found = summary(out)
-    observables, tests, verdict = (found.pop(key) for key in ("observables", "tests", "verdict"))
+    kept = ("observables", "tests", "verdict", "layers", "result")
+    observables, tests, verdict, layers, _ = (found.pop(key, None) for key in kept)
+    assert {name: layer["code"] for name, layer in layers.items()} == dict.fromkeys(
+        layers, "too_short"
+    )
     assert found == {
         "trajscope": open_results(out / "results.zarr").attrs["trajscope"],
         "trajectory": {
@@ -52,6 +56,7 @@ def test_the_summary_keeps_its_contract(trajscope, tmp_path, out):
             "run": "run",
         },
         "audit": [],
+        "phases": [],
         "diffusion": None,
         "spectra": None,
     }
@@ -62,8 +67,11 @@ def test_the_summary_keeps_its_contract(trajscope, tmp_path, out):
         "circulation": {
             "p_value",
             "angular_velocity",
+            "radians_per_relaxation",
             "period",
+            "period_interval",
             "entropy_production",
+            "entropy_interval",
             "plane",
             "guard",
         },

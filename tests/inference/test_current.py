@@ -9,7 +9,13 @@ from trajscope.inference.statistics.current import (
     entropy_production,
     signed_area,
 )
-from trajscope.simulate import ornstein_uhlenbeck, rotating_ornstein_uhlenbeck
+from trajscope.simulate import (
+    Optimizer,
+    ornstein_uhlenbeck,
+    quadratic_loss,
+    rotating_ornstein_uhlenbeck,
+    stochastic_gradient_descent,
+)
 
 
 def components(path, n):
@@ -93,3 +99,29 @@ def test_surrogate_areas_begin_at_zero_and_the_plane_is_two_unit_vectors():
     assert not found.surrogate_areas[:, 0].any()
     np.testing.assert_allclose(np.linalg.norm(found.plane, axis=1), 1)
     assert found.path.std(axis=0) == pytest.approx(1, rel=1e-2)
+
+
+@pytest.mark.parametrize(("w", "n_steps"), [(0.15, 300), (0.45, 300)])
+def test_the_period_of_what_turns_round_lies_in_its_interval(w, n_steps):
+    covered, entropies = 0, 0
+    for seed in range(10):
+        path = rotating_ornstein_uhlenbeck(n_steps, 2, rate=0.15, angular_velocity=w, seed=seed)
+        found = describe_current(components(path.to_numpy(), 2), seed=seed)
+        low, high = found.period_interval
+        covered += low <= 2 * np.pi / w <= high
+        entropies += found.entropy_interval[0] <= 2 * w**2 / 0.15 <= found.entropy_interval[1]
+        assert found.per_relaxation == pytest.approx(w / 0.15, rel=0.5)
+    assert covered >= 8
+    assert entropies >= 6
+
+
+def test_a_current_with_real_eigenvalues_has_no_period():
+    # A symmetric Hessian with noise that does not commute: a current, but nothing turns round.
+    noise = np.array([[1.0, 0.9], [0.9, 1.0]])
+    plain = Optimizer(learning_rate=1.0, batch_size=16)
+    for seed in range(4):
+        loss = quadratic_loss(np.diag([0.02, 0.2]), noise, n_samples=256, seed=seed)
+        path = stochastic_gradient_descent(1000, loss=loss, optimizer=plain, seed=seed)
+        found = describe_current(components(path.to_numpy(), 2), seed=0)
+        assert found.period_interval is None
+        assert found.per_relaxation > 0.2

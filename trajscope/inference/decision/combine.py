@@ -93,8 +93,13 @@ def decide_run(
     if current is not None and whole.code == "circulating":
         details[0] = replace(
             details[0],
-            period=2 * np.pi / current.angular_velocity,
+            period=None
+            if current.period_interval is None
+            else 2 * np.pi / current.angular_velocity,
+            period_interval=current.period_interval,
+            per_relaxation=current.per_relaxation,
             entropy_production=current.entropy_production,
+            entropy_interval=current.entropy_interval,
         )
     burn_in, proposal = _proposal(run, windows[0], whole, settings)
     found = taken_apart(run, windows[0], whole, settings)

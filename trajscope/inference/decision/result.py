@@ -10,6 +10,7 @@ from trajscope.inference.decision.path import decision_path, detection_limits, g
 from trajscope.inference.decision.phases import Phase
 from trajscope.inference.decision.words import Run, sentence
 from trajscope.inference.statistics import brownian
+from trajscope.inference.statistics.current import Current
 from trajscope.inference.statistics.curves import CURVES, absent, curves
 from trajscope.inference.statistics.increments import n_frequencies, scales
 from trajscope.schema import (
@@ -138,7 +139,6 @@ def tests_summary(decided: RunDecision, method: str) -> dict[str, dict[str, obje
     decision, run = decided.decisions[0], decided.run
     p, current = decision.evidence, decided.current
     spacing = run.spacing or 1
-    velocity = None if current is None else current.angular_velocity / spacing
     change = p.get("change")
     return {
         "brownian": {
@@ -160,13 +160,31 @@ def tests_summary(decided: RunDecision, method: str) -> dict[str, dict[str, obje
         },
         "circulation": {
             "p_value": p.get("circulation"),
-            "angular_velocity": velocity,
-            "period": 2 * np.pi / velocity if velocity else None,
-            "entropy_production": None if current is None else current.entropy_production / spacing,
-            "plane": None if current is None else current.plane.tolist(),
+            **_of_turning(current, spacing),
             "guard": guard(decision),
         },
     }
+
+
+def _of_turning(current: Current | None, spacing: float) -> dict[str, object]:
+    """How fast the path turns, per step where checkpoints are evenly spaced."""
+    names = (
+        "angular_velocity", "radians_per_relaxation", "period", "period_interval",
+        "entropy_production", "entropy_interval", "plane",
+    )  # fmt: skip
+    if current is None:
+        return dict.fromkeys(names)
+    interval = current.period_interval
+    found = (
+        current.angular_velocity / spacing,
+        current.per_relaxation,
+        None if interval is None else 2 * np.pi / current.angular_velocity * spacing,
+        None if interval is None else [end * spacing for end in interval],
+        current.entropy_production / spacing,
+        [end / spacing for end in current.entropy_interval],
+        current.plane.tolist(),
+    )
+    return dict(zip(names, found, strict=True))
 
 
 def _phase(run: Run, phase: Phase) -> dict[str, object]:

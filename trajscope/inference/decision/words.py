@@ -1,5 +1,6 @@
 """The sentence of each verdict."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -73,7 +74,9 @@ class Detail:
     slowest_relaxation, slowest_rotation :
         Detection limits: `None` where nothing would be detected, or the test did not apply.
     period, entropy_production :
-        Of a circulation.
+        Of a circulation, with their 95% intervals; no period where the path may not turn round.
+    per_relaxation :
+        Radians that it turns in a relaxation time.
     drifting_layers :
         Names.
     ringing :
@@ -85,7 +88,10 @@ class Detail:
     slowest_relaxation: float | None = None
     slowest_rotation: float | None = None
     period: float | None = None
+    period_interval: tuple[float, float] | None = None
+    per_relaxation: float | None = None
     entropy_production: float | None = None
+    entropy_interval: tuple[float, float] = (math.nan, math.nan)
     drifting_layers: tuple[str, ...] = ()
     ringing: str = ""
     drift_strength: float | None = None
@@ -281,14 +287,28 @@ def _confined(decision: Decision, detail: Detail, run: Run) -> str:
 
 def _circulating(decision: Decision, detail: Detail, run: Run) -> str:
     p_value = p_text(decision.evidence["circulation"])
-    if detail.period is None or detail.entropy_production is None:
+    if detail.per_relaxation is None or detail.entropy_production is None:
         return f"Circulates: the path rotates in one direction on average (p = {p_value})."
+    spacing = run.spacing or 1
+    low, high = detail.entropy_interval
+
+    def of(rate: float) -> str:
+        return number(rate / spacing)
+
     per = "checkpoint" if run.spacing is None or run.unit == "index" else run.unit
     return (
-        f"Circulates with a period of {run.length(detail.period)} and an entropy production of "
-        f"{number(detail.entropy_production / (run.spacing or 1))} nats per {per} "
-        f"(p = {p_value}): the path is confined and rotates in one direction on average."
+        f"Circulates {_turn(detail, run)} and an entropy production of "
+        f"{of(detail.entropy_production)} nats per {per} (95%: {of(low)} to {of(high)}; "
+        f"p = {p_value}): the path is confined and rotates in one direction on average."
     )
+
+
+def _turn(detail: Detail, run: Run) -> str:
+    """How fast it turns: as a period only where it turns round and round."""
+    if detail.period is None or detail.period_interval is None:
+        return f"by {number(detail.per_relaxation, 2)} radians per relaxation time"
+    low, high = (run.length(each).partition(" ")[0] for each in detail.period_interval)
+    return f"with a period of {run.length(detail.period)} (95%: {low} to {high})"
 
 
 def _oscillating(decision: Decision, detail: Detail, run: Run) -> str:

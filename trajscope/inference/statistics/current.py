@@ -18,6 +18,9 @@ from trajscope.kernels.gram import Floats
 N_AREAS: Final = 20
 """Surrogates whose signed area is kept, to be drawn beside that of the data."""
 _N_DRAWS: Final = 6 * DRAWS_AT_ONCE
+_N_RESAMPLED: Final = 200
+_RESAMPLING: Final = 7
+"""Of the generator, beside the seed."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,17 @@ class Current:
     Attributes
     ----------
     angular_velocity :
-        Radians, positive: the plane is turned so that the path circulates anticlockwise.
-    entropy_production :
+        Radians, positive: the plane is turned so that the path circulates anticlockwise. Less, in
+        quadrature, the share that reversible surrogates, each in its strongest plane, have of its
+        area.
+    per_relaxation :
+        The same in radians per relaxation time of the plane.
+    period_interval : tuple of float or None
+        95% interval of the period, in checkpoints, where the eigenvalues of the propagator are
+        complex in that interval: only then does the plane turn round and round.
+    entropy_production, entropy_interval :
         Nats, of the linear process with these covariances, less the mean of reversible surrogates;
-        so it may be negative where there is none.
+        so it may be negative where there is none. With its 95% interval.
     plane : (axis, component)
         Two unit vectors in the space of principal components.
     path : (step, axis)
@@ -42,7 +52,10 @@ class Current:
     """
 
     angular_velocity: float
+    per_relaxation: float
+    period_interval: tuple[float, float] | None
     entropy_production: float
+    entropy_interval: tuple[float, float]
     plane: Floats
     path: Floats
     area: Floats
@@ -77,14 +90,65 @@ def describe_current(positions: Floats, seed: int) -> Current:
     drawn = over_batches(draw, _N_DRAWS, positions.size)
     surrogate = float(np.mean([rate for rates, _ in drawn for rate in rates]))
     plane = axes @ modes.unmixing
+    area = signed_area(path)
+    by_chance = np.array([area for _, areas in drawn for area in areas])
+    squared = float((by_chance[:, -1] ** 2).mean()) / max(float(area[-1]) ** 2, 1e-300)
+    velocity = max(0.0, 1 - squared) ** 0.5 * angular_velocity(path)
+    turning = _propagator(path)
+    rates = -np.log(np.clip(np.abs(np.linalg.eigvals(turning)), 1e-12, 1 - 1e-12))
+    series = series_of(modes.spectra, n_steps).T
+    entropy = entropy_production(series)
+    low, high = np.quantile(_entropies(series, seed), [0.025, 0.975])
     return Current(
-        angular_velocity(path),
-        entropy_production(series_of(modes.spectra, n_steps).T) - surrogate,
+        velocity,
+        velocity / float(rates.mean()),
+        _period_interval(path, turning, seed),
+        entropy - surrogate,
+        # What resampled paths add to the entropy, their own surrogates would take off again.
+        (2 * entropy - float(high) - surrogate, 2 * entropy - float(low) - surrogate),
         np.asarray(plane / np.linalg.norm(plane, axis=1, keepdims=True)),
         path,
-        signed_area(path),
-        np.array([area for _, areas in drawn for area in areas]),
+        area,
+        by_chance,
     )
+
+
+def _propagator(path: Floats) -> Floats:
+    """A of ``z[t+1] = A z[t] + e[t]``, by least squares, (axis, axis)."""
+    fitted, *_ = np.linalg.lstsq(path[:-1], path[1:], rcond=None)
+    return np.asarray(fitted.T)
+
+
+def _resampled(path: Floats, turning: Floats, seed: int) -> Floats:
+    """Paths of the same propagator and start with its residuals drawn again, (draw, step, axis)."""
+    rng = np.random.default_rng([seed, _RESAMPLING])
+    n = len(path) - 1
+    left = path[1:] - path[:-1] @ turning.T
+    drawn = np.empty((_N_RESAMPLED, n + 1, path.shape[1]))
+    drawn[:, 0] = path[rng.integers(0, n + 1, _N_RESAMPLED)]
+    picked = rng.integers(0, n, (n, _N_RESAMPLED))
+    for t in range(n):
+        drawn[:, t + 1] = drawn[:, t] @ turning.T + left[picked[t]]
+    return drawn
+
+
+def _period_interval(path: Floats, turning: Floats, seed: int) -> tuple[float, float] | None:
+    """Where the angle of the eigenvalues lies, as a period; `None` where it may be zero."""
+    fitted = np.array([_propagator(each) for each in _resampled(path, turning, seed)])
+    angles = np.abs(np.angle(np.linalg.eigvals(fitted)))[:, 0]
+    own = float(np.abs(np.angle(np.linalg.eigvals(turning)))[0])
+    complex_in = np.linalg.eigvals(fitted).imag[:, 0] != 0
+    low, high = np.quantile(np.where(complex_in, angles, 0.0), [0.025, 0.975])
+    if own == 0 or low <= 0:
+        return None
+    return float(2 * np.pi / high), float(2 * np.pi / low)
+
+
+def _entropies(series: Floats, seed: int) -> Floats:
+    """Entropy production of resampled paths, (draw,)."""
+    white = series / series.std(axis=0)
+    drawn = _resampled(white, _propagator(white), seed)
+    return np.array([entropy_production(each) for each in drawn])
 
 
 def signed_area(path: Floats) -> Floats:
