@@ -1,5 +1,3 @@
-import re
-
 import numpy as np
 import pytest
 import xarray as xr
@@ -8,7 +6,8 @@ from scipy.signal import lfilter
 from trajscope import TrajscopeWarning, analyze
 from trajscope.inference.decision.settings import DecisionSettings
 from trajscope.inference.decision.verdict import decide
-from trajscope.inference.statistics.window import Window, longest_even_part
+from trajscope.inference.statistics.window import Window, longest_even_part, nearly_even
+from trajscope.simulate import brownian, jittered_steps, missing_steps, ornstein_uhlenbeck
 
 
 @pytest.fixture
@@ -98,7 +97,7 @@ def test_steps_that_are_no_multiples_of_the_finest_spacing_have_an_even_part():
         np.testing.assert_allclose(gaps, gaps[0], rtol=1e-2)
 
 
-def test_uneven_increments_that_persist_are_not_told_to_be_too_few():
+def test_increments_that_persist_are_not_told_that_even_spacing_is_missing():
     rng = np.random.default_rng(5)
     noise = lfilter([1.0], [1.0, -0.98], rng.standard_normal((1100, 20)), axis=0)
     steps = 10 * np.arange(100) + rng.integers(0, 3, 100)
@@ -107,5 +106,43 @@ def test_uneven_increments_that_persist_are_not_told_to_be_too_few():
     with pytest.warns(TrajscopeWarning, match="unevenly spaced"):
         said = analyze(uneven, n_surrogates=199)["verdict"].attrs
     assert said["code"] == "too_short"
-    assert re.search(r"\d+ of 100 checkpoints are evenly spaced", said["sentence"])
-    assert "are needed" not in said["sentence"]
+    assert "evenly spaced" not in said["sentence"]
+    assert "100 of 100 checkpoints, 8 to 12 steps apart" in said["unseen"][-1]
+
+
+@pytest.mark.parametrize("tau", [3, 30])
+def test_wells_on_a_logarithmic_grid_are_no_noise_that_changes(tau):
+    steps = np.unique(np.geomspace(1, 3999, 100).round().astype(int))
+    for seed in range(3):
+        path = ornstein_uhlenbeck(4000, taus=[tau] * 20, seed=seed)[steps]
+        with pytest.warns(TrajscopeWarning, match="unevenly spaced"):
+            said = analyze(path, n_surrogates=199)["verdict"].attrs
+        assert said["code"] == "too_short"
+        assert "cannot be told apart on this grid" in said["sentence"]
+
+
+@pytest.mark.parametrize("kind", ["missing", "jittered"])
+def test_one_checkpoint_in_five_may_be_missing_and_steps_may_jitter(kind):
+    true = 1 / np.tanh(1 / 10)  # two-sided, in intervals of the whole run
+    for seed in range(3):
+        if kind == "missing":
+            well = ornstein_uhlenbeck(200, taus=[5] * 20, seed=seed)
+            walk, scale = brownian(200, 20, seed=seed), 1
+            runs = [missing_steps(each, fraction=0.2, seed=seed) for each in (well, walk)]
+        else:
+            well = ornstein_uhlenbeck(2000, taus=[50] * 20, seed=seed)
+            walk, scale = brownian(2000, 20, seed=seed), 10
+            runs = [jittered_steps(each, every=10, jitter=2, seed=seed) for each in (well, walk)]
+        with pytest.warns(TrajscopeWarning, match="unevenly spaced"):
+            found = [analyze(run, n_surrogates=199)["verdict"].attrs for run in runs]
+        assert [each["code"] for each in found] == ["confined", "brownian"]
+        assert found[0]["rest"]["correlation_time"] == pytest.approx(scale * true, rel=0.25)
+
+
+def test_what_is_taken_as_even_is_even_but_for_a_factor_of_three():
+    gaps = np.random.default_rng(0).integers(1, 8, 200)
+    steps = np.concatenate([[0], gaps.cumsum()])
+    taken = np.diff(steps[nearly_even(steps, 32)])
+    assert taken.max() <= 3 * taken.min()
+    assert len(taken) >= 60
+    assert nearly_even(np.unique(np.geomspace(1, 4000, 100).round()), 32) is None

@@ -57,6 +57,8 @@ _NEGLIGIBLE: Final = 1e-6
 """Share of the first component's variance: matrices of float32 products hold no smaller one."""
 _MILD: Final = 1.5
 """Ratio of noise variances up to which one verdict still fits both parts."""
+_SPACING: Final = 4.0
+"""Times the growth of the intervals that squares may change by it."""
 _LEAST_ROUNDING: Final = 1e-3
 """Share of squared increments below which rounding does not matter."""
 _ROUNDING: Final = 2
@@ -90,7 +92,11 @@ def decision_procedure(window: Window, decision: Decision, settings: DecisionSet
     steady = (yield from _drift(increments, decision, settings)) > alpha
     ratio = decision.evidence.get("noise_ratio", 1.0)
     if max(ratio, 1 / max(ratio, 1e-300)) > _MILD:
-        decision.code = "noise_scale_changes"
+        if _may_be_spacing(window, decision):
+            decision.reason = "uneven_noise"
+            decision.evidence["evenly_spaced"] = window.n_even
+        else:
+            decision.code = "noise_scale_changes"
     elif is_brownian:
         decision.code = "brownian" if steady else "drifting"
     elif brownian.has_memory(decision.draws, alpha) or (
@@ -132,6 +138,21 @@ def _change(increments: Floats) -> dict[str, float]:
     place = change_place(values)
     before, after = values[:place].mean(), values[place:].mean()
     return {"change": place + 1, "noise_ratio": float(after / max(before, 1e-300))}
+
+
+def _may_be_spacing(window: Window, decision: Decision) -> bool:
+    """Whether longer intervals, of a path that is confined or persists, look like other noise.
+
+    Squares over the length of their interval fall no more than the length grows where positions
+    are white, and rise no more than that where the path goes straight on.
+    """
+    if window.lengths is None:
+        return False
+    place = round(decision.evidence["change"])
+    before, after = window.lengths[:place].mean(), window.lengths[place:].mean()
+    longer = max(after / before, before / after)
+    ratio = decision.evidence["noise_ratio"]
+    return bool(longer > _MILD and max(ratio, 1 / max(ratio, 1e-300)) <= _SPACING * longer)
 
 
 def _persistent(window: Window, decision: Decision, settings: DecisionSettings) -> Procedure:

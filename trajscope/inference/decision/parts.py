@@ -9,7 +9,7 @@ from trajscope.errors import printable
 from trajscope.inference.course.apart import FEWEST_BLOCKS, Found
 from trajscope.inference.course.rest import FEWEST_TIMES
 from trajscope.inference.decision.settings import Decision
-from trajscope.inference.decision.words import ONE_VERDICT, Run, number, p_text
+from trajscope.inference.decision.words import Run, number, p_text
 from trajscope.kernels.gram import Floats
 
 _ONE_WAY: Final = 0.9
@@ -26,6 +26,7 @@ _FIRST: Final = {
     "drifting": "Drifts in one direction; a random walk besides.",
 }
 """First sentences of verdicts that the first procedure did not come to."""
+_STEADY_BUT_FOR_NOISE: Final = "The noise variance changes; {rest} in the noise's own time."
 _IN_A_WORD: Final = {
     "brownian": "a random walk",
     "confined": "confined",
@@ -175,7 +176,7 @@ def in_words(
         return sentence
     first = _FIRST[code].format(rest=_IN_A_WORD[found.rest.code]) if is_new else sentence
     if code == "noise_scale_changes" and found.rest.code != "unknown":
-        first = sentence.removesuffix(ONE_VERDICT).rstrip()
+        first = _STEADY_BUT_FOR_NOISE.format(rest=_IN_A_WORD[found.rest.code])
     noise = [_of_noise(decision, found, run)] if changes else []
     rest = _of_rest(found, run, in_noise_time=changes)
     return " ".join([first, *noise, _of_course(found, layers), rest])

@@ -99,10 +99,10 @@ def _step(test: str, question: str, p_value: float | None, *, is_yes: bool) -> d
 def _path_of_rest(found: Found, alpha: float) -> list[dict[str, object]]:
     evidence = found.rest.evidence
     course = min(found.slow.p_value, evidence.get("course_of_positions", 1.0))
-    walk, turns = evidence["brownian"], evidence.get("circulation")
+    walk, turns = evidence.get("brownian"), evidence.get("circulation")
     return [
         _step("course", "slow course?", course, is_yes=found.count > 0),
-        _step("rest_brownian", "rest Brownian?", walk, is_yes=walk > alpha),
+        _step("rest_brownian", "rest Brownian?", walk, is_yes=(walk or 0.0) > alpha),
         _step("rest_circulation", "rest circulating?", turns, is_yes=(turns or 1.0) <= alpha),
     ]
 

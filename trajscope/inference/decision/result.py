@@ -227,7 +227,10 @@ def verdict_dataset(decided: RunDecision) -> xr.Dataset:
             "alpha": alpha,
             **numbers(decision, decided.found, decided.run, decided.shares),
             "evidence": {name: float(value) for name, value in decision.evidence.items()},
-            "unseen": detection_limits(decision, decided.details[0], decided.run, decided.found),
+            "unseen": [
+                *detection_limits(decision, decided.details[0], decided.run, decided.found),
+                *([decided.run.taken] if decided.run.taken else []),
+            ],
             "proposal": decided.proposal,
             "phases": [_phase(decided.run, each) for each in decided.phases],
             "gates": decision_path(decision, alpha, decided.found),

@@ -13,9 +13,9 @@ from trajscope.inference.decision.combine import RunDecision, decide_run
 from trajscope.inference.decision.order import FEWEST_CHECKPOINTS
 from trajscope.inference.decision.result import tests_dataset, tests_summary, verdict_dataset
 from trajscope.inference.decision.settings import RINGING_GIVEN, RINGING_UNKNOWN, DecisionSettings
-from trajscope.inference.decision.words import Run
+from trajscope.inference.decision.words import Run, number
 from trajscope.inference.statistics.river import NUMBERS, draw_river, river_p_values
-from trajscope.inference.statistics.window import Window, longest_even_part
+from trajscope.inference.statistics.window import Window, longest_even_part, nearly_even
 from trajscope.kernels.river import window_lengths
 from trajscope.measure.blas import one_blas_thread
 from trajscope.measure.found import Measurement
@@ -58,33 +58,45 @@ def decide_measured_run(
 ) -> tuple[RunDecision, xr.Dataset]:
     """The decisions on every group, with the draws, and the part ``/tests`` of a result.
 
-    Checkpoints that are unevenly spaced are tested by their increments over the root of their
-    length, and for circulation on their longest evenly spaced part. Where rounding of the
-    stored weights is over 5% of the squared increments, every second, fourth, ... checkpoint is
-    taken.
+    Of checkpoints that are unevenly spaced those are taken whose spacings differ by a factor of
+    three at most, and are treated as evenly spaced (`nearly_even`). Where too few are, increments
+    are tested over the root of their length, and for circulation on the longest even part. Where
+    rounding of the stored weights is over 5% of the squared increments, every second, fourth, ...
+    checkpoint is taken.
     """
     steps = trajectory[STEP].values
     unit = str(trajectory.attrs.get("step_unit", "index"))
     observables = measurement.observables
     stride = _stride(observables.isel({GROUP: 0}), len(steps))
     kept = steps[: len(steps) - (len(steps) - 1) % stride : stride]
-    even = np.arange(len(kept)) if even_spacing(kept) is not None else longest_even_part(kept)
+    spacing = even_spacing(kept)
+    near = None if spacing is not None else nearly_even(kept, FEWEST_CHECKPOINTS)
+    even = np.arange(len(kept)) if near is None else near
+    if spacing is None and near is None:
+        even = longest_even_part(kept)
     windows = [
         _window(factor, observables.isel({GROUP: group}), steps, even, stride)
         for group, factor in enumerate(measurement.factors)
     ]
+    if near is not None:
+        windows = [
+            Window(np.diff(each.walked, axis=0), each.positions, rounding=each.rounding)
+            for each in windows
+        ]
     settings = replace(
         settings,
         n_surrogates=settings.n_draws(len(kept)),
         damping=_left(settings.damping, stride),
     )
     rate = trajectory.coords.get(LEARNING_RATE)
+    used = slice(None) if near is None else near
     run = Run(
-        kept,
+        kept[used],
         unit,
-        even_spacing(kept),
-        None if rate is None else rate.values[: len(kept) * stride : stride],
+        spacing if near is None else float(np.diff(kept[near]).mean()),
+        None if rate is None else rate.values[: len(kept) * stride : stride][used],
         trajectory.attrs.get(EPOCH_STEPS),
+        "" if near is None else _nearly(kept, near, unit),
     )
     names = [str(name) for name in observables[GROUP].values]
     with one_blas_thread():
@@ -179,6 +191,16 @@ def _window(
     )
 
 
+def _nearly(steps: NDArray[np.floating], near: NDArray[np.int64], unit: str) -> str:
+    """What is taken for even, in words."""
+    gaps = np.diff(steps[near])
+    word = "checkpoint" if unit == "index" else unit
+    return (
+        f"what goes with uneven spacing: {len(near):,} of {len(steps):,} checkpoints, "
+        f"{number(gaps.min())} to {number(gaps.max())} {word}s apart, are taken as evenly spaced"
+    )
+
+
 def _of_averages(factor: NDArray[np.float32], settings: DecisionSettings) -> dict[str, xr.Variable]:
     """Numbers of averages over windows, of all weights, against permuted increments."""
     n_draws = settings.of_a_window.n_surrogates
@@ -208,6 +230,6 @@ def _told(decided: RunDecision, settings: DecisionSettings, stride: int) -> dict
         "method": method,
         "rank": list(ranks),
         "stride": stride,
-        "evenly_spaced": decided.run.spacing is not None,
+        "evenly_spaced": decided.run.spacing is not None and not decided.run.taken,
         "summary": tests_summary(decided, method),
     }

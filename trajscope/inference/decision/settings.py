@@ -113,7 +113,7 @@ class Decision:
         One of `CODES`.
     reason :
         Why a window is too short: "few" checkpoints, "still" weights, "memory" of the increments,
-        "correlation_time", "uneven" spacing (for steady increments, or "uneven_memory"), or
+        "correlation_time", "uneven" spacing (or "uneven_memory", "uneven_noise"), or
         "rounding"; else empty.
     evidence :
         p-values and numbers that led to the verdict, in order.

@@ -16,7 +16,7 @@ from trajscope.inference.decision.order import (
 )
 from trajscope.inference.decision.settings import Decision
 
-ONE_VERDICT: Final = "One verdict does not fit both parts."
+_ONE_VERDICT: Final = "One verdict does not fit both parts."
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Run:
         From each checkpoint on, NaN where it is not known; `None` where nothing is known.
     epoch_steps :
         Steps of an epoch, `None` where not known.
+    taken :
+        Which checkpoints are taken as evenly spaced though they are not quite; else empty.
     """
 
     steps: NDArray[np.floating] | NDArray[np.integer]
@@ -41,6 +43,7 @@ class Run:
     spacing: float | None
     learning_rate: NDArray[np.float64] | None = None
     epoch_steps: float | None = None
+    taken: str = ""
 
     def part(self, first: int, stop: int) -> "Run":
         """Its checkpoints from number `first` to before `stop`."""
@@ -166,6 +169,15 @@ def _uneven(decision: Decision, run: Run) -> str:
     )
 
 
+def _uneven_noise(decision: Decision, run: Run) -> str:
+    ratio = decision.evidence["noise_ratio"]
+    return (
+        "Too unevenly spaced: where checkpoints are farther apart, the squared movement per time "
+        f"changes by a factor of {number(ratio)}. Paths that are confined or persist, and noise "
+        f"that changes, cannot be told apart on this grid. {_even(decision, run)}."
+    )
+
+
 def _uneven_memory(decision: Decision, run: Run) -> str:
     return (
         "Too short: increments stay autocorrelated, and those of unevenly spaced checkpoints "
@@ -193,6 +205,7 @@ _REASONS: Final = {
     "correlation_time": _few_correlation_times,
     "uneven": _uneven,
     "uneven_memory": _uneven_memory,
+    "uneven_noise": _uneven_noise,
     "rounding": _rounding,
     "memory": _memory,
 }
@@ -207,7 +220,7 @@ def _noise_scale_changes(decision: Decision, detail: Detail, run: Run) -> str:  
     p = decision.evidence
     return (
         f"The noise variance changes at {run.place(round(p['change']))}, by a factor of "
-        f"{number(p['noise_ratio'])} (p = {p_text(p['noise_scale'])}). {ONE_VERDICT}"
+        f"{number(p['noise_ratio'])} (p = {p_text(p['noise_scale'])}). {_ONE_VERDICT}"
     )
 
 
@@ -297,7 +310,7 @@ def _circulating(decision: Decision, detail: Detail, run: Run) -> str:
 
     per = "checkpoint" if run.spacing is None or run.unit == "index" else run.unit
     return (
-        f"Circulates {_turn(detail, run)} and an entropy production of "
+        f"Circulates {_turn(detail, run)}, with an entropy production of "
         f"{of(detail.entropy_production)} nats per {per} (95%: {of(low)} to {of(high)}; "
         f"p = {p_value}): the path is confined and rotates in one direction on average."
     )

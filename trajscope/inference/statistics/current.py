@@ -102,7 +102,7 @@ def describe_current(positions: Floats, seed: int) -> Current:
     return Current(
         velocity,
         velocity / float(rates.mean()),
-        _period_interval(path, turning, seed),
+        _period_interval(path, turning, seed) if velocity > 0 else None,
         entropy - surrogate,
         # What resampled paths add to the entropy, their own surrogates would take off again.
         (2 * entropy - float(high) - surrogate, 2 * entropy - float(low) - surrogate),

@@ -10,6 +10,8 @@ from trajscope.kernels.gram import Floats
 
 _MOST_COMPONENTS = 20
 _WHOLE = 2.0**53
+_SHORTEST = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9)
+_ALIKE = 3.0
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,31 @@ class Window:
         n = len(self.increments) // stride * stride
         increments = self.increments[:n].reshape(n // stride, stride, -1).sum(axis=1)
         return replace(self, increments=increments, positions=None, rounding=0.0)
+
+
+def nearly_even(
+    steps: NDArray[np.floating] | NDArray[np.integer], fewest: int
+) -> NDArray[np.int64] | None:
+    """Numbers of checkpoints whose spacings differ by a factor of three at most.
+
+    The first checkpoint, and each that is at least g after the last one taken: for g the shortest
+    spacing, or the smallest of some quantiles, at which the spacings are so much alike. `None`
+    where that leaves fewer than `fewest` checkpoints.
+
+    Parameters
+    ----------
+    steps : (step,)
+        Increasing.
+    """
+    for shortest in np.quantile(np.diff(steps), _SHORTEST):
+        places = [0]
+        for number, step in enumerate(steps):
+            if step - steps[places[-1]] >= shortest * (1 - 1e-9) and number:
+                places.append(number)
+        taken = np.diff(steps[places])
+        if len(places) >= fewest and taken.max() <= _ALIKE * taken.min():
+            return np.array(places, np.int64)
+    return None
 
 
 def longest_even_part(steps: NDArray[np.floating] | NDArray[np.integer]) -> NDArray[np.int64]:

@@ -25,10 +25,8 @@ def change_step(curves: Curves) -> float | None:
     """The step from which on the noise has another scale, `None` where it is steady."""
     if curves.verdict is None or curves.verdict.code != "noise_scale_changes":
         return None
-    change = curves.verdict.evidence.get("change", math.nan)
-    if not 0 <= change < curves.steps[:: curves.stride].size:
-        return None
-    return float(curves.steps[:: curves.stride][round(change)])
+    told = curves.tests.attrs.get("summary", {}).get("noise_scale", {}).get("change_step")
+    return float(told) if isinstance(told, (int, float)) and math.isfinite(told) else None
 
 
 def draw_increment_size(figure: "Figure", curves: Curves) -> None:
