@@ -137,8 +137,11 @@ def _position_cells() -> list[Cell]:
     short = ("OU, tau = 2", "Brownian, rank 10", "double well, lambda = 0", *RINGING)
     long = (*(f"OU, tau = {tau}" for tau in (20, 200, 1000)), "Brownian, rank 10",
             "double well, lambda = 0", *RINGING)  # fmt: skip
+    loud = ("OU, tau = 10, clustered volatility", "100 OU modes, tau = 10, clustered volatility",
+            "OU, tau = 10, t3 noise", "OU, tau = 10, Levy noise, 1.7")  # fmt: skip
     return [
         *(cell(process) for process in usual),
+        *(cell(process) for process in loud),
         cell("100 equal OU modes, tau = T/40", d=100),
         cell("100 equal OU modes, tau = T/20", d=100),
         cell("Brownian, rank 10"),
@@ -192,6 +195,11 @@ def _verdict_cells() -> list[Cell]:
         row("OU, every weight a mode, tau = T/20", "too_short|confined", d=1000),
         row("100 equal OU modes, tau = T/40", "confined|too_short",
             "confined .57, too_short .34, oscillating .05", d=100),
+        row("OU, tau = 10, clustered volatility", "confined|noise_scale_changes"),
+        row("100 OU modes, tau = 10, clustered volatility", "confined|noise_scale_changes"),
+        row("Brownian, clustered volatility", "brownian|noise_scale_changes"),
+        row("OU, tau = 10, t3 noise", "confined"),
+        row("OU, tau = 10, Levy noise, 1.7", "confined"),
         row("relaxing OU (5 sd), tau = T/5", "drifting|too_short", "brownian .80"),
         row("relaxing OU (5 sd), tau = T/20", "drifting|too_short", "brownian .54"),
         row("double well, lambda = 0", "confined", "confined .95"),

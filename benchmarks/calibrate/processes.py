@@ -8,6 +8,7 @@ import numpy as np
 from trajscope import simulate
 from trajscope.kernels.gram import Floats
 
+Law = Callable[[np.random.Generator, tuple[int, int]], Floats]
 Process = Callable[[int, int, int], Floats]
 """``(n_steps, n_weights, seed) -> (step, component)``; an embedding would change no number."""
 
@@ -55,6 +56,25 @@ def well(tau: float = 0, share: float = 0, n_modes: int | None = None, start: fl
         return values(simulate.ornstein_uhlenbeck(n, taus=times, seed=seed, start=begins))
 
     return make
+
+
+def loud_at_times(tau: float = 0, n_modes: int = 20) -> Process:
+    """Wells, or a walk, whose noise is loud for some twenty steps at once, in all modes."""
+    law = simulate.clustered(persistence=20, spread=1)
+
+    def make(n: int, _: int, seed: int) -> Floats:
+        if not tau:
+            return values(simulate.driven_walk(n, n_modes=n_modes, noise=law, seed=seed))
+        return values(simulate.driven_well(n, taus=[tau] * n_modes, noise=law, seed=seed))
+
+    return make
+
+
+def heavy_tailed_well(tau: float, law: Law, n_modes: int = 10) -> Process:
+    """Wells whose noise has heavy tails."""
+    return lambda n, _, seed: values(
+        simulate.driven_well(n, taus=[tau] * n_modes, noise=law, seed=seed)
+    )
 
 
 def rotating(ratio: float, n_planes: int) -> Process:
@@ -156,6 +176,11 @@ PROCESSES: Final[dict[str, Process]] = {
     "OU, every weight a mode, tau = T/20": well(share=1 / 20),
     "100 equal OU modes, tau = T/40": well(share=1 / 40, n_modes=100),
     "100 equal OU modes, tau = T/20": well(share=1 / 20, n_modes=100),
+    "OU, tau = 10, clustered volatility": loud_at_times(10),
+    "100 OU modes, tau = 10, clustered volatility": loud_at_times(10, 100),
+    "Brownian, clustered volatility": loud_at_times(),
+    "OU, tau = 10, t3 noise": heavy_tailed_well(10, simulate.student_t(3)),
+    "OU, tau = 10, Levy noise, 1.7": heavy_tailed_well(10, simulate.stable(1.7)),
     "relaxing OU (5 sd), tau = T/5": well(share=1 / 5, n_modes=RELAXING_MODES, start=5),
     "relaxing OU (5 sd), tau = T/20": well(share=1 / 20, n_modes=RELAXING_MODES, start=5),
     "rotating OU, 5 planes, omega/a = .3": rotating(0.3, 5),

@@ -161,7 +161,7 @@ def test_checkpoints_missing_here_and_there_leave_a_circulation_to_be_found():
     with pytest.warns(TrajscopeWarning, match="unevenly spaced"):
         results = analyze(of(path.to_numpy()[kept], step=kept), n_surrogates=199)
     assert results["verdict"].attrs["code"] == "circulating"
-    assert results["tests"].sizes["plane_step"] == 359
+    assert results["tests"].sizes["plane_step"] == 397
 
 
 def test_rounding_is_not_taken_for_a_well():

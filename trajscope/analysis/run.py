@@ -89,8 +89,8 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         Address of a running dask scheduler.
     n_surrogates :
         Permutations or surrogates per null hypothesis; the smallest p-value is
-        1 / (n_surrogates + 1). Above 10,000 checkpoints only as many as `alpha` requires: 199 at
-        0.01.
+        1 / (n_surrogates + 1). Layers, and runs above 10,000 checkpoints, draw only as many as
+        `alpha` requires: 199 at 0.01.
     alpha :
         Significance level of every test (false-positive rate).
     seed :

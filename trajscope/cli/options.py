@@ -96,8 +96,8 @@ INFERENCE = (
         metavar="N",
         default=999,
         show_default=True,
-        help="Permutations or surrogates per null hypothesis; above 10,000 checkpoints, only as "
-        "many as --alpha requires.",
+        help="Permutations or surrogates per null hypothesis; of layers, and above 10,000 "
+        "checkpoints, only as many as --alpha requires.",
     ),
     click.option(
         "--alpha",

@@ -67,7 +67,8 @@ def decide_run(
 ) -> RunDecision:
     """The verdicts on all weights and on every layer, with details.
 
-    p-values of layers are corrected for the number of layers; all weights are tested separately.
+    p-values of layers are corrected for the number of layers, and come from no more draws than the
+    level needs, 199 at 0.01; all weights are tested separately.
 
     Parameters
     ----------
@@ -76,10 +77,11 @@ def decide_run(
     in_phases :
         Whether changes are looked for, and what lies between them is decided too.
     """
+    fewer = settings.of_a_window
     beside = ThreadPoolExecutor(1)
     try:
         waited = beside.submit(decide, windows[0], settings)
-        layers = decide_together(windows[1:], settings) if len(windows) > 1 else []
+        layers = decide_together(windows[1:], fewer) if len(windows) > 1 else []
         whole = waited.result()
     finally:
         beside.shutdown(wait=False)  # an interruption need not see the end of it

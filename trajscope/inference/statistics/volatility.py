@@ -16,6 +16,7 @@ _PENALTY: Final = 2.0
 _ENOUGH: Final = 8
 """Independent numbers from which a variance is estimated."""
 _LAGS: Final = 8
+_RIDGE: Final = 1e-9
 
 
 def with_even_noise(positions: Floats) -> Floats:
@@ -61,6 +62,9 @@ def fitted_to_all(centred: Floats) -> Floats:
     centred : (step, component)
     """
     n_steps, products = len(centred), autocovariance(centred)
+    if products[0] <= 0:
+        return np.ones(1)
+    products[0] *= 1 + _RIDGE  # what is predictable exactly has equations without a solution
     best, lowest = np.ones(1), n_steps * np.log(max(products[0], 1e-300))
     for order in range(1, min(_LONGEST, n_steps // 10) + 1):
         solved = scipy.linalg.solve_toeplitz(products[:order], products[1 : order + 1])
