@@ -9,6 +9,7 @@ import numpy as np
 
 from trajscope.inference.course.apart import Found
 from trajscope.inference.decision.alone import FEWER_SURROGATES, detail_of, taken_apart
+from trajscope.inference.decision.epochs import at_epochs
 from trajscope.inference.decision.order import FEWEST_CHECKPOINTS, leading_path
 from trajscope.inference.decision.parts import shares
 from trajscope.inference.decision.phases import Phase, find_phases
@@ -41,6 +42,8 @@ class RunDecision:
         Of the course's squares, what each layer holds.
     phases :
         Of all weights; none where nothing changes, or they were not asked for.
+    epochs :
+        The verdict at whole epochs, `None` where there is none, and a sentence on it.
     """
 
     run: Run
@@ -55,6 +58,7 @@ class RunDecision:
     found: Found | None
     shares: Mapping[str, float]
     phases: Sequence[Phase] = ()
+    epochs: tuple[str | None, str] = (None, "")
 
 
 def decide_run(
@@ -112,10 +116,11 @@ def decide_run(
             found, {name: w.increments for name, w in zip(names[1:], windows[1:], strict=True)}
         )
     )
+    epochs = at_epochs(run, windows[0], whole, found, settings)
     phases = find_phases(run, windows[0], whole, found, settings) if in_phases else ()
     return RunDecision(
         run, names, windows, decisions, settings, details, current, burn_in, proposal, found, own,
-        phases,
+        phases, epochs,
     )  # fmt: skip
 
 

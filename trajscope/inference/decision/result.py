@@ -215,6 +215,12 @@ def verdict_dataset(decided: RunDecision) -> xr.Dataset:
         words[0] = in_words(
             decision, decided.found, decided.run, decided.shares, codes[0], words[0]
         )
+    parts = numbers(decision, decided.found, decided.run, decided.shares)
+    at_whole, said = decided.epochs
+    if said:
+        words[0] = f"{words[0]} {said}"
+    if isinstance(rest := parts["rest"], dict):
+        rest["at_epochs"] = at_whole
     return xr.Dataset(
         {
             "code": (GROUP, codes),
@@ -225,7 +231,7 @@ def verdict_dataset(decided: RunDecision) -> xr.Dataset:
             "code": codes[0],
             "sentence": words[0],
             "alpha": alpha,
-            **numbers(decision, decided.found, decided.run, decided.shares),
+            **parts,
             "evidence": {name: float(value) for name, value in decision.evidence.items()},
             "unseen": [
                 *detection_limits(decision, decided.details[0], decided.run, decided.found),
