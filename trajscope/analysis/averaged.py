@@ -148,8 +148,8 @@ def what_does_not_fit(trajectory: xr.Dataset, buffers: xr.Dataset | None) -> Ite
     if running:
         yield (
             f"Running statistics ({len(running)} arrays, first {printable(running[0])}) were "
-            "copied from the last checkpoint that counts, and do not belong to the averaged weights: "
-            "recompute them on training data before the model is used, for example with "
+            "copied from the last checkpoint that counts, and do not belong to the averaged "
+            "weights: recompute them on training data before the model is used, for example with "
             "torch.optim.swa_utils.update_bn."
         )
     lacking = [name for name, why in reasons.items() if why.startswith(_COPIED)]

@@ -61,7 +61,7 @@ def _row(group: xr.Dataset, *, is_main: bool) -> NormRow:
         relative=number(middle(group["relative_increment"]), 2),
         angle=number(math.degrees(middle(group["rotation_angle"])), 2),
         cosine=decimal(float(group["cosine_to_first"].isel({STEP: -1})), 3),
-        balance=decimal(float(group["norm_balance"])),
+        balance=number(float(group["norm_balance"])),
         is_main=is_main,
     )
 
