@@ -74,6 +74,11 @@ AUDIT = "audit"
 """Attribute of a trajectory: what the audit found, ``{"kind", "steps", "tensors", "detail"}``."""
 EPOCH_STEPS = "epoch_steps"
 """Attribute of a trajectory: steps of an epoch, where known."""
+WEIGHT_DECAY = "weight_decay"
+"""Attribute of a trajectory: ``{"value", "per_rate", "source"}``, where known; the weights decay by
+the learning rate times ``per_rate`` a step."""
+EQUILIBRIUM_ANGLE = "rotation_angle_equilibrium"
+"""Observable of no group: angles between checkpoints at the equilibrium of weight decay."""
 NO_VERDICT = "no_verdict"
 """Attribute of a trajectory: why the audit allows no verdict on any part of it."""
 

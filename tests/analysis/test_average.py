@@ -122,9 +122,9 @@ def test_running_statistics_come_from_the_last_checkpoint_and_are_told_of(tmp_pa
     with pytest.warns(TrajscopeWarning) as told:
         out = average(source, tmp_path / "out.safetensors", weights=[(0, 1), (20, 1)])
     text = " ".join(str(each.message) for each in told)
-    assert "1 running statistics (first: bn.running_mean) were copied" in text
+    assert "Running statistics (1 arrays, first bn.running_mean) were copied" in text
     assert "recompute them" in text
-    assert "1 arrays of the checkpoints are not in the average (first: bn.num_batches" in text
+    assert "lacks arrays of the checkpoints (1, first bn.num_batches" in text
     assert load_file(out)["bn.running_mean"].tolist() == [20, 20, 20]
 
 

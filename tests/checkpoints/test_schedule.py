@@ -233,3 +233,31 @@ def test_the_log_of_another_run_above_a_folder_of_files_is_not_taken(tmp_path):
     for folder in folders:
         folder.mkdir()
     assert (recorded_schedule(folders, np.arange(3.0), "step").rates == 0.5).all()
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw", "none"])
+def test_weight_decay_gives_the_rotation_of_its_equilibrium(tmp_path, kind):
+    model = torch.nn.Linear(3, 2)
+    groups = [
+        {"params": [model.weight], "weight_decay": 0.0 if kind == "none" else 0.02},
+        {"params": [model.bias], "weight_decay": 0.0},
+    ]
+    sgd = torch.optim.SGD(groups, lr=0.05, momentum=0.9)
+    optimizer = torch.optim.AdamW(groups, lr=0.05) if kind == "adamw" else sgd
+    for step in range(12):
+        model(torch.ones(4, 3)).square().sum().backward()
+        optimizer.step()
+        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        torch.save(state, tmp_path / f"step_{10 * step}.pt")
+    results = analyze(tmp_path, n_surrogates=199)
+    page = write_report(results, tmp_path / "out").read_text()
+    told = json.loads((tmp_path / "out/summary.json").read_text())
+    if kind == "none":
+        assert told["observables"]["rotation_angle_equilibrium"] is None
+        assert "weight_decay" not in told["trajectory"]
+        return
+    decay = 0.05 * 0.02 * 10 * (10 if kind == "sgd" else 1)
+    expected = np.arccos(np.exp(-decay))
+    assert told["observables"]["rotation_angle_equilibrium"] == pytest.approx(expected)
+    assert told["trajectory"]["weight_decay"]["value"] == 0.02
+    assert "At the equilibrium of weight decay 0.02" in page

@@ -109,3 +109,25 @@ def test_the_norm_of_a_random_walk_is_out_of_balance_and_that_of_a_sphere_in_bal
     for x, expected in ((walk, 0), (on_sphere, 1)):
         total = np.sum(np.diff(x, axis=0) ** 2, axis=1)
         assert directions.norm_balance(of_gram(x), total) == pytest.approx(expected, abs=1e-12)
+
+
+@WAYS
+def test_a_scale_invariant_loss_with_decay_has_the_norm_and_rotation_of_its_equilibrium(
+    directions_of,
+):
+    # Gradients at right angles to the weights, of length 1 / |x|: |x|^4 = eta / (2 decay), and
+    # each step turns by sqrt(2 eta decay) (arXiv:2006.08419).
+    eta, decay, n_steps = 0.1, 0.002, 400
+    rng = np.random.default_rng(0)
+    x = np.zeros((n_steps, 300))
+    x[0, 0] = (eta / (2 * decay)) ** 0.25
+    for t in range(n_steps - 1):
+        gradient = rng.standard_normal(300)
+        gradient -= x[t] * (gradient @ x[t]) / (x[t] @ x[t])
+        gradient /= np.linalg.norm(gradient) * np.linalg.norm(x[t])
+        x[t + 1] = (1 - eta * decay) * x[t] - eta * gradient
+    found, moved = directions_of(x), np.sum(np.diff(x, axis=0) ** 2, axis=1)
+    np.testing.assert_allclose(found.squared_positions, (eta / (2 * decay)) ** 0.5, rtol=2e-3)
+    turned = directions.angles(found.squared_positions, found.forward, moved)
+    np.testing.assert_allclose(turned, (2 * eta * decay) ** 0.5, rtol=2e-3)
+    assert directions.norm_balance(found, moved) == pytest.approx(1, abs=0.01)

@@ -270,8 +270,8 @@ def test_a_long_run_with_many_layers_stays_under_two_megabytes():
     assert len(source.encode()) < 2_000_000
     page = Page(source)
     assert "The 20 groups with the most weights are shown; 280 more are below." in source
-    layers, norms = 20 + 300 + 2, 21 + 301 + 2
-    assert len(page.all("tr")) == layers + norms
+    layers, norms, river = 20 + 300 + 2, 21 + 301 + 2, 1 + 3
+    assert len(page.all("tr")) == layers + norms + river
     assert "lie in 400 bins" in source
     assert "One checkpoint in 3 is drawn." in source
 

@@ -30,7 +30,8 @@ def test_the_keys_are_the_documented_ones(results):
     assert list(told["observables"]) == [
         "diffusion_exponent", "path_length", "displacement", "increment_rms",
         "zero_increment_fraction", "rounding_floor", "norm_first", "norm_last", "norm_balance",
-        "relative_increment", "rotation_angle", "cosine_first_last", "river_window",
+        "relative_increment", "rotation_angle", "rotation_angle_equilibrium",
+        "cosine_first_last", "river_window",
         "river_share", "river_share_walk", "river_cosine", "river_cosine_walk",
         "hill_energy_ratio", "river_speed_ratio", "weights_never_moving",
         *(f"explained_variance_{k}" for k in range(1, 11)),

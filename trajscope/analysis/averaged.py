@@ -147,16 +147,16 @@ def what_does_not_fit(trajectory: xr.Dataset, buffers: xr.Dataset | None) -> Ite
     running = [name for name in copied if reasons[name].startswith("a running statistic")]
     if running:
         yield (
-            f"{len(running)} running statistics (first: {printable(running[0])}) were copied from "
-            "the last checkpoint that counts, and do not belong to the averaged weights: recompute "
-            "them on training data before the model is used, for example with "
+            f"Running statistics ({len(running)} arrays, first {printable(running[0])}) were "
+            "copied from the last checkpoint that counts, and do not belong to the averaged "
+            "weights: recompute them on training data before the model is used, for example with "
             "torch.optim.swa_utils.update_bn."
         )
     lacking = [name for name, why in reasons.items() if why.startswith(_COPIED)]
     lacking = [name for name in lacking if name not in copied]
     if lacking:
         yield (
-            f"{len(lacking)} arrays of the checkpoints are not in the average (first: "
-            f"{printable(lacking[0])}, {printable(reasons[lacking[0]])}): load it with "
+            f"The average lacks arrays of the checkpoints ({len(lacking)}, first "
+            f"{printable(lacking[0])}: {printable(reasons[lacking[0]])}): load it with "
             "strict=False."
         )

@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 import xarray as xr
 
+from trajscope.analysis.schedule import equilibrium_angle
 from trajscope.errors import TrajscopeWarning
 from trajscope.inference.audit.rules import withheld
 from trajscope.measure.caveats import caveats
@@ -72,7 +73,7 @@ def parts_of(
         "/": xr.Dataset(attrs=root),
         "/trajectory": read,
         "/reductions": measurement.reductions,
-        "/observables": measurement.observables,
+        "/observables": measurement.observables.assign(equilibrium_angle(trajectory)),
         "/tests": decided[0],
         "/diffusion": xr.Dataset(attrs={"reason": "No training problem was given."}),
         "/verdict": decided[1],

@@ -1,4 +1,4 @@
-"""The learning rate along a trajectory, and the length of an epoch: as told, or as recorded."""
+"""The learning rate along a trajectory, the length of an epoch, weight decay: told or recorded."""
 
 import math
 import warnings
@@ -10,8 +10,18 @@ import xarray as xr
 
 from trajscope.checkpoints.given import Given, Pairs, given_pairs
 from trajscope.checkpoints.schedule import Schedule, held, recorded_schedule
+from trajscope.checkpoints.training import recorded
 from trajscope.errors import OptionError, TrajscopeWarning, printable
-from trajscope.schema import EPOCH_STEPS, LEARNING_RATE, PATH, STEP
+from trajscope.optimizer import SGD
+from trajscope.schema import (
+    EPOCH_STEPS,
+    EQUILIBRIUM_ANGLE,
+    INTERVAL,
+    LEARNING_RATE,
+    PATH,
+    STEP,
+    WEIGHT_DECAY,
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,56 @@ def with_schedule(trajectory: xr.Dataset, told: Told) -> xr.Dataset:
     if found.skipped:
         about["skipped"] = found.skipped
     attrs = {"units": "1", "long_name": "learning rate", "told": about}
-    return trajectory.assign_coords({LEARNING_RATE: (STEP, found.rates, attrs)})
+    decay = _weight_decay(trajectory) if np.isfinite(found.rates).any() else None
+    return trajectory.assign_coords({LEARNING_RATE: (STEP, found.rates, attrs)}).assign_attrs(
+        {} if decay is None else {WEIGHT_DECAY: decay}
+    )
+
+
+def equilibrium_angle(trajectory: xr.Dataset) -> dict[str, xr.Variable]:
+    """Angles between checkpoints of scale-invariant weights at the equilibrium of weight decay.
+
+    ``arccos exp(- eta lambda k)`` over k steps, ``sqrt(2 eta lambda)`` over one: gradients at right
+    angles to the weights, whose norm is kept (Wan et al. 2020, arXiv:2006.08419). With momentum
+    the weights decay by ``eta lambda (1 - d) / (1 - mu)`` a step.
+
+    Returns
+    -------
+    dict
+        (interval,) by name, in radians; empty where rate, decay or updates are not known.
+    """
+    decay = trajectory.attrs.get(WEIGHT_DECAY)
+    if decay is None or LEARNING_RATE not in trajectory.coords:
+        return {}
+    if trajectory.attrs.get("step_unit") != "step":
+        return {}
+    decayed = trajectory[LEARNING_RATE].values[:-1] * decay["per_rate"]
+    angles = np.arccos(np.exp(-decayed * np.diff(trajectory[STEP].values)))
+    if not np.isfinite(angles).any():
+        return {}
+    told = {
+        "units": "rad",
+        "long_name": "angle between neighbouring checkpoints of scale-invariant weights at the "
+        "equilibrium of weight decay",
+    }
+    return {EQUILIBRIUM_ANGLE: xr.Variable(INTERVAL, angles, told)}
+
+
+def _weight_decay(trajectory: xr.Dataset) -> dict[str, object] | None:
+    """The weight decay in the files of the last checkpoint, where it is SGD's or decoupled."""
+    if PATH not in trajectory.coords:
+        return None
+    paths = [Path(str(path)) for path in trajectory[PATH].values]
+    folders = [path if path.is_dir() else path.parent for path in paths]
+    found = recorded(paths[-1], own_folder=len(set(folders)) == len(folders) > 1)
+    if found is None or not found.weight_decay or found.kind not in (SGD, "adam"):
+        return None
+    per_step = (1 - found.dampening) / (1 - (found.momentum or 0.0))
+    return {
+        "value": found.weight_decay,
+        "per_rate": found.weight_decay * per_step,
+        "source": found.place.name,
+    }
 
 
 def _with_own_rate(trajectory: xr.Dataset) -> xr.Dataset:

@@ -13,7 +13,7 @@ from trajscope.analysis.settings import opened
 from trajscope.arrays import Source, is_place
 from trajscope.errors import OptionError, TrajectoryError, encodable, printable
 from trajscope.inference.comparison.differences import Moves
-from trajscope.kernels.factors import factor_of_gram, factor_width, leading_columns
+from trajscope.kernels.factors import factor_of_gram, factor_width
 from trajscope.measure.found import Measurement
 from trajscope.measure.room import LAYER_COLUMNS
 from trajscope.report.files.storage import open_results
@@ -94,7 +94,7 @@ def measurement_of(result: xr.DataTree) -> Measurement:
         gram = _gram(sums, name)
         if gram is not None:
             width = factor_width(n) if place == 0 else min(factor_width(n), LAYER_COLUMNS)
-            factors.append(leading_columns(factor_of_gram(gram), width).astype(np.float32))
+            factors.append(factor_of_gram(gram, width).astype(np.float32))
         else:
             factors.append(_factor(sums, name))
     return Measurement(

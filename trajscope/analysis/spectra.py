@@ -19,8 +19,8 @@ from trajscope.schema import MATRIX, RANK, STEP, TENSOR
 
 Asked = str | Sequence[int | float | str]
 
-_N_VECTORS: Final = 10
-"""Leading singular vectors whose subspaces are compared."""
+_MOST_VECTORS: Final = 10
+"""Leading singular vectors whose subspaces are compared; at most a quarter of all."""
 _KEPT_BYTES: Final = 64 << 20
 """Of the singular values of all matrices and checkpoints that a result keeps."""
 _FEWEST_KEPT: Final = 64
@@ -66,6 +66,11 @@ class Matrix:
     start: int
     shape: tuple[int, int]
     unfolded: str
+
+    @property
+    def n_vectors(self) -> int:
+        """Leading singular vectors that are compared."""
+        return min(_MOST_VECTORS, max(min(self.shape) // 4, 1))
 
 
 def steps_of_spectra(trajectory: xr.Dataset, asked: Asked | None) -> list[int | float]:
@@ -135,9 +140,9 @@ def spectra(trajectory: xr.Dataset, steps: Sequence[int | float], memory: int) -
     Dataset
         By (step, matrix): `NUMBERS`; ``singular_value`` (step, matrix, rank), descending, NaN
         behind the last one of a matrix. Coordinates along matrix: ``rows``, ``columns``,
-        ``unfolded``, ``is_whole`` (whether all singular values were computed) and
-        ``overlap_random``, the overlap of random subspaces. Attributes: ``left_out``,
-        ``missing_steps``.
+        ``unfolded``, ``n_vectors`` (leading directions that are compared), ``is_whole`` (whether
+        all singular values were computed) and ``overlap_random``, the overlap of random subspaces.
+        Attributes: ``left_out``, ``missing_steps``.
 
     Raises
     ------
@@ -181,20 +186,20 @@ def spectra(trajectory: xr.Dataset, steps: Sequence[int | float], memory: int) -
             STEP: trajectory[STEP].values[rows],
             MATRIX: [each.name for each in found],
             RANK: np.arange(1, kept + 1),
+            "n_vectors": (MATRIX, [each.n_vectors for each in found]),
             "rows": (MATRIX, [each.shape[0] for each in found]),
             "columns": (MATRIX, [each.shape[1] for each in found]),
             "unfolded": (MATRIX, [each.unfolded for each in found]),
             "is_whole": (MATRIX, whole),
             "overlap_random": (
                 MATRIX,
-                [min(_N_VECTORS, rank) / rank for rank in ranks],
+                [each.n_vectors / min(each.shape) for each in found],
                 {"units": "1", "long_name": "overlap of random subspaces, on average"},
             ),
         },
         {
             "left_out": left,
             "missing_steps": [float(step) for step in steps if step not in there],
-            "n_directions": _N_VECTORS,
         },
     )
 
@@ -209,7 +214,7 @@ def _along(
 
     def at(row: int) -> Spectrum:
         with one_blas_thread():
-            return spectrum(_reader(weights, matrix, row), matrix.shape, _N_VECTORS, memory)
+            return spectrum(_reader(weights, matrix, row), matrix.shape, matrix.n_vectors, memory)
 
     last = at(int(rows[-1]))
     before: Spectrum | None = None

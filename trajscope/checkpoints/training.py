@@ -51,6 +51,8 @@ class Recorded:
         Whether all groups of parameters have the same learning rate and momentum.
     place :
         The file.
+    weight_decay :
+        The largest of all groups: biases often have none.
     """
 
     kind: str
@@ -60,6 +62,7 @@ class Recorded:
     nesterov: bool
     one_rate: bool
     place: Path
+    weight_decay: float | None = None
 
 
 def recorded(path: Path, *, own_folder: bool) -> Recorded | None:
@@ -109,6 +112,7 @@ def _of_optimizers(optimizers: Sequence[Sequence[Settings]], file: Path) -> Reco
     number = {name: _number(optimizers[of_first][0].get(name)) for name in _NUMBERS}
     if max(number["momentum"] or 0, number["dampening"] or 0) >= 1:
         return None
+    decays = [_number(group.get("weight_decay")) for group in optimizers[of_first]]
     one_rate = all(
         math.isclose(_number(group.get(name)) or 0, number[name] or 0, rel_tol=_SAME)
         for groups in optimizers
@@ -123,6 +127,7 @@ def _of_optimizers(optimizers: Sequence[Sequence[Settings]], file: Path) -> Reco
         optimizers[of_first][0].get("nesterov") is True,
         one_rate,
         file,
+        max((decay for decay in decays if decay is not None), default=None),
     )
 
 

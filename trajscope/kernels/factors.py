@@ -22,10 +22,10 @@ def factor_width(n: int) -> int:
     return min(n, max((1 << 17) // n, min(N_PROJECTIONS, (1 << 19) // n), 2))
 
 
-def factor_of_gram(gram: Floats) -> Floats:
+def factor_of_gram(gram: Floats, width: int | None = None) -> Floats:
     """Coordinates of the increments along the leading principal axes, not centred.
 
-    ``F F' = J`` as far as `factor_width` columns go, the largest first.
+    ``F F' = J`` as far as `width` columns go, the largest first; by default `factor_width`.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def factor_of_gram(gram: Floats) -> Floats:
         Weight units.
     """
     n = len(gram)
-    kept = factor_width(n)
+    kept = min(factor_width(n), width or n)
     subset = None if kept == n else (n - kept, n - 1)
     values, vectors = scipy.linalg.eigh(gram, subset_by_index=subset, check_finite=False)
     return np.asarray(vectors[:, ::-1] * np.sqrt(np.maximum(values[::-1], 0.0)))

@@ -17,6 +17,8 @@ _NARROWEST: Final = 512
 """Weights: below, adding up products costs as much as making them."""
 _WIDEST: Final = 1 << 14
 """Weights: the error of float32 products grows with their number, by a hundred to a million."""
+_FEW: Final = 512
+"""Intervals up to which twice the matrix is copied to sum its diagonals at once."""
 _DRIFTS: Final = 0.1
 """Share of an interval's squared length from which the mean increment is taken off."""
 
@@ -143,7 +145,14 @@ def lagged_products(gram: Floats) -> Floats:
     -------
     (lag,)
     """
-    return np.array([np.trace(gram, offset=lag) for lag in range(len(gram))])
+    n = len(gram)
+    if n > _FEW:
+        return np.array([np.trace(gram, offset=lag) for lag in range(n)])
+    # In rows that are one entry longer than those they lie in, a diagonal is a column.
+    padded = np.zeros((n + 1, 2 * n))
+    padded[:n, :n] = gram
+    sums: Floats = padded.ravel()[: n * (2 * n + 1)].reshape(n, 2 * n + 1).sum(axis=0)[:n]
+    return sums
 
 
 def periodogram_of_gram(gram: Floats) -> Floats:

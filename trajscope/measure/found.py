@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from trajscope.kernels.factors import factor_width, leading_columns
+from trajscope.kernels.factors import factor_width
 from trajscope.kernels.gram import Floats
 from trajscope.measure.catalogue import OBSERVABLES
 from trajscope.measure.evidence import Evidence, Moves
@@ -157,7 +157,7 @@ class Found:
                 pooled.squared_displacements,
                 sums["squared_positions"],
             )
-        self.factors[group] = leading_columns(increment_factor(sums), width).astype(np.float32)
+        self.factors[group] = increment_factor(sums, width).astype(np.float32)
 
 
 def _stored(

@@ -13,7 +13,7 @@ from trajscope.kernels.components import (
     components_from_sketch,
 )
 from trajscope.kernels.directions import Directions, directions_of_gram
-from trajscope.kernels.factors import factor_of_gram
+from trajscope.kernels.factors import factor_of_gram, leading_columns
 from trajscope.kernels.gram import (
     Floats,
     displacement_gram,
@@ -72,11 +72,16 @@ def pooled_quantities(sums: Mapping[str, Floats], n_steps: int, seed: int) -> Po
     return _from_spectra(sums, n_steps, seed)
 
 
-def increment_factor(sums: Mapping[str, Floats]) -> Floats:
+def increment_factor(sums: Mapping[str, Floats], width: int) -> Floats:
     """Increments of one group in few coordinates that treat every order of them alike.
 
     Exact but for the smallest axes on the gram path and where there are fewer weights than steps;
     else random projections, right on average.
+
+    Parameters
+    ----------
+    width :
+        Most coordinates.
 
     Returns
     -------
@@ -84,8 +89,8 @@ def increment_factor(sums: Mapping[str, Floats]) -> Floats:
         Weight units, not centred.
     """
     if "increment_gram" in sums:
-        return factor_of_gram(sums["increment_gram"])
-    return sums["factor"] if "factor" in sums else sums["projection"]
+        return factor_of_gram(sums["increment_gram"], width)
+    return leading_columns(sums["factor"] if "factor" in sums else sums["projection"], width)
 
 
 def _from_gram(gram: Floats, power: Floats, sums: Mapping[str, Floats]) -> Pooled:

@@ -11,7 +11,7 @@ from trajscope.kernels.river import River, positions_of, river_of_positions, win
 
 NUMBERS: Final = ("river_share", "river_cosine", "hill_energy", "river_speed")
 """The fields of `River`, as the observables call them."""
-_AT_ONCE: Final = 1 << 21
+_AT_ONCE: Final = 1 << 18
 """Numbers of permuted paths that are in memory at once."""
 
 

@@ -1,6 +1,7 @@
 """Norms and directions of every group, in words: a row of a table each."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ import xarray as xr
 
 from trajscope.errors import printable
 from trajscope.report.content.numbers import decimal, number
-from trajscope.schema import GROUP, INTERVAL, STEP
+from trajscope.schema import EQUILIBRIUM_ANGLE, GROUP, INTERVAL, STEP, WEIGHT_DECAY
 
 NAMES = (
     "norm", "relative_increment", "rotation_angle", "cosine_to_first", "norm_balance",
@@ -61,8 +62,24 @@ def _row(group: xr.Dataset, *, is_main: bool) -> NormRow:
         relative=number(middle(group["relative_increment"]), 2),
         angle=number(math.degrees(middle(group["rotation_angle"])), 2),
         cosine=decimal(float(group["cosine_to_first"].isel({STEP: -1})), 3),
-        balance=decimal(float(group["norm_balance"])),
+        balance=number(float(group["norm_balance"])),
         is_main=is_main,
+    )
+
+
+def equilibrium_in_words(results: xr.DataTree) -> str:
+    """The turn that scale-invariant weights come to; ``""`` where it is not known."""
+    observables = results["observables"].to_dataset()
+    decay = results["trajectory"].attrs.get(WEIGHT_DECAY)
+    if not isinstance(decay, Mapping) or EQUILIBRIUM_ANGLE not in observables:
+        return ""
+    degrees = math.degrees(middle(observables[EQUILIBRIUM_ANGLE]))
+    return (
+        f"At the equilibrium of weight decay {printable(decay.get('value'), limit=20)} "
+        f"({printable(decay.get('source'), limit=60)}) and this learning rate, scale-invariant "
+        "weights, as those before a normalisation, turn by "
+        f"{number(degrees, 2)} degrees from checkpoint to checkpoint (median), if Adam's decay is "
+        "decoupled, as AdamW's is."
     )
 
 

@@ -17,10 +17,12 @@ from trajscope.schema import (
     AUDIT,
     COMPONENT,
     EPOCH_STEPS,
+    EQUILIBRIUM_ANGLE,
     GROUP,
     LEARNING_RATE,
     STEP,
     TENSOR,
+    WEIGHT_DECAY,
     WINDOW_LENGTH,
     Described,
     cases_of,
@@ -138,6 +140,8 @@ def _schedule(trajectory: "xr.Dataset | Described") -> dict[str, object]:
         found[LEARNING_RATE] = plain(
             {**rate.attrs.get("told", {}), "first": rate.values[0], "last": rate.values[-1]}
         )
+    if WEIGHT_DECAY in trajectory.attrs:
+        found[WEIGHT_DECAY] = plain(trajectory.attrs[WEIGHT_DECAY])
     if EPOCH_STEPS in trajectory.attrs:
         found[EPOCH_STEPS] = plain(trajectory.attrs[EPOCH_STEPS])
     return found
@@ -257,6 +261,11 @@ SCALARS: "Mapping[str, tuple[str, Callable[[xr.Dataset], object]]]" = {
     "rotation_angle": (
         "angle between the weights of neighbouring checkpoints, radians, median along the run",
         _middle("rotation_angle"),
+    ),
+    "rotation_angle_equilibrium": (
+        "the same of scale-invariant weights at the equilibrium of weight decay, √(2ηλ) over one "
+        "step; null where learning rate or weight decay are not known",
+        lambda observables: middle(observables[EQUILIBRIUM_ANGLE]),
     ),
     "cosine_first_last": (
         "cosine between the weights of the first and the last checkpoint",

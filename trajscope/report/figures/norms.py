@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from trajscope.report.content.curves import Curves, Floats
-from trajscope.report.content.numbers import decimal, number
+from trajscope.report.content.numbers import number
 from trajscope.report.figures import canvas
 from trajscope.report.figures.palette import light
 from trajscope.report.figures.record import Columns, Plot
@@ -70,7 +70,7 @@ def norm_title(curves: Curves) -> str:
     norm = curves["norm"]
     return (
         f"Norm: {number(norm[0])} to {number(norm[-1])}, a random walk's "
-        f"{number(walk_norm(curves)[-1])}; balance {decimal(curves.number('norm_balance'))}"
+        f"{number(walk_norm(curves)[-1])}; balance {number(curves.number('norm_balance'), 2)}"
     )
 
 

@@ -3,7 +3,7 @@
 import xarray as xr
 from markupsafe import Markup
 
-from trajscope.report.content.norms import norm_rows
+from trajscope.report.content.norms import equilibrium_in_words, norm_rows
 from trajscope.report.content.river import river_rows
 from trajscope.report.page.environment import template
 from trajscope.report.page.folded import folded
@@ -16,6 +16,7 @@ def norms_section(results: xr.DataTree) -> Markup:
     return Markup(
         template("norms.html").render(
             rows=folded(rows, lambda row: row.is_main) if rows else None,
+            equilibrium=equilibrium_in_words(results),
             river=river_rows(observables, results["tests"].to_dataset()),
         )
     )
