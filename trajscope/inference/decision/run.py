@@ -51,8 +51,9 @@ def decide_measured_run(
     stride = _stride(observables.isel({GROUP: 0}), len(steps))
     kept = steps[: len(steps) - (len(steps) - 1) % stride : stride]
     even = np.arange(len(kept)) if even_spacing(kept) is not None else longest_even_part(kept)
+    needed = observables[list(_OF_A_WINDOW)]  # selecting a layer costs by the number of arrays
     windows = [
-        _window(factor, observables.isel({GROUP: group}), steps, even, stride)
+        _window(factor, needed.isel({GROUP: group}), steps, even, stride)
         for group, factor in enumerate(measurement.factors)
     ]
     settings = replace(
@@ -131,6 +132,11 @@ def _stride(whole: xr.Dataset, n_steps: int) -> int:
             return stride
         stride *= 2
     return 1
+
+
+_OF_A_WINDOW = (
+    "principal_component", "mean_squared_displacement", "rounding_floor", "n_weights",
+)  # fmt: skip
 
 
 def _window(
