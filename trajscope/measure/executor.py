@@ -1,8 +1,11 @@
 """Where dask runs the pass: threads here, processes here, or a cluster that is already there."""
 
+import asyncio
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -24,6 +27,12 @@ _ALLOCATOR: Final = {
 
 _PATIENCE: Final = 10
 """Seconds that a scheduler may take to answer, and a first worker to appear."""
+
+
+_LOOK: Final = 5
+"""Seconds between two looks at a cluster that computes."""
+_ALONE: Final = 60
+"""Seconds that it may be without workers, which a batch system may start anew."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +116,7 @@ def _on_client(client: Any) -> Executor:  # distributed is untyped
     def compute(values: Sequence[Any], at_once: int, on_done: Callable[[], None]) -> Sequence[Any]:
         futures = client.compute(list(values), optimize_graph=False)
         try:
-            results: Sequence[Any] = client.gather(futures)
+            results: Sequence[Any] = _gathered(client, futures)
         except KilledWorker as error:
             raise OptionError(
                 f"Worker processes died repeatedly on the same task ({printable(error)}). Were "
@@ -131,6 +140,53 @@ def _on_client(client: Any) -> Executor:  # distributed is untyped
     return Executor(
         compute, max(1, sum(threads)), per_process=max(threads, default=1), shares_memory=False
     )
+
+
+def _gathered(client: Any, futures: Sequence[Any]) -> Sequence[Any]:
+    """The results, or an error once nobody is left to compute them.
+
+    Raises
+    ------
+    OptionError
+        The scheduler is gone or silent, or no worker has been there for a while.
+    """
+    from concurrent.futures import CancelledError
+
+    from distributed import wait
+    from distributed.client import FuturesCancelledError
+
+    address, quiet_since = client.scheduler.address, time.monotonic()
+    lost = ""
+    while not lost:
+        try:
+            with client.as_current():
+                wait(futures, timeout=_LOOK)
+            results: Sequence[Any] = client.gather(futures)
+            return results
+        except TimeoutError:
+            pass
+        except (CancelledError, FuturesCancelledError, OSError):
+            if client.status == "running" and _workers(client):
+                raise
+            lost = "the scheduler or its last worker is gone"
+            break
+        if _workers(client):
+            quiet_since = time.monotonic()
+        elif time.monotonic() - quiet_since > _ALONE:
+            lost = f"it has had no worker, or has not answered, for {_ALONE} seconds"
+    raise OptionError(
+        f"The dask cluster at {printable(address)} was lost: {lost}. What was read is lost too. "
+        "Start it again and repeat the command; with --history always, or on local processes with "
+        "--workers, less is read again."
+    )
+
+
+def _workers(client: Any) -> int:
+    """How many workers a cluster has; none where its scheduler does not answer."""
+    try:
+        return len(client.sync(client.scheduler.ncores, callback_timeout=_PATIENCE))
+    except Exception:  # of many kinds, depending on how the connection ended
+        return 0
 
 
 @contextmanager
@@ -175,16 +231,43 @@ def _connect(address: str) -> Iterator[Any]:
     from distributed.comm import resolve_address
 
     try:
-        resolve_address(address)  # a client with a wrong one holds up the end of the process
-        # Not the default: one that failed would stay so, and meet the next call.
-        client = Client(address, timeout=_PATIENCE, set_as_default=False)
-    except (OSError, ValueError) as error:
+        resolve_address(address)
+        # A client that finds something else there waits for ever, and holds up the process's end.
+        with ThreadPoolExecutor(1) as aside:  # this thread may have a loop of its own
+            found = aside.submit(asyncio.run, _role_at(address)).result()
+    except Exception as error:  # each kind of connection has its own
+        why = printable(error) or f"silent for {_PATIENCE} seconds"
         raise OptionError(
-            f"--scheduler {printable(address)}: no dask scheduler answered ({printable(error)}). "
-            "Start one with 'dask scheduler', or omit the option."
+            f"--scheduler {printable(address)}: no dask scheduler answered ({why}). Is it the port "
+            "of a dashboard, or of another server? Start one with 'dask scheduler', or omit the "
+            "option."
         ) from error
-    with client:
+    if found != "Scheduler":
+        raise OptionError(
+            f"--scheduler {printable(address)}: a dask {printable(found, limit=40)} answered. Give "
+            "the address of the scheduler, which 'dask scheduler' shows when it starts."
+        )
+    # Not the default: one that failed would stay so, and meet the next call.
+    with Client(address, timeout=_PATIENCE, set_as_default=False) as client:
         yield client
+
+
+async def _role_at(address: str) -> str:
+    """What a process of dask says that it is."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    async def ask() -> Any:
+        secure = Security().get_connection_args("client")
+        comm = await connect(address, timeout=_PATIENCE, **secure)
+        try:
+            await comm.write({"op": "identity", "reply": True, "close": True})
+            return await comm.read()
+        finally:
+            comm.abort()
+
+    told = await asyncio.wait_for(ask(), _PATIENCE)
+    return str(told.get("type")) if isinstance(told, dict) else "process of another version"
 
 
 def _active_client() -> Any | None:
