@@ -105,3 +105,32 @@ def test_a_cluster_that_is_frozen_is_told_of(tmp_path, monkeypatch):
         threading.Timer(2, lambda: os.killpg(process.pid, signal.SIGSTOP)).start()
         with pytest.raises(OptionError, match=r"was lost: it has had no worker, or has not answ"):
             running.compute([dask.delayed(time.sleep)(300)], 1, lambda: None)
+
+
+UNGUARDED = """
+import sys, trajscope
+print(trajscope.analyze(sys.argv[1], workers=2)["verdict"].attrs["code"])
+"""
+GUARDED = """
+import sys, trajscope
+if __name__ == "__main__":
+    print(trajscope.analyze(sys.argv[1], workers=2)["verdict"].attrs["code"])
+"""
+
+
+@pytest.mark.parametrize("script", [UNGUARDED, GUARDED], ids=["unguarded", "guarded"])
+def test_a_script_without_a_guard_is_told_to_have_one(script, tmp_path):
+    write_run(tmp_path / "run")
+    (tmp_path / "script.py").write_text(script)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "script.py", tmp_path / "run"],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    if script == GUARDED:
+        assert (done.returncode, len(done.stdout.split())) == (0, 1)
+        return
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) < 40  # of which one traceback, of the script itself
+    assert done.stderr.splitlines()[-1].startswith(
+        "trajscope.errors.OptionError: The worker processes ended while they started. A script "
+    )

@@ -1,6 +1,9 @@
 """Where dask runs the pass: threads here, processes here, or a cluster that is already there."""
 
 import asyncio
+import logging
+import multiprocessing
+import os
 import signal
 import sys
 import time
@@ -29,6 +32,8 @@ _PATIENCE: Final = 10
 """Seconds that a scheduler may take to answer, and a first worker to appear."""
 
 
+_UNGUARDED: Final = 3
+"""Exit code of a worker that would start workers of its own."""
 _LOOK: Final = 5
 """Seconds between two looks at a cluster that computes."""
 _ALONE: Final = 60
@@ -196,7 +201,7 @@ def _local_cluster(workers: int) -> Iterator[Any]:
 
     environment = {"distributed.nanny.pre-spawn-environ": _ALLOCATOR}
     with dask.config.set(environment), ExitStack() as running:
-        with _interrupts_blocked():
+        with _interrupts_blocked(), _start_told():
             cluster = running.enter_context(
                 LocalCluster(
                     n_workers=workers,
@@ -209,6 +214,31 @@ def _local_cluster(workers: int) -> Iterator[Any]:
                 )
             )
         yield running.enter_context(Client(cluster, set_as_default=False))
+
+
+@contextmanager
+def _start_told() -> Iterator[None]:
+    """Tell in words why worker processes could not start.
+
+    Each runs the script of this process from its beginning, up to here where nothing guards it.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(_UNGUARDED)  # without a word: the first process says it once for all
+    loggers = [logging.getLogger(name) for name in ("distributed.nanny", "tornado.application")]
+    former = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    except RuntimeError:
+        raise OptionError(
+            "The worker processes ended while they started. A script that uses workers needs the "
+            "line \"if __name__ == '__main__':\" around what it does, since each worker runs it "
+            "from its beginning."
+        ) from None
+    finally:
+        for each, level in zip(loggers, former, strict=True):
+            each.setLevel(level)
 
 
 @contextmanager
