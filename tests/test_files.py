@@ -18,6 +18,7 @@ from trajscope.files import (
     clear_left,
     locked_folder,
     obstacle,
+    open_own,
     read_into,
     replaced,
     replaced_folder,
@@ -246,6 +247,21 @@ def test_a_link_or_a_pipe_with_a_hidden_name_is_not_touched(kind, name, tmp_path
     assert not (tmp_path / "it").is_symlink()
     assert (tmp_path / "precious").read_text() == "precious"
     assert names_in(tmp_path) == sorted(["it", "precious", name])
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_a_file_that_is_written_in_place_is_no_link_and_no_pipe(kind, tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    os.close(open_own(tmp_path / "own", os.O_CREAT))
+    os.close(open_own(tmp_path / "own"))
+    if kind == "link":
+        (tmp_path / "it").symlink_to(tmp_path / "precious")
+    else:
+        os.mkfifo(tmp_path / "it")
+    for flags in (0, os.O_CREAT, os.O_CREAT | os.O_EXCL, os.O_APPEND):
+        with pytest.raises(OSError, match=r"not a regular file|symbolic links|File exists"):
+            open_own(tmp_path / "it", flags)
+    assert (tmp_path / "precious").read_text() == "precious"
 
 
 def test_a_name_that_is_taken_is_never_opened(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -125,6 +126,22 @@ def locked_folder(folder: Path) -> Iterator[None]:
         for each in made:  # where nothing came of it
             with suppress(OSError):
                 each.rmdir()
+
+
+def open_own(path: Path | str, flags: int = 0) -> int:
+    """File descriptor of a file that is written in place; what it is made with are more `flags`.
+
+    Raises
+    ------
+    OSError
+        It is a link, or no regular file; a pipe is not waited for.
+    """
+    safe = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, safe | flags, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(0, "it is not a regular file")
+    return descriptor
 
 
 def obstacle(folder: Path) -> str:

@@ -17,6 +17,8 @@ from trajscope.report.figures.overlays import OVERLAYS
 from trajscope.report.figures.palette import ROLES, RUNS
 from trajscope.report.figures.runs import dashes_of, role_of, short_names
 from trajscope.report.figures.windows import timeline
+from trajscope.report.files.completeness import mark_of
+from trajscope.report.files.marks import marked_page
 from trajscope.report.page.comparison import render_comparison
 from trajscope.report.page.folded import folded
 from trajscope.report.page.render import render
@@ -307,8 +309,10 @@ def test_arrays_without_layers_can_be_compared():
 def test_a_report_of_a_comparison_is_its_page_and_comes_again_from_the_store(two, tmp_path):
     path = write_report(two, tmp_path)
     source = path.read_text(encoding="utf-8")
-    assert source == render_comparison(two)
-    assert render_comparison(open_results(tmp_path / "results.zarr").load()) == source
+    mark = mark_of(tmp_path / "results.zarr")
+    assert source == marked_page(render_comparison(two), mark)
+    again = render_comparison(open_results(tmp_path / "results.zarr").load())
+    assert marked_page(again, mark) == source
 
 
 def test_windows_stand_after_the_verdict_with_a_timeline_and_a_table(windows):

@@ -147,6 +147,7 @@ def report(results: Path, output: Path | None, quiet: bool) -> None:
     from trajscope.report import check_output, open_results, write_report
     from trajscope.report.files.completeness import mark_of
     from trajscope.report.files.marks import of_another_result
+    from trajscope.report.files.storage import damage_told
     from trajscope.report.page.gradient_noise_alone import is_alone
     from trajscope.report.screen.gradient_noise import diffusion_lines
     from trajscope.report.screen.result import screen
@@ -162,11 +163,13 @@ def report(results: Path, output: Path | None, quiet: bool) -> None:
         return
     if stale:
         click.echo(f"Of another analysis, and written again: {', '.join(stale)}\n")
-    if is_alone(opened):
-        click.echo("\n".join(diffusion_lines(opened["diffusion"].to_dataset())))
-        click.echo(f"\nReport    {printable(str(page), limit=4096)}")
-    else:
-        click.echo(screen(opened, page=page))
+    with damage_told(opened):
+        if is_alone(opened):
+            lines = "\n".join(diffusion_lines(opened["diffusion"].to_dataset()))
+            told = f"{lines}\n\nReport    {printable(str(page), limit=4096)}"
+        else:
+            told = screen(opened, page=page)
+    click.echo(told)
 
 
 @main.command()

@@ -1,5 +1,6 @@
 """How every command fails, ends, warns and shows progress."""
 
+import errno
 import os
 import signal
 import sys
@@ -12,7 +13,9 @@ from typing import Any, NoReturn
 
 import click
 
-from trajscope.errors import TrajscopeError, TrajscopeWarning
+from trajscope.errors import TrajscopeError, TrajscopeWarning, printable
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Refusal(click.ClickException):
@@ -23,6 +26,20 @@ class Refusal(click.ClickException):
 
 class Commands(click.Group):
     """Show deliberate failures as one message; let bugs keep their traceback."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run from the command line; a disk that is full, also for the output, is no bug."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            what = printable(error.filename or "The output")
+            told = f"{what} cannot be written: {error.strerror}. Free disk space, and try again."
+            click.echo(f"Error: {told}", err=True)
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes what is left
+            sys.exit(Refusal.exit_code)
 
     def invoke(self, ctx: click.Context) -> Any:  # click leaves a command's result open
         """Run the command that was asked for."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError, safe_open
 
 from trajscope.demo.digits import load_digits
-from trajscope.errors import OptionError, printable
+from trajscope.errors import CheckpointError, OptionError, printable
 from trajscope.files import replaced
 from trajscope.saving import write_safetensors
 
@@ -118,8 +118,15 @@ def _train(folder: Path, seed: int, epochs: int, progress: Callable[[int, int], 
 
 def _save(network: "torch.nn.Module", folder: Path, *, step: int, epoch: int) -> None:
     texts = {"step": str(step), "epoch": str(epoch), "trainer": TRAINER}
-    with replaced(folder / f"step-{step:06d}.safetensors") as unfinished:
-        write_safetensors(unfinished, network.state_dict(), texts)
+    path = folder / f"step-{step:06d}.safetensors"
+    try:
+        with replaced(path) as unfinished:
+            write_safetensors(unfinished, network.state_dict(), texts)
+    except OSError as error:
+        raise CheckpointError(
+            f"{printable(path)} cannot be written: {error.strerror or printable(error)}. Free "
+            "disk space, or choose another folder."
+        ) from error
 
 
 def _emptied_folder(directory: Path) -> Path:

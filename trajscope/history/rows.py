@@ -1,7 +1,6 @@
 """The file of weights of a history: one row for each checkpoint, written once and read often."""
 
 import os
-import stat
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -86,17 +85,6 @@ def checksums(path: Path, places: NDArray[np.int64], row_bytes: int) -> Iterator
             yield checksum
     finally:
         os.close(descriptor)
-
-
-def open_data(path: Path, *, new: bool) -> int:
-    """File descriptor of a file of rows for writing; OSError if it is a link or no file."""
-    making = os.O_CREAT | os.O_EXCL if new else 0
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = os.open(path, flags | making, 0o666)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(0, "it is not a regular file")
-    return descriptor
 
 
 def write_rows(

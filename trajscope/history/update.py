@@ -13,8 +13,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from trajscope.checkpoints.lazy import check_unchanged, lazy_weights
+from trajscope.files import open_own
 from trajscope.history.index import Index, Row, new_data, row_bytes
-from trajscope.history.rows import KeptRows, open_data, write_rows
+from trajscope.history.rows import KeptRows, write_rows
 from trajscope.schema import FINGERPRINT, WEIGHT
 
 # A file that was changed so lately may change again without another time of change: some file
@@ -97,7 +98,7 @@ def extended(
 @contextmanager
 def _written(path: Path, size: int, *, new: bool) -> Iterator[int]:
     """A file of rows, open for writing; cut to its former size if that fails."""
-    descriptor = open_data(path, new=new)
+    descriptor = open_own(path, os.O_CREAT | os.O_EXCL if new else 0)
     try:
         yield descriptor
     except BaseException:

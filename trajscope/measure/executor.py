@@ -1,8 +1,14 @@
 """Where dask runs the pass: threads here, processes here, or a cluster that is already there."""
 
+import asyncio
+import logging
+import multiprocessing
+import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -24,6 +30,14 @@ _ALLOCATOR: Final = {
 
 _PATIENCE: Final = 10
 """Seconds that a scheduler may take to answer, and a first worker to appear."""
+
+
+_UNGUARDED: Final = 3
+"""Exit code of a worker that would start workers of its own."""
+_LOOK: Final = 5
+"""Seconds between two looks at a cluster that computes."""
+_ALONE: Final = 60
+"""Seconds that it may be without workers, which a batch system may start anew."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +121,7 @@ def _on_client(client: Any) -> Executor:  # distributed is untyped
     def compute(values: Sequence[Any], at_once: int, on_done: Callable[[], None]) -> Sequence[Any]:
         futures = client.compute(list(values), optimize_graph=False)
         try:
-            results: Sequence[Any] = client.gather(futures)
+            results: Sequence[Any] = _gathered(client, futures)
         except KilledWorker as error:
             raise OptionError(
                 f"Worker processes died repeatedly on the same task ({printable(error)}). Were "
@@ -133,6 +147,53 @@ def _on_client(client: Any) -> Executor:  # distributed is untyped
     )
 
 
+def _gathered(client: Any, futures: Sequence[Any]) -> Sequence[Any]:
+    """The results, or an error once nobody is left to compute them.
+
+    Raises
+    ------
+    OptionError
+        The scheduler is gone or silent, or no worker has been there for a while.
+    """
+    from concurrent.futures import CancelledError
+
+    from distributed import wait
+    from distributed.client import FuturesCancelledError
+
+    address, quiet_since = client.scheduler.address, time.monotonic()
+    lost = ""
+    while not lost:
+        try:
+            with client.as_current():
+                wait(futures, timeout=_LOOK)
+            results: Sequence[Any] = client.gather(futures)
+            return results
+        except TimeoutError:
+            pass
+        except (CancelledError, FuturesCancelledError, OSError):
+            if client.status == "running" and _workers(client):
+                raise
+            lost = "the scheduler or its last worker is gone"
+            break
+        if _workers(client):
+            quiet_since = time.monotonic()
+        elif time.monotonic() - quiet_since > _ALONE:
+            lost = f"it has had no worker, or has not answered, for {_ALONE} seconds"
+    raise OptionError(
+        f"The dask cluster at {printable(address)} was lost: {lost}. What was read is lost too. "
+        "Start it again and repeat the command; with --history always, or on local processes with "
+        "--workers, less is read again."
+    )
+
+
+def _workers(client: Any) -> int:
+    """How many workers a cluster has; none where its scheduler does not answer."""
+    try:
+        return len(client.sync(client.scheduler.ncores, callback_timeout=_PATIENCE))
+    except Exception:  # of many kinds, depending on how the connection ended
+        return 0
+
+
 @contextmanager
 def _local_cluster(workers: int) -> Iterator[Any]:
     import dask
@@ -140,7 +201,7 @@ def _local_cluster(workers: int) -> Iterator[Any]:
 
     environment = {"distributed.nanny.pre-spawn-environ": _ALLOCATOR}
     with dask.config.set(environment), ExitStack() as running:
-        with _interrupts_blocked():
+        with _interrupts_blocked(), _start_told():
             cluster = running.enter_context(
                 LocalCluster(
                     n_workers=workers,
@@ -153,6 +214,31 @@ def _local_cluster(workers: int) -> Iterator[Any]:
                 )
             )
         yield running.enter_context(Client(cluster, set_as_default=False))
+
+
+@contextmanager
+def _start_told() -> Iterator[None]:
+    """Tell in words why worker processes could not start.
+
+    Each runs the script of this process from its beginning, up to here where nothing guards it.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(_UNGUARDED)  # without a word: the first process says it once for all
+    loggers = [logging.getLogger(name) for name in ("distributed.nanny", "tornado.application")]
+    former = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    except RuntimeError:
+        raise OptionError(
+            "The worker processes ended while they started. A script that uses workers needs the "
+            "line \"if __name__ == '__main__':\" around what it does, since each worker runs it "
+            "from its beginning."
+        ) from None
+    finally:
+        for each, level in zip(loggers, former, strict=True):
+            each.setLevel(level)
 
 
 @contextmanager
@@ -175,16 +261,43 @@ def _connect(address: str) -> Iterator[Any]:
     from distributed.comm import resolve_address
 
     try:
-        resolve_address(address)  # a client with a wrong one holds up the end of the process
-        # Not the default: one that failed would stay so, and meet the next call.
-        client = Client(address, timeout=_PATIENCE, set_as_default=False)
-    except (OSError, ValueError) as error:
+        resolve_address(address)
+        # A client that finds something else there waits for ever, and holds up the process's end.
+        with ThreadPoolExecutor(1) as aside:  # this thread may have a loop of its own
+            found = aside.submit(asyncio.run, _role_at(address)).result()
+    except Exception as error:  # each kind of connection has its own
+        why = printable(error) or f"silent for {_PATIENCE} seconds"
         raise OptionError(
-            f"--scheduler {printable(address)}: no dask scheduler answered ({printable(error)}). "
-            "Start one with 'dask scheduler', or omit the option."
+            f"--scheduler {printable(address)}: no dask scheduler answered ({why}). Is it the port "
+            "of a dashboard, or of another server? Start one with 'dask scheduler', or omit the "
+            "option."
         ) from error
-    with client:
+    if found != "Scheduler":
+        raise OptionError(
+            f"--scheduler {printable(address)}: a dask {printable(found, limit=40)} answered. Give "
+            "the address of the scheduler, which 'dask scheduler' shows when it starts."
+        )
+    # Not the default: one that failed would stay so, and meet the next call.
+    with Client(address, timeout=_PATIENCE, set_as_default=False) as client:
         yield client
+
+
+async def _role_at(address: str) -> str:
+    """What a process of dask says that it is."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    async def ask() -> Any:
+        secure = Security().get_connection_args("client")
+        comm = await connect(address, timeout=_PATIENCE, **secure)
+        try:
+            await comm.write({"op": "identity", "reply": True, "close": True})
+            return await comm.read()
+        finally:
+            comm.abort()
+
+    told = await asyncio.wait_for(ask(), _PATIENCE)
+    return str(told.get("type")) if isinstance(told, dict) else "process of another version"
 
 
 def _active_client() -> Any | None:

@@ -70,10 +70,12 @@ def stream(  # noqa: PLR0913
         done = chunk[-1][-1].stop
         if trace is not None and wanted.watch is not None:
             trace.join(seen, wanted.watch, done=done)
-        finished = {group for group, _ in totals if last_weight.get(group, last) <= done}
+        finished: dict[int, list[int]] = {}
+        for group, part_number in totals:
+            if last_weight.get(group, last) <= done:
+                finished.setdefault(group, []).append(part_number)
         for group in sorted(finished, reverse=True):  # what is of all weights comes last
-            own = sorted(part for held, part in totals if held == group)
-            yield group, {part: totals.pop((group, part)) for part in own}
+            yield group, {each: totals.pop((group, each)) for each in sorted(finished[group])}
 
 
 def _join_sums(

@@ -1,5 +1,6 @@
 """What is kept of the samples' gradients by some weights, in memory or on disk."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from trajscope.files import open_own
 from trajscope.gradient_noise.spectrum.job import Job
 from trajscope.gradient_noise.spectrum.memory_plan import Columns
 from trajscope.gradient_noise.spectrum.products import add_factored_products, add_products
+from trajscope.gradient_noise.spectrum.resume import written_in
 from trajscope.kernels.gram import Floats
 from trajscope.model.gradients import Piece
 from trajscope.model.losses import State
@@ -103,7 +106,8 @@ class BlocksOnDisk:
 
     def write(self) -> Floats:
         """The losses, (sample,), after the blocks have been written, or the rest of them."""
-        self.folder.mkdir(exist_ok=True)
+        with written_in(self.folder):
+            self.folder.mkdir(exist_ok=True)
         blocks = self.job.plan.blocks
         widths = [sum(columns.stored for columns in block) for block in blocks]
         rows = [width * self.job.samples.dtype.itemsize for width in widths]
@@ -113,8 +117,7 @@ class BlocksOnDisk:
             *(_size(path) // row for path, row in zip(paths, rows, strict=True)),
         )
         for path, row in ((self._losses, 8), *zip(paths, rows, strict=True)):
-            path.touch()
-            with path.open("r+b") as file:
+            with written_in(self.folder), open(open_own(path, os.O_CREAT), "r+b") as file:
                 file.truncate(done * row)
         self.job.advance(done)
         everything = [columns for block in blocks for columns in block]
@@ -171,5 +174,5 @@ def _size(path: Path) -> int:
 
 
 def _append(path: Path, values: "Tensor") -> None:
-    with path.open("ab") as file:
+    with written_in(path.parent), open(open_own(path, os.O_APPEND), "ab") as file:
         file.write(values.cpu().numpy().data.cast("B"))

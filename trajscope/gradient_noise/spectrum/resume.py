@@ -1,7 +1,8 @@
 """Unfinished work on disk, so that a run that was killed goes on where it was."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import BadZipFile
@@ -52,7 +53,10 @@ class Ledger:
         """Write `arrays`, unless that was done a short while ago."""
         if self.path is None or time.monotonic() - self.written < self.interval:
             return
-        with replaced(self.path, durable=True, tidy=True) as unfinished:
+        with (
+            written_in(self.path.parent),
+            replaced(self.path, durable=True, tidy=True) as unfinished,
+        ):
             np.savez(unfinished, **dict(arrays))  # type: ignore[arg-type]
         self.written = time.monotonic()
 
@@ -60,3 +64,16 @@ class Ledger:
         """Remove what was written: the work is done."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def written_in(folder: Path) -> Iterator[None]:
+    """Tell in words why unfinished work cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise OptionError(
+            f"--work-dir: {printable(folder)} cannot be written to: "
+            f"{error.strerror or printable(error)}. Free disk space and run the same command "
+            "again, which goes on from what is there; or choose another folder."
+        ) from error

@@ -74,8 +74,9 @@ def decide_measured_run(
     even = np.arange(len(kept)) if near is None else near
     if spacing is None and near is None:
         even = longest_even_part(kept)
+    needed = observables[list(_OF_A_WINDOW)]  # selecting a layer costs by the number of arrays
     windows = [
-        _window(factor, observables.isel({GROUP: group}), steps, even, stride)
+        _window(factor, needed.isel({GROUP: group}), steps, even, stride)
         for group, factor in enumerate(measurement.factors)
     ]
     if near is not None:
@@ -166,6 +167,11 @@ def _stride(whole: xr.Dataset, n_steps: int) -> int:
             return stride
         stride *= 2
     return 1
+
+
+_OF_A_WINDOW = (
+    "principal_component", "mean_squared_displacement", "rounding_floor", "n_weights",
+)  # fmt: skip
 
 
 def _window(

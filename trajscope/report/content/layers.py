@@ -1,7 +1,9 @@
 """One row per group of tensors: its growth of displacement, its tests as dots in bands."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -11,7 +13,7 @@ from trajscope.report.content.curves import Floats
 from trajscope.report.content.numbers import number, percent
 from trajscope.report.content.standings import Standing, layer_tests, standings
 from trajscope.report.content.verdict import codes, sentences, verdict
-from trajscope.schema import GROUP, LAG, STEP
+from trajscope.schema import GROUP, LAG
 
 MOST_ROWS = 40
 """With more groups than this only the `LARGEST` are shown at once; the others unfold."""
@@ -113,9 +115,11 @@ def layers(results: xr.DataTree) -> Layers:
     tests, alpha = results["tests"].to_dataset(), decided.alpha if decided else float("nan")
     words, said = codes(results), sentences(results)
     columns = layer_tests(tests) if words else {}
+    # Plain arrays: selecting one of thousands of layers with its labels takes milliseconds.
+    values = {name: groups[name].values for name in _NEEDED}
     rows = tuple(
         _row(
-            groups.isel({GROUP: place}),
+            {name: each[place] for name, each in values.items()},
             heights[place],
             standings(tests, alpha, place + 1) if words else (),
             tuple(columns),
@@ -131,20 +135,31 @@ def layers(results: xr.DataTree) -> Layers:
     return Layers(tuple(rows[place] for place in largest), rows, walk, labels)
 
 
+_NEEDED = (
+    GROUP,
+    "displacement",
+    "path_length",
+    "explained_variance",
+    "n_weights",
+    "diffusion_exponent",
+    "zero_increment_fraction",
+)
+
+
 def _row(
-    group: xr.Dataset,
+    group: Mapping[str, Any],
     heights: Floats,
     found: tuple[Standing, ...],
     columns: tuple[str, ...],
     decided: str,
     said: str,
 ) -> Row:
-    moved = float(group["displacement"].isel({STEP: -1}))
+    moved = float(group["displacement"][-1])
     path = float(group["path_length"])
-    first = group["explained_variance"].values[:1]
+    first = group["explained_variance"][:1]
     shown = {one.test: _dot(one) for one in found}
     return Row(
-        name=printable(group[GROUP].item(), limit=80),
+        name=printable(group[GROUP], limit=80),
         weights=f"{int(group['n_weights']):,}",
         line=_svg_path(heights),
         exponent=number(float(group["diffusion_exponent"]), 2),

@@ -41,18 +41,15 @@ def standings(tests: xr.Dataset, alpha: float, group: int = 0) -> tuple[Standing
     """The tests that were run on a group and have a statistic of their own, in their order."""
     if "position" not in tests:
         return ()
-    own = tests.isel({GROUP: group})
-    found = []
-    for place in range(own.sizes[TEST]):
-        one = own.isel({TEST: place})
-        p_value, position, mark = (
-            float(one[name]) for name in ("p_adjusted", "position", "critical")
+    numbers = (_row(tests[name], group) for name in ("p_adjusted", "position", "critical"))
+    words = (_words(tests, name) for name in (TEST, TEST_LABEL, NULL_LABEL))
+    return tuple(
+        Standing(
+            test, label, null, position / mark if mark > 0 else math.nan, p_value, p_value <= alpha
         )
-        if math.isfinite(p_value) and math.isfinite(position):
-            ratio = position / mark if mark > 0 else math.nan
-            test, label, null = (_word(one, name) for name in (TEST, TEST_LABEL, NULL_LABEL))
-            found.append(Standing(test, label, null, ratio, p_value, p_value <= alpha))
-    return tuple(found)
+        for p_value, position, mark, test, label, null in zip(*numbers, *words, strict=True)
+        if math.isfinite(p_value) and math.isfinite(position)
+    )
 
 
 def strongest(found: tuple[Standing, ...]) -> tuple[Standing, ...]:
@@ -73,11 +70,20 @@ def layer_tests(tests: xr.Dataset) -> dict[str, str]:
         shown = tests.isel({TEST: np.flatnonzero(tests[IN_LAYER_TABLE].values)})
     elif "position" in tests:  # a result of an earlier version: whatever has a statistic
         shown = tests.isel({TEST: np.flatnonzero(tests["position"].notnull().any(GROUP))})
-    each = (shown.isel({TEST: place}) for place in range(shown.sizes.get(TEST, 0)))
-    return {_word(one, TEST): _word(one, TEST_LABEL) for one in each}
+    if TEST not in shown.coords:
+        return {}
+    return dict(zip(_words(shown, TEST), _words(shown, TEST_LABEL), strict=True))
 
 
-def _word(one: xr.Dataset, name: str) -> str:
-    """A coordinate of a single test; its name, where an earlier version wrote none."""
-    text = str(one[name].item()) if name in one.coords else str(one[TEST].item()).replace("_", " ")
-    return printable(text, limit=_LIMIT)
+def _row(array: xr.DataArray, group: int) -> list[float]:
+    """The numbers of one group, test by test; by places, since layers may be many."""
+    values = array.values[group] if array.dims[0] == GROUP else array.values[:, group]
+    return [float(value) for value in values]
+
+
+def _words(tests: xr.Dataset, name: str) -> list[str]:
+    """A coordinate of every test; its name, where an earlier version wrote none."""
+    texts = [str(each) for each in tests[name if name in tests.coords else TEST].values]
+    if name not in tests.coords:
+        texts = [text.replace("_", " ") for text in texts]
+    return [printable(text, limit=_LIMIT) for text in texts]

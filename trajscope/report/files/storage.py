@@ -1,6 +1,5 @@
 """A result on disk: results.zarr, which holds everything, written beside its place and renamed."""
 
-import json
 import os
 import signal
 import threading
@@ -13,19 +12,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from trajscope.errors import ResultsError, TrajscopeWarning, encodable, printable
+from trajscope.errors import ResultsError, TrajscopeError, TrajscopeWarning, encodable, printable
 from trajscope.files import clear_left, replaced_folder
 from trajscope.report.files.completeness import MANIFEST, check_complete, write_manifest
 from trajscope.report.files.marks import of_another_result
+from trajscope.report.files.metadata import check_files, check_metadata, root_attributes
 from trajscope.schema import check_results
 
 # Format 2: strings and empty groups have a stable specification there, in every zarr release 3.x.
 ZARR_FORMAT = 2
-_METADATA = ".zmetadata"
-
-# Filters that only rearrange bytes. Others exist that run code found in the file ("pickle").
-_SAFE_FILTERS = frozenset({"vlen-utf8", "shuffle", "delta"})
-_SAFE_COMPRESSORS = frozenset({"blosc", "zstd", "lz4", "zlib", "gzip"})
 
 
 def save_results(results: xr.DataTree, path: str | os.PathLike[str]) -> Path:
@@ -82,10 +77,10 @@ def open_results(path: str | os.PathLike[str]) -> xr.DataTree:
     place = Path(path)
     if not os.path.lexists(place):
         clear_left(place)
-    _check_files(place)
-    _check_metadata(place)
+    check_files(place)
+    check_metadata(place)
     # What is foreign is told of as such, further down.
-    is_ours = "trajscope" in _root_attributes(place) or os.path.lexists(place / MANIFEST)
+    is_ours = "trajscope" in root_attributes(place) or os.path.lexists(place / MANIFEST)
     mark = check_complete(place) if is_ours else ""
     if mark and (stale := of_another_result(place.parent, mark)):
         warnings.warn(
@@ -103,7 +98,21 @@ def open_results(path: str | os.PathLike[str]) -> xr.DataTree:
             "Make it again with 'trajscope analyze'."
         ) from error
     check_results(results)
-    return results
+    return _shown_safely(results)
+
+
+def _shown_safely(results: xr.DataTree) -> xr.DataTree:
+    """The result with units and names of its arrays that can be shown on any screen."""
+    parts = {node.path: node.to_dataset(inherit=False) for node in results.subtree}
+    for part in parts.values():
+        for array in part.variables.values():
+            array.attrs = {
+                str(name): printable(value, limit=1000) if isinstance(value, str) else value
+                for name, value in array.attrs.items()
+            }
+    safe = xr.DataTree.from_dict(parts)
+    safe.encoding = results.encoding
+    return safe
 
 
 def refuse_foreign(target: Path) -> None:
@@ -115,7 +124,7 @@ def refuse_foreign(target: Path) -> None:
     """
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
-    if "trajscope" not in _root_attributes(target):
+    if "trajscope" not in root_attributes(target):
         raise ResultsError(
             f"{printable(target)} exists and is not a result of trajscope, so it is not replaced. "
             "Move it, or choose another folder with --output."
@@ -137,6 +146,29 @@ def loaded(results: xr.DataTree) -> xr.DataTree:
         raise ResultsError(
             f"{printable(place)} is damaged: an array in it cannot be read ({printable(error)}). "
             "Make it again with 'trajscope analyze'."
+        ) from error
+
+
+@contextmanager
+def damage_told(results: xr.DataTree) -> Iterator[None]:
+    """Tell in words when what was opened from a file cannot be shown.
+
+    Raises
+    ------
+    ResultsError
+        Its arrays or attributes are not those that trajscope writes.
+    """
+    try:
+        yield
+    except TrajscopeError:
+        raise
+    except Exception as error:
+        place = results.encoding.get("source")
+        if place is None:  # made here: a bug
+            raise
+        raise ResultsError(
+            f"{printable(place)} cannot be shown: its contents are not what trajscope writes "
+            f"({type(error).__name__}: {printable(error)}). Make it again with 'trajscope analyze'."
         ) from error
 
 
@@ -193,60 +225,3 @@ def _interrupt_put_off() -> Iterator[None]:
             signal.signal(each, handler or signal.SIG_DFL)
     if came:
         signal.raise_signal(came[0])
-
-
-def _root_attributes(place: Path) -> Mapping[str, object]:
-    if not (place / ".zattrs").is_file():  # a pipe would be waited for
-        return {}
-    try:
-        found = json.loads((place / ".zattrs").read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _check_files(place: Path) -> None:
-    """Refuse a store with a pipe or a device in it, which would be waited for."""
-    for folder, _, names in os.walk(place):
-        for path in (Path(folder, name) for name in names):
-            if path.exists() and not path.is_file():
-                raise ResultsError(
-                    f"{printable(place)} is not opened: {printable(path.relative_to(place))} is "
-                    "neither a file nor a folder. Make it again with 'trajscope analyze'."
-                )
-
-
-def _check_metadata(place: Path) -> None:
-    if not place.exists():
-        raise ResultsError(
-            f"{printable(place)} does not exist; a results.zarr folder is expected. "
-            "Make one with 'trajscope analyze'."
-        )
-    try:
-        described = json.loads((place / _METADATA).read_bytes())["metadata"]
-        arrays = {key: value for key, value in described.items() if key.endswith(".zarray")}
-        codecs = [codec for array in arrays.values() for codec in _unsafe_codecs(array)]
-    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
-        inside = place / "results.zarr"
-        hint = (
-            f"Did you mean {printable(inside)}?"
-            if inside.is_dir()
-            else "Give the results.zarr folder."
-        )
-        raise ResultsError(
-            f"{printable(place)} is not a result of trajscope: it lacks a readable {_METADATA}. "
-            f"{hint}"
-        ) from error
-    if codecs:
-        raise ResultsError(
-            f"{printable(place)} is not opened: it uses the codec {printable(codecs[0])}, which "
-            "trajscope never writes and which could execute code. Make the result again."
-        )
-
-
-def _unsafe_codecs(array: Mapping[str, Any]) -> list[str]:
-    filters = [item["id"] for item in array["filters"] or () if item["id"] not in _SAFE_FILTERS]
-    compressor = array["compressor"]
-    if compressor is not None and compressor["id"] not in _SAFE_COMPRESSORS:
-        filters.append(compressor["id"])
-    return filters

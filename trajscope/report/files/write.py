@@ -12,7 +12,7 @@ from trajscope.errors import ResultsError, printable
 from trajscope.files import locked_folder, obstacle, replaced
 from trajscope.report.content.summary import summary
 from trajscope.report.files.marks import PAGE, SUMMARY, marked_page, marked_summary
-from trajscope.report.files.storage import in_words, loaded, refuse_foreign, stored
+from trajscope.report.files.storage import damage_told, in_words, loaded, refuse_foreign, stored
 from trajscope.report.page.comparison import render_comparison
 from trajscope.report.page.gradient_noise_alone import is_alone, render_alone
 from trajscope.report.page.render import render
@@ -35,8 +35,9 @@ def write_report(results: xr.DataTree, out: str | os.PathLike[str]) -> Path:
         folder cannot be written to, or another process writes to it.
     """
     folder = Path(out)
-    page = _renderer(results)(loaded(results))
-    told = summary(results)
+    with damage_told(results):
+        page = _renderer(results)(loaded(results))
+        told = summary(results)
     with output_held(folder), ExitStack() as written:
         mark = written.enter_context(stored(results, (folder / STORE).resolve()))
         for name, text in ((SUMMARY, marked_summary(told, mark)), (PAGE, marked_page(page, mark))):
