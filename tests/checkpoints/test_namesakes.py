@@ -1,5 +1,7 @@
 """Layers that are called like state are weights; state is none, whatever its names are."""
 
+import time
+
 import h5py
 import numpy as np
 import pytest
@@ -152,3 +154,20 @@ def test_runs_of_two_models_are_asked_for_whatever_one_is_called(tmp_path):
         find_series(tmp_path)
     for run in ("swa_model", "full_model"):
         assert find_series(tmp_path, run=run).run == run
+
+
+HOSTILE = {
+    "thousands of levels": ["x." * 20000 + "w", "opt/" * 20000 + "w", "ema_x." * 20000 + "w"],
+    "thousands of containers": [f"opt_{number}/w" for number in range(2000)],
+    "thousands of averages": [f"ema_{number}.w" for number in range(2000)],
+    "averages within averages": [
+        ".".join([f"ema_{number}"] * 100) + ".w" for number in range(500)
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("names", HOSTILE.values(), ids=HOSTILE)
+def test_names_that_many_things_are_called_take_little_time(names):
+    before = time.process_time()
+    read(arrays(names))
+    assert time.process_time() - before < 5

@@ -189,3 +189,11 @@ def test_the_audit_takes_the_options_of_a_pass(trajscope, tmp_path, option):
     assert (refused.code, refused.err) == (
         2, f"Error: {option[0]} needs --audit: without it no weights are read.\n"
     )  # fmt: skip
+
+
+def test_the_memory_that_a_refusal_asks_for_is_enough(trajscope, tmp_path):
+    run = write_damaged_run(tmp_path / "run")
+    refused = trajscope("inspect", run, "--audit", "--memory", "1MiB")
+    assert refused.code == 2
+    enough = refused.err.partition("at least ")[2].partition(" ")[0]
+    assert trajscope("inspect", run, "--audit", "--memory", enough).code == 0

@@ -12,6 +12,7 @@ import xarray as xr
 from judged_results import with_verdict
 from simulated_results import brownian, make_results
 
+import trajscope
 from trajscope.errors import ResultsError
 from trajscope.report import open_results, write_report
 from trajscope.report.figures.catalogue import FIGURES
@@ -401,3 +402,9 @@ def test_a_browser_draws_the_page(results, tmp_path):
         colours = {colour for _, colour in image.convert("RGB").getcolors(1 << 24)}
     assert image.size == (1200, 900)
     assert {(0x00, 0x67, 0xA6), (0xFD, 0xFD, 0xFB), (0x1B, 0x1D, 0x21)} <= colours
+
+
+def test_a_run_of_equal_increments_has_a_page(tmp_path):
+    line = np.arange(40.0, dtype="f4")[:, None] * np.array([1.0, 2.0], "f4")
+    page = write_report(trajscope.analyze(line, n_surrogates=199), tmp_path)
+    assert "undefined, since all increments are equal" in page.read_text(encoding="utf-8")

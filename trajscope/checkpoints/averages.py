@@ -10,12 +10,14 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 
-from trajscope.checkpoints.namesakes import Parts, own_words, parts_of, words_of
+from trajscope.checkpoints.namesakes import DEEPEST, Parts, own_words, parts_of, words_of
 from trajscope.readers.base import TensorSpec, widened_dtype
 
 # A hostile file may have many parts that are called like copies; outer ones are looked at first.
 _MOST = 1000
+_MOST_PARTNERS = 200
 _ANY = ("*",)
 # The word of a copy, and what stands in its place in the name of the part that is copied. Other
 # names are no sign: "source" and "target", "avg" and "max", "query" and "value" are all weights.
@@ -77,10 +79,16 @@ class _Tree:
     def __init__(self, specs: Mapping[str, TensorSpec]) -> None:
         self.specs = specs
         self.names = sorted((parts_of(raw), raw) for raw in specs)
-        self.children: dict[Parts, set[str]] = defaultdict(set)
+        self.plain = {_unwrapped(parts): specs[raw].shape for parts, raw in self.names}
+        self.children: dict[Parts, dict[str, None]] = defaultdict(dict)
         for parts, _ in self.names:
-            for depth in range(len(parts) - 1):
-                self.children[parts[:depth]].add(parts[depth])
+            for depth in range(min(len(parts) - 1, DEEPEST)):
+                self.children[parts[:depth]][parts[depth]] = None
+        self.by_words: dict[Parts, dict[Parts, list[str]]] = {}
+        for parent, names in self.children.items():
+            own = self.by_words[parent] = defaultdict(list)
+            for name in names:
+                own[words_of(name)].append(name)
 
     def candidates(self) -> list[tuple[Parts, str]]:
         """Every part that is called like a copy, with the word that says so, outer ones first."""
@@ -97,7 +105,7 @@ class _Tree:
         """The part that is copied, `None` where there is none: its name and its tensors."""
         own = self.shapes(path)
         parent, name = path[:-1], path[-1]
-        if word in _OF_ATTENTION and not self.is_key_encoder(path, word):
+        if not own or (word in _OF_ATTENTION and not self.is_key_encoder(path, word)):
             return None
         if len(own) == 1 and "embed" in name.lower() and _COUNTERPARTS[word] != _ANY:
             return None
@@ -105,26 +113,33 @@ class _Tree:
         for partner in self.partners(parent, name, word):
             if alone and partner != parent and not _fits(name, partner[-1]):
                 continue
-            others = self.shapes(partner, without=path)
-            if own and all(others.get(suffix) == shape for suffix, shape in own.items()):
+            start = _unwrapped(partner)
+            if partner == parent and any(suffix[:1] == (name,) for suffix in own):
+                continue
+            if all(self.plain.get((*start, *suffix)) == shape for suffix, shape in own.items()):
                 return partner
         return None
 
     def partners(self, parent: Parts, name: str, word: str) -> Iterator[Parts]:
-        """What the names allow to be copied: parts beside it, and all that is beside it."""
+        """What the names allow to be copied: parts beside it, and all that is beside it.
+
+        First those of the same name but for the word.
+        """
         words = words_of(name)
         allowed = _COUNTERPARTS[word]
         meant = [
             tuple(each for each in (other if w == word else w for w in words) if each)
             for other in allowed
         ]
-        beside = sorted(self.children[parent] - {name})
-        # First those of the same name but for the word.
+        groups = self.by_words[parent]
         stem = tuple(each for each in words if each != word)
-        beside.sort(key=lambda each: words_of(each) != stem)
-        for other in beside:
-            said = words_of(other)
-            if word not in said and (allowed == _ANY or said in meant):
+        if allowed == _ANY:
+            beside = chain(groups.get(stem, ()), self.children[parent])
+        else:
+            wanted = sorted(dict.fromkeys(meant), key=lambda each: each != stem)
+            beside = chain.from_iterable(groups.get(each, ()) for each in wanted)
+        for other in islice(beside, _MOST_PARTNERS):
+            if other != name and word not in words_of(other):
                 yield (*parent, other)
         if allowed == _ANY or () in meant:
             yield parent
@@ -140,14 +155,10 @@ class _Tree:
         several = len({parts[:-1] for parts, _ in self.below(path)}) > 1
         return word == "k" and several and _NETWORK.fullmatch(path[-1].lower()) is not None
 
-    def shapes(self, path: Parts, without: Parts = ()) -> dict[Parts, tuple[int, ...]]:
+    def shapes(self, path: Parts) -> dict[Parts, tuple[int, ...]]:
         """The shapes below a part by the rest of their names, without those of wrappers."""
         return {
-            tuple(each for each in parts[len(path) :] if each not in _WRAPPERS): self.specs[
-                raw
-            ].shape
-            for parts, raw in self.below(path)
-            if not without or parts[: len(without)] != without
+            _unwrapped(parts[len(path) :]): self.specs[raw].shape for parts, raw in self.below(path)
         }
 
     def raw_below(self, path: Parts) -> list[str]:
@@ -162,6 +173,10 @@ class _Tree:
                 break
             if not depth or len(parts) == len(path) + depth:
                 yield parts, raw
+
+
+def _unwrapped(parts: Parts) -> Parts:
+    return tuple(each for each in parts if each not in _WRAPPERS)
 
 
 def _fits(name: str, partner: str) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from trajscope.checkpoints.averages import copies
-from trajscope.checkpoints.namesakes import Parts, namesakes, parts_of
+from trajscope.checkpoints.namesakes import DEEPEST, Parts, namesakes, parts_of
 from trajscope.checkpoints.neighbours import why_beside
 from trajscope.checkpoints.optimizer_state import (
     OPTIMIZER_STATE,
@@ -57,7 +57,8 @@ def is_inside(raw: str, containers: frozenset[Parts]) -> bool:
     if not containers:
         return False
     parts = parts_of(raw)
-    return any(parts[:depth] in containers for depth in range(1, len(parts)))
+    deepest = min(len(parts) - 1, DEEPEST)
+    return any(parts[:depth] in containers for depth in range(1, deepest + 1))
 
 
 @lru_cache(maxsize=2**14)

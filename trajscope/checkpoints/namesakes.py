@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
 from trajscope.readers.base import TensorSpec, widened_dtype
 
@@ -17,6 +18,9 @@ Parts = tuple[str, ...]
 
 # A hostile file may have many containers that are called so; outer ones are looked at first.
 _MOST = 1000
+_MOST_PARTNERS = 100
+DEEPEST = 32
+"""Levels of names at which something is called so; names may have thousands of them."""
 _OF_LAYERS = re.compile(
     r"(.*_)?(weights?|bias(es)?|kernel|embeddings?|scale|offset|gamma|beta|[wb])(_?\w?\d+)?"
 )
@@ -66,7 +70,8 @@ def namesakes(
             continue
         parts = parts_of(raw)
         shapes[parts] = spec.shape
-        place = next((at for at, part in enumerate(parts[:-1]) if is_called_so(part)), None)
+        levels = parts[: min(len(parts) - 1, DEEPEST)]
+        place = next((at for at, part in enumerate(levels) if is_called_so(part)), None)
         if place is None:
             outside.append(parts)
         elif spec.size > 1:
@@ -75,8 +80,8 @@ def namesakes(
             )
     if not inside:
         return frozenset()
-    house = _House(shapes, outside)
     containers = sorted(inside, key=len)[:_MOST]
+    house = _House(shapes, outside, {each[:-1] for each in containers})
     return frozenset(each for each in containers if house.is_layer(each, inside[each]))
 
 
@@ -88,13 +93,20 @@ def parts_of(raw: str) -> Parts:
 class _House:
     """All arrays of a checkpoint, among which those of a container find what they follow."""
 
-    def __init__(self, shapes: Mapping[Parts, tuple[int, ...]], outside: Collection[Parts]) -> None:
+    def __init__(
+        self,
+        shapes: Mapping[Parts, tuple[int, ...]],
+        outside: Collection[Parts],
+        above: Collection[Parts],
+    ) -> None:
         self.shapes = shapes
         self.ends = {(parts[-2:], shapes[parts]) for parts in outside if len(parts) > 1}
-        self.beside: dict[Parts, set[str]] = defaultdict(set)
+        self.beside: dict[tuple[Parts, Parts], dict[str, None]] = defaultdict(dict)
+        depths = sorted({len(each) for each in above})
         for parts in shapes:
-            for depth in range(len(parts) - 1):
-                self.beside[parts[:depth]].add(parts[depth])
+            for depth in depths:
+                if depth < len(parts) - 1 and parts[:depth] in above:
+                    self.beside[parts[:depth], own_words(parts[depth])][parts[depth]] = None
         self.is_empty = not outside
 
     def is_layer(self, container: Parts, arrays: list[_Array]) -> bool:
@@ -122,8 +134,8 @@ class _House:
         partners = [above] if not own else []
         partners += [
             (*above, other)
-            for other in self.beside[above] - {name}
-            if own_words(other) == own and (own or _STATEFUL.isdisjoint(words_of(other)))
+            for other in islice(self.beside.get((above, own), ()), _MOST_PARTNERS)
+            if other != name and (own or _STATEFUL.isdisjoint(words_of(other)))
         ]
         if any(self.shapes.get((*each, *array.below)) == array.shape for each in partners):
             return True
@@ -131,6 +143,7 @@ class _House:
         return not own and deep and (array.below[-2:], array.shape) in self.ends
 
 
+@lru_cache(maxsize=2**16)
 def own_words(name: str) -> Parts:
     """The words of a container's name, sorted, without those for state and for any network."""
     return tuple(

@@ -49,8 +49,10 @@ def optimizer_state(
     found = {raw for raw, path in parts.items() if raw not in layers and _is_named(path)}
     rest = {raw: path for raw, path in parts.items() if raw not in found}
     owners = _torch_owners(rest, specs) | _keras_owners(rest, specs)
+    deepest = max(map(len, owners), default=-1)
     for raw, path in rest.items():
-        if any(path[:depth] in owners for depth in range(len(path))) or _is_slot_by_name(path):
+        depths = range(min(len(path) - 1, deepest) + 1)
+        if any(path[:depth] in owners for depth in depths) or _is_slot_by_name(path):
             found.add(raw)
     return found
 

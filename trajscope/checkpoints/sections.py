@@ -68,7 +68,11 @@ def select(
 
 def specs_of(arrays: Mapping[str, Stored]) -> dict[str, TensorSpec]:
     """The arrays that may be weights by themselves, as they are once they are read."""
-    return {raw: _as_read(stored) for raw, stored in arrays.items() if not stored.note}
+    return {
+        raw: _as_read(stored)
+        for raw, stored in arrays.items()
+        if not stored.note and len(raw) <= _LONGEST_NAME
+    }
 
 
 def _as_read(stored: Stored) -> TensorSpec:

@@ -193,7 +193,8 @@ def _find_runs(
 
 def _holds_weights(run: Run, models: Models) -> bool:
     """Whether there are weights in the first file of a run, and not only an optimizer's state."""
-    return bool(models.weights(next(each for each in run.candidates if each.parts)))
+    candidates = (each for segment in run.segments for each in segment.candidates)
+    return bool(models.weights(next(each for each in candidates if each.parts)))
 
 
 def _of_it(skipped: Skipped, root: Path) -> str:

@@ -30,6 +30,8 @@ from trajscope.measure.room import (
 )
 from trajscope.measure.trace import Watch
 
+# What a process holds before the pass differs from one to the next, and from pass to pass.
+_SLACK: Final = 64 * MIB
 CHUNK_TASKS: Final = 16
 """Tasks summed by one tree; trees are added in order: rounding does not depend on the workers."""
 
@@ -138,6 +140,46 @@ class Plan:
         return Wanted(parts, joint, None if ends is None else Watch(ends, tuple(runs)))
 
 
+def _choices(size: Size, paths: Sequence[Path]) -> list[tuple[Path, int]]:
+    return [
+        (path, workers)
+        for path in paths
+        if is_possible(size, path)
+        for workers in worker_counts(size, path)
+    ]
+
+
+def _affordable(size: Size, paths: Sequence[Path]) -> list[tuple[Path, int]]:
+    """The paths, with numbers of tasks at once, that fit the memory limit."""
+    return [
+        choice
+        for choice in _choices(size, paths)
+        if block_width(size, *choice) >= narrowest(size, choice[0])
+    ]
+
+
+def _enough(size: Size, paths: Sequence[Path]) -> int:
+    """Mebibytes with which some path fits.
+
+    With more memory more groups are held at once, which takes more in turn.
+    """
+    while not _affordable(size, paths):
+        needed = min(least_memory(size, *choice) for choice in _choices(size, paths))
+        size = replace(size, memory=max(needed, size.memory + MIB))
+    return math.ceil((size.memory + _SLACK) / MIB)
+
+
+def _or_else(size: Size, paths: Sequence[Path]) -> str:
+    """What would do instead of more memory, as the options that it takes; "" if nothing would."""
+    smaller = (
+        ("use fewer groups with --by none", replace(size, n_groups=1)),
+        ("use fewer checkpoints with --steps", replace(size, n_steps=2, runs=(), windows=())),
+    )
+    return "".join(
+        f", or {text}" for text, own in smaller if own != size and _affordable(own, paths)
+    )
+
+
 def make_plan(size: Size, segments: Sequence[Segment], paths: Sequence[Path] = PATHS) -> Plan:
     """The cheapest path that fits the memory limit, cut into tasks.
 
@@ -146,24 +188,13 @@ def make_plan(size: Size, segments: Sequence[Segment], paths: Sequence[Path] = P
     OptionError
         Nothing fits; the message says how much would.
     """
-    choices = [
-        (path, workers)
-        for path in paths
-        if is_possible(size, path)
-        for workers in worker_counts(size, path)
-    ]
-    affordable = [
-        choice for choice in choices if block_width(size, *choice) >= narrowest(size, choice[0])
-    ]
+    affordable = _affordable(size, paths)
     if not affordable:
-        needed = min(least_memory(size, *choice) for choice in choices)
         given = f"{size.memory // MIB}MiB" if size.memory >= MIB else f"{size.memory}B"
         raise OptionError(
             f"--memory {given} is too small for {size.n_steps} checkpoints {_of_what(size)}in "
             f"{size.n_groups} group{'s' if size.n_groups > 1 else ''}: at least "
-            f"{math.ceil(needed / MIB)}MiB are needed. Raise --memory, use "
-            f"{'fewer groups with --by none, or ' if size.n_groups > 1 else ''}fewer checkpoints "
-            "with --steps."
+            f"{_enough(size, paths)}MiB are needed. Raise --memory{_or_else(size, paths)}."
         )
     path, workers = min(affordable, key=lambda choice: cost(size, *choice))
     return cut(size, segments, path, workers)

@@ -33,6 +33,7 @@ def draw_variance_ratio(figure: "Figure", curves: Curves) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     shown = np.concatenate([ratio[ratio > 0], mean[mean > 0], high[high > 0], low[low > 0.05]])
+    shown = shown if shown.size else np.ones(1)  # all increments are equal
     bottom, top = 0.7 * float(shown.min()), 1.7 * float(shown.max())
     canvas.null_band(axes, q, np.maximum(low, bottom), high)
     canvas.null_mean(axes, q, mean)
@@ -51,6 +52,8 @@ def variance_ratio_title(curves: Curves) -> str:
     q, ratio = curves.scales, curves.tested("variance_ratio")
     mean, low, high = (curves.tested(f"variance_ratio_{edge}") for edge in ("null", "low", "high"))
     beyond = np.fmax(ratio - high, low - ratio) / np.maximum(high - low, 1e-12)
+    if not np.any(mean > 0):
+        return "Variance ratio: undefined, since all increments are equal"
     if not np.any(beyond > 0):
         return f"Variance ratio: inside the Brownian band at all {counted(q.size, 'length')}"
     worst = int(beyond.argmax())
