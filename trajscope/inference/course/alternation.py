@@ -7,8 +7,9 @@ import numpy as np
 from trajscope.inference.nulls.draws import n_batches, permutations
 from trajscope.kernels.gram import Floats
 
-FEWEST_TURNS: Final = -0.2
-"""Correlation of successive positions above which a mode is not said to alternate."""
+FEWEST_TURNS: Final = -0.65
+"""Correlation of successive positions above which a mode is not said to alternate: momentum that
+rings, seen too seldom, leaves -0.5."""
 _MODES: Final = 6
 
 
