@@ -113,7 +113,7 @@ SAID: Final = (
     Said("the same with its learning rate known",
          lambda: simulate.driven_walk(
              T, n_modes=20, learning_rate=simulate.cosine(0.05), seed=1),
-         "noise_scale_changes", "follows the squared learning rate"),
+         "noise_scale_changes", "as the squared learning rate does"),
     Said("well that moves 30 standard deviations as log t",
          lambda: _driven(simulate.logarithmic(130, 30)), "course",
          "Rest (about the course): confined"),

@@ -244,7 +244,7 @@ def test_a_schedule_that_is_given_explains_the_noise():
     said = analyze(path, n_surrogates=199, lr_schedule=pairs)["verdict"].attrs
     assert said["noise"]["kind"] == "rate"
     assert said["noise"]["ratio"] == pytest.approx((COSINE[-2] / COSINE[0]) ** 2, rel=1e-3)
-    assert "follows the squared learning rate" in said["sentence"]
+    assert "as the squared learning rate does" in said["sentence"]
     assert said["rest"]["code"] == "confined"
 
 

@@ -185,13 +185,13 @@ def in_words(
 def _of_noise(decision: Decision, found: Found, run: Run) -> str:
     ratio = found.noise.ratio
     p = f"(p = {p_text(decision.evidence['noise_scale'])})"
-    if found.noise.kind == "rate":
-        return f"Noise: its variance follows the squared learning rate, by {number(ratio)} {p}."
     if found.noise.kind == "steps":
         places = ", ".join(run.place(place) for place in found.noise.places)
         return f"Noise: its variance steps at {places}; {number(ratio)} times the first {p}."
     way = "falls" if ratio < 1 else "rises"
     by = number(1 / ratio if ratio < 1 else ratio)
+    if found.noise.kind == "rate":
+        return f"Noise: its variance {way} {by}-fold, as the squared learning rate does {p}."
     return f"Noise: its variance {way} gradually, {by}-fold over the window {p}."
 
 
