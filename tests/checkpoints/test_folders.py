@@ -447,3 +447,14 @@ def test_logged_numbers_beside_the_weights_are_none(save, tmp_path):
     assert {each["reason"] for each in opened.attrs["left_out"]} == {
         "a logged number, not a weight"
     }
+
+
+def test_a_bare_array_that_is_not_read_is_called_by_its_folder(tmp_path):
+    for step in (10, 20):
+        for name in ("a", "b"):
+            where = tmp_path / f"step_{step}" / name
+            zarr.create_array(where, data=np.ones(3, "f4"), zarr_format=2)
+            metadata = (where / ".zarray").read_text()
+            (where / ".zarray").write_text(metadata.replace("3", str(2**40)))
+    with pytest.raises(TrajectoryError, match="its array is not read, since one of its chunks"):
+        find_series(tmp_path)

@@ -80,7 +80,7 @@ def a_result(folder):
         (no_step, r"the step of each checkpoint was expected .* rename the files"),
         (
             all_cut_short,
-            r"none can be read(.|\n)*step-0\.safetensors: .*may be unfinished",
+            r"none can be read(.|\n)*step-0\.safetensors and \d more: .*may be unfinished",
         ),
         (two_runs, r"holds 2 runs(.|\n)*  a  \(3 checkpoints\)\n  b  \(4 .*\n.*--run NAME"),
         (a_file, r"is a file; a folder of checkpoints was expected.* Give its folder: "),

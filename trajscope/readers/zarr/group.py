@@ -98,7 +98,7 @@ def read_range(path: Path, spec: TensorSpec, start: int, stop: int) -> Values:
     shape, kind = array.shape, spec.original or spec.dtype
     if array.dtype.name != kind or paired(TensorSpec(shape, kind)).shape != spec.shape:
         raise CheckpointError(
-            f"{printable(folder)}: array '{printable(name)}' was written again after the "
+            f"{printable(folder)}: {_called(name)} was written again after the "
             f"trajectory was opened: shape {spec.shape} of {spec.dtype} is expected, "
             f"{array.shape} of {array.dtype.name} is there. Open the trajectory again after "
             "training has finished."
@@ -115,7 +115,7 @@ def read_range(path: Path, spec: TensorSpec, start: int, stop: int) -> Values:
     # Codecs and stores raise whatever they like on damaged chunks.
     except Exception as error:
         raise CheckpointError(
-            f"{printable(folder)}: array '{printable(name)}' cannot be read: {printable(error)}. "
+            f"{printable(folder)}: {_called(name)} cannot be read: {printable(error)}. "
             "Write the store again, or leave it out with --exclude."
         ) from error
     return widened(values)
@@ -132,6 +132,11 @@ def _arrays(folder: Path) -> dict[str, ArrayMetadata]:
     """Arrays by their path in the folder, ``""`` if it is one itself."""
     root = array_metadata(folder)
     return list_arrays(folder) if root is None else {"": root}
+
+
+def _called(name: str) -> str:
+    """An array in words; one that is a store itself has no name in it."""
+    return f"array '{printable(name)}'" if name else "its array"
 
 
 def _section(name: str) -> str:
@@ -162,7 +167,7 @@ def _spec(folder: Path, name: str, array: ArrayMetadata) -> TensorSpec:
     spec = paired(TensorSpec(array.shape, array.dtype or array.named, None, (name,)))
     if array.problem and widened_dtype(spec.dtype) is not None:
         raise CheckpointError(
-            f"{printable(folder)}: array '{printable(name)}' is not read, since {array.problem}. "
+            f"{printable(folder)}: {_called(name)} is not read, since {array.problem}. "
             "Write the store again with the usual settings."
         )
     return spec
