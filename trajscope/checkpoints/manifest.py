@@ -149,7 +149,8 @@ class FileManifest:
         path = f"{self.root}/{os.fsdecode(self.paths[file])}"
         descriptor = _open(path)
         try:
-            self._check(file, path, os.fstat(descriptor))
+            before = os.fstat(descriptor)
+            self._check(file, path, before)
             try:
                 read_stretches(descriptor, path, plan, int(self.bases[file]), out)
                 for piece in plan.pieces:
@@ -158,7 +159,9 @@ class FileManifest:
                     )
             finally:  # whatever is wrong with a file that changed meanwhile
                 # What only its reader finds was read through another descriptor.
-                self._check(file, path, _status(path) if plan.pieces else os.fstat(descriptor))
+                after = _status(path) if plan.pieces else os.fstat(descriptor)
+                if _differ(before, after):
+                    self._check(file, path, after)
         except OSError as error:
             raise CheckpointError(
                 f"{printable(path)} cannot be read: {error.strerror}. Check the disk."
@@ -266,6 +269,15 @@ def _open(path: str) -> int:
         if isinstance(error.__cause__, FileNotFoundError):
             raise gone(path) from error
         raise ChangedError(str(error), str(error)) from error
+
+
+def _differ(before: os.stat_result, after: os.stat_result) -> bool:
+    return (
+        after.st_mtime_ns != before.st_mtime_ns
+        or after.st_ctime_ns != before.st_ctime_ns
+        or after.st_size != before.st_size
+        or after.st_ino != before.st_ino
+    )
 
 
 def _status(path: str) -> os.stat_result:

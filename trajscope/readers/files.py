@@ -6,7 +6,6 @@ module, which fetches them.
 """
 
 import filecmp
-import hashlib
 import os
 import stat
 import sys
@@ -16,6 +15,9 @@ from pathlib import Path
 from trajscope.errors import CheckpointError, printable
 from trajscope.files import read_into
 from trajscope.readers.blocks import Blocks
+
+_MIXING = 0x9E3779B97F4A7C15
+"""2^64 over the golden ratio."""
 
 _standing: dict[str, tuple[Blocks, Mapping[str, int]]] = {}
 """What the hollow files below a folder stand for, and how many first bytes some of them have."""
@@ -57,8 +59,9 @@ def state_of(status: os.stat_result) -> int:
 
     Of its inode and its times of change, the one of the inode too, which no program can set.
     """
-    seen = f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}".encode()
-    return int.from_bytes(hashlib.blake2b(seen, digest_size=8).digest())
+    # Mixed by odd factors, since it is asked for at every block: a digest takes ten times as long.
+    mixed = (status.st_mtime_ns * _MIXING + status.st_ctime_ns) * _MIXING + status.st_ino
+    return mixed % 2**64
 
 
 def read_exactly(descriptor: int, path: Path, first: int, count: int) -> bytearray:
