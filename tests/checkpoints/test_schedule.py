@@ -179,7 +179,9 @@ def test_it_reaches_the_result_and_the_summary(tmp_path, monkeypatch):
     runs = []
     decide = decision.decide_run
     monkeypatch.setattr(
-        decision, "decide_run", lambda run, *rest: runs.append(run) or decide(run, *rest)
+        decision,
+        "decide_run",
+        lambda run, *rest, **more: runs.append(run) or decide(run, *rest, **more),
     )
     given = analyze(tmp_path, epoch_steps=40, n_surrogates=199, lr_schedule="0:0.5,50:0.1")
     np.testing.assert_array_equal(

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+import scipy.fft
 import xarray as xr
 from scipy.signal import lfilter
 
 from trajscope import OptionError, analyze
-from trajscope.inference.course.changes import find_changes
+from trajscope.inference.course.changes import _raised, find_changes
 from trajscope.inference.course.clock import NoiseCourse, constant, fitted
 from trajscope.inference.course.rest import Draws
 from trajscope.report.content.phases import phases
@@ -109,3 +110,10 @@ def test_phases_that_are_none_are_not_shown(told):
     verdict = xr.Dataset(attrs={"phases": told})
     results = xr.DataTree.from_dict({"verdict": verdict})
     assert phases(results) == ()
+
+
+def test_slow_cosines_of_a_step_are_in_closed_form():
+    places = np.array([1, 40, 199])
+    steps = (np.arange(T)[:, np.newaxis] >= places).astype(float)
+    expected = scipy.fft.dct(steps, norm="ortho", axis=0)[1:25]
+    np.testing.assert_allclose(_raised(T, places, 24), expected, atol=1e-12)

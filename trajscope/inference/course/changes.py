@@ -1,6 +1,6 @@
 """Where a run changes: places at which its noise, its learning rate or its drift steps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
@@ -24,9 +24,11 @@ _SHORTEST: Final = 8
 """Intervals of a phase."""
 _FEWEST: Final = 31
 """Intervals in which a change of drift is looked for."""
+_MOST: Final = 4000
+"""Intervals; longer windows are looked at in sums of several."""
 _SLOWEST: Final = 24
 """Cosines whose directions are alike where nothing changes."""
-_MOST: Final = 3
+_DEPTH: Final = 3
 """Changes of drift that are looked for within each other."""
 
 
@@ -67,6 +69,9 @@ def find_changes(
     increments : (interval, component)
     rate : (interval,)
     """
+    size = -(-len(increments) // _MOST)
+    if size > 1:
+        return _of_sums(increments, noise, rate, draws, size)
     n = len(increments)
     steps = [] if rate is None else _rate_steps(rate)
     places = sorted({*steps, *(p for p in noise.places if _is_far(p, steps, n))})
@@ -79,8 +84,24 @@ def find_changes(
     edges = [0, *(change.place for change in found), n]
     even = increments / noise.scale[:, np.newaxis]
     for first, last in pairwise(edges):
-        found += _drift_changes(even[first:last], first, draws, _MOST)
+        found += _drift_changes(even[first:last], first, draws, _DEPTH)
     return sorted(found, key=lambda change: change.place)
+
+
+def _of_sums(
+    increments: Floats, noise: NoiseCourse, rate: Floats | None, draws: Draws, size: int
+) -> list[Change]:
+    """The same of sums of so many increments each."""
+    n = len(increments) // size * size
+    starts = np.arange(0, n, size)
+    scale = np.sqrt(np.add.reduceat(noise.scale[:n] ** 2, starts) / size)
+    coarse = find_changes(
+        np.add.reduceat(increments[:n], starts, axis=0),
+        NoiseCourse(noise.kind, scale, tuple(place // size for place in noise.places)),
+        None if rate is None else rate[starts],
+        draws,
+    )
+    return [replace(change, place=change.place * size) for change in coarse]
 
 
 def _is_far(place: int, others: list[int], n: int) -> bool:
@@ -106,7 +127,7 @@ def _drift_changes(rows: Floats, first: int, draws: Draws, most: int) -> list[Ch
         return []
     count = min(_SLOWEST, n // 3)
     places = np.arange(_SHORTEST, n - _SHORTEST + 1)
-    slow, steps = _slow(rows, count), _slow(_raised(n, places), count)
+    slow, steps = _slow(rows, count), _raised(n, places, count)
     chosen = int(places[_explained(steps.T, slow @ slow.T).argmax()])
     means = np.where(
         (np.arange(n) < chosen)[:, np.newaxis],
@@ -148,9 +169,14 @@ def _explained(courses: Floats, products: Floats) -> Floats:
     return np.asarray(((along @ products) * along).sum(axis=-1))
 
 
-def _raised(n: int, places: NDArray[np.int64]) -> Floats:
-    """One from each place on, (interval, place)."""
-    return (np.arange(n)[:, np.newaxis] >= places).astype(np.float64)
+def _raised(n: int, places: NDArray[np.int64], count: int) -> Floats:
+    """`_slow` of functions that are one from each place k on, (cosine, place).
+
+    ``sum_{t>=k} cos(pi c (t + 1/2)/n) = -sin(pi c k/n) / (2 sin(pi c/(2 n)))``
+    """
+    c = np.arange(1, count + 1)[:, np.newaxis]
+    sums = -np.sin(np.pi * c * places / n) / (2 * np.sin(np.pi * c / (2 * n)))
+    return np.asarray(sums * (2 / n) ** 0.5)
 
 
 def _fading(n: int) -> Floats:

@@ -232,7 +232,7 @@ def _confined(window: Window, decision: Decision, settings: DecisionSettings) ->
         else:
             decision.reason = "correlation_time"
         return
-    even = cache(lambda: leading(with_even_noise(window.walked)))
+    even = cache(lambda: leading(with_even_noise(window.walked_or_leading)))
     if n_steps >= FEWEST_FOR_A_BEGINNING * time:
         early = _early_excess(path, even, settings)
         if (yield PendingTest("early_excess", early)) <= alpha:

@@ -13,8 +13,8 @@ from trajscope.kernels.gram import Floats
 
 PREFIXES: Final = (1 / 20, 1 / 10, 1 / 5, 1 / 3)
 """Beginnings that are compared with the whole window, as shares of it."""
-_AT_ONCE: Final = 256
-"""Components that are transformed together."""
+_CACHED: Final = 1 << 20
+"""Numbers that are transformed together."""
 _NARROW: Final = 1.002
 """Ratio of the bounds at which a time is found."""
 
@@ -41,7 +41,7 @@ def correlation_time(positions: Floats, taken: Floats | None = None) -> float:
     n_steps = len(positions)
     if taken is None:
         taken = np.full((n_steps, 1), n_steps**-0.5)
-    found = _summed(autocovariance(positions - taken @ (taken.T @ positions)))
+    found = _summed(autocovariance(positions, taken))
     if found <= 1:
         return found
     low, high = 1.0, float(n_steps)
@@ -53,20 +53,26 @@ def correlation_time(positions: Floats, taken: Floats | None = None) -> float:
     return float((low * high) ** 0.5)
 
 
-def autocovariance(rest: Floats) -> Floats:
+def autocovariance(positions: Floats, taken: Floats | None = None) -> Floats:
     """Sums of products h steps apart, (lag,), over all components, on a scale of its own.
 
     Parameters
     ----------
-    rest : (step, component)
-        Centred, or what is left of positions.
+    positions : (step, component)
+    taken : (step, function)
+        Orthonormal functions of time that are taken off, some components at a time; none by
+        default.
     """
-    n_steps = len(rest)
+    n_steps = len(positions)
     length = scipy.fft.next_fast_len(2 * n_steps - 1, real=True)
-    scale = np.abs(rest).max() or 1
+    scale = max(float(positions.max()), -float(positions.min())) or 1
     power = np.zeros(length // 2 + 1)
-    for start in range(0, rest.shape[1], _AT_ONCE):
-        some = (rest[:, start : start + _AT_ONCE].T / scale).astype(np.float32)
+    at_once = max(1, _CACHED // n_steps)
+    for start in range(0, positions.shape[1], at_once):
+        rest = positions[:, start : start + at_once] / scale
+        if taken is not None:
+            rest -= taken @ (taken.T @ rest)
+        some = rest.T.astype(np.float32)
         spectrum = scipy.fft.rfft(some, length, axis=1)
         power += (spectrum.real**2 + spectrum.imag**2).sum(axis=0, dtype=np.float64)
     return np.asarray(scipy.fft.irfft(power, length)[:n_steps])

@@ -10,6 +10,7 @@ from trajscope.kernels.gram import Floats
 
 _MOST_COMPONENTS = 20
 _WHOLE = 2.0**53
+_LARGE = 1 << 25
 _SHORTEST = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9)
 _ALIKE = 3.0
 
@@ -83,6 +84,11 @@ class Window:
             axis=0, dtype=np.float64
         )
         return np.asarray(walked if self.even is None else walked[self.even])
+
+    @property
+    def walked_or_leading(self) -> Floats:
+        """`walked`, or of very long windows the leading components alone, which fit in memory."""
+        return self.walked if self.increments.size <= _LARGE else self.path
 
     @cached_property
     def path(self) -> Floats:

@@ -26,7 +26,12 @@ def change_step(curves: Curves) -> float | None:
     if curves.verdict is None or curves.verdict.code != "noise_scale_changes":
         return None
     told = curves.tests.attrs.get("summary", {}).get("noise_scale", {}).get("change_step")
-    return float(told) if isinstance(told, (int, float)) and math.isfinite(told) else None
+    if isinstance(told, (int, float)) and math.isfinite(told):
+        return float(told)
+    change = curves.verdict.evidence.get("change", math.nan)
+    if not 0 <= change < curves.steps[:: curves.stride].size:
+        return None
+    return float(curves.steps[:: curves.stride][round(change)])
 
 
 def draw_increment_size(figure: "Figure", curves: Curves) -> None:
