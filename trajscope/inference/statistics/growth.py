@@ -49,18 +49,23 @@ def exponential_growth(increments: Floats) -> Growth | None:
     n = len(increments)
     if n < _FEWEST:
         return None
-    scaled = increments / (np.abs(increments).max() or 1)
-    older, old, new = scaled[:-2].ravel(), scaled[1:-1].ravel(), scaled[2:].ravel()
-    products = np.array([[old @ old, old @ older], [old @ older, older @ older]])
-    a, b = np.linalg.lstsq(products, np.array([old @ new, older @ new]), rcond=1e-12)[0]
-    left = new - a * old - b * older
-    explained = 1 - float(left @ left) / max(float(new @ new), 1e-300)
+    scale = np.abs(increments).max() or 1
+    parts = increments[2:], increments[1:-1], increments[:-2]
+    # Inner products alone: of a long window its increments are most of the memory.
+    new, old, older = (
+        [float(np.einsum("tc,tc->", one, other)) / scale**2 for other in parts] for one in parts
+    )
+    products = np.array([old[1:], older[1:]])
+    a, b = np.linalg.lstsq(products, np.array(new[1:]), rcond=1e-12)[0]
+    left = new[0] - 2 * (a * new[1] + b * new[2]) + a**2 * old[1] + b**2 * older[2]
+    left += 2 * a * b * old[2]
+    explained = 1 - left / max(new[0], 1e-300)
     roots = np.roots([1.0, -a, -b])
     largest = roots[np.abs(roots).argmax()]
     factor = float(np.abs(largest))
     if explained < _EXPLAINED or factor <= 1 or n * np.log(factor) < np.log(_LEAST):
         return None
-    sizes = np.log(np.maximum(np.linalg.norm(scaled, axis=1), 1e-300))
+    sizes = np.log(np.maximum(np.linalg.norm(increments, axis=1) / scale, 1e-300))
     time = np.arange(1, n + 1, dtype=np.float64)
     if _missed(sizes, time) >= _missed(sizes, np.log(time)):
         return None
