@@ -41,7 +41,7 @@ def assert_same(case, alone, tolerance):
 @pytest.mark.parametrize(
     ("components", "shape"), [("gram", (300, 400)), ("dual", (600, 30)), ("sketch", (900, 200))]
 )
-@pytest.mark.parametrize("n_windows", [2, 5])
+@pytest.mark.parametrize("n_windows", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_a_window_gives_the_numbers_of_its_checkpoints_alone(
     monkeypatch, components, shape, n_windows
 ):

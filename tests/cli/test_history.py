@@ -29,7 +29,6 @@ def test_nothing_is_kept_unless_it_is_asked_for(trajscope, grows, out):
 
 
 @pytest.mark.parametrize("choice", ["auto", pytest.param("always", marks=pytest.mark.slow)])
-@pytest.mark.slice
 def test_a_second_analysis_reads_only_what_is_new(choice, trajscope, grows, out, tmp_path):
     first = trajscope("analyze", grows.folder, "-o", out, "--history", choice)
     assert f"Read 12 checkpoints; 12 are kept in the history in {out}/history." in first.out

@@ -55,9 +55,7 @@ def test_images_are_standardised_and_have_the_networks_shape(script, digits, mon
 @pytest.mark.parametrize(
     ("script", "options", "name", "paper"),
     [
-        pytest.param(
-            "mnist_small_fc", [], "small-fc, d = 3,978", "0.9 ± 18.5", marks=pytest.mark.slice
-        ),
+        ("mnist_small_fc", [], "small-fc, d = 3,978", "0.9 ± 18.5"),
         ("mnist_small_fc", ["--deep"], "deep-fc, d = 8,266", "0.9 ± 18.5"),
         ("mnist_small_lenet", [], "small-lenet, d = 13,338", "0.3 ± 2.11"),
     ],

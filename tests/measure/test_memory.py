@@ -189,9 +189,7 @@ def test_very_many_files_take_less_than_two_gigabytes(n_steps, tmp_path):
     assert found["peak"] < 2 << 30
 
 
-@pytest.mark.parametrize(
-    ("n_steps", "limit"), [pytest.param(3000, 400, marks=pytest.mark.slice), (8000, 900)]
-)
+@pytest.mark.parametrize(("n_steps", "limit"), [(3000, 400), (8000, 900)])
 def test_the_sketch_stays_within_its_limit_too(n_steps, limit):
     source = LAZY.format(n_steps=n_steps, n_weights=20_000)
     found = analysed(source, f"memory='{limit}MiB'")

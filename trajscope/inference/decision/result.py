@@ -8,7 +8,8 @@ from trajscope.inference.decision.combine import RunDecision
 from trajscope.inference.decision.parts import code_of, in_words, numbers
 from trajscope.inference.decision.path import decision_path, detection_limits, guard
 from trajscope.inference.decision.phases import Phase
-from trajscope.inference.decision.words import Run, sentence
+from trajscope.inference.decision.sentences import sentence
+from trajscope.inference.decision.words import Run
 from trajscope.inference.statistics import brownian
 from trajscope.inference.statistics.current import Current
 from trajscope.inference.statistics.curves import CURVES, absent, curves
