@@ -32,6 +32,12 @@ _CACHED: Final = 1 << 18
 """Numbers of single precision that are transformed at a time."""
 _LONGEST_GRAM: Final = 512
 """Intervals beyond which a Gram matrix leaves the cache."""
+_MOST: Final = 1 << 23
+"""Numbers that are drawn anew; larger windows are drawn in fewer directions."""
+_FEWEST: Final = 64
+"""Directions."""
+_DIRECTIONS: Final = 11
+"""Of the generator, beside the seed."""
 _WORTH_A_GRAM: Final = 6
 """Intervals for every component, up to which a Gram matrix is faster than transforms."""
 
@@ -173,6 +179,11 @@ def draw_increments(
     weights: every order of them is as likely. Where their scale changes they are not, but their
     signs can be flipped; the mean is then taken off again.
 
+    Windows of more than eight million numbers are drawn in fewer random directions of weight space,
+    at least 64 and the same in every order: exchangeable increments stay so in any of them, so the
+    p-values stay exact, and products that are pooled over weights keep their mean (Johnson &
+    Lindenstrauss 1984, doi:10.1090/conm/026/737400).
+
     Parameters
     ----------
     increments : (interval, component)
@@ -191,9 +202,11 @@ def draw_increments(
     net = increments.sum(axis=0) / scale
     length = float(np.linalg.norm(net))
     rows = ((increments - increments.mean(axis=0)) / scale).T.astype(np.float32)
-    drawn = _redrawable(rows, net / (length or 1), course)
+    progress = net / (length or 1) @ rows
+    drawn = _redrawable(_in_fewer_directions(rows, seed), progress, course)
+    size = min(rows.size, max(_MOST, _FEWEST * n))
     # A few at a time, so that what is transformed stays in the cache.
-    at_once = max(1, _CACHED // rows.size)
+    at_once = max(1, _CACHED // size)
 
     def redrawn(batch: int, count: int) -> list[tuple[Floats, ...]]:
         parts = [slice(start, min(start + at_once, count)) for start in range(0, count, at_once)]
@@ -205,7 +218,7 @@ def draw_increments(
 
     unmoved = np.arange(n, dtype=np.int32)[np.newaxis]
     found = [_statistics(*drawn.permuted(unmoved), length)]
-    found += [part for batch in over_batches(redrawn, n_draws, rows.size) for part in batch]
+    found += [part for batch in over_batches(redrawn, n_draws, size) for part in batch]
     return IncrementDraws(*(np.concatenate(each) for each in zip(*found, strict=True)))
 
 
@@ -223,9 +236,19 @@ def diagonal_sums(matrices: Iterable[Singles], shape: tuple[int, ...]) -> Floats
     return np.array(sums)
 
 
-def _redrawable(rows: Singles, along: Floats, course: Floats | None) -> _Components | _Gram:
+def _in_fewer_directions(rows: Singles, seed: int) -> Singles:
+    """Increments in random directions where there are too many numbers, (direction, interval)."""
+    n_components, n = rows.shape
+    kept = max(_FEWEST, _MOST // n)
+    if kept >= n_components:
+        return rows
+    rng = np.random.default_rng([seed, _DIRECTIONS])
+    turned = rng.standard_normal((kept, n_components), dtype=np.float32) / np.float32(kept) ** 0.5
+    return np.asarray(turned @ rows, np.float32)
+
+
+def _redrawable(rows: Singles, progress: Floats, course: Floats | None) -> _Components | _Gram:
     news = innovations(rows)
-    progress = along @ rows
     n_components, n = rows.shape
     single = None if course is None else course.astype(np.float32)
     if n <= min(_WORTH_A_GRAM * n_components, _LONGEST_GRAM):
