@@ -8,8 +8,8 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeGuard
 
+from trajscope.checkpoints.as_opened import changed
 from trajscope.checkpoints.base import Skipped
-from trajscope.checkpoints.manifest import changed
 from trajscope.checkpoints.scan import MAX_ENTRIES
 from trajscope.checkpoints.secrets import keep_out_of_logs
 from trajscope.errors import (

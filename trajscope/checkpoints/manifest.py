@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from trajscope.checkpoints.as_opened import changed, differ, open_part, status_of
 from trajscope.checkpoints.base import Store
 from trajscope.checkpoints.plan import (
     FactorPlan,
@@ -27,7 +28,7 @@ from trajscope.checkpoints.plan import (
 from trajscope.checkpoints.products import Factor, Product, apply_factor
 from trajscope.errors import ChangedError, CheckpointError, printable
 from trajscope.readers.base import Reader, TensorSpec, Values
-from trajscope.readers.files import open_regular, state_of
+from trajscope.readers.files import state_of
 
 Rows = NDArray[np.intp]
 Indices = NDArray[np.unsignedinteger]
@@ -147,7 +148,7 @@ class FileManifest:
     def _read_part(self, file: int, plan: PartPlan, out: Values) -> None:
         # A Path takes longer to make than a small block to read.
         path = f"{self.root}/{os.fsdecode(self.paths[file])}"
-        descriptor = _open(path)
+        descriptor = open_part(path)
         try:
             before = os.fstat(descriptor)
             self._check(file, path, before)
@@ -157,10 +158,14 @@ class FileManifest:
                     out[piece.out] = plan.reader.read_range(
                         Path(path), piece.spec, piece.start, piece.stop
                     )
+            except CheckpointError:
+                if file in self.digests:  # a file beside it is being written
+                    self._check_others(file, path, plan.reader)
+                raise
             finally:  # whatever is wrong with a file that changed meanwhile
                 # What only its reader finds was read through another descriptor.
-                after = _status(path) if plan.pieces else os.fstat(descriptor)
-                if _differ(before, after):
+                after = status_of(path) if plan.pieces else os.fstat(descriptor)
+                if differ(before, after):
                     self._check(file, path, after)
         except OSError as error:
             raise CheckpointError(
@@ -176,17 +181,18 @@ class FileManifest:
         try:
             return reader.read_range(Path(path), spec, first, last)
         finally:
-            self._check(file, path, _status(path))
+            self._check(file, path, status_of(path))
 
     def _check_all(self, rows: Rows) -> None:
         """Refuse checkpoints that are not as they were; no weights are read."""
         for row in rows.tolist():
             first = int(self.first_file[row])
-            for file in range(first, first + len(self.layouts[int(self.layout_of[row])].readers)):
+            readers = self.layouts[int(self.layout_of[row])].readers
+            for file, reader in enumerate(readers, first):
                 path = f"{self.root}/{os.fsdecode(self.paths[file])}"
-                self._check(file, path, _status(path))
+                self._check(file, path, status_of(path))
                 if file in self.digests:
-                    self._check_others(file, path, row)
+                    self._check_others(file, path, reader)
 
     def _check(self, file: int, path: str, status: os.stat_result) -> None:
         """Refuse a file that was written again, or that another has taken the place of."""
@@ -195,10 +201,8 @@ class FileManifest:
         if state_of(status) != self.states[file]:
             raise changed(path, "another inode, or other times of its last change")
 
-    def _check_others(self, file: int, path: str, row: int) -> None:
+    def _check_others(self, file: int, path: str, reader: Reader) -> None:
         """Refuse a file that stands for others, one of which was written again."""
-        readers = self.layouts[int(self.layout_of[row])].readers
-        reader = readers[file - int(self.first_file[row])]
         try:
             digest = reader.read_header(Path(path)).digest
         except CheckpointError as error:
@@ -260,48 +264,3 @@ def shifted(spec: TensorSpec, distance: int) -> TensorSpec:
     if spec.offset is None:
         return replace(spec, storage="")
     return replace(spec, offset=spec.offset + distance, locator=(), storage="")
-
-
-def _open(path: str) -> int:
-    try:
-        return open_regular(path)
-    except CheckpointError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            raise gone(path) from error
-        raise ChangedError(str(error), str(error)) from error
-
-
-def _differ(before: os.stat_result, after: os.stat_result) -> bool:
-    return (
-        after.st_mtime_ns != before.st_mtime_ns
-        or after.st_ctime_ns != before.st_ctime_ns
-        or after.st_size != before.st_size
-        or after.st_ino != before.st_ino
-    )
-
-
-def _status(path: str) -> os.stat_result:
-    try:
-        return os.stat(path)  # noqa: PTH116 - a Path takes longer to make
-    except FileNotFoundError as error:
-        raise gone(path) from error
-
-
-def gone(path: str) -> ChangedError:
-    """The error for a file that is no longer there."""
-    what = "existed when the trajectory was opened but cannot be found"
-    return ChangedError(
-        f"{printable(path)} {what} on {printable(os.uname().nodename)}. Was it deleted? Workers of "
-        "a cluster need access to the folder under the same path.",
-        f"it {what} any more",
-    )
-
-
-def changed(path: str, how: str, *, unseen: bool = False) -> ChangedError:
-    """The error for a file that is not as it was when the trajectory was opened."""
-    what = f"was written again after the trajectory was opened: {printable(how)}"
-    return ChangedError(
-        f"{printable(path)} {what}. Open the trajectory again after training has finished.",
-        f"it {what}",
-        unseen,
-    )
