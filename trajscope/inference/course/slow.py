@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import scipy.fft
 import scipy.linalg
 
 from trajscope.inference.course.clock import time_bases
@@ -144,10 +145,12 @@ def p_of_further(positions: Floats, taken: Floats, more: Floats, seed: int) -> f
     count = modes.shape[1]
     fitted = modes - more @ (more.T @ modes)
     models = [fit(series, min(20, n_steps // 10)) for series in fitted.T]
+    period = 2 * scipy.fft.next_fast_len(n_steps, real=True)
     statistic = [_share(modes, taken, more)]
     for batch in range(n_batches(_DRAWS)):
-        noise = normals(seed, batch, (count, 2 * n_steps))
-        drawn = np.stack([simulate(model, noise[:, i]) for i, model in enumerate(models)], axis=-1)
+        noise = normals(seed, batch, (count, period))
+        series = [simulate(model, noise[:, i])[:, :n_steps] for i, model in enumerate(models)]
+        drawn = np.stack(series, axis=-1)
         statistic += [_share(each, taken, more) for each in drawn]
     return p_value(np.array(statistic[: _DRAWS + 1]))
 

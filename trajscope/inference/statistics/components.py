@@ -10,6 +10,8 @@ from trajscope.kernels.gram import Floats
 MOST_MODES: Final = 6
 _NEGLIGIBLE: Final = 1e-3
 """Standard deviation, of the first component's."""
+_FEW: Final = 20
+"""Times the components that are wanted: fewer rows or columns are decomposed faster whole."""
 _SMALL: Final = 200
 """Rows or columns up to which all components are found."""
 
@@ -26,7 +28,7 @@ def leading(path: Floats, most: int | None = None) -> Floats:
     """
     most = n_leading(len(path)) if most is None else most
     centred = path - path.mean(axis=0)
-    if min(centred.shape) > max(_SMALL, 4 * most):
+    if min(centred.shape) > max(_SMALL, _FEW * most):
         # From one start always, so that the same path has the same components.
         start = np.cos(np.arange(min(centred.shape), dtype=np.float64) ** 2)
         _, values, vectors = svds(centred, most, v0=start)
