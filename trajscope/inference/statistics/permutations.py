@@ -35,8 +35,8 @@ _TOGETHER: Final = 8
 """Components that are transformed together at least: what one instruction takes."""
 _LONGEST_GRAM: Final = 512
 """Intervals beyond which a Gram matrix leaves the cache."""
-_MOST: Final = 1 << 23
-"""Numbers that are drawn anew; larger windows are drawn in fewer directions."""
+MOST_NUMBERS: Final = 1 << 22
+"""That are drawn anew; larger windows are drawn in fewer directions."""
 _FEWEST: Final = 64
 """Directions."""
 _DIRECTIONS: Final = 11
@@ -187,6 +187,7 @@ def draw_increments(
     *,
     flip: bool = False,
     course: Floats | None = None,
+    most: int = MOST_NUMBERS,
 ) -> IncrementDraws:
     """Statistics of centred increments, and of `n_draws` draws of their null.
 
@@ -194,10 +195,11 @@ def draw_increments(
     weights: every order of them is as likely. Where their scale changes they are not, but their
     signs can be flipped; the mean is then taken off again.
 
-    Windows of more than eight million numbers are drawn in fewer random directions of weight space,
-    at least 64 and the same in every order: exchangeable increments stay so in any of them, so the
-    p-values stay exact, and products that are pooled over weights keep their mean (Johnson &
-    Lindenstrauss 1984, doi:10.1090/conm/026/737400).
+    Long windows of many numbers are drawn in fewer random directions of weight space, at least 64
+    and the same in every order: exchangeable increments stay so in any of them, so the p-values
+    stay exact, and products that are pooled over weights keep their mean (Johnson & Lindenstrauss
+    1984, doi:10.1090/conm/026/737400). In k directions noise of participation ratio r scatters as
+    noise of 1 / (1/r + 1/k) equal weights.
 
     Parameters
     ----------
@@ -209,11 +211,13 @@ def draw_increments(
         Orthonormal functions of time, the constant among them, that are taken off the increments
         and off every order of what is left (Freedman & Lane 1983,
         doi:10.1080/07350015.1983.10509354); only with permutations.
+    most :
+        Numbers of a window, above 512 intervals, from which it is drawn in fewer directions.
     """
     n = len(increments)
     rows, progress, length = _rows(increments, course)
-    drawn = _redrawable(_in_fewer_directions(rows, seed), progress, course)
-    size = min(rows.size, max(_MOST, _FEWEST * n))
+    drawn = _redrawable(_in_fewer_directions(rows, most, seed), progress, course)
+    size = min(rows.size, max(most, _FEWEST * n))
     # A few at a time, so that what is transformed stays in the cache.
     at_once = max(1, _CACHED // size)
 
@@ -278,11 +282,11 @@ def diagonal_sums(matrices: Iterable[Singles], shape: tuple[int, ...]) -> Floats
     return np.array(sums)
 
 
-def _in_fewer_directions(rows: Singles, seed: int) -> Singles:
+def _in_fewer_directions(rows: Singles, most: int, seed: int) -> Singles:
     """Increments in random directions where there are too many numbers, (direction, interval)."""
     n_components, n = rows.shape
-    kept = max(_FEWEST, _MOST // n)
-    if kept >= n_components:
+    kept = max(_FEWEST, most // n)
+    if kept >= n_components or n <= _LONGEST_GRAM:
         return rows
     rng = np.random.default_rng([seed, _DIRECTIONS])
     turned = rng.standard_normal((kept, n_components), dtype=np.float32) / np.float32(kept) ** 0.5
