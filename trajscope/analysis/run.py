@@ -28,6 +28,7 @@ from trajscope.measure.found import Measurement
 from trajscope.measure.measurement import check_memory
 from trajscope.optimizer import Optimizer
 from trajscope.schema import SPECTRA, STEP
+from trajscope.units import labelled
 
 PHASES: Final = ("auto", "none")
 _Read = tuple[xr.Dataset, list[Window], list[Measurement], xr.Dataset | None]
@@ -185,7 +186,8 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     )
     result = with_cases(whole, others)
     if matrices is not None:
-        result[SPECTRA] = xr.DataTree(matrices)
+        unit = str(trajectory.attrs.get("step_unit", "index"))
+        result[SPECTRA] = xr.DataTree(labelled(matrices, unit))
     if diffusion is not None:
         result["diffusion"] = xr.DataTree(diffusion)
     return result

@@ -14,6 +14,7 @@ import xarray as xr
 
 from trajscope.errors import ResultsError, TrajscopeError, TrajscopeWarning, encodable, printable
 from trajscope.files import clear_left, replaced_folder
+from trajscope.report.content.results import Results
 from trajscope.report.files.completeness import MANIFEST, check_complete, write_manifest
 from trajscope.report.files.marks import of_another_result
 from trajscope.report.files.metadata import check_files, check_metadata, root_attributes
@@ -110,7 +111,7 @@ def _shown_safely(results: xr.DataTree) -> xr.DataTree:
                 str(name): printable(value, limit=1000) if isinstance(value, str) else value
                 for name, value in array.attrs.items()
             }
-    safe = xr.DataTree.from_dict(parts)
+    safe = Results.from_dict(parts)
     safe.encoding = results.encoding
     return safe
 
