@@ -1,5 +1,6 @@
 """One run from top to bottom: a source becomes a trajectory, is measured, becomes a result."""
 
+import logging
 import os
 import time
 import warnings
@@ -30,6 +31,7 @@ from trajscope.optimizer import Optimizer
 from trajscope.schema import SPECTRA, STEP
 from trajscope.units import labelled
 
+_LOG: Final = logging.getLogger(__name__)
 PHASES: Final = ("auto", "none")
 _Read = tuple[xr.Dataset, list[Window], list[Measurement], xr.Dataset | None]
 History = str | os.PathLike[str] | Callable[[xr.Dataset], AbstractContextManager[xr.Dataset]]
@@ -167,6 +169,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
 
         trajectory, parts, found, matrices = unchanged([trajectory], go, strict=strict)
     passed = time.perf_counter()
+    _LOG.info("one pass over %d checkpoints: %.1f s", len(trajectory[STEP]), passed - started)
     trajectory = with_schedule(trajectory, schedule)
     cases = [trajectory, *(part.of(trajectory) for part in parts)]
     whole_settings, *part_settings = (settings.for_decision(case) for case in cases)
@@ -178,6 +181,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         )
     ]
     timings = {"pass_s": passed - started, "tests_s": time.perf_counter() - passed}
+    _LOG.info("tests of %d cases: %.1f s", len(cases), timings["tests_s"])
     config = settings.config(trajectory.attrs.get("selection", {}), engine)
     told = made(config | ({"windows": [p.name for p in parts]} if parts else {}), timings)
     whole, *others = (
