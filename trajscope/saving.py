@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
@@ -149,9 +150,8 @@ def _stored(name: str, value: object) -> _Array:
         address = value.ctypes.data if isinstance(value, np.ndarray) else 0
         found = _Array(values.dtype.name, np.shape(value), _bytes(values), address)
     else:
-        import torch
-
-        if not isinstance(value, torch.Tensor):
+        torch = sys.modules.get("torch")  # whoever holds a tensor has imported it
+        if torch is None or not isinstance(value, torch.Tensor):
             raise OptionError(
                 f"The entry {printable(name)!r} is a {printable(type(value).__name__)}; tensors "
                 "and arrays were expected. Pass the rest as metadata, or leave it out."

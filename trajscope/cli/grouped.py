@@ -15,7 +15,8 @@ class Grouped(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a list of options for every topic that the command has options of."""
         topic_of = {key: topic for topic, keys in TOPICS for key in keys}
-        lists: dict[str, list[tuple[str, str]]] = {_OTHER: []} | {topic: [] for topic, _ in TOPICS}
+        headings = (_OTHER, *(topic for topic, _ in TOPICS))
+        lists: dict[str, list[tuple[str, str]]] = {heading: [] for heading in headings}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
             if record is not None:
