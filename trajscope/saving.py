@@ -68,6 +68,13 @@ def save_checkpoint(
     References
     ----------
     The format: https://github.com/huggingface/safetensors#format
+
+    Examples
+    --------
+    >>> import numpy as np, trajscope
+    >>> weights = {"fc.weight": np.zeros((2, 3), "float32")}
+    >>> trajscope.save_checkpoint("runs/saved", weights, step=100).name
+    'step-100.safetensors'
     """
     if isinstance(step, bool) or not isinstance(step, int | np.integer) or step < 0:
         raise OptionError(

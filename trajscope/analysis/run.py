@@ -138,6 +138,16 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     ------
     TrajscopeError
         The source cannot be analysed; the message says why and what to try.
+
+    Examples
+    --------
+    >>> import trajscope
+    >>> walk = trajscope.simulate.brownian(64, 20, seed=1)
+    >>> results = trajscope.analyze(walk, n_surrogates=199)
+    >>> results["verdict"].attrs["code"]
+    'brownian'
+    >>> results["observables"]["mean_squared_displacement"].sel(group="all").sizes["lag"]
+    64
     """
     selection = {
         "run": run, "burn_in": burn_in, "steps": steps, "by": by, "order": order,

@@ -97,4 +97,4 @@ def _follow(own: Network, mean: Floats, variance: Floats) -> None:
     for name, value in (("running_mean", mean), ("running_var", variance)):
         former = own.statistics[f"bn1.{name}"]
         own.statistics[f"bn1.{name}"] = (1 - _MEMORY) * former + _MEMORY * value  # type: ignore[operator]
-    own.statistics["bn1.num_batches_tracked"] = own.statistics["bn1.num_batches_tracked"] + 1  # type: ignore[operator]
+    own.statistics["bn1.num_batches_tracked"] = own.statistics["bn1.num_batches_tracked"] + 1

@@ -69,7 +69,7 @@ def train_demo(
 
 def _train(folder: Path, seed: int, epochs: int, progress: Callable[[int, int], None]) -> None:
     pixels, digits = load_digits()
-    images = pixels.reshape(-1, 64).astype(np.float32) / 8 - 1
+    images = pixels.reshape(-1, 64).astype(np.float32) / np.float32(8) - np.float32(1)
     labels = digits.astype(np.intp)
     rng = np.random.default_rng(seed)
     own = network(rng)

@@ -74,6 +74,14 @@ def open_results(path: str | os.PathLike[str]) -> xr.DataTree:
     ResultsError
         Nothing is there, it is unfinished, damaged, copied only in part, or was not written by
         trajscope.
+
+    Examples
+    --------
+    >>> import trajscope
+    >>> results = trajscope.analyze(trajscope.simulate.brownian(64, 20, seed=1), n_surrogates=199)
+    >>> page = trajscope.write_report(results, "opened")
+    >>> trajscope.open_results("opened/results.zarr")["verdict"].attrs["code"]
+    'brownian'
     """
     place = Path(path)
     if not os.path.lexists(place):

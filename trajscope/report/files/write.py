@@ -35,6 +35,13 @@ def write_report(results: xr.DataTree, out: str | os.PathLike[str]) -> Path:
     ResultsError
         `results` is not a finished result, or is damaged; a foreign results.zarr is in the way; the
         folder cannot be written to, or another process writes to it.
+
+    Examples
+    --------
+    >>> import trajscope
+    >>> results = trajscope.analyze(trajscope.simulate.brownian(64, 20, seed=1), n_surrogates=199)
+    >>> trajscope.write_report(results, "written").name
+    'report.html'
     """
     folder = Path(out)
     with damage_told(results):
