@@ -115,7 +115,7 @@ def packages(session: nox.Session) -> None:
         session.run("python", "-m", "build", "--outdir", "dist")
         for package in sorted(Path("dist").iterdir()):
             session.install("-c", "constraints.txt", "--force-reinstall", "--no-deps", str(package))
-            with session.chdir(session.create_tmp()):
+            with session.chdir(clone.parent):  # not where the package lies as a folder
                 session.run("trajscope", "inspect", "clone/trajscope-demo/checkpoints")
 
 
