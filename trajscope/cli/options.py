@@ -290,6 +290,22 @@ COMPARISON = (
     ),
 )  # fmt: skip
 
+TRAINING = (
+    click.option(
+        "--lr", type=float, multiple=True, metavar="ETA",
+        help="Learning rate, once for all runs or once for each.  [default: from the trainer's "
+        "files]",
+    ),
+    click.option(
+        "--batch-size", type=int, multiple=True, metavar="B",
+        help="Batch size of training, once for all runs or once for each.",
+    ),
+    click.option(
+        "--sampling", type=click.Choice(["with", "without"]),
+        help="Whether training sampled batches with or without replacement.",
+    ),
+)  # fmt: skip
+
 
 def opened(checkpoints: Path | str, options: Mapping[str, Any]) -> "xr.Dataset":
     """The trajectory in a folder, selected by the options of `SELECTION`."""
