@@ -48,6 +48,11 @@ class LawFound:
         return self.p_same_law <= self.alpha or self.p_same_shape <= self.alpha
 
     @property
+    def is_known(self) -> bool:
+        """Whether it is known how far the ratio is by chance."""
+        return math.isfinite(self.low)
+
+    @property
     def expectation(self) -> str:
         """What the ratio is held against."""
         if math.isclose(self.expected, 1.0, rel_tol=1e-9):
@@ -58,7 +63,7 @@ class LawFound:
     def sentence(self) -> str:
         """The ratio and its interval, then what is said of the law and of its shape."""
         size = f"stationary variance per direction {number(self.ratio)} times as large"
-        if not math.isfinite(self.low):
+        if not self.is_known:
             return f"{size} ({self.expectation}); how far by chance is not known."
         size += f" ({number(self.low)} to {number(self.high)}; {self.expectation})"
         law = "the laws differ" if self.p_same_law <= self.alpha else "no other law seen"

@@ -106,6 +106,7 @@ def render_comparison(results: xr.DataTree) -> str:
         quantities=list({one.quantity: one for one in tests}.values()),
         laws=folded(laws(results), lambda one: one.group == ALL_WEIGHTS, most=_MOST_TESTS),
         trained=trained(results),
+        whole=ALL_WEIGHTS,
         number=number,
         p_in_words=p_in_words,
         not_compared=not_compared(results),
