@@ -31,6 +31,7 @@ from trajscope.cli.process import (
     warnings_kept_for_the_page,
     warnings_kept_to_tell,
 )
+from trajscope.cli.watching import watch
 from trajscope.errors import OptionError, printable
 from trajscope.schema import STEP
 
@@ -44,7 +45,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
-for command in (analyze, compare, diffusion):
+for command in (analyze, compare, diffusion, watch):
     main.add_command(command)
 
 
