@@ -95,7 +95,7 @@ def test_a_cluster_that_is_killed_is_told_of(tmp_path):
     with cluster(tmp_path) as (process, address, _), executor(None, address) as running:
         threading.Timer(3, lambda: os.killpg(process.pid, signal.SIGKILL)).start()
         with pytest.raises(OptionError, match=r"The dask cluster at .* was lost: .* is gone"):
-            running.compute([dask.delayed(time.sleep)(300)], 1, lambda: None)
+            running.compute([dask.delayed(time.sleep)(300)], 1, lambda *_: None)
 
 
 def test_a_cluster_that_is_frozen_is_told_of(tmp_path, monkeypatch):
@@ -104,7 +104,7 @@ def test_a_cluster_that_is_frozen_is_told_of(tmp_path, monkeypatch):
     with cluster(tmp_path) as (process, address, _), executor(None, address) as running:
         threading.Timer(2, lambda: os.killpg(process.pid, signal.SIGSTOP)).start()
         with pytest.raises(OptionError, match=r"was lost: it has had no worker, or has not answ"):
-            running.compute([dask.delayed(time.sleep)(300)], 1, lambda: None)
+            running.compute([dask.delayed(time.sleep)(300)], 1, lambda *_: None)
 
 
 UNGUARDED = """

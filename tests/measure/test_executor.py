@@ -129,4 +129,4 @@ def test_workers_that_keep_dying_are_told_from_a_result():
         executor(None, cluster.scheduler_address) as running,
         pytest.raises(OptionError, match="Worker processes died repeatedly on the same task"),
     ):
-        running.compute([dask.delayed(os._exit)(1)], 1, lambda: None)
+        running.compute([dask.delayed(os._exit)(1)], 1, lambda *_: None)

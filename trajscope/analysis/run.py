@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Final
 
 import xarray as xr
@@ -26,6 +27,7 @@ from trajscope.inference.decision.run import decide_trajectory
 from trajscope.measure.executor import executor
 from trajscope.measure.found import Measurement
 from trajscope.measure.measurement import check_memory
+from trajscope.measure.parts import clear_parts
 from trajscope.optimizer import Optimizer
 from trajscope.schema import SPECTRA, STEP
 
@@ -46,6 +48,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     order: str | None = None,
     weights: str | None = None,
     history: History | None = None,
+    parts: str | os.PathLike[str] | None = None,
     memory: int | str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -80,6 +83,10 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         reads only new or changed checkpoints, and gives the same result.
         Or a function of a trajectory that returns a context manager of the same trajectory, read
         from elsewhere; this is possible with a Dataset too.
+    parts :
+        Folder in which finished parts of the pass over checkpoint files are kept, if that takes no
+        more than a twentieth of the time: the same call goes on from them if it was killed, with
+        the same result. They are removed at the end.
     memory :
         Memory limit of this process (or of each worker), in bytes or as "2GiB"; by
         default a quarter of the free memory.
@@ -136,6 +143,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     TrajscopeError
         The source cannot be analysed; the message says why and what to try.
     """
+    folder = None if parts is None else Path(parts)
     selection = {
         "run": run, "burn_in": burn_in, "steps": steps, "by": by, "order": order,
         "weights": weights, "include": include or None, "exclude": exclude or None,
@@ -150,7 +158,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     parts = windows_of(trajectory, windows)
     schedule = as_told(lr_schedule, epoch_steps)
     of_spectra = steps_of_spectra(trajectory, spectra)
-    engine = Engine(memory_limit(memory), seed, strict, progress or _silence)
+    engine = Engine(memory_limit(memory), seed, strict, progress or _silence, folder)
     started = time.perf_counter()
     with executor(workers, scheduler) as running:
         rows = [each.rows(trajectory[STEP].values) for each in parts]
@@ -188,6 +196,8 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         result[SPECTRA] = xr.DataTree(matrices)
     if diffusion is not None:
         result["diffusion"] = xr.DataTree(diffusion)
+    if folder is not None:
+        clear_parts(folder)
     return result
 
 

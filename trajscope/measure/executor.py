@@ -40,6 +40,9 @@ _ALONE: Final = 60
 """Seconds that it may be without workers, which a batch system may start anew."""
 
 
+OnDone = Callable[[str, Any], None]
+
+
 @dataclass(frozen=True)
 class Executor:
     """A way to compute delayed values.
@@ -48,15 +51,15 @@ class Executor:
     ----------
     compute :
         ``(delayed values, at once, on_done) -> results`` in the same order, no more tasks at once
-        in one process than told; `on_done` is called with no argument whenever a task named
-        "span-..." ends, where that can be seen.
+        in one process than told; `on_done` is called with the key and the result of each task that
+        ends, where that can be seen, and at least of every delayed value.
     n_workers, per_process :
         How many tasks run at once, in all and in one process.
     shares_memory :
         Whether they run in this process, so that their memory is this process's.
     """
 
-    compute: Callable[[Sequence[Any], int, Callable[[], None]], Sequence[Any]]
+    compute: Callable[[Sequence[Any], int, OnDone], Sequence[Any]]
     n_workers: int
     per_process: int
     shares_memory: bool
@@ -97,13 +100,12 @@ def executor(workers: int | None, scheduler: str | None) -> Iterator[Executor]:
 
 
 def _threads(n_workers: int) -> Executor:
-    def compute(values: Sequence[Any], at_once: int, on_done: Callable[[], None]) -> Sequence[Any]:
+    def compute(values: Sequence[Any], at_once: int, on_done: OnDone) -> Sequence[Any]:
         import dask
         from dask.callbacks import Callback
 
-        def posttask(key: Any, *_: Any) -> None:
-            if str(key).startswith("span-"):
-                on_done()
+        def posttask(key: Any, result: Any, *_: Any) -> None:
+            on_done(str(key), result)
 
         # Around the tasks too, so that it is set once and not by each of them.
         with one_blas_thread(), Callback(posttask=posttask):
@@ -118,7 +120,7 @@ def _threads(n_workers: int) -> Executor:
 def _on_client(client: Any) -> Executor:  # distributed is untyped
     from distributed import KilledWorker
 
-    def compute(values: Sequence[Any], at_once: int, on_done: Callable[[], None]) -> Sequence[Any]:
+    def compute(values: Sequence[Any], at_once: int, on_done: OnDone) -> Sequence[Any]:
         futures = client.compute(list(values), optimize_graph=False)
         try:
             results: Sequence[Any] = _gathered(client, futures)

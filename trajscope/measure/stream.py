@@ -2,11 +2,13 @@
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from trajscope.kernels.gram import Floats
 from trajscope.measure.executor import Executor
+from trajscope.measure.parts import Parts
 from trajscope.measure.plan import Plan, Segment, Wanted
 from trajscope.measure.room import FAN_IN
 from trajscope.measure.span import GroupSums, add_sums, scan_span, sum_span, tree_sum
@@ -16,6 +18,15 @@ Progress = Callable[[int, int], None]
 """Called with (tasks done, tasks in all)."""
 
 Chunk = tuple[tuple[Segment, ...], ...]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a task does, and how the results of several are joined."""
+
+    run: "partial[Any]"
+    join: Callable[[Sequence[Any]], Any]
+
 
 # Tasks a round gives each worker: the barrier at its end idles half a task per worker.
 _TASKS_PER_WORKER = 16
@@ -30,6 +41,7 @@ def stream(  # noqa: PLR0913
     trace: Trace | None = None,
     seed: int,
     progress: Progress,
+    parts: Parts | None = None,
 ) -> Iterator[tuple[int, dict[int, dict[str, Floats]]]]:
     """The sums of one group after another, each as soon as its last weight has been read.
 
@@ -43,6 +55,8 @@ def stream(  # noqa: PLR0913
         What is summed, see `Plan.wanted`; by default all rows are one run.
     trace :
         Takes what `wanted.watch` sees; complete with the last group.
+    parts :
+        Where finished chunks are kept, and taken from.
 
     Yields
     ------
@@ -61,10 +75,10 @@ def stream(  # noqa: PLR0913
     }
     last = max(last_weight.values())
     wanted = wanted or plan.wanted([(0, weights.shape[0])])
-    work = partial(sum_span, width=plan.width, wanted=wanted, seed=seed)
+    run = partial(sum_span, width=plan.width, wanted=wanted, seed=seed)
     totals: GroupSums = {}
-    join = partial(_join_sums, watch=wanted.watch)
-    for chunk, (sums, seen) in _computed(weights, plan, executor, work, join, progress):
+    work = _Work(run, partial(_join_sums, watch=wanted.watch))
+    for chunk, (sums, seen) in _computed(weights, plan, executor, work, progress, parts):
         for key, part in sums.items():
             add_sums(totals.setdefault(key, {}), part)
         done = chunk[-1][-1].stop
@@ -98,8 +112,8 @@ def find_nonfinite(
     One more pass, which only reads; keys are row numbers.
     """
     found: dict[int, tuple[int, int]] = {}
-    work = partial(scan_span, width=plan.width)
-    for _, part in _computed(weights, plan, executor, work, _join_found, progress):
+    work = _Work(partial(scan_span, width=plan.width), _join_found)
+    for _, part in _computed(weights, plan, executor, work, progress):
         found = _join_found([found, part])
     return found
 
@@ -117,32 +131,46 @@ def _computed(
     weights: Any,
     plan: Plan,
     executor: Executor,
-    work: "partial[Any]",
-    join: Callable[[Sequence[Any]], Any],
+    work: _Work,
     progress: Progress,
+    parts: Parts | None = None,
 ) -> Iterator[tuple[Chunk, Any]]:
     """Every chunk of the plan with the joined results of its tasks, in order."""
     n_tasks = sum(len(chunk) for chunk in plan.chunks)
+    n_known = 0
+    while parts is not None and n_known < len(plan.chunks):
+        known = parts.get(n_known)
+        if known is None:
+            break
+        yield plan.chunks[n_known], known
+        n_known += 1
     key = uuid.uuid4().hex  # a shared cluster sees every user's keys
     node_of = _source_nodes(weights, key)
-    n_sent = n_seen = 0
+    n_sent = n_seen = sum(len(chunk) for chunk in plan.chunks[:n_known])
 
-    def on_done() -> None:
+    number_of: dict[str, int] = {}
+
+    def on_done(name: str, result: Any) -> None:
         nonlocal n_seen
-        n_seen += 1
-        progress(n_seen, n_tasks)
+        if name.startswith("span-"):
+            n_seen += 1
+            progress(n_seen, n_tasks)
+        if parts is not None and name in number_of:
+            parts.put(number_of.pop(name), result)
 
-    progress(0, n_tasks)
-    for round_ in _rounds(plan.chunks, executor.n_workers * _TASKS_PER_WORKER):
+    progress(n_seen, n_tasks)
+    for round_ in _rounds(plan.chunks[n_known:], executor.n_workers * _TASKS_PER_WORKER):
         roots = []
         for chunk in round_:
             nodes = []
             for task in chunk:
                 source, offset = node_of(task)
-                run = partial(work, task=task, offset=offset)
+                run = partial(work.run, task=task, offset=offset)
                 nodes.append(_node(run, f"span-{key}-{n_sent}")(source))
                 n_sent += 1
-            roots.append(_tree(nodes, join, f"sum-{key}-{n_sent}"))
+            roots.append(_tree(nodes, work.join, f"sum-{key}-{n_sent}"))
+            number_of[roots[-1].key] = n_known
+            n_known += 1
         results = executor.compute(roots, plan.workers, on_done)
         if n_seen < n_sent:
             n_seen = n_sent
