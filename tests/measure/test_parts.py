@@ -194,9 +194,9 @@ def test_a_finished_analysis_leaves_no_parts_and_no_other_file_of_the_folder_is_
     run, tmp_path
 ):
     (tmp_path / "mine").write_text("")
-    analyze(run, parts=tmp_path, n_surrogates=199, phases="none")
+    analyze(run, resume=tmp_path, n_surrogates=199, phases="none")
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
-    analyze(run, parts=tmp_path / "parts", n_surrogates=199, phases="none")
+    analyze(run, resume=tmp_path / "parts", n_surrogates=199, phases="none")
     assert not (tmp_path / "parts").exists()
 
 

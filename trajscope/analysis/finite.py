@@ -53,8 +53,13 @@ def measured(
     trajectory, windows, measurements
         What is left of the run and of its windows; the run comes first among the measurements.
     """
-    same = {"memory": engine.memory, "seed": engine.seed, "parts": engine.parts}
-    go = partial(measure, progress=engine.progress, **same)
+    go = partial(
+        measure,
+        memory=engine.memory,
+        seed=engine.seed,
+        progress=engine.progress,
+        parts=engine.parts,
+    )
     steps = trajectory[STEP].values
     with suppress(NonFiniteError):
         rows = [each.rows(steps) for each in windows]

@@ -48,7 +48,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     order: str | None = None,
     weights: str | None = None,
     history: History | None = None,
-    parts: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
     memory: int | str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -83,7 +83,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         reads only new or changed checkpoints, and gives the same result.
         Or a function of a trajectory that returns a context manager of the same trajectory, read
         from elsewhere; this is possible with a Dataset too.
-    parts :
+    resume :
         Folder in which finished parts of the pass over checkpoint files are kept, if that takes no
         more than a twentieth of the time: the same call goes on from them if it was killed, with
         the same result. They are removed at the end.
@@ -143,7 +143,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     TrajscopeError
         The source cannot be analysed; the message says why and what to try.
     """
-    folder = None if parts is None else Path(parts)
+    folder = None if resume is None else Path(resume)
     selection = {
         "run": run, "burn_in": burn_in, "steps": steps, "by": by, "order": order,
         "weights": weights, "include": include or None, "exclude": exclude or None,

@@ -90,7 +90,7 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
                 trajectory,
                 **engine,
                 history=_history(output, options, advance, told),
-                parts=output / "parts",
+                resume=output / "parts",
                 strict=options["strict"],
                 windows=options["windows"],
                 phases=options["phases"],

@@ -115,9 +115,9 @@ def parts_of(
     fingerprints = trajectory[FINGERPRINT].to_numpy()
     if not fingerprints.astype(bool).all():
         return None, size
-    shape = replace(size, **dict.fromkeys(_PINNED, 0))
+    shape = {name: value for name, value in asdict(size).items() if name not in _PINNED}
     content = [
-        _VERSION, asdict(shape), fingerprints.tolist(), trajectory[STEP].to_numpy().tolist(),
+        _VERSION, shape, fingerprints.tolist(), trajectory[STEP].to_numpy().tolist(),
         *(trajectory[name].to_numpy().tolist() for name in (TENSOR, "group", "row_size")),
         list(windows), seed,
     ]  # fmt: skip
@@ -232,7 +232,8 @@ def _restored(arrays: "Mapping[str, NDArray[Any]]", counts: list[int] | None) ->
     sums: GroupSums = {}
     trace = None
     if counts is not None:
-        trace = Trace(*(arrays[f"trace/{each}"] for each in ("checks", "bits", "changed")), *counts)
+        checks, bits, changed = (arrays[f"trace/{each}"] for each in ("checks", "bits", "changed"))
+        trace = Trace(checks, bits, changed, counts[0], counts[1])
     for name, values in arrays.items():
         kind, *where = name.split("/", 3)
         if kind == "sums":
