@@ -52,6 +52,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     memory: int | str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    stall: float | None = None,
     n_surrogates: int = 999,
     alpha: float = 0.01,
     seed: int = 0,
@@ -93,7 +94,11 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     workers :
         Local worker processes; by default, threads in this process, or the active dask client.
     scheduler :
-        Address of a running dask scheduler.
+        Address of a running dask scheduler, the name of its scheduler file, or "slurm" within a
+        step of a Slurm job (`trajscope[slurm]`). By default the active dask client, if any.
+    stall :
+        Seconds without a finished task after which workers or a cluster are given up; by default
+        1,800.
     n_surrogates :
         Permutations or surrogates per null hypothesis; the smallest p-value is
         1 / (n_surrogates + 1). Layers, and runs above 10,000 checkpoints, draw only as many as
@@ -160,7 +165,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     of_spectra = steps_of_spectra(trajectory, spectra)
     engine = Engine(memory_limit(memory), seed, strict, progress or _silence, folder)
     started = time.perf_counter()
-    with executor(workers, scheduler) as running:
+    with executor(workers, scheduler, stall=stall) as running:
         rows = [each.rows(trajectory[STEP].values) for each in parts]
         check_memory(trajectory, running, memory=engine.memory, windows=rows)
 

@@ -34,7 +34,7 @@ from trajscope.cli.options import (
     output_to,
     with_options,
 )
-from trajscope.cli.process import hold, progress, silence_dask, warnings_kept_for_the_page
+from trajscope.cli.process import hold, join, progress, silence_dask, warnings_kept_for_the_page
 from trajscope.errors import OptionError, TrajscopeError, printable
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
     from trajscope.report.screen.gradient_noise import diffusion_lines
     from trajscope.report.screen.result import screen
 
+    join(options["scheduler"])
     check_output(output)
     hold(output)
     noise = _noise_options(options)
@@ -142,6 +143,7 @@ def compare(
     from trajscope.report.files.write import refuse_source
     from trajscope.report.screen.result import screen
 
+    join(options["scheduler"])
     check_output(output)
     refuse_source(output, runs)
     hold(output)

@@ -26,6 +26,7 @@ from trajscope.cli.options import (
 from trajscope.cli.process import (
     Commands,
     hold,
+    join,
     progress,
     silence_dask,
     warnings_kept_for_the_page,
@@ -71,6 +72,7 @@ def inspect(checkpoints: Path | str, audited: bool, as_json: bool, **selection: 
     given = [name for name in PASS_NAMES if selection[name] is not None]
     if given and not audited:
         raise OptionError(f"--{given[0]} needs --audit: without it no weights are read.")
+    join(selection["scheduler"])
     with listed(checkpoints, chosen(selection)) as found:
         trajectory = describe(found)
     if not as_json:

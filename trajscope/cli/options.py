@@ -82,7 +82,18 @@ PASS = (
     click.option(
         "--workers", type=int, metavar="N", help="Use N local processes instead of threads."
     ),
-    click.option("--scheduler", metavar="ADDRESS", help="Use the dask cluster at this address."),
+    click.option(
+        "--scheduler",
+        metavar="ADDRESS|FILE|slurm",
+        help="Use the dask cluster at this address, of this scheduler file, or the tasks of this "
+        "Slurm step.",
+    ),
+    click.option(
+        "--stall",
+        type=float,
+        metavar="SECONDS",
+        help="Give up workers of which no task ends for so long.  [default: 1800]",
+    ),
 )
 ENGINE = (*PASS, SEED)
 MOMENTUM = click.option(
@@ -182,7 +193,7 @@ PROBLEM_NAMES = (
     "sketch",
     "work_dir",
 )
-PASS_NAMES = ("memory", "workers", "scheduler")
+PASS_NAMES = ("memory", "workers", "scheduler", "stall")
 ENGINE_NAMES = (*PASS_NAMES, "seed")
 INFERENCE_NAMES = ("n_surrogates", "alpha", "momentum")
 
