@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from networks import Recipe
-from plots import binned, panels, save
+from plots import binned, log_binned, panels, save
 from runs import LONG, Workplace, problem
 
 Row = dict[str, Any]
@@ -19,9 +19,10 @@ def fig3a(place: Workplace) -> Row:
     seen = results[0]["observables"].to_dataset().sel(group="all")
     mean, sd = (seen[f"increment_fft_{name}"].values for name in ("mean", "sd"))
     (axes,) = panels(title="FFT of the increments of tiny-fc")
-    x = binned(seen["frequency"].values)
-    axes.fill_between(x, binned(mean - sd), binned(mean + sd), color=BLUE, alpha=0.25, lw=0)
-    axes.plot(x, binned(mean), color=BLUE, label="mean ± sd over weights")
+    x = log_binned(seen["frequency"].values)
+    low, middle, high = (log_binned(each) for each in (mean - sd, mean, mean + sd))
+    axes.fill_between(x, low, high, color=BLUE, alpha=0.25, lw=0)
+    axes.semilogx(x, middle, color=BLUE, label="mean ± sd over weights")
     white = float(results[0]["observables"].attrs["white_noise_fft_mean"])
     axes.axhline(white, color="0.4", ls="--", lw=1, label="white noise")
     axes.set(xlabel="frequency, cycles per step", ylabel="amplitude over rms", ylim=(0, None))
@@ -54,7 +55,7 @@ def fig3c(place: Workplace) -> Row:
     found, recipe = [], place.recipe(LONG)
     for seed in range(place.seeds):
         every = max(recipe.epochs // 1_000, 1)
-        words = [*problem(LONG), "--at", "100%", "--samples", 500, "--by", "none", "--every", every]
+        words = [*problem(LONG), "--at", "100%", "--by", "none", "--every", every]
         name = f"tiny-fc-gradient-{seed}"
         report = place.report(name, "diffusion", place.trained(LONG, seed), *words)
         found.append(report["diffusion"].to_dataset())
@@ -78,11 +79,11 @@ def analyzed(place: Workplace, seed: int) -> xr.DataTree:
 def fft_of(results: xr.DataTree) -> Row:
     """Amplitudes at the lowest, the middle and the highest frequencies."""
     mean = results["observables"].to_dataset().sel(group="all")["increment_fft_mean"].values
-    n = max(len(mean) // 100, 1)
+    bins = log_binned(mean)
     return {
-        "lowest_percent": float(mean[:n].mean()),
-        "smallest_percent": float(binned(mean, 100).min()),
-        "highest_percent": float(mean[-n:].mean()),
+        "lowest": float(mean[0]),
+        "smallest": float(bins.min()),
+        "highest": float(mean[-max(len(mean) // 100, 1) :].mean()),
     }
 
 

@@ -36,3 +36,9 @@ def binned(values: Floats, n_bins: int = 300) -> Floats:
     size = max(len(values) // n_bins, 1)
     kept = len(values) // size * size
     return values[:kept].reshape(kept // size, size, *values.shape[1:]).mean(axis=1)
+
+
+def log_binned(values: Floats, n_bins: int = 150) -> Floats:
+    """The same over bins that grow by one ratio."""
+    starts = thinned(len(values), n_bins)
+    return np.add.reduceat(values, starts) / np.diff([*starts, len(values)])

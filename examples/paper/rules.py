@@ -14,7 +14,7 @@ from spectra import at_three
 import trajscope
 
 Row = dict[str, Any]
-BURN_IN = "20%"
+BURN_IN, ANNEALED_BURN_IN = "20%", "50%"
 
 
 def scaling(place: Workplace) -> Row:
@@ -102,7 +102,9 @@ def replacement(place: Workplace) -> Row:
     for seed in range(place.seeds):
         stores = {drawn: place.trained(run, seed) for drawn, run in QUARTERS.items()}
         words = ["compare", *stores.values(), "--label", "with", "--label", "without"]
-        results = place.report(f"quarters-{seed}", *words, "--burn-in", BURN_IN, "--by", "none")
+        results = place.report(
+            f"quarters-{seed}", *words, "--burn-in", ANNEALED_BURN_IN, "--by", "none"
+        )
         (pair,) = differences(results["compare"].to_dataset())
         noise = budget(place, seed, stores["with"])
         losses = {drawn: last_loss(store.parent) for drawn, store in stores.items()}
@@ -129,10 +131,10 @@ def budget(place: Workplace, seed: int, store: Path) -> Row:
     """Noise of increments over that of the gradients, with replacement, and its interval."""
     run = QUARTERS["with"]
     words = [*problem(run), "--mode", "train", "--batch-size", place.recipe(run).batch]
-    words += ["--lr", run.recipe.first_rate, "--momentum", 0, "--sampling", "with"]
+    words += ["--lr", run.recipe.last_rate, "--momentum", 0, "--sampling", "with"]
     words += ["--at", "80%,90%,100%", "--samples", 100, "--every", 0, "--by", "none"]
     name = f"{run.name}-{seed}"
-    report = place.report(name, "diffusion", store, *words, "--burn-in", BURN_IN)
+    report = place.report(name, "diffusion", store, *words, "--burn-in", ANNEALED_BURN_IN)
     found = report["diffusion"].to_dataset()
     names = ("budget_ratio", "budget_ratio_low", "budget_ratio_high")
     told = {"words": found.attrs.get("budget_words")}
