@@ -30,7 +30,11 @@ def draw_portrait(figure: "Figure", curves: Curves) -> None:
     found = curves["phase_area"]
     axes = np.arange(1, len(found) + 1, dtype=np.float64)
     areas.vlines(
-        axes, curves["phase_area_low"], curves["phase_area_high"], color=light("band"), linewidth=7
+        axes,
+        curves["phase_area_low"],
+        curves["phase_area_high"],
+        color=light("null"),
+        linewidth=2.5,
     )
     areas.plot(axes, found, "o", color=light("observed"), markersize=5)
     areas.set_xlim(0.4, len(found) + 0.6)
