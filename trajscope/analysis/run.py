@@ -1,10 +1,12 @@
 """One run from top to bottom: a source becomes a trajectory, is measured, becomes a result."""
 
+import logging
 import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Final
 
 import xarray as xr
@@ -26,9 +28,12 @@ from trajscope.inference.decision.run import decide_trajectory
 from trajscope.measure.executor import executor
 from trajscope.measure.found import Measurement
 from trajscope.measure.measurement import check_memory
+from trajscope.measure.parts import clear_parts
 from trajscope.optimizer import Optimizer
 from trajscope.schema import SPECTRA, STEP
+from trajscope.units import labelled
 
+_LOG: Final = logging.getLogger(__name__)
 PHASES: Final = ("auto", "none")
 _Read = tuple[xr.Dataset, list[Window], list[Measurement], xr.Dataset | None]
 History = str | os.PathLike[str] | Callable[[xr.Dataset], AbstractContextManager[xr.Dataset]]
@@ -46,9 +51,11 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     order: str | None = None,
     weights: str | None = None,
     history: History | None = None,
+    resume: str | os.PathLike[str] | None = None,
     memory: int | str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    stall: float | None = None,
     n_surrogates: int = 999,
     alpha: float = 0.01,
     seed: int = 0,
@@ -80,13 +87,21 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         reads only new or changed checkpoints, and gives the same result.
         Or a function of a trajectory that returns a context manager of the same trajectory, read
         from elsewhere; this is possible with a Dataset too.
+    resume :
+        Folder in which finished parts of the pass over checkpoint files are kept, if that takes no
+        more than a twentieth of the time: the same call goes on from them if it was killed, with
+        the same result. They are removed at the end.
     memory :
         Memory limit of this process (or of each worker), in bytes or as "2GiB"; by
         default a quarter of the free memory.
     workers :
         Local worker processes; by default, threads in this process, or the active dask client.
     scheduler :
-        Address of a running dask scheduler.
+        Address of a running dask scheduler, the name of its scheduler file, or "slurm" within a
+        step of a Slurm job (`trajscope[slurm]`). By default the active dask client, if any.
+    stall :
+        Seconds without a finished task after which workers or a cluster are given up; by default
+        1,800.
     n_surrogates :
         Permutations or surrogates per null hypothesis; the smallest p-value is
         1 / (n_surrogates + 1). Layers, and runs above 10,000 checkpoints, draw only as many as
@@ -135,7 +150,18 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     ------
     TrajscopeError
         The source cannot be analysed; the message says why and what to try.
+
+    Examples
+    --------
+    >>> import trajscope
+    >>> walk = trajscope.simulate.brownian(64, 20, seed=1)
+    >>> results = trajscope.analyze(walk, n_surrogates=199)
+    >>> results["verdict"].attrs["code"]
+    'brownian'
+    >>> results["observables"]["mean_squared_displacement"].sel(group="all").sizes["lag"]
+    64
     """
+    folder = None if resume is None else Path(resume)
     selection = {
         "run": run, "burn_in": burn_in, "steps": steps, "by": by, "order": order,
         "weights": weights, "include": include or None, "exclude": exclude or None,
@@ -150,9 +176,9 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     parts = windows_of(trajectory, windows)
     schedule = as_told(lr_schedule, epoch_steps)
     of_spectra = steps_of_spectra(trajectory, spectra)
-    engine = Engine(memory_limit(memory), seed, strict, progress or _silence)
+    engine = Engine(memory_limit(memory), seed, strict, progress or _silence, folder)
     started = time.perf_counter()
-    with executor(workers, scheduler) as running:
+    with executor(workers, scheduler, stall=stall) as running:
         rows = [each.rows(trajectory[STEP].values) for each in parts]
         check_memory(trajectory, running, memory=engine.memory, windows=rows)
 
@@ -166,6 +192,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
 
         trajectory, parts, found, matrices = unchanged([trajectory], go, strict=strict)
     passed = time.perf_counter()
+    _LOG.info("one pass over %d checkpoints: %.1f s", len(trajectory[STEP]), passed - started)
     trajectory = with_schedule(trajectory, schedule)
     cases = [trajectory, *(part.of(trajectory) for part in parts)]
     whole_settings, *part_settings = (settings.for_decision(case) for case in cases)
@@ -177,6 +204,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         )
     ]
     timings = {"pass_s": passed - started, "tests_s": time.perf_counter() - passed}
+    _LOG.info("tests of %d cases: %.1f s", len(cases), timings["tests_s"])
     config = settings.config(trajectory.attrs.get("selection", {}), engine)
     told = made(config | ({"windows": [p.name for p in parts]} if parts else {}), timings)
     whole, *others = (
@@ -185,9 +213,12 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     )
     result = with_cases(whole, others)
     if matrices is not None:
-        result[SPECTRA] = xr.DataTree(matrices)
+        unit = str(trajectory.attrs.get("step_unit", "index"))
+        result[SPECTRA] = xr.DataTree(labelled(matrices, unit))
     if diffusion is not None:
         result["diffusion"] = xr.DataTree(diffusion)
+    if folder is not None:
+        clear_parts(folder)
     return result
 
 

@@ -20,13 +20,26 @@ WEIGHTS = click.option(
     show_default=True,
     help="Weights to use if checkpoints also contain an average (EMA).",
 )
+RUN = click.option(
+    "--run",
+    metavar="NAME",
+    help="Run to open, if the folder contains several. A glob, or several names with commas "
+    "between them, joins parts of one run: 'version_*'.",
+)
+INCLUDE = click.option(
+    "--include",
+    multiple=True,
+    metavar="GLOB",
+    help="Use only tensors whose names match, including buffers. May be repeated.",
+)
+EXCLUDE = click.option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    help="Exclude tensors or files whose names match. May be repeated.",
+)
 SELECTION = (
-    click.option(
-        "--run",
-        metavar="NAME",
-        help="Run to open, if the folder contains several. A glob, or several names with commas "
-        "between them, joins parts of one run: 'version_*'.",
-    ),
+    RUN,
     click.option(
         "--burn-in",
         metavar="N|P%",
@@ -37,18 +50,8 @@ SELECTION = (
         metavar="START:STOP:STRIDE",
         help="Use every STRIDE-th checkpoint with START <= step < STOP.",
     ),
-    click.option(
-        "--include",
-        multiple=True,
-        metavar="GLOB",
-        help="Use only tensors whose names match, including buffers. May be repeated.",
-    ),
-    click.option(
-        "--exclude",
-        multiple=True,
-        metavar="GLOB",
-        help="Exclude tensors or files whose names match. May be repeated.",
-    ),
+    INCLUDE,
+    EXCLUDE,
     click.option(
         "--by",
         type=click.Choice(["none", "layer", "tensor"]),
@@ -79,7 +82,18 @@ PASS = (
     click.option(
         "--workers", type=int, metavar="N", help="Use N local processes instead of threads."
     ),
-    click.option("--scheduler", metavar="ADDRESS", help="Use the dask cluster at this address."),
+    click.option(
+        "--scheduler",
+        metavar="ADDRESS|FILE|slurm",
+        help="Use the dask cluster at this address, of this scheduler file, or the tasks of this "
+        "Slurm step.",
+    ),
+    click.option(
+        "--stall",
+        type=float,
+        metavar="SECONDS",
+        help="Give up workers of which no task ends for so long.  [default: 1800]",
+    ),
 )
 ENGINE = (*PASS, SEED)
 MOMENTUM = click.option(
@@ -179,13 +193,15 @@ PROBLEM_NAMES = (
     "sketch",
     "work_dir",
 )
-PASS_NAMES = ("memory", "workers", "scheduler")
+PASS_NAMES = ("memory", "workers", "scheduler", "stall")
 ENGINE_NAMES = (*PASS_NAMES, "seed")
 INFERENCE_NAMES = ("n_surrogates", "alpha", "momentum")
 
 
-def output_to(folder: str) -> Callable[[Command], Command]:
-    """The option for the output folder, with its default name."""
+def output_to(
+    folder: str, files: str = "report.html, summary.json and results.zarr"
+) -> Callable[[Command], Command]:
+    """The option for the output folder, with its default name, and what is written to it."""
     return click.option(
         "-o",
         "--output",
@@ -193,7 +209,7 @@ def output_to(folder: str) -> Callable[[Command], Command]:
         type=click.Path(path_type=Path, file_okay=False),
         default=folder,
         show_default=True,
-        help="Folder for report.html, summary.json and results.zarr.",
+        help=f"Folder for {files}.",
     )
 
 
@@ -239,7 +255,25 @@ HISTORY = click.option(
     help="Store the weights in OUT/history, so that the next analysis reads only new checkpoints "
     "(auto: if they take up to 1 GiB).",
 )
+WATCHING = (
+    click.option(
+        "--interval",
+        type=click.IntRange(1, 86_400),
+        default=10,
+        show_default=True,
+        metavar="SECONDS",
+        help="How often to look for new checkpoints.",
+    ),
+    click.option(
+        "--serve",
+        metavar="127.0.0.1:PORT",
+        help="Also serve the page to browsers on this machine; port 0 takes any that is free.",
+    ),
+)
 QUIET = click.option("--quiet", is_flag=True, help="Print errors only.")
+JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print the result as JSON instead of text."
+)
 
 
 class Checkpoints(click.Path):
@@ -307,6 +341,17 @@ TRAINING = (
 )  # fmt: skip
 
 
+def spelled(param: click.Parameter) -> tuple[str, ...]:
+    """What tells an option from others: its spellings and its help."""
+    return (*param.opts, str(getattr(param, "help", "")))
+
+
+def _keys(*options: Callable[[Any], Any]) -> frozenset[tuple[str, ...]]:
+    """`spelled` of options that were not added to any command yet."""
+    command = with_options(*options)(lambda: None)
+    return frozenset(spelled(each) for each in command.__click_params__)  # type: ignore[attr-defined]
+
+
 def opened(checkpoints: Path | str, options: Mapping[str, Any]) -> "xr.Dataset":
     """The trajectory in a folder, selected by the options of `SELECTION`."""
     from trajscope.trajectory import open_selection
@@ -330,3 +375,12 @@ def with_options(*options: Callable[[Any], Any]) -> Callable[[Command], Command]
         return command
 
     return decorate
+
+
+TOPICS = (
+    ("Selection", _keys(*SELECTION)),
+    ("Compute", _keys(*ENGINE, HISTORY)),
+    ("Tests", _keys(*INFERENCE, WINDOWS, PHASES, SPECTRA, *SCHEDULE)),
+    ("Gradient noise", _keys(*PROBLEM)),
+)
+"""Headings of help texts, and `spelled` of the options below each; others come first."""

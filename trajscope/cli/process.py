@@ -1,12 +1,13 @@
 """How every command fails, ends, warns and shows progress."""
 
 import errno
+import json
 import os
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -83,11 +84,28 @@ def leave_at_once(word: str, code: int) -> NoReturn:
     os._exit(code)
 
 
+def tell_json(told: Mapping[str, object]) -> None:
+    """Print as JSON, for other programs."""
+    click.echo(json.dumps(told, indent=2, allow_nan=False))
+
+
 def hold(output: Path) -> None:
     """Keep other processes from writing to a folder until the command ends, or refuse it."""
     from trajscope.report.files.write import output_held
 
     click.get_current_context().with_resource(output_held(output))
+
+
+def join(scheduler: str | None) -> None:
+    """In a Slurm step, go on as one of its tasks only; the others serve it, and end here.
+
+    To be called before anything is written or said, which all of them would do.
+    """
+    if scheduler == "slurm":
+        silence_dask()
+        from trajscope.measure.cluster import slurm_client
+
+        click.get_current_context().with_resource(slurm_client())
 
 
 def silence_dask() -> None:
