@@ -4,8 +4,8 @@
     python benchmarks/scale.py --scale 0.02    # 9.6 GB, cut into as many tasks as the whole
 
 Files are sparse: they take no room on a disk, and are read from memory as zeros. 64 workers are
-threads of one process, the scheduler is a process of its own, so that the processor time of each is
-the operating system's figure. docs/scale.md holds what was printed.
+threads of eight processes, the scheduler is a process of its own, so that the processor time of
+each is the operating system's figure. docs/scale.md holds what was printed.
 """
 
 import argparse
@@ -17,11 +17,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 
-N_STEPS, N_WEIGHTS, N_WORKERS = 200, 600_000_000, 64
+N_STEPS, N_WEIGHTS, N_WORKERS, N_PROCESSES = 200, 600_000_000, 64, 8
 PAIR_WEIGHTS, ROUNDS = 5_000_000, 3
 MEMORY = "1GiB"
 
@@ -149,26 +150,27 @@ def many_workers(folder: Path, scale: float) -> None:
         while not file.exists():
             time.sleep(0.1)
         address = json.loads(file.read_text())["address"]
-        with subprocess.Popen(
-            [sys.executable, "-c", WORKERS, address, str(N_WORKERS)],
-            stdout=subprocess.PIPE, text=True, **quiet,
-        ) as workers:  # fmt: skip
-            assert workers.stdout is not None
-            workers.stdout.readline()
-            try:
-                pids = scheduler.pid, workers.pid
-                job = Pass(folder / "large", scheduler=str(file), share=scale)
-                before = [spent(pid) for pid in pids]
-                held = psutil.Process(workers.pid).memory_info().rss
-                job.go()
-                peak = watched(job, workers.pid)
-                wall, client, sent, most = job.told()
-                of_scheduler, of_workers = (
-                    spent(pid) - start for pid, start in zip(pids, before, strict=True)
-                )
-            finally:
-                workers.kill()
-                scheduler.kill()
+        command = [sys.executable, "-c", WORKERS, address, str(N_WORKERS // N_PROCESSES)]
+        workers = [
+            subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **quiet)
+            for _ in range(N_PROCESSES)
+        ]
+        for each in workers:
+            assert each.stdout is not None
+            each.stdout.readline()
+        try:
+            pids = [each.pid for each in workers]
+            job = Pass(folder / "large", scheduler=str(file), share=scale)
+            before = [spent(scheduler.pid), sum(map(spent, pids))]
+            held = sum(psutil.Process(pid).memory_info().rss for pid in pids)
+            job.go()
+            peak = watched(job, pids)
+            wall, client, sent, most = job.told()
+            of_scheduler, of_workers = spent(scheduler.pid), sum(map(spent, pids))
+        finally:
+            for each in (*workers, scheduler):
+                each.kill()
+    of_scheduler, of_workers = of_scheduler - before[0], of_workers - before[1]
     total = of_scheduler + of_workers + client
     print(f"\n### {N_WORKERS} workers, {N_STEPS} checkpoints x {n_weights:,} weights\n")
     print("| what | |\n|---|---|")
@@ -185,15 +187,15 @@ def many_workers(folder: Path, scale: float) -> None:
     print(f"| wall s on {os.cpu_count()} cores | {wall:.0f} |")
 
 
-def watched(job: Pass, pid: int) -> int:
-    """The most memory that a process holds until the job says its numbers."""
+def watched(job: Pass, pids: Sequence[int]) -> int:
+    """The most memory that processes hold together until the job says its numbers."""
     import selectors
 
     peak, waiting = 0, selectors.DefaultSelector()
     assert job.process.stdout is not None
     waiting.register(job.process.stdout, selectors.EVENT_READ)
     while not waiting.select(0.2):
-        peak = max(peak, psutil.Process(pid).memory_info().rss)
+        peak = max(peak, sum(psutil.Process(pid).memory_info().rss for pid in pids))
     return peak
 
 
