@@ -1,5 +1,6 @@
 """The command that looks at a run while it is trained."""
 
+import json
 import sys
 import time
 from contextlib import ExitStack
@@ -8,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trajscope.cli.grouped import Grouped
 from trajscope.cli.options import (
     EXCLUDE,
     INCLUDE,
+    JSON,
     QUIET,
     RUN,
     WATCHING,
@@ -30,16 +33,21 @@ _SHARE = 10
 _CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 
 
-@click.command()
+@click.command(cls=Grouped)
 @click.argument(
     "checkpoints", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path)
 )
 @with_options(
-    output_to("trajscope-watch", "watch.html"), RUN, INCLUDE, EXCLUDE, WEIGHTS, *WATCHING, QUIET
+    output_to("trajscope-watch", "watch.html"),
+    RUN,
+    INCLUDE,
+    EXCLUDE,
+    WEIGHTS,
+    *WATCHING,
+    QUIET,
+    JSON,
 )
-def watch(
-    checkpoints: Path, output: Path, interval: int, serve: str | None, quiet: bool, **given: Any
-) -> None:
+def watch(checkpoints: Path, output: Path, interval: int, serve: str | None, **given: Any) -> None:
     """Look at DIR while checkpoints are written to it, until interrupted.
 
     Each new checkpoint is read once. The verdict so far, noise, displacement and alarms (NaN,
@@ -53,6 +61,7 @@ def watch(
     from trajscope.report.files.serve import served
     from trajscope.report.page.watch import PAGE, render_watch
 
+    quiet, as_json = (given.pop(name) for name in ("quiet", "as_json"))
     check_output(output)
     hold(output)
     shown = ""
@@ -68,9 +77,21 @@ def watch(
                 if server is not None:
                     server.text = page
                 where = server.address if server is not None else str(output / PAGE)
-                if not quiet:
+                if as_json:
+                    shown = _line(state, where, shown)
+                elif not quiet:
                     shown = _show(state, where, shown)
             time.sleep(max(interval, _SHARE * (time.monotonic() - began)))
+
+
+def _line(state: "xr.Dataset", where: str, before: str) -> str:
+    """Print a state as one line of JSON, where it differs from the one before."""
+    from trajscope.report.content.watched import in_json
+
+    text = json.dumps(in_json(state) | {"page": printable(where, limit=4096)}, allow_nan=False)
+    if text != before:
+        click.echo(text)
+    return text
 
 
 def _show(state: "xr.Dataset", where: str, before: str) -> str:
