@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -28,12 +29,15 @@ class Engine:
         Bytes that a process may hold.
     strict :
         Whether a checkpoint that is not finite is an error.
+    parts :
+        Folder in which finished parts of a pass are kept.
     """
 
     memory: int
     seed: int
     strict: bool
     progress: Callable[[int, int], None]
+    parts: Path | None = None
 
 
 def measured(
@@ -49,7 +53,13 @@ def measured(
     trajectory, windows, measurements
         What is left of the run and of its windows; the run comes first among the measurements.
     """
-    go = partial(measure, memory=engine.memory, seed=engine.seed, progress=engine.progress)
+    go = partial(
+        measure,
+        memory=engine.memory,
+        seed=engine.seed,
+        progress=engine.progress,
+        parts=engine.parts,
+    )
     steps = trajectory[STEP].values
     with suppress(NonFiniteError):
         rows = [each.rows(steps) for each in windows]

@@ -1,6 +1,7 @@
 """From a trajectory to labelled sums and observables of every group, by one pass."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from trajscope.measure.found import Found, Measurement
 from trajscope.measure.groups import Groups, groups_of, size_of
 from trajscope.measure.joint import Joint
 from trajscope.measure.labels import Arrays
+from trajscope.measure.parts import Parts, parts_of
 from trajscope.measure.paths import AUDIT, Size
 from trajscope.measure.plan import Rows, make_plan
 from trajscope.measure.span import JOINT, add_sums
@@ -23,7 +25,7 @@ from trajscope.measure.trace import Trace
 from trajscope.schema import STEP
 
 
-def measure(
+def measure(  # noqa: PLR0913
     trajectory: xr.Dataset,
     executor: Executor,
     *,
@@ -31,6 +33,7 @@ def measure(
     seed: int,
     windows: Sequence[Rows] = (),
     progress: Progress,
+    parts: Path | None = None,
 ) -> list[Measurement]:
     """Sums and observables of every group of a trajectory, then those of its windows.
 
@@ -45,6 +48,8 @@ def measure(
         Each the first of its checkpoints, and the one after its last, counted from 0.
     progress :
         Called with (tasks done, tasks in all).
+    parts :
+        Folder in which finished parts are kept; a pass that was killed goes on from them.
 
     Raises
     ------
@@ -57,9 +62,10 @@ def measure(
     """
     groups = groups_of(trajectory)
     size = size_of(trajectory["weights"], groups, executor, memory, windows=windows)
+    kept, planned = parts_of(trajectory, parts, size, groups.segments, windows=windows, seed=seed)
     runs = [(0, trajectory.sizes[STEP])]
     found, _, trace = pass_over(
-        trajectory["weights"].variable, groups, size, executor,
+        trajectory["weights"].variable, groups, planned, executor, parts=kept,
         runs=runs, windows=windows, ends=tensor_ends(trajectory), seed=seed, progress=progress,
     )  # fmt: skip
     unit, steps = str(trajectory.attrs.get("step_unit", STEP)), trajectory[STEP].values
@@ -114,6 +120,7 @@ def pass_over(  # noqa: PLR0913
     ends: NDArray[np.int64],
     seed: int,
     progress: Progress,
+    parts: Parts | None = None,
 ) -> tuple[list[Found], Mapping[str, Floats], Trace]:
     """What is found of every run, then of every window; the sums of `joint`; the trace.
 
@@ -136,8 +143,9 @@ def pass_over(  # noqa: PLR0913
     # another process wanted the second core.
     with one_blas_thread():
         for group, sums_of in stream(
-            weights, plan, executor, wanted=wanted, trace=trace, seed=seed, progress=progress
-        ):
+            weights, plan, executor, wanted=wanted, trace=trace, seed=seed, progress=progress,
+            parts=parts,
+        ):  # fmt: skip
             if group == JOINT[0]:
                 together = sums_of[JOINT[1]]
                 continue
