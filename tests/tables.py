@@ -9,6 +9,7 @@ from trajscope.gradient_noise.spectrum.numbers import DESCRIPTIONS
 from trajscope.inference.decision.catalogue import TESTS
 from trajscope.measure.catalogue import OBSERVABLES, REFERENCES
 from trajscope.report.content.summary import SCALARS
+from trajscope.theory.guards import GUARDS
 
 DOCS = Path(__file__).parents[1] / "docs"
 TABLE = re.compile(r"(<!-- table of (\w+) -->\n).*?(?=<!-- end of table -->)", re.DOTALL)
@@ -48,14 +49,23 @@ def matrices_table() -> str:
     return _table(("name", "units", "what"), rows)
 
 
+def guards_table() -> str:
+    """What the test of the theory refuses: code, why, what would lift it."""
+    rows = (
+        (f"`{guard.code}`", guard.reason.replace("{detail}", "…"), guard.remedy) for guard in GUARDS
+    )
+    return _table(("code", "why", "what would lift it"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "matrices": matrices_table,
     "numbers": numbers_table,
     "observables": observables_table,
     "scalars": scalars_table,
+    "guards": guards_table,
     "tests": catalogue_table,
 }
-PAGES = (DOCS / "results.md", DOCS / "diffusion.md")
+PAGES = (DOCS / "results.md", DOCS / "diffusion.md", DOCS / "dynamics.md")
 
 
 def remade(page: Path) -> str:

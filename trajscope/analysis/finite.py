@@ -11,6 +11,7 @@ import xarray as xr
 
 from trajscope.analysis.windows import Window, rows_left
 from trajscope.errors import TrajectoryError, TrajscopeWarning, printable
+from trajscope.measure.directions import Directions
 from trajscope.measure.executor import Executor
 from trajscope.measure.found import Measurement
 from trajscope.measure.measurement import measure, nonfinite_weights
@@ -28,12 +29,15 @@ class Engine:
         Bytes that a process may hold.
     strict :
         Whether a checkpoint that is not finite is an error.
+    directions :
+        Along which a run is projected.
     """
 
     memory: int
     seed: int
     strict: bool
     progress: Callable[[int, int], None]
+    directions: Directions | None = None
 
 
 def measured(
@@ -49,7 +53,13 @@ def measured(
     trajectory, windows, measurements
         What is left of the run and of its windows; the run comes first among the measurements.
     """
-    go = partial(measure, memory=engine.memory, seed=engine.seed, progress=engine.progress)
+    go = partial(
+        measure,
+        memory=engine.memory,
+        seed=engine.seed,
+        directions=engine.directions,
+        progress=engine.progress,
+    )
     steps = trajectory[STEP].values
     with suppress(NonFiniteError):
         rows = [each.rows(steps) for each in windows]

@@ -148,9 +148,13 @@ PROBLEM = (
     ),
     click.option("--batch-size", type=int, metavar="B", help="Batch size of training."),
     click.option(
+        "--nesterov", is_flag=True, default=None, help="The momentum of training is Nesterov's."
+    ),
+    click.option(
         "--sampling",
-        type=click.Choice(["with", "without"]),
-        help="Whether training sampled batches with or without replacement.",
+        type=click.Choice(["replacement", "shuffle", "unknown"]),
+        help="How training sampled batches: with replacement, or shuffled epochs.  "
+        "[default: unknown]",
     ),
     click.option(
         "--sketch",
@@ -175,9 +179,17 @@ PROBLEM_NAMES = (
     "mode",
     "lr",
     "batch_size",
+    "nesterov",
     "sampling",
     "sketch",
     "work_dir",
+)
+WEIGHT_DECAY = click.option(
+    "--weight-decay",
+    type=float,
+    metavar="LAMBDA",
+    help="Weight decay of training, for the test of the theory.  [default: from the trainer's "
+    "files, or 0]",
 )
 PASS_NAMES = ("memory", "workers", "scheduler")
 ENGINE_NAMES = (*PASS_NAMES, "seed")

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from trajscope.kernels.gram import Floats
+from trajscope.measure.directions import Directions
 from trajscope.measure.executor import Executor
 from trajscope.measure.plan import Plan, Segment, Wanted
 from trajscope.measure.room import FAN_IN
@@ -15,7 +16,8 @@ from trajscope.measure.trace import Trace, Watch, joined
 Progress = Callable[[int, int], None]
 """Called with (tasks done, tasks in all)."""
 
-Chunk = tuple[tuple[Segment, ...], ...]
+Task = tuple[Segment, ...]
+Chunk = tuple[Task, ...]
 
 # Tasks a round gives each worker: the barrier at its end idles half a task per worker.
 _TASKS_PER_WORKER = 16
@@ -28,6 +30,7 @@ def stream(  # noqa: PLR0913
     *,
     wanted: Wanted | None = None,
     trace: Trace | None = None,
+    directions: Directions | None = None,
     seed: int,
     progress: Progress,
 ) -> Iterator[tuple[int, dict[int, dict[str, Floats]]]]:
@@ -43,6 +46,8 @@ def stream(  # noqa: PLR0913
         What is summed, see `Plan.wanted`; by default all rows are one run.
     trace :
         Takes what `wanted.watch` sees; complete with the last group.
+    directions :
+        Along which all rows are projected; what is found comes with the sums of `JOINT`.
 
     Yields
     ------
@@ -61,7 +66,13 @@ def stream(  # noqa: PLR0913
     }
     last = max(last_weight.values())
     wanted = wanted or plan.wanted([(0, weights.shape[0])])
-    work = partial(sum_span, width=plan.width, wanted=wanted, seed=seed)
+    whole = partial(sum_span, width=plan.width, wanted=wanted, seed=seed)
+
+    def work(task: Task) -> Callable[..., Any]:
+        if directions is None:
+            return whole
+        return partial(whole, directions=directions.part(task[0].start, task[-1].stop))
+
     totals: GroupSums = {}
     join = partial(_join_sums, watch=wanted.watch)
     for chunk, (sums, seen) in _computed(weights, plan, executor, work, join, progress):
@@ -98,8 +109,8 @@ def find_nonfinite(
     One more pass, which only reads; keys are row numbers.
     """
     found: dict[int, tuple[int, int]] = {}
-    work = partial(scan_span, width=plan.width)
-    for _, part in _computed(weights, plan, executor, work, _join_found, progress):
+    scan = partial(scan_span, width=plan.width)
+    for _, part in _computed(weights, plan, executor, lambda _: scan, _join_found, progress):
         found = _join_found([found, part])
     return found
 
@@ -117,7 +128,7 @@ def _computed(
     weights: Any,
     plan: Plan,
     executor: Executor,
-    work: "partial[Any]",
+    work: "Callable[[Task], Callable[..., Any]]",
     join: Callable[[Sequence[Any]], Any],
     progress: Progress,
 ) -> Iterator[tuple[Chunk, Any]]:
@@ -139,7 +150,7 @@ def _computed(
             nodes = []
             for task in chunk:
                 source, offset = node_of(task)
-                run = partial(work, task=task, offset=offset)
+                run = partial(work(task), task=task, offset=offset)
                 nodes.append(_node(run, f"span-{key}-{n_sent}")(source))
                 n_sent += 1
             roots.append(_tree(nodes, join, f"sum-{key}-{n_sent}"))

@@ -1,0 +1,134 @@
+"""Everything that was found of the theory, as one labelled Dataset."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from trajscope.kernels.gram import Floats
+from trajscope.measure.directions import PROJECTION
+from trajscope.schema import DIRECTION, STEP
+from trajscope.theory.curvature import Curvature
+from trajscope.theory.forward import Forward, Ratios
+
+Variables = dict[str, Any]
+DIRECTION_OTHER, HALF = "direction_other", "half"
+_PAIRS = (DIRECTION, DIRECTION_OTHER)
+
+
+def curvature_variables(found: Curvature) -> Variables:
+    """H and D along the leading eigenvectors of H."""
+    return {
+        "hessian_eigenvalue": (DIRECTION, found.curvatures, {
+            "units": "loss weight^-2",
+            "long_name": "v' H v of leading eigenvectors of H, from other batches than v",
+        }),
+        "hessian_error": (DIRECTION, found.errors, {
+            "units": "loss weight^-2", "long_name": "standard error of the same, over batches",
+        }),
+        "hessian_ritz": (DIRECTION, found.ritz, {
+            "units": "loss weight^-2", "long_name": "leading eigenvalues of H from its own batches",
+        }),
+        "hessian_residual": (DIRECTION, found.residuals, {
+            "units": "loss weight^-2", "long_name": "|H v - theta v|",
+        }),
+        "gradient_covariance_half": ((HALF, *_PAIRS), found.noise.halves, {
+            "units": "loss^2 weight^-2",
+            "long_name": "D along the eigenvectors, from two independent halves of the batches",
+        }),
+    }  # fmt: skip
+
+
+def projection_variables(projection: xr.DataArray) -> Variables:
+    """The trajectory along the eigenvectors."""
+    return {PROJECTION: ((STEP, DIRECTION), projection.values, projection.attrs)}
+
+
+def forward_variables(found: Forward, chosen: NDArray[np.intp], n_directions: int) -> Variables:
+    """Predicted and measured covariances by direction, currents pooled.
+
+    Parameters
+    ----------
+    chosen :
+        Positions of the directions that were compared.
+    """
+
+    def spread(values: Floats) -> Floats:
+        whole = np.full(n_directions, np.nan)
+        whole[chosen] = values
+        return whole
+
+    law, measured = found.law, found.measured
+    variables: Variables = {
+        "correlation_time_predicted": (DIRECTION, spread(law.correlation_times), {
+            "units": "checkpoints", "long_name": "predicted correlation time",
+        }),
+        **_pair(
+            "variance", "stationary variance", spread,
+            measured.variances, np.diagonal(law.covariance), found.variance,
+        ),
+        **_pair(
+            "lag_covariance", "covariance over one checkpoint", spread,
+            measured.lagged_variances, np.diagonal(law.lagged), found.lagged,
+        ),
+        **_pair(
+            "spread", "half the mean squared displacement over one checkpoint", spread,
+            measured.spread, np.diagonal(law.covariance - law.lagged), found.spread,
+        ),
+        **_number("volume_ratio", found.volume, "geometric mean of the ratios of variances"),
+        **_number("budget_ratio", found.budget,
+                  "summed squared displacements over one checkpoint, measured over predicted"),
+    }  # fmt: skip
+    for name, value, words in (
+        ("current_slope", found.slope, "slope of measured on predicted currents: 0 none, 1 theory"),
+        ("current_slope_low", found.slope_low, "the same: lower end of the 95% interval"),
+        ("current_slope_high", found.slope_high, "the same: upper end of the 95% interval"),
+        ("current_slope_null", found.slope_null, "its standard deviation without currents"),
+        ("p_current", found.p_current, "p-value of no current, two-sided"),
+    ):
+        variables[name] = ((), value, {"units": "1", "long_name": words})
+    return variables
+
+
+def as_dataset(
+    variables: Mapping[str, Any], steps: Floats | None, attributes: Mapping[str, Any]
+) -> xr.Dataset:
+    """The variables with their coordinates."""
+    k = next((len(v[1]) for v in variables.values() if v[0] == DIRECTION), 0)
+    coordinates: dict[str, Any] = {}
+    if k:
+        numbers = np.arange(1, k + 1)
+        coordinates |= {DIRECTION: numbers, DIRECTION_OTHER: numbers}
+    if steps is not None:
+        coordinates[STEP] = steps
+    return xr.Dataset(dict(variables), coordinates, dict(attributes))
+
+
+def _pair(
+    name: str, words: str, spread: Any, measured: Floats, predicted: Floats, ratios: Ratios
+) -> Variables:
+    units = {"units": "weight^2"}
+    found: Variables = {
+        name: (DIRECTION, spread(measured), {**units, "long_name": f"measured {words}"}),
+        f"{name}_predicted": (
+            DIRECTION, spread(predicted), {**units, "long_name": f"predicted {words}"},
+        ),
+    }  # fmt: skip
+    for end, values in (("", ratios.value), ("_low", ratios.low), ("_high", ratios.high)):
+        said = {"": "", "_low": ": lower end of the 95% interval",
+                "_high": ": upper end of the 95% interval"}[end]  # fmt: skip
+        found[f"{name}_ratio{end}"] = (
+            DIRECTION, spread(values),
+            {"units": "1", "long_name": f"{words}, measured over predicted{said}"},
+        )  # fmt: skip
+    return found
+
+
+def _number(name: str, ratios: Ratios, words: str) -> Variables:
+    ends = (("", ratios.value), ("_low", ratios.low), ("_high", ratios.high))
+    return {
+        f"{name}{end}": ((), float(value), {"units": "1", "long_name": words})
+        for end, value in ends
+    }
