@@ -6,7 +6,7 @@ import pytest
 from trajscope.optimizer import Optimizer
 from trajscope.theory.forward import Errors, forward, raw_slope
 from trajscope.theory.law import response
-from trajscope.theory.statistics import currents, moments
+from trajscope.theory.statistics import currents, moments, windows_of
 
 PLAIN = Optimizer(0.1, 10, 0.0, with_replacement=True)
 HEAVY = Optimizer(0.01, 10, 0.9, with_replacement=True)
@@ -29,7 +29,7 @@ def made(optimizer=PLAIN, *, seed, n_steps=400, scale=1.0, currents_flow=True, u
     rng = np.random.default_rng([seed, 1])
     path = np.sqrt(scale) * true.paths(1, n_steps, rng)[0]
     halves = np.stack([law.lagged, law.lagged])
-    return forward(path, law, halves, Errors(np.zeros(K), 0.0), rng)
+    return forward(windows_of(path, law, 200, rng), halves, Errors(np.zeros(K), 0.0))
 
 
 def test_moments_are_the_plain_sums():

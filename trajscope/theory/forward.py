@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from trajscope.kernels.gram import Floats
 from trajscope.theory.law import Law
-from trajscope.theory.statistics import Moments, currents, moments, simulated
+from trajscope.theory.statistics import Moments, Windows, currents
 
 FEWEST_TIMES: Final = 20.0
 """Correlation times that a window needs for the variance of a direction."""
@@ -110,9 +110,7 @@ class Forward:
     p_current: float
 
 
-def forward(
-    path: Floats, law: Law, lagged_halves: Floats, errors: "Errors", rng: np.random.Generator
-) -> Forward:
+def forward(windows: Windows, lagged_halves: Floats, errors: Errors) -> Forward:
     """The comparison of one window with the law that is predicted for it.
 
     Ratios are divided by those of simulated windows of the same length, whose spread, with that of
@@ -120,17 +118,15 @@ def forward(
 
     Parameters
     ----------
-    path : (step, direction)
-        Positions in the window, its checkpoints evenly spaced.
+    windows :
+        Its checkpoints evenly spaced.
     lagged_halves : (2, direction, direction)
         Predicted lagged covariances from independent halves of D: their product is free of the
         noise of D, which would flatten the slope.
     errors :
         Of the prediction itself.
     """
-    found = moments(path)
-    draws = simulated(law, len(path), N_DRAWS, rng)
-    null = simulated(law.without_correlations(), len(path), N_DRAWS, rng)
+    found, law, draws, null = windows.found, windows.law, windows.draws, windows.null
     spread = np.diagonal(law.covariance - law.lagged)
     slope = _slope(found, draws, null, law, lagged_halves)
     return Forward(

@@ -14,8 +14,8 @@ class Guard:
     code :
         What programs can ask for.
     prevents :
-        What there is not because of it: "all" numbers, the "prediction" and what is compared with
-        it, or "some" of the numbers.
+        What there is not because of it: the "prediction" and what is compared with it, the
+        "potential", or "some" of the numbers.
     reason :
         `{detail}` is filled in.
     remedy :
@@ -134,6 +134,12 @@ GUARDS: Final = (
         "D and H are those of the network in eval mode, and training had those of train mode, "
         "which differ ({detail}).",
         "Use --mode train.",
+    ),
+    Guard(
+        "non_gaussian", "potential",
+        "The weights are not normally distributed along these directions ({detail}), so that their "
+        "covariance does not make a quadratic potential.",
+        "Select a part of the run within one well (--steps), or save checkpoints more often.",
     ),
     Guard(
         "no_current_predicted", "some",

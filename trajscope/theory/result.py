@@ -12,9 +12,17 @@ from trajscope.measure.directions import PROJECTION
 from trajscope.schema import DIRECTION, STEP
 from trajscope.theory.curvature import Curvature
 from trajscope.theory.forward import Forward, Ratios
+from trajscope.theory.potential import Estimate, Potential
+from trajscope.theory.scaling import Scaling
 
 Variables = dict[str, Any]
 DIRECTION_OTHER, HALF = "direction_other", "half"
+_SAID = {
+    "": "",
+    "_low": ": lower end of the 95% interval",
+    "_high": ": upper end of the 95% interval",
+    "_predicted": ": predicted",
+}
 _PAIRS = (DIRECTION, DIRECTION_OTHER)
 
 
@@ -92,6 +100,52 @@ def forward_variables(found: Forward, chosen: NDArray[np.intp], n_directions: in
     return variables
 
 
+def scaling_variables(found: Scaling, chosen: NDArray[np.intp], n_directions: int) -> Variables:
+    """How the walk along every direction depends on its curvature."""
+
+    def spread(values: Floats) -> Floats:
+        whole = np.full(n_directions, np.nan)
+        whole[chosen] = values
+        return whole
+
+    variables: Variables = {}
+    for name, words, ratios, predicted in (
+        ("exponent", "log2 of the mean squared displacement over 2 and 1 checkpoints",
+         found.exponent, found.exponent_predicted),
+        ("confinement", "displacement over a quarter of the window, over a random walk's",
+         found.confinement, found.confinement_predicted),
+    ):  # fmt: skip
+        for end, values in (("", ratios.value), ("_low", ratios.low), ("_high", ratios.high),
+                            ("_predicted", predicted)):  # fmt: skip
+            said = {"units": "1", "long_name": f"{words}{_SAID[end]}"}
+            variables[f"{name}{end}"] = (DIRECTION, spread(values), said)
+    return variables | _estimate(
+        "variance_slope", found.variance_slope, "slope of log variance on log eigenvalue of H"
+    )
+
+
+def potential_variables(found: Potential) -> Variables:
+    """Tests of the potential, its angle to the loss, and how much of the force turns."""
+    tests = (
+        ("p_phi_is_f", found.p_phi_is_f, "p-value of isotropic noise, under which Phi is f"),
+        ("p_commuting", found.p_commuting, "p-value of [H, S] = 0: no current"),
+    )
+    return {
+        **{name: ((), p, {"units": "1", "long_name": words}) for name, p, words in tests},
+        **_estimate("angle", found.angle, "angle between grad Phi and grad f", "degree"),
+        **_estimate("rotation", found.rotation, "|antisym(H S)| / |sym(H S)|"),
+    }
+
+
+def _estimate(name: str, found: Estimate, words: str, units: str = "1") -> Variables:
+    ends = (("", found.value), ("_low", found.low), ("_high", found.high),
+            ("_predicted", found.predicted))  # fmt: skip
+    return {
+        f"{name}{end}": ((), value, {"units": units, "long_name": f"{words}{_SAID[end]}"})
+        for end, value in ends
+    }
+
+
 def as_dataset(
     variables: Mapping[str, Any], steps: Floats | None, attributes: Mapping[str, Any]
 ) -> xr.Dataset:
@@ -117,11 +171,9 @@ def _pair(
         ),
     }  # fmt: skip
     for end, values in (("", ratios.value), ("_low", ratios.low), ("_high", ratios.high)):
-        said = {"": "", "_low": ": lower end of the 95% interval",
-                "_high": ": upper end of the 95% interval"}[end]  # fmt: skip
         found[f"{name}_ratio{end}"] = (
             DIRECTION, spread(values),
-            {"units": "1", "long_name": f"{words}, measured over predicted{said}"},
+            {"units": "1", "long_name": f"{words}, measured over predicted{_SAID[end]}"},
         )  # fmt: skip
     return found
 

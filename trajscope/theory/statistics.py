@@ -23,10 +23,20 @@ class Moments:
         S, about the mean of the window.
     lagged : (..., direction, direction)
         C, row one checkpoint later than column.
+    mardia : (...)
+        Mean fourth power of the distance from the mean, in units of S, over ``k (k + 2)``: 1 for a
+        normal law (Mardia 1970, doi:10.1093/biomet/57.3.519).
+    kurtosis : (..., direction)
+        ``E x^4 / (E x^2)^2 / 3``: 1 for a normal law.
+    displacements : (..., 3, direction)
+        Mean squared displacement over 1, 2, and a quarter of the checkpoints.
     """
 
     covariance: Floats
     lagged: Floats
+    mardia: Floats
+    kurtosis: Floats
+    displacements: Floats
 
     @property
     def variances(self) -> Floats:
@@ -56,7 +66,13 @@ def moments(paths: Floats) -> Moments:
     turned = np.swapaxes(centred, -1, -2)
     covariance = turned @ centred / n
     lagged = turned[..., 1:] @ centred[..., :-1, :] / (n - 1)
-    return Moments(covariance, lagged)
+    squares = ((centred @ np.linalg.pinv(covariance, hermitian=True)) * centred).sum(axis=-1)
+    k = centred.shape[-1]
+    mardia = (squares**2).mean(axis=-1) / (k * (k + 2))
+    kurtosis = (centred**4).mean(axis=-2) / np.maximum(_diagonal(covariance) ** 2, 1e-300) / 3
+    lags = (1, 2, max(n // 4, 1))
+    moved = [((paths[..., h:, :] - paths[..., :-h, :]) ** 2).mean(axis=-2) for h in lags]
+    return Moments(covariance, lagged, mardia, kurtosis, np.stack(moved, axis=-2))
 
 
 def currents(covariance: Floats, lagged: Floats) -> Floats:
@@ -78,7 +94,43 @@ def simulated(law: Law, n_steps: int, n_runs: int, rng: np.random.Generator) -> 
     return Moments(
         np.concatenate([part.covariance for part in parts]),
         np.concatenate([part.lagged for part in parts]),
+        np.concatenate([part.mardia for part in parts]),
+        np.concatenate([part.kurtosis for part in parts]),
+        np.concatenate([part.displacements for part in parts]),
     )
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A window, and simulated ones of its length.
+
+    Attributes
+    ----------
+    found :
+        Of the window itself.
+    law :
+        That is predicted for it.
+    draws, null :
+        Of windows of that law, and of one with independent directions.
+    """
+
+    found: Moments
+    law: Law
+    draws: Moments
+    null: Moments
+    n_steps: int
+
+
+def windows_of(path: Floats, law: Law, n_draws: int, rng: np.random.Generator) -> Windows:
+    """A window beside simulated ones.
+
+    Parameters
+    ----------
+    path : (step, direction)
+    """
+    draws = simulated(law, len(path), n_draws, rng)
+    null = simulated(law.without_correlations(), len(path), n_draws, rng)
+    return Windows(moments(path), law, draws, null, len(path))
 
 
 def _in_parts(law: Law, n_steps: int, n_runs: int, rng: np.random.Generator) -> Iterator[Moments]:
