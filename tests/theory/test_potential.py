@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.theory.test_forward import K, PLAIN, noise_matrix
+from tests.theory.test_forward import PLAIN, K, noise_matrix
 from trajscope import simulate
 from trajscope.theory.compare import not_normal
 from trajscope.theory.law import response

@@ -129,5 +129,5 @@ def _rotation(windows: Windows, curvatures: Floats) -> Estimate:
     drawn = turning(windows.draws.covariance, curvatures)
     value = float(turning(windows.found.covariance, curvatures)) - float(drawn.mean()) + predicted
     sd = _NORMAL * float(drawn.std(ddof=1))
-    ends = (float(np.sqrt(max(end, 0.0))) for end in (value, value - sd, value + sd))
-    return Estimate(*ends, float(np.sqrt(predicted)))
+    root, low, high = (float(np.sqrt(max(end, 0.0))) for end in (value, value - sd, value + sd))
+    return Estimate(root, low, high, float(np.sqrt(predicted)))

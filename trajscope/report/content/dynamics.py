@@ -18,7 +18,12 @@ COLUMNS = (
 )
 """What is predicted along every direction, and what it is called."""
 
-_NUMBERS = ("volume_ratio", "budget_ratio", "current_slope")
+_LEVEL = 0.01
+_NUMBERS = (
+    "volume_ratio", "budget_ratio", "current_slope", "angle", "rotation", "variance_slope",
+)  # fmt: skip
+_P_VALUES = ("p_current", "p_phi_is_f", "p_commuting")
+_BY_CURVATURE = ("variance", "exponent", "confinement")
 _SETTINGS = (
     "learning_rate", "batch_size", "momentum", "nesterov", "weight_decay", "with_replacement",
     "updates", "mode", "hessian_steps", "hessian_lowest", "hessian_products",
@@ -52,7 +57,8 @@ def dynamics_of(results: xr.DataTree) -> xr.Dataset | None:
 
 def dynamics_sentences(found: xr.Dataset) -> list[str]:
     """Whether the theory holds, in words, the most important first."""
-    return [sentence for make in (_law, _budget, _currents, _setting) for sentence in make(found)]
+    makers = (_law, _budget, _currents, _potential, _curvature, _setting)
+    return [sentence for make in makers for sentence in make(found)]
 
 
 def refusals(found: xr.Dataset) -> list[Refusal]:
@@ -103,8 +109,8 @@ def dynamics_summary(
         told[name] = plain(_scalar(found, name))
         ends = [_scalar(found, f"{name}{end}") for end in ("_low", "_high")]
         told[f"{name}_interval"] = plain(ends)
-    told["p_current"] = plain(_scalar(found, "p_current"))
-    names = ("hessian_eigenvalue", *(f"{name}_ratio" for name, _ in COLUMNS))
+    told |= {name: plain(_scalar(found, name)) for name in _P_VALUES}
+    names = ("hessian_eigenvalue", *(f"{name}_ratio" for name, _ in COLUMNS), *_BY_CURVATURE)
     told["directions"] = {name: plain(found[name].values) for name in names if name in found}
     told["guards"] = plain(found.attrs.get("guards", []))
     return told
@@ -149,6 +155,34 @@ def _currents(found: xr.Dataset) -> list[str]:
         f"Currents (0: none, 1: the theory's): slope {_interval(found, 'current_slope')}, p = "
         f"{number(p, 2)} of no current: {told}."
     ]
+
+
+def _potential(found: xr.Dataset) -> list[str]:
+    if not _is_there(found, "p_phi_is_f"):
+        return []
+    p = _scalar(found, "p_phi_is_f")
+    answer = "no" if p <= _LEVEL else "not rejected"
+    return [
+        f"Is the potential of the steady state the loss (Phi = f)? {answer.capitalize()}: p = "
+        f"{number(p, 2)} of isotropic noise. Angle between grad Phi and grad f: "
+        f"{_interval(found, 'angle')} degrees (predicted: {_predicted(found, 'angle')}); rotating "
+        f"part of the force, |antisym(HS)| / |sym(HS)|: {_interval(found, 'rotation')} (predicted: "
+        f"{_predicted(found, 'rotation')}), p = {number(_scalar(found, 'p_commuting'), 2)} of none."
+    ]
+
+
+def _curvature(found: xr.Dataset) -> list[str]:
+    if not _is_there(found, "variance_slope"):
+        return []
+    return [
+        "Diffusion by curvature: along eigenvectors of H the variance goes as the eigenvalue to "
+        f"the power {_interval(found, 'variance_slope')} (predicted: "
+        f"{_predicted(found, 'variance_slope')}; isotropic noise: about −1, noise like H: about 0)."
+    ]
+
+
+def _predicted(found: xr.Dataset, name: str) -> str:
+    return number(_scalar(found, f"{name}_predicted"))
 
 
 def _setting(found: xr.Dataset) -> list[str]:
