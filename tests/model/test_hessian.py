@@ -1,5 +1,7 @@
 """Hessian-vector products and leading eigenvectors against the whole Hessian by autograd."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -141,6 +143,21 @@ def test_gradients_are_those_of_the_batches():
     cross_entropy(model, batch).backward()
     expected = torch.cat([p.grad.flatten() for p in model.parameters()])
     torch.testing.assert_close(rows[3][1][0], expected)
+
+
+def test_batch_sharpness_is_the_curvature_of_batches_along_their_gradients():
+    hessian = made("plain", decay=0.01)
+    curved = total = 0.0
+    for number, place in enumerate(hessian.places):
+        for rows in place.rows:
+            one = replace(hessian, places=(Place(place.state, rows[None]),))
+            gradient = next(one.gradients())[1][0]
+            names = [each.name for each in hessian.mapping.parameters]
+            gradient = gradient + 0.01 * torch.cat([place.state[n].flatten() for n in names])
+            curved += float(gradient @ one.product(gradient[None])[0])
+            total += float(gradient @ gradient)
+        assert number < 2
+    assert hessian.batch_sharpness() == pytest.approx(curved / total, rel=1e-9)
 
 
 def test_a_loss_that_cannot_be_differentiated_twice_is_found_out():

@@ -129,6 +129,26 @@ class Hessian:
             for batch in self._own_batches(number, place):
                 yield number, self._gradient(place.state, batch)[0].detach()[None]
 
+    def batch_sharpness(self) -> float:
+        """Curvature of the batches along their own gradients, ``sum g_b' H_b g_b / sum |g_b|^2``.
+
+        Weight decay is part of both (arXiv:2412.20553).
+        """
+        import torch
+
+        names = [parameter.name for parameter in self.mapping.parameters]
+        curved = total = 0.0
+        for number, place in enumerate(self.places):
+            decay = self.weight_decay * torch.cat([place.state[n].flatten() for n in names])
+            for batch in self._own_batches(number, place):
+                with torch.random.fork_rng():  # the same random numbers in both
+                    gradient = self._gradient(place.state, batch)[0].detach() + decay
+                product = self._of_batch(place.state, batch, gradient[None])[0]
+                product = product + self.weight_decay * gradient
+                curved += float(gradient @ product)
+                total += float(gradient @ gradient)
+        return curved / total if total > 0 else float("nan")
+
     def _mapped_gradients(self, state: State, rows: "NDArray[np.int64]") -> "Tensor":
         """Gradients of the mean losses of batches, (batch, weight), by one mapped pass."""
         import torch

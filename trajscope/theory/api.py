@@ -21,7 +21,12 @@ from trajscope.theory.compare import compared
 from trajscope.theory.curvature import Curvature, Subject, curvature, refusal, subject_of
 from trajscope.theory.guards import prevented, told
 from trajscope.theory.options import Options
-from trajscope.theory.result import as_dataset, curvature_variables, projection_variables
+from trajscope.theory.result import (
+    as_dataset,
+    curvature_variables,
+    projection_variables,
+    stability_variables,
+)
 from trajscope.theory.window import Window, window_of
 
 Progress = Callable[[int, int], None]
@@ -174,6 +179,7 @@ class Prepared:
         if found is not None and projection is not None:
             steps = projection[STEP].values
             variables = curvature_variables(found) | projection_variables(projection)
+            variables |= stability_variables(found, self.window.optimizer)
             if not prevented(spoken):
                 rng = np.random.default_rng([self.options.seed, 3])
                 variables |= compared(self.window, found, projection, spoken, rng)
@@ -198,6 +204,7 @@ class Prepared:
             attributes |= {
                 "hessian_lowest": found.lowest,
                 "hessian_products": found.n_products,
+                "batch_sharpness": found.batch_sharpness,
             }
         return attributes
 

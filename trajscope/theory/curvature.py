@@ -38,6 +38,7 @@ _GRADIENT_SAMPLES: Final = 100_000
 _MOST_BATCHES: Final = 100
 """At every checkpoint, of the noise."""
 _FEWEST_BATCHES: Final = 4
+_SHARPNESS_BATCHES: Final = 10
 _VECTORS_HELD: Final = 16
 """Of the wanted number: basis, products, residuals, and copies."""
 
@@ -93,6 +94,8 @@ class Curvature:
         An upper bound of the smallest eigenvalue of H.
     noise :
         D along the vectors.
+    batch_sharpness :
+        As `Hessian.batch_sharpness`, of batches of training.
     """
 
     vectors: Floats
@@ -103,6 +106,7 @@ class Curvature:
     lowest: float
     noise: Noise
     n_products: int
+    batch_sharpness: float
 
 
 def subject_of(
@@ -185,6 +189,7 @@ def curvature(subject: Subject, advance: Callable[[int], None]) -> Curvature:
         found = leading_eigenvectors(product, like, _count(subject), seed=subject.options.seed)
         curvatures, errors = _along(second, found.vectors)
         noise = _noise(subject, found.vectors)
+        sharpness = _batches_of_training(subject, _SHARPNESS_BATCHES, 3).batch_sharpness()
     return Curvature(
         _as_stored(subject, found.vectors.double().cpu().numpy()),
         found.values,
@@ -194,6 +199,7 @@ def curvature(subject: Subject, advance: Callable[[int], None]) -> Curvature:
         found.lowest,
         noise,
         found.n_products,
+        sharpness,
     )
 
 
@@ -286,8 +292,7 @@ def _noise(subject: Subject, vectors: "Tensor") -> Noise:
     least = max(4 * len(vectors) // len(subject.steps), _FEWEST_BATCHES)
     most = max(_GRADIENT_SAMPLES // (len(subject.steps) * b), least)
     n_batches = 2 * (min(most, max(_MOST_BATCHES, least)) // 2)
-    rng = np.random.default_rng([subject.options.seed, 2])
-    hessian = _at(subject, [_drawn(rng, n, b, n_batches) for _ in subject.steps])
+    hessian = _batches_of_training(subject, n_batches, 2)
     rows: list[list[Floats]] = [[] for _ in subject.steps]
     at_once = 1 if subject.mixes else max(_at_once(subject) * DIRECTIONS // b, 1)
     for number, gradients in hessian.gradients(at_once):
@@ -298,6 +303,13 @@ def _noise(subject: Subject, vectors: "Tensor") -> Noise:
             centred = part - part.mean(axis=0)
             found[place, half] = variance_scale(n, b, len(part)) / len(part) * centred.T @ centred
     return Noise(found.mean(axis=0), np.diagonal(found.mean(axis=1), axis1=1, axis2=2))
+
+
+def _batches_of_training(subject: Subject, n_batches: int, stream: int) -> Hessian:
+    """The Hessian of so many batches of training's size at every place."""
+    rng = np.random.default_rng([subject.options.seed, stream])
+    n, b = len(subject.samples), subject.batch_size
+    return _at(subject, [_drawn(rng, n, b, n_batches) for _ in subject.steps])
 
 
 def _as_stored(subject: Subject, vectors: Floats) -> Floats:

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from trajscope.kernels.gram import Floats
 from trajscope.measure.directions import PROJECTION
+from trajscope.optimizer import Optimizer
 from trajscope.schema import DIRECTION, STEP
 from trajscope.theory.curvature import Curvature
 from trajscope.theory.forward import Forward, Ratios
+from trajscope.theory.law import stability_limit
 from trajscope.theory.potential import Estimate, Potential
 from trajscope.theory.scaling import Scaling
 
@@ -24,6 +26,22 @@ _SAID = {
     "_predicted": ": predicted",
 }
 _PAIRS = (DIRECTION, DIRECTION_OTHER)
+
+
+def stability_variables(found: Curvature, optimizer: Optimizer) -> Variables:
+    """How close to the edge of stability training is, in units of 1/eta."""
+    eta, mu = optimizer.eta, optimizer.mu
+    return {
+        name: ((), value, {"units": "1", "long_name": words})
+        for name, value, words in (
+            ("sharpness", eta * float(found.curvatures[0]), "eta times the largest eigenvalue of H"),
+            ("stability_limit", stability_limit(optimizer), "its limit for a quadratic loss"),
+            ("batch_sharpness", eta * found.batch_sharpness,
+             "eta times the curvature of batches along their own gradients"),
+            ("batch_limit_low", 2 * (1 - mu), "2 (1 - mu): the edge for small batches"),
+            ("batch_limit_high", 2 * (1 + mu), "2 (1 + mu): the edge for large batches"),
+        )
+    }  # fmt: skip
 
 
 def curvature_variables(found: Curvature) -> Variables:

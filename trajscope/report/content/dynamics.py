@@ -22,6 +22,9 @@ _LEVEL = 0.01
 _NUMBERS = (
     "volume_ratio", "budget_ratio", "current_slope", "angle", "rotation", "variance_slope",
 )  # fmt: skip
+_STABILITY = (
+    "sharpness", "stability_limit", "batch_sharpness", "batch_limit_low", "batch_limit_high",
+)  # fmt: skip
 _P_VALUES = ("p_current", "p_phi_is_f", "p_commuting")
 _BY_CURVATURE = ("variance", "exponent", "confinement")
 _SETTINGS = (
@@ -57,7 +60,7 @@ def dynamics_of(results: xr.DataTree) -> xr.Dataset | None:
 
 def dynamics_sentences(found: xr.Dataset) -> list[str]:
     """Whether the theory holds, in words, the most important first."""
-    makers = (_law, _budget, _currents, _potential, _curvature, _setting)
+    makers = (_law, _budget, _currents, _potential, _curvature, _stability, _setting)
     return [sentence for make in makers for sentence in make(found)]
 
 
@@ -109,7 +112,7 @@ def dynamics_summary(
         told[name] = plain(_scalar(found, name))
         ends = [_scalar(found, f"{name}{end}") for end in ("_low", "_high")]
         told[f"{name}_interval"] = plain(ends)
-    told |= {name: plain(_scalar(found, name)) for name in _P_VALUES}
+    told |= {name: plain(_scalar(found, name)) for name in (*_P_VALUES, *_STABILITY)}
     names = ("hessian_eigenvalue", *(f"{name}_ratio" for name, _ in COLUMNS), *_BY_CURVATURE)
     told["directions"] = {name: plain(found[name].values) for name in names if name in found}
     told["guards"] = plain(found.attrs.get("guards", []))
@@ -178,6 +181,17 @@ def _curvature(found: xr.Dataset) -> list[str]:
         "Diffusion by curvature: along eigenvectors of H the variance goes as the eigenvalue to "
         f"the power {_interval(found, 'variance_slope')} (predicted: "
         f"{_predicted(found, 'variance_slope')}; isotropic noise: about −1, noise like H: about 0)."
+    ]
+
+
+def _stability(found: xr.Dataset) -> list[str]:
+    if not _is_there(found, "sharpness"):
+        return []
+    top, limit, batch, low, high = (number(_scalar(found, name)) for name in _STABILITY)
+    edges = low if low == high else f"{low} for small and {high} for large batches"
+    return [
+        f"Stability: eta times the largest eigenvalue of H is {top} (limit {limit}), eta times the "
+        f"sharpness of batches {batch} (edge of stability: {edges})."
     ]
 
 
