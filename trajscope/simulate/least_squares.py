@@ -23,6 +23,8 @@ from trajscope.simulate.steady_state import state_covariance
 
 _ROUNDS: Final = 1000
 _CONVERGED: Final = 1e-12
+_LARGEST: Final = 1e6
+"""Times the noise at the minimum: it grows without end."""
 _LOWER: Final = "a lower one, at which the noise is forgotten faster than it grows,"
 
 
@@ -132,9 +134,11 @@ def least_squares_covariance(loss: LeastSquares, optimizer: Optimizer) -> Floats
     """
     k = len(loss.hessian)
     found = np.zeros((2 * k, 2 * k))
+    start = float(np.abs(loss.diffusion(found[:k, :k])).max())
     for _ in range(_ROUNDS):
         diffusion = loss.diffusion(found[:k, :k])
-        expect(bool(np.isfinite(diffusion).all()), "learning_rate", optimizer.eta, _LOWER)
+        size = float(np.abs(diffusion).max())
+        expect(size < _LARGEST * start, "learning_rate", optimizer.eta, _LOWER)
         constant = quadratic_loss(
             loss.hessian, (diffusion + diffusion.T) / 2, n_samples=loss.n_samples, seed=0
         )

@@ -34,7 +34,7 @@ def stability_variables(found: Curvature, optimizer: Optimizer) -> Variables:
     return {
         name: ((), value, {"units": "1", "long_name": words})
         for name, value, words in (
-            ("sharpness", eta * float(found.curvatures[0]), "eta times the largest eigenvalue of H"),
+            ("sharpness", eta * float(found.curvatures[0]), "eta times the top eigenvalue of H"),
             ("stability_limit", stability_limit(optimizer), "its limit for a quadratic loss"),
             ("batch_sharpness", eta * found.batch_sharpness,
              "eta times the curvature of batches along their own gradients"),
