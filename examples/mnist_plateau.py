@@ -10,7 +10,10 @@ replacement, no momentum. What comes before the plateau is thrown away.
         --lr 0.1 --batch-size 50 --momentum 0 --weight-decay 1e-3 --sampling replacement
 
 Half a million updates take about four minutes on one core; of the checkpoints every 10 updates
-that follow, 2,000 are kept.
+that follow, 2,000 are kept. Further runs on the same plateau begin where this one ended:
+
+    python examples/mnist_plateau.py --out plateau-1 --seed 1 --warm-up 5000 \
+        --start plateau/step-0519990.safetensors
 """
 
 import argparse
@@ -20,6 +23,7 @@ from pathlib import Path
 
 import torch
 from mnist_tiny_fc import load_images, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import trajscope
@@ -53,6 +57,8 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(1)  # the matrices are too small to share
     torch.manual_seed(options.seed)
     model = tiny_fc()
+    if options.start is not None:
+        model.load_state_dict(load_file(options.start), strict=False)
     optimizer = torch.optim.SGD(
         model.parameters(),
         lr=options.rate,
@@ -91,6 +97,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="folder of MNIST's IDX files, or of a folder 'raw' with them; MNIST_DIR does too",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", default="plateau", help="checkpoints")
+    parser.add_argument(
+        "--start", type=Path, metavar="FILE", help="a checkpoint to begin at, with other batches"
+    )
     parser.add_argument("--warm-up", type=int, default=500_000, help="updates before the plateau")
     parser.add_argument("--checkpoints", type=int, default=2000, help="how many are kept")
     parser.add_argument("--every", type=int, default=10, help="updates between checkpoints")

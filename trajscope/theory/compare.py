@@ -11,10 +11,16 @@ from trajscope.kernels.gram import Floats
 from trajscope.model.clock import evenly_spaced
 from trajscope.schema import STEP
 from trajscope.theory.curvature import Curvature
+from trajscope.theory.entropy import FEWEST_ROTATION, entropy
 from trajscope.theory.forward import FEWEST_TIMES, N_DRAWS, Errors, forward
-from trajscope.theory.law import Response, is_stable, response
+from trajscope.theory.law import Law, Response, is_stable, response
 from trajscope.theory.potential import potential
-from trajscope.theory.result import forward_variables, potential_variables, scaling_variables
+from trajscope.theory.result import (
+    entropy_variables,
+    forward_variables,
+    potential_variables,
+    scaling_variables,
+)
 from trajscope.theory.scaling import scaling
 from trajscope.theory.statistics import Windows, windows_of
 from trajscope.theory.window import Window
@@ -28,6 +34,8 @@ _CONVERGED: Final = 0.05
 _FLAT: Final = 5.0
 """Relaxations in a shuffled epoch, below which its noise cancels in part."""
 _DIFFERENT: Final = 0.1
+_FORGOTTEN: Final = 5.0
+"""Memories ``1 / (1 - mu)`` of momentum between checkpoints."""
 _MATTERS: Final = 0.05
 """Of a kurtosis: what fifty directions show far below it changes no covariance."""
 _NOT_NORMAL: Final = 3.0
@@ -80,11 +88,37 @@ def compared(
         spoken["non_gaussian"] = shape
     else:
         variables |= potential_variables(potential(windows, respond, curvatures, rng))
+        variables |= _entropy(window, path[:, chosen], law, chosen, spoken, rng)
     if not np.isfinite(result.slope):
         spoken["no_current_predicted"] = ""
     elif result.slope_low <= 0 and result.slope_high >= 1:
         spoken["weak_currents"] = ""
     return variables
+
+
+def _entropy(
+    window: Window,
+    path: Floats,
+    law: Law,
+    chosen: Places,
+    spoken: dict[str, str],
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """Rotation and entropy production, where the window is long enough for them."""
+    if window.optimizer.mu and window.updates * (1 - window.optimizer.mu) < _FORGOTTEN:
+        spoken["momentum_memory"] = str(window.updates)
+        return {}
+    found = entropy(path, law, rng)
+    if found is None:
+        return {}
+    share = len(path) / found.time
+    if found.production is None:
+        before = spoken.get("too_short")
+        words = (
+            f"Along {len(found.chosen)} directions the window holds {share:.3g} correlation times"
+        )
+        spoken["too_short"] = f"{before}. {words}" if before else words
+    return entropy_variables(found, chosen, rotates=share >= FEWEST_ROTATION)
 
 
 def not_normal(windows: Windows) -> str:

@@ -103,7 +103,7 @@ GUARDS: Final = (
     ),
     Guard(
         "too_short", "some",
-        "{detail}: below 20 correlation times the variance of a direction is unknown.",
+        "{detail}: a variance needs 20 correlation times, a rotation 50, entropy production 100.",
         "Save more checkpoints at the same settings.",
     ),
     Guard(
@@ -140,6 +140,12 @@ GUARDS: Final = (
         "The weights are not normally distributed along these directions ({detail}), so that their "
         "covariance does not make a quadratic potential.",
         "Select a part of the run within one well (--steps), or save checkpoints more often.",
+    ),
+    Guard(
+        "momentum_memory", "some",
+        "Between checkpoints {detail} updates apart momentum is not forgotten, so that positions "
+        "alone are no Markov process: no entropy production, no rotation.",
+        "Save checkpoints at least 5 / (1 - mu) updates apart.",
     ),
     Guard(
         "no_current_predicted", "some",

@@ -12,6 +12,7 @@ from trajscope.measure.directions import PROJECTION
 from trajscope.optimizer import Optimizer
 from trajscope.schema import DIRECTION, STEP
 from trajscope.theory.curvature import Curvature
+from trajscope.theory.entropy import Entropy
 from trajscope.theory.forward import Forward, Ratios
 from trajscope.theory.law import stability_limit
 from trajscope.theory.potential import Estimate, Potential
@@ -19,6 +20,7 @@ from trajscope.theory.scaling import Scaling
 
 Variables = dict[str, Any]
 DIRECTION_OTHER, HALF = "direction_other", "half"
+PLACE, BAND = "place", "band"
 _SAID = {
     "": "",
     "_low": ": lower end of the 95% interval",
@@ -153,6 +155,36 @@ def potential_variables(found: Potential) -> Variables:
         **_estimate("angle", found.angle, "angle between grad Phi and grad f", "degree"),
         **_estimate("rotation", found.rotation, "|antisym(H S)| / |sym(H S)|"),
     }
+
+
+def entropy_variables(found: Entropy, chosen: NDArray[np.intp], *, rotates: bool) -> Variables:
+    """Entropy production and rotation of a few directions, as far as the window allows."""
+    variables: Variables = {
+        "entropy_direction": (PLACE, 1 + chosen[found.chosen], {
+            "units": "1", "long_name": "directions with the largest predicted currents",
+        }),
+        "p_reversible": ((), found.p_reversible, {
+            "units": "1", "long_name": "p-value of a reversible path along these directions",
+        }),
+    }  # fmt: skip
+    if rotates:
+        variables |= _estimate(
+            "angular_velocity", found.rotation, "largest angle of the transition",
+            "radian per checkpoint",
+        )  # fmt: skip
+        variables["entropy_bound"] = ((), found.bound, {
+            "units": "per checkpoint",
+            "long_name": "entropy production at least, by the uncertainty of the predicted current",
+        })  # fmt: skip
+    if found.production is not None:
+        variables |= _estimate(
+            "entropy_production", found.production, "entropy production", "per checkpoint"
+        )
+        variables[BAND] = (BAND, found.frequencies, {"units": "cycles per checkpoint"})
+        variables["entropy_by_frequency"] = (BAND, found.by_frequency, {
+            "units": "per checkpoint", "long_name": "entropy production by frequency",
+        })  # fmt: skip
+    return variables
 
 
 def _estimate(name: str, found: Estimate, words: str, units: str = "1") -> Variables:

@@ -21,11 +21,12 @@ COLUMNS = (
 _LEVEL = 0.01
 _NUMBERS = (
     "volume_ratio", "budget_ratio", "current_slope", "angle", "rotation", "variance_slope",
+    "entropy_production", "angular_velocity",
 )  # fmt: skip
 _STABILITY = (
     "sharpness", "stability_limit", "batch_sharpness", "batch_limit_low", "batch_limit_high",
 )  # fmt: skip
-_P_VALUES = ("p_current", "p_phi_is_f", "p_commuting")
+_P_VALUES = ("p_current", "p_phi_is_f", "p_commuting", "p_reversible")
 _BY_CURVATURE = ("variance", "exponent", "confinement")
 _SETTINGS = (
     "learning_rate", "batch_size", "momentum", "nesterov", "weight_decay", "with_replacement",
@@ -60,7 +61,7 @@ def dynamics_of(results: xr.DataTree) -> xr.Dataset | None:
 
 def dynamics_sentences(found: xr.Dataset) -> list[str]:
     """Whether the theory holds, in words, the most important first."""
-    makers = (_law, _budget, _currents, _potential, _curvature, _stability, _setting)
+    makers = (_law, _budget, _currents, _potential, _entropy, _curvature, _stability, _setting)
     return [sentence for make in makers for sentence in make(found)]
 
 
@@ -172,6 +173,25 @@ def _potential(found: xr.Dataset) -> list[str]:
         f"part of the force, |antisym(HS)| / |sym(HS)|: {_interval(found, 'rotation')} (predicted: "
         f"{_predicted(found, 'rotation')}), p = {number(_scalar(found, 'p_commuting'), 2)} of none."
     ]
+
+
+def _entropy(found: xr.Dataset) -> list[str]:
+    if not _is_there(found, "p_reversible"):
+        return []
+    places = ", ".join(str(int(each)) for each in found["entropy_direction"].values)
+    told = f"Along directions {places}: p = {number(_scalar(found, 'p_reversible'), 2)} of a path "
+    told += "that looks the same backwards"
+    for name, words in (
+        ("entropy_production", "entropy production per checkpoint"),
+        ("angular_velocity", "rotation in radians per checkpoint"),
+    ):
+        if _is_there(found, name):
+            predicted = _predicted(found, name)
+            told += f"; {words} {_interval(found, name)} (predicted: {predicted})"
+    if _is_there(found, "entropy_bound"):
+        bound = number(_scalar(found, "entropy_bound"), 2)
+        told += f"; by the uncertainty of the current at least {bound}"
+    return [f"{told}."]
 
 
 def _curvature(found: xr.Dataset) -> list[str]:
