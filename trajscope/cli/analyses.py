@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trajscope.cli.grouped import Grouped
 from trajscope.cli.options import (
     CHECKPOINTS,
     COMPARISON,
@@ -17,6 +18,7 @@ from trajscope.cli.options import (
     HISTORY,
     INFERENCE,
     INFERENCE_NAMES,
+    JSON,
     MEMORY,
     MOMENTUM,
     OUTPUT,
@@ -35,7 +37,13 @@ from trajscope.cli.options import (
     output_to,
     with_options,
 )
-from trajscope.cli.process import hold, progress, silence_dask, warnings_kept_for_the_page
+from trajscope.cli.process import (
+    hold,
+    progress,
+    silence_dask,
+    tell_json,
+    warnings_kept_for_the_page,
+)
 from trajscope.errors import OptionError, TrajscopeError, printable
 
 if TYPE_CHECKING:
@@ -48,7 +56,7 @@ if TYPE_CHECKING:
     from trajscope.theory.options import Options as TheoryOptions
 
 
-@click.command()
+@click.command(cls=Grouped)
 @CHECKPOINTS
 @with_options(
     OUTPUT,
@@ -63,8 +71,11 @@ if TYPE_CHECKING:
     WEIGHT_DECAY,
     HISTORY,
     QUIET,
+    JSON,
 )
-def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) -> None:
+def analyze(
+    checkpoints: Path | str, output: Path, quiet: bool, as_json: bool, **options: Any
+) -> None:
     """Analyze the checkpoints in DIR and write a report.
 
     With --problem, also measure the covariance of per-sample gradients at some of them; with the
@@ -77,19 +88,20 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
 
     from trajscope.analysis.run import analyze as analyze_run
     from trajscope.gradient_noise.api import prepare
-    from trajscope.report import check_output, reading_lines, write_report
+    from trajscope.report import check_output, reading_lines, summary, write_report
     from trajscope.report.screen.dynamics import dynamics_lines
     from trajscope.report.screen.gradient_noise import diffusion_lines
     from trajscope.report.screen.result import screen
 
     check_output(output)
     hold(output)
+    silent = quiet or as_json
     noise = _noise_options(options)
     theory = None if noise is None else _theory_options(options, noise)
     engine = {name: options[name] for name in (*ENGINE_NAMES, *INFERENCE_NAMES)}
     with warnings_kept_for_the_page():
         trajectory = opened(checkpoints, options)
-        if not quiet:
+        if not silent:
             click.echo("\n".join(reading_lines(trajectory)) + "\n")
         prepared = None if noise is None else prepare(trajectory, options["problem"], noise)
         tested = None if theory is None else _tested(trajectory, options["problem"], *theory, quiet)
@@ -114,7 +126,7 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
         tested.add_to(results)
     # Before the gradients, which may take hours and run the user's code.
     page = write_report(results, output)
-    if not quiet:
+    if not silent:
         click.echo("".join(f"{line}\n\n" for line in told), nl=False)
         click.echo(screen(results, page=page, told=trajectory))
     if prepared is not None:
@@ -128,19 +140,21 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
             )
             raise type(error)(f"{error} {done}") from error
         prepared.clear()
-        if not quiet:
+        if not silent:
             click.echo("\n" + "\n".join(diffusion_lines(results["diffusion"].to_dataset())))
-    if tested is not None and not quiet:
+    if tested is not None and not silent:
         click.echo("\n" + "\n".join(dynamics_lines(results["dynamics"].to_dataset())))
+    if as_json:
+        tell_json(summary(results) | {"report": printable(str(page), limit=4096)})
 
 
-@click.command()
+@click.command(cls=Grouped)
 @RUNS
 @with_options(
-    output_to("trajscope-comparison"), *COMPARISON, *SELECTION, *ENGINE, *INFERENCE, QUIET
+    output_to("trajscope-comparison"), *COMPARISON, *SELECTION, *ENGINE, *INFERENCE, QUIET, JSON
 )
 def compare(
-    runs: tuple[Path | str, ...], output: Path, labels: tuple[str, ...], quiet: bool, **options: Any
+    runs: tuple[Path | str, ...], output: Path, labels: tuple[str, ...], **options: Any
 ) -> None:
     """Compare two or more RUNs: folders of checkpoints, or reports of earlier analyses.
 
@@ -151,10 +165,11 @@ def compare(
     """
     silence_dask()
     from trajscope.analysis.compare import compare as compare_runs
-    from trajscope.report import check_output, write_report
+    from trajscope.report import check_output, summary, write_report
     from trajscope.report.files.write import refuse_source
     from trajscope.report.screen.result import screen
 
+    quiet, as_json = (options.pop(name) for name in ("quiet", "as_json"))
     check_output(output)
     refuse_source(output, runs)
     hold(output)
@@ -162,14 +177,18 @@ def compare(
         results = compare_runs(*runs, labels=labels or None, progress=advance, **options)
     results.attrs["command"] = shlex.join(["trajscope", *sys.argv[1:]])
     page = write_report(results, output)
-    if not quiet:
+    if as_json:
+        tell_json(summary(results) | {"report": printable(str(page), limit=4096)})
+    elif not quiet:
         click.echo(screen(results, page=page))
 
 
-@click.command()
+@click.command(cls=Grouped)
 @CHECKPOINTS
-@with_options(OUTPUT, *SELECTION, *PROBLEM, MOMENTUM, MEMORY, SEED, QUIET)
-def diffusion(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) -> None:
+@with_options(OUTPUT, *SELECTION, *PROBLEM, MOMENTUM, MEMORY, SEED, QUIET, JSON)
+def diffusion(
+    checkpoints: Path | str, output: Path, quiet: bool, as_json: bool, **options: Any
+) -> None:
     """Measure the covariance of per-sample gradients at selected checkpoints in DIR.
 
     This needs the model, the data and the loss: a function, in a module or a file, that returns
@@ -180,7 +199,7 @@ def diffusion(checkpoints: Path | str, output: Path, quiet: bool, **options: Any
     """
     silence_dask()
     from trajscope.gradient_noise.api import prepare
-    from trajscope.report import reading_lines
+    from trajscope.report import open_results, reading_lines, summary
     from trajscope.report.files.write_gradient_noise import check_diffusion_output, write_diffusion
     from trajscope.report.screen.gradient_noise import diffusion_lines
 
@@ -191,14 +210,17 @@ def diffusion(checkpoints: Path | str, output: Path, quiet: bool, **options: Any
         trajectory = opened(checkpoints, options)
         hold(output)
         check_diffusion_output(trajectory, output)
-        if not quiet:
+        if not quiet and not as_json:
             click.echo("\n".join(reading_lines(trajectory)) + "\n")
         prepared = prepare(trajectory, options["problem"], noise)
         found = _measured(prepared, quiet)
     command = shlex.join(["trajscope", *sys.argv[1:]])
     page = write_diffusion(trajectory, found, output, command=command)
     prepared.clear()
-    if not quiet:
+    if as_json:
+        written = summary(open_results(page.parent / "results.zarr"))
+        tell_json(written | {"report": printable(str(page), limit=4096)})
+    elif not quiet:
         click.echo("\n".join(diffusion_lines(found)))
         click.echo(f"\nReport    {printable(str(page), limit=4096)}")
 

@@ -128,6 +128,22 @@ def diffusion(  # noqa: PLR0913 - the one front door: its options are the comman
     -----
     TrajscopeWarning
         A number is right and says little; also kept in the attribute ``warnings``.
+
+    Examples
+    --------
+    >>> import torch, trajscope
+    >>> torch.manual_seed(0)  # doctest: +ELLIPSIS
+    <torch...
+    >>> model = torch.nn.Linear(4, 1)
+    >>> inputs = torch.randn(50, 4)
+    >>> for step in (0, 100):
+    ...     path = trajscope.save_checkpoint("runs/noise", model, step=step)
+    >>> def loss(model, batch):
+    ...     return ((model(batch[0]) - batch[1]) ** 2).mean()
+    >>> problem = trajscope.Problem(model, (inputs, inputs[:, :1]), loss)
+    >>> found = trajscope.diffusion("runs/noise", problem, at="100%", every=0)
+    >>> found["eigenvalue"].sizes["component"], bool((found["trace"] > 0).all())
+    (5, True)
     """
     options = Options(
         at=at,

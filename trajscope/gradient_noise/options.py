@@ -10,6 +10,7 @@ from trajscope.errors import OptionError, printable
 from trajscope.files import obstacle
 from trajscope.measure.resources import parse_bytes
 from trajscope.model.device import chosen_device, room_on
+from trajscope.model.torch_needed import check_torch
 from trajscope.optimizer import RATE_EXPECTED, SAMPLINGS, Optimizer, is_rate
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Options:
     work_dir: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
+        check_torch("Gradient noise")
         for rule in RULES:
             value = getattr(self, rule.name)
             if value is not None and not rule.holds(value):

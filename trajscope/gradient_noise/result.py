@@ -148,8 +148,13 @@ def curve_variables(curve: Curve) -> Variables:
         attributes = {"units": units, "long_name": f"{words}, at many checkpoints"}
         variables[f"checkpoint_{name}"] = (CHECKPOINT, series, attributes)
         for field, value in asdict(trend(curve.steps, series)).items():
-            variables[f"{name}_trend_{field}"] = ((), value, {"long_name": f"{words}: {field}"})
+            told = {"long_name": f"{words}: {field}", "units": _trend_units(field, units)}
+            variables[f"{name}_trend_{field}"] = ((), value, told)
     return variables
+
+
+def _trend_units(field: str, units: str) -> str:
+    return f"{units} step^-1" if field.startswith("slope") else "1"
 
 
 def temperature_variables(
@@ -166,12 +171,18 @@ def temperature_variables(
         Mean eigenvalue.
     """
     temperature = learning_rate / (2 * batch_size)
+    without = temperature * (1 - batch_size / n_samples)
+    units = {"units": "weight^2 loss^-1"}
     return {
-        "temperature": ((), temperature, {"long_name": "1/beta = eta/(2b), with replacement"}),
+        "temperature": (
+            (),
+            temperature,
+            {**units, "long_name": "1/beta = eta/(2b), with replacement"},
+        ),
         "temperature_without_replacement": (
             (),
-            temperature * (1 - batch_size / n_samples),
-            {"long_name": "1/beta = eta/(2b) (1 - b/N), without replacement"},
+            without,
+            {**units, "long_name": "1/beta = eta/(2b) (1 - b/N), without replacement"},
         ),
         "noise_scale": (STEP, learning_rate / batch_size * mean),
     }

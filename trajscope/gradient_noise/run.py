@@ -34,6 +34,7 @@ from trajscope.model.losses import State
 from trajscope.model.mapping import loaded_state
 from trajscope.model.plain import normalised_by_batch
 from trajscope.model.samples import mapped, n_samples_of
+from trajscope.units import labelled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,7 +86,8 @@ def run(work: Work, kept: list[Ledger]) -> xr.Dataset:
         messages += temperature_caveats(work.spoken)
     for message in messages:
         warnings.warn(message, TrajscopeWarning, stacklevel=3)
-    return dataset.assign_attrs(warnings=messages)
+    unit = str(subject.checkpoints.trajectory.attrs.get("step_unit", "index"))
+    return labelled(dataset.assign_attrs(warnings=messages), unit)
 
 
 def _covariances(work: Work, kept: list[Ledger]) -> "tuple[list[Covariance], list[Tensor]]":

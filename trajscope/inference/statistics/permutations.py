@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from trajscope.inference.nulls.draws import over_batches, permutations, signs
 from trajscope.inference.statistics.increments import (
     asymmetries,
+    autocovariance_of,
     decays,
     mean_reversion,
-    pooled_autocovariance,
+    pooled_power,
     relative_periodogram,
     variance_ratio,
 )
@@ -30,10 +31,12 @@ Redrawn = tuple[Floats, Floats, Floats]
 
 _CACHED: Final = 1 << 18
 """Numbers of single precision that are transformed at a time."""
+_TOGETHER: Final = 8
+"""Components that are transformed together at least: what one instruction takes."""
 _LONGEST_GRAM: Final = 512
 """Intervals beyond which a Gram matrix leaves the cache."""
-_MOST: Final = 1 << 23
-"""Numbers that are drawn anew; larger windows are drawn in fewer directions."""
+MOST_NUMBERS: Final = 1 << 22
+"""That are drawn anew; larger windows are drawn in fewer directions."""
 _FEWEST: Final = 64
 """Directions."""
 _DIRECTIONS: Final = 11
@@ -98,26 +101,38 @@ class _Components:
 
     def permuted(self, orders: NDArray[np.int32]) -> Redrawn:
         """In other orders, (draw, interval)."""
-        news = _reordered(self.news, _fewer(orders, self.news.shape[1]))
-        drawn = _reordered(self.rows, orders)
-        if self.course is not None:
-            drawn -= (drawn @ self.course) @ self.course.T
-        return (
-            pooled_autocovariance(drawn),
-            self.progress[orders],
-            squared_differences(news),
-        )
+        fewer = _fewer(orders, self.news.shape[1])
+        power, differences = [], []
+        for some in self._cached(len(orders)):
+            drawn = _reordered(self.rows[some], orders)
+            if self.course is not None:
+                drawn -= (drawn @ self.course) @ self.course.T
+            power.append(pooled_power(drawn))
+            differences.append(squared_differences(_reordered(self.news[some], fewer)))
+        return self._summed(power), self.progress[orders], sum(differences)
 
     def flipped(self, coins: Singles) -> Redrawn:
         """With other signs, (draw, interval), and without the mean that these leave."""
-        drawn = self.rows * coins[:, np.newaxis]
-        drawn -= drawn.mean(axis=-1, keepdims=True)
+        fewer = coins[:, np.newaxis, : self.news.shape[1]]
+        power, differences = [], []
+        for some in self._cached(len(coins)):
+            drawn = self.rows[some] * coins[:, np.newaxis]
+            drawn -= drawn.mean(axis=-1, keepdims=True)
+            power.append(pooled_power(drawn))
+            differences.append(squared_differences(self.news[some] * fewer))
         progress = self.progress * coins
-        return (
-            pooled_autocovariance(drawn),
-            progress - progress.mean(axis=-1, keepdims=True),
-            squared_differences(self.news * coins[:, np.newaxis, : self.news.shape[1]]),
-        )
+        progress -= progress.mean(axis=-1, keepdims=True)
+        return self._summed(power), progress, sum(differences)
+
+    def _summed(self, power: list[Floats]) -> Floats:
+        """Products (draw, lag) of all components, from the power of some at a time."""
+        return autocovariance_of(sum(power), self.rows.shape[1])
+
+    def _cached(self, n_draws: int) -> list[slice]:
+        """Some components at a time, so that what is made of them stays in the cache."""
+        count, n = self.rows.shape
+        some = max(_TOGETHER, _CACHED // (n_draws * n))
+        return [slice(start, start + some) for start in range(0, count, some)]
 
 
 @dataclass(frozen=True)
@@ -172,6 +187,7 @@ def draw_increments(
     *,
     flip: bool = False,
     course: Floats | None = None,
+    most: int = MOST_NUMBERS,
 ) -> IncrementDraws:
     """Statistics of centred increments, and of `n_draws` draws of their null.
 
@@ -179,10 +195,11 @@ def draw_increments(
     weights: every order of them is as likely. Where their scale changes they are not, but their
     signs can be flipped; the mean is then taken off again.
 
-    Windows of more than eight million numbers are drawn in fewer random directions of weight space,
-    at least 64 and the same in every order: exchangeable increments stay so in any of them, so the
-    p-values stay exact, and products that are pooled over weights keep their mean (Johnson &
-    Lindenstrauss 1984, doi:10.1090/conm/026/737400).
+    Long windows of many numbers are drawn in fewer random directions of weight space, at least 64
+    and the same in every order: exchangeable increments stay so in any of them, so the p-values
+    stay exact, and products that are pooled over weights keep their mean (Johnson & Lindenstrauss
+    1984, doi:10.1090/conm/026/737400). In k directions noise of participation ratio r scatters as
+    noise of 1 / (1/r + 1/k) equal weights.
 
     Parameters
     ----------
@@ -194,17 +211,13 @@ def draw_increments(
         Orthonormal functions of time, the constant among them, that are taken off the increments
         and off every order of what is left (Freedman & Lane 1983,
         doi:10.1080/07350015.1983.10509354); only with permutations.
+    most :
+        Numbers of a window, above 512 intervals, from which it is drawn in fewer directions.
     """
     n = len(increments)
-    if course is not None:
-        increments = increments - course @ (course.T @ increments)
-    scale = np.abs(increments - increments.mean(axis=0)).max() or 1
-    net = increments.sum(axis=0) / scale
-    length = float(np.linalg.norm(net))
-    rows = ((increments - increments.mean(axis=0)) / scale).T.astype(np.float32)
-    progress = net / (length or 1) @ rows
-    drawn = _redrawable(_in_fewer_directions(rows, seed), progress, course)
-    size = min(rows.size, max(_MOST, _FEWEST * n))
+    rows, progress, length = _rows(increments, course)
+    drawn = _redrawable(_in_fewer_directions(rows, most, seed), progress, course)
+    size = min(rows.size, max(most, _FEWEST * n))
     # A few at a time, so that what is transformed stays in the cache.
     at_once = max(1, _CACHED // size)
 
@@ -222,6 +235,39 @@ def draw_increments(
     return IncrementDraws(*(np.concatenate(each) for each in zip(*found, strict=True)))
 
 
+def _rows(increments: Floats, course: Floats | None) -> tuple[Singles, Floats, float]:
+    """Increments without their mean, or their course, over the largest of them.
+
+    Some intervals at a time: the increments of a long window are most of the memory.
+
+    Returns
+    -------
+    (component, interval); (interval,), those along the net displacement; and its length
+    """
+    n, n_components = increments.shape
+    mean = increments.mean(axis=0)
+    net = n * mean
+    weights = None if course is None else course.T @ increments
+    if course is not None:
+        net = net - course.sum(axis=0) @ weights
+    rows, progress = np.empty((n_components, n), np.float32), np.empty(n)
+    some = max(1, _CACHED // n_components)
+    parts = [slice(start, start + some) for start in range(0, n, some)]
+
+    def centred(part: slice) -> Floats:
+        if course is None:
+            return increments[part] - mean
+        return np.asarray(increments[part] - course[part] @ weights)
+
+    scale = max(float(np.abs(centred(part)).max()) for part in parts) or 1.0
+    length = float(np.linalg.norm(net)) / scale
+    direction = net / scale / (length or 1)
+    for part in parts:
+        scaled = centred(part) / scale
+        rows[:, part], progress[part] = scaled.T, scaled @ direction
+    return rows, progress, length
+
+
 def diagonal_sums(matrices: Iterable[Singles], shape: tuple[int, ...]) -> Floats:
     """``c[h] = sum_t G[t, t+h]``, h = 0..n-1, of Gram matrices of this shape, (draw, lag)."""
     n = shape[0]
@@ -236,11 +282,11 @@ def diagonal_sums(matrices: Iterable[Singles], shape: tuple[int, ...]) -> Floats
     return np.array(sums)
 
 
-def _in_fewer_directions(rows: Singles, seed: int) -> Singles:
+def _in_fewer_directions(rows: Singles, most: int, seed: int) -> Singles:
     """Increments in random directions where there are too many numbers, (direction, interval)."""
     n_components, n = rows.shape
-    kept = max(_FEWEST, _MOST // n)
-    if kept >= n_components:
+    kept = max(_FEWEST, most // n)
+    if kept >= n_components or n <= _LONGEST_GRAM:
         return rows
     rng = np.random.default_rng([seed, _DIRECTIONS])
     turned = rng.standard_normal((kept, n_components), dtype=np.float32) / np.float32(kept) ** 0.5
