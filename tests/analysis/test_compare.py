@@ -131,6 +131,7 @@ def test_shared_tensors_are_compared_and_the_others_named(tmp_path):
     expected = np.linalg.norm(a[:, :40].astype(np.float32) - b[:, :40], axis=1)
     np.testing.assert_allclose(found["compare/distance"][0], expected, rtol=1e-6)
     guards = found["compare"].attrs["guards"]
+    guards = [each for each in guards if not each["code"].startswith("law_")]
     assert [(each["code"], each["runs"]) for each in guards] == [
         ("left_out_tensors", ["one"]),
         ("left_out_tensors", ["two"]),

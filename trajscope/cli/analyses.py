@@ -31,6 +31,7 @@ from trajscope.cli.options import (
     SEED,
     SELECTION,
     SPECTRA,
+    TRAINING,
     WEIGHT_DECAY,
     WINDOWS,
     opened,
@@ -151,7 +152,14 @@ def analyze(
 @click.command(cls=Grouped)
 @RUNS
 @with_options(
-    output_to("trajscope-comparison"), *COMPARISON, *SELECTION, *ENGINE, *INFERENCE, QUIET, JSON
+    output_to("trajscope-comparison"),
+    *COMPARISON,
+    *TRAINING,
+    *SELECTION,
+    *ENGINE,
+    *INFERENCE,
+    QUIET,
+    JSON,
 )
 def compare(
     runs: tuple[Path | str, ...], output: Path, labels: tuple[str, ...], **options: Any
@@ -159,7 +167,8 @@ def compare(
     """Compare two or more RUNs: folders of checkpoints, or reports of earlier analyses.
 
     Each run is analyzed, and every pair is tested for differences in increment variance, variance
-    ratio, spectral shape and drift. --replicas also pools runs that differ only in their seed.
+    ratio, spectral shape and drift, and for the same stationary law up to the ratio of learning
+    rate over batch size. --replicas also pools runs that differ only in their seed.
 
     Example: trajscope compare runs/seed-1 runs/seed-2
     """

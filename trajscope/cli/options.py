@@ -305,6 +305,23 @@ COMPARISON = (
     ),
 )  # fmt: skip
 
+TRAINING = (
+    click.option(
+        "--lr", type=float, multiple=True, metavar="ETA",
+        help="Learning rate, once for all runs or once for each.  [default: from the trainer's "
+        "files]",
+    ),
+    click.option(
+        "--batch-size", type=int, multiple=True, metavar="B",
+        help="Batch size of training, once for all runs or once for each.",
+    ),
+    click.option(
+        "--sampling", type=click.Choice(["replacement", "shuffle", "unknown"]),
+        help="How training sampled batches: with replacement, or shuffled epochs.  "
+        "[default: unknown]",
+    ),
+)  # fmt: skip
+
 
 def spelled(param: click.Parameter) -> tuple[str, ...]:
     """What tells an option from others: its spellings and its help."""

@@ -104,8 +104,9 @@ def diffusion(  # noqa: PLR0913 - the one front door: its options are the comman
         are zero by construction; and at every step ``eigenvalue_mean``, ``eigenvalue_std`` (over
         all d), ``trace``, ``lambda_max``, ``rank_eps32``, ``rank_eps64``, ``participation_ratio``,
         ``stable_rank``, ``directions_90``, ``directions_99``, ``gradient_norm`` (over sqrt(d)),
-        ``signal_to_noise``, ``gradient_diversity``, ``score``, ``loss``. The same with ``group_``
-        before the name and a dimension ``group``, "all" first. With several steps
+        ``signal_to_noise``, ``gradient_noise_scale`` (with ``_low`` and ``_high``, its interval
+        over samples), ``gradient_diversity``, ``score``, ``loss``. The same with
+        ``group_`` before the name and a dimension ``group``, "all" first. With several steps
         ``spectrum_distance(step, step_other)`` and ``eigenspace_overlap(step, step_other)``. With a
         curve ``checkpoint_loss(checkpoint)``, ``checkpoint_gradient_norm(checkpoint)`` and
         ``loss_trend_...``, ``gradient_norm_trend_...``. With `lr` and `batch_size` ``temperature``,

@@ -9,6 +9,7 @@ import xarray as xr
 
 from trajscope.gradient_noise.overlap import spectrum_distance, subspace_overlap
 from trajscope.gradient_noise.spectrum.job import Covariance
+from trajscope.gradient_noise.spectrum.noise_scale import interval
 from trajscope.gradient_noise.spectrum.numbers import DESCRIPTIONS, NUMBERS
 from trajscope.gradient_noise.spectrum.sketch import SKETCH_ERRORS
 from trajscope.gradient_noise.spectrum.statistics import EPS32, EPS64, Spectrum
@@ -85,6 +86,27 @@ def spectra_variables(found: Sequence[Covariance]) -> Variables:
     losses = np.array([each.losses.mean() for each in found])
     variables["loss"] = (STEP, losses)
     return variables
+
+
+def noise_scale_variables(found: Sequence[Covariance], n_rows: int, scale: float) -> Variables:
+    """Ends of the interval of the gradient noise scale of all weights.
+
+    Parameters
+    ----------
+    n_rows, scale :
+        As `noise_scale.interval` takes them.
+    """
+    ends = [interval(each.spectra[ALL_WEIGHTS], each.scatter, n_rows, scale) for each in found]
+    return {
+        f"gradient_noise_scale_{name}": (
+            STEP,
+            np.array(values),
+            {"units": "1", "long_name": f"{word} end of its interval at 95%, over samples"},
+        )
+        for (name, word), values in zip(
+            (("low", "lower"), ("high", "upper")), zip(*ends, strict=True), strict=True
+        )
+    }
 
 
 def comparison_variables(found: Sequence[Covariance], directions: "Sequence[Tensor]") -> Variables:

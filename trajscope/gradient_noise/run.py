@@ -20,6 +20,7 @@ from trajscope.gradient_noise.result import (
     as_dataset,
     comparison_variables,
     curve_variables,
+    noise_scale_variables,
     sketch_variables,
     spectra_variables,
     temperature_variables,
@@ -63,6 +64,7 @@ def run(work: Work, kept: list[Ledger]) -> xr.Dataset:
         curve = _curve(work)
         balance = budget(work.budget, subject.checkpoints, options, work.spoken)
     variables = spectra_variables(found) | balance.variables
+    variables |= noise_scale_variables(found, len(work.job.samples), work.job.scale)
     if options.sketch is not None:
         variables |= sketch_variables(variables, found)
     if len(found) > 1:
