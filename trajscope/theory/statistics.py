@@ -51,7 +51,7 @@ class Moments:
     @property
     def spread(self) -> Floats:
         """Half the mean squared displacement over one checkpoint, (..., direction)."""
-        return self.variances - self.lagged_variances
+        return self.displacements[..., 0, :] / 2
 
     @property
     def currents(self) -> Floats:
