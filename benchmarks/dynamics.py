@@ -5,8 +5,8 @@
     python benchmarks/dynamics.py --only currents
 
 The predicted law is given, as H, D and the optimizer give it, so that what is measured is the
-comparison and not the network: descent on least squares (noise that depends on the weights), plain, with
-heavy-ball momentum, with Nesterov's, and at the ends of shuffled epochs; laws with and without
+comparison and not the network: descent on least squares (noise that depends on the weights), plain,
+with heavy-ball momentum, with Nesterov's, and at the ends of shuffled epochs; laws with and without
 currents; temperatures that are off; two wells; clustered volatility.
 """
 
