@@ -27,6 +27,7 @@ from trajscope.theory.result import (
     projection_variables,
     stability_variables,
 )
+from trajscope.theory.unpredicted import unpredicted
 from trajscope.theory.window import Window, window_of
 
 Progress = Callable[[int, int], None]
@@ -94,15 +95,14 @@ def dynamics(  # noqa: PLR0913 - a front door: its options are the command line'
     options = Options(mode, device, dtype, memory, samples, seed)
     prepared = prepare(source, problem, optimizer, options, by=by)
     found = prepared.curvature(progress or _silence)
-    if found is None:
-        return prepared.measured(None, None)
-    trajectory = prepared.trajectory
+    along = None if found is None else Directions(found.vectors)
     with executor(None, None) as running:
         whole, *_ = measure(
-            trajectory, running, memory=options.room(), seed=seed,
-            directions=Directions(found.vectors), progress=_silence,
+            prepared.trajectory, running, memory=options.room(), seed=seed,
+            directions=along, progress=_silence,
         )  # fmt: skip
-    return prepared.measured(found, whole.reductions[PROJECTION])
+    sums = whole.reductions
+    return prepared.measured(found, sums.get(PROJECTION), sums)
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Tested:
         """Put the comparison into a result, and the projection with it."""
         reductions = results["reductions"].to_dataset()
         projection = reductions.get(PROJECTION)
-        results[DYNAMICS] = xr.DataTree(self.prepared.measured(self.found, projection))
+        results[DYNAMICS] = xr.DataTree(self.prepared.measured(self.found, projection, reductions))
         if projection is not None:
             results["reductions"] = xr.DataTree(reductions.drop_vars(PROJECTION))
 
@@ -164,13 +164,20 @@ class Prepared:
         progress(1, 1)
         return found
 
-    def measured(self, found: Curvature | None, projection: xr.DataArray | None) -> xr.Dataset:
+    def measured(
+        self,
+        found: Curvature | None,
+        projection: xr.DataArray | None,
+        reductions: xr.Dataset | None = None,
+    ) -> xr.Dataset:
         """The Dataset that `dynamics` describes.
 
         Parameters
         ----------
         projection : (step, direction)
             Of the trajectory on the eigenvectors, with its steps.
+        reductions :
+            Sums of the pass: what there is without a prediction comes from these.
         """
         spoken = dict(self.spoken)
         spoken["single_run_free_energy"] = ""
@@ -183,6 +190,9 @@ class Prepared:
             if not prevented(spoken):
                 rng = np.random.default_rng([self.options.seed, 3])
                 variables |= compared(self.window, found, projection, spoken, rng)
+        elif reductions is not None:
+            rng = np.random.default_rng([self.options.seed, 4])
+            variables = unpredicted(reductions, spoken, rng)
         return as_dataset(variables, steps, self._attributes(found) | {"guards": told(spoken)})
 
     def _attributes(self, found: Curvature | None) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class Entropy:
     by_frequency: Floats
 
 
-def entropy(path: Floats, law: Law, rng: np.random.Generator) -> Entropy | None:
+def entropy(path: Floats, law: Law | None, rng: np.random.Generator) -> Entropy | None:
     """Both from a vector autoregression; intervals from simulated ones. `None` without a fit.
 
     The directions are those with the largest predicted currents, which the trajectory has no part
@@ -63,9 +63,10 @@ def entropy(path: Floats, law: Law, rng: np.random.Generator) -> Entropy | None:
     ----------
     path : (step, direction)
     law :
-        That is predicted.
+        That is predicted; without it all directions are taken.
     """
-    chosen = turning_most(law, min(DIRECTIONS, path.shape[1]))
+    k = path.shape[1]
+    chosen = np.arange(k) if law is None else turning_most(law, min(DIRECTIONS, k))
     own = path[:, chosen] - path[:, chosen].mean(axis=0)
     model = fitted(own)
     if model is None:
@@ -73,23 +74,27 @@ def entropy(path: Floats, law: Law, rng: np.random.Generator) -> Entropy | None:
     drawn, bands = _refitted(model, len(own), rng)
     if len(drawn) < _DRAWS // 2:
         return None
-    predicted = law.of(chosen)
-    transition = predicted.lagged @ np.linalg.inv(predicted.covariance)
-    of_law = VectorAutoregression(transition, np.eye(len(chosen)))
+    of_law = (float("nan"),) * 3 if law is None else _predicted(own, law.of(chosen))
     long_enough = len(own) >= FEWEST_ENTROPY * model.correlation_time
     added = bands.mean(axis=0) - spectral_production(model)
     by_frequency = production_by_frequency(own) - added
-    of_law_production = production(predicted.covariance, predicted.lagged)
     return Entropy(
         chosen,
         model.correlation_time,
         _p_reversible(own, model, rng),
-        _freed(angle, model, drawn, angle(of_law)),
-        _freed(production_of, model, drawn, of_law_production) if long_enough else None,
-        uncertainty_bound(own, predicted),
+        _freed(angle, model, drawn, of_law[0]),
+        _freed(production_of, model, drawn, of_law[1]) if long_enough else None,
+        of_law[2],
         (np.arange(_BANDS) + 0.5) / (2 * _BANDS),
         by_frequency if long_enough else np.full(_BANDS, np.nan),
     )
+
+
+def _predicted(path: Floats, law: Law) -> tuple[float, float, float]:
+    """Rotation and production of a law, and what the path's current says the latter is at least."""
+    transition = law.lagged @ np.linalg.inv(law.covariance)
+    turned = angle(VectorAutoregression(transition, np.eye(len(transition))))
+    return turned, production(law.covariance, law.lagged), uncertainty_bound(path, law)
 
 
 def turning_most(law: Law, count: int) -> NDArray[np.intp]:

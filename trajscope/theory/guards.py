@@ -142,6 +142,12 @@ GUARDS: Final = (
         "Select a part of the run within one well (--steps), or save checkpoints more often.",
     ),
     Guard(
+        "subspace_selected_here", "some",
+        "{detail} principal directions of the first half have less than half of their variance in "
+        "the second: they were chosen by noise, and are left out.",
+        "Save more checkpoints, or give --problem: eigenvectors of H are not chosen by the window.",
+    ),
+    Guard(
         "momentum_memory", "some",
         "Between checkpoints {detail} updates apart momentum is not forgotten, so that positions "
         "alone are no Markov process: no entropy production, no rotation.",

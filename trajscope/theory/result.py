@@ -172,6 +172,7 @@ def entropy_variables(found: Entropy, chosen: NDArray[np.intp], *, rotates: bool
             "angular_velocity", found.rotation, "largest angle of the transition",
             "radian per checkpoint",
         )  # fmt: skip
+    if rotates and np.isfinite(found.bound):
         variables["entropy_bound"] = ((), found.bound, {
             "units": "per checkpoint",
             "long_name": "entropy production at least, by the uncertainty of the predicted current",

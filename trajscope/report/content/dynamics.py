@@ -179,15 +179,19 @@ def _entropy(found: xr.Dataset) -> list[str]:
     if not _is_there(found, "p_reversible"):
         return []
     places = ", ".join(str(int(each)) for each in found["entropy_direction"].values)
-    told = f"Along directions {places}: p = {number(_scalar(found, 'p_reversible'), 2)} of a path "
+    which = f"directions {places}"
+    if "principal_variance" in found:
+        which = f"principal directions {places} of the first half, in the second"
+    told = f"Along {which}: p = {number(_scalar(found, 'p_reversible'), 2)} of a path "
     told += "that looks the same backwards"
     for name, words in (
         ("entropy_production", "entropy production per checkpoint"),
         ("angular_velocity", "rotation in radians per checkpoint"),
     ):
         if _is_there(found, name):
-            predicted = _predicted(found, name)
-            told += f"; {words} {_interval(found, name)} (predicted: {predicted})"
+            told += f"; {words} {_interval(found, name)}"
+            if _is_there(found, f"{name}_predicted"):
+                told += f" (predicted: {_predicted(found, name)})"
     if _is_there(found, "entropy_bound"):
         bound = number(_scalar(found, "entropy_bound"), 2)
         told += f"; by the uncertainty of the current at least {bound}"

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from trajscope.report.content.numbers import exact, number
 from trajscope.report.figures import canvas
@@ -53,6 +54,7 @@ def ratios_title(found: xr.Dataset) -> str:
     return f"Variances: {mean} times the predicted; {held} of {exact(int(kept.sum()))} hold 1"
 
 
-def _kept(found: xr.Dataset) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
-    parts = [found[f"variance_ratio{end}"].values for end in ("", "_low", "_high")]
-    return np.isfinite(parts).all(axis=0) & (np.array(parts) > 0).all(axis=0)
+def _kept(found: xr.Dataset) -> NDArray[np.bool_]:
+    parts = np.array([found[f"variance_ratio{end}"].values for end in ("", "_low", "_high")])
+    kept: NDArray[np.bool_] = (np.isfinite(parts) & (parts > 0)).all(axis=0)
+    return kept
