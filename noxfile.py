@@ -1,6 +1,7 @@
 """Checks of the project, each in an environment of its own: nox, nox -s ci, nox -l."""
 
 import re
+import shutil
 from pathlib import Path
 
 import nox
@@ -35,6 +36,9 @@ PEERS = (
     "einops==0.8.2",
     "opt_einsum==3.4.0",
 )
+ELSEWHERE = ("http://", "https://", "made/", "../made/", "gallery/")
+"""Begins of links that need no file of the repository; Sphinx follows those to made pages."""
+NO_TORCH = "import importlib.util as u; assert not u.find_spec('torch'), 'torch was installed'"
 CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s#]+)[^)]*\)|(?:src|href)=\"([^\"#]+)")
 
@@ -64,10 +68,11 @@ def faults(session: nox.Session) -> None:
 def ci(session: nox.Session) -> None:
     """Check style, types and docs, then run the tests and a slice of the slow ones."""
     # One environment for all of it: torch takes longest to install.
-    install_project(session, "tests", "lint", "types")
+    install_project(session, "tests", "lint", "types", "docs")
     check_style(session)
     session.run("mypy")
     check_docs(session)
+    build_site(session)
     run_tests(session, "-m", "not slow or slice")
 
 
@@ -87,9 +92,31 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Check that local links lead somewhere and that quoted --help texts are current."""
-    install_project(session)
+    """Build the site into docs/_build; check links and quoted --help texts."""
+    install_group(session, "docs", project=".")
     check_docs(session)
+    build_site(session)
+
+
+@nox.session
+def packages(session: nox.Session) -> None:
+    """Do what the README says first, then install the wheel and the sdist; none needs torch."""
+    clone = Path(session.create_tmp(), "clone").resolve()
+    shutil.rmtree(clone, ignore_errors=True)
+    ignored = shutil.ignore_patterns(".*", "_build", "_extra", "made", "trajscope-*")
+    shutil.copytree(".", clone, ignore=ignored)
+    readme = Path("README.md").read_text(encoding="utf-8")
+    first = re.search(r"^```sh\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
+    assert first, "README.md shows no command"
+    with session.chdir(clone):
+        session.run("bash", "-euxc", first[1], external=True)
+        session.run("python", "-c", NO_TORCH)
+        session.install("-c", "constraints.txt", "build")
+        session.run("python", "-m", "build", "--outdir", "dist")
+        for package in sorted(Path("dist").iterdir()):
+            session.install("-c", "constraints.txt", "--force-reinstall", "--no-deps", str(package))
+            with session.chdir(clone.parent):  # not where the package lies as a folder
+                session.run("trajscope", "inspect", "clone/trajscope-demo/checkpoints")
 
 
 @nox.session
@@ -104,6 +131,17 @@ def trainers(session: nox.Session) -> None:
     )
     session.run("python", "-m", "pytest", "tests/trainers", "tests/checkpoints/test_remote.py")
     session.run("python", "-m", "tests.trainers.table", "docs/formats.md")
+
+
+@nox.session
+def paper(session: nox.Session) -> None:
+    """Make every figure of docs/paper.md from short runs; arguments replace --short.
+
+    MNIST_DIR names MNIST's folder; without it the networks see the digits that ship with trajscope.
+    """
+    install_project(session, "tests")
+    options = session.posargs or ["--short"]
+    session.run("python", "examples/paper/reproduce.py", "all", *options)
 
 
 @nox.session
@@ -141,11 +179,12 @@ def check_style(session: nox.Session) -> None:
 def check_docs(session: nox.Session) -> None:
     """Fail where a local link leads nowhere or a quoted --help text is stale."""
     stale = []
+    shutil.rmtree("docs/made", ignore_errors=True)  # made by `build_site`, which checks its links
     for page in [*Path().glob("*.md"), *Path("docs").rglob("*.md")]:
         text = page.read_text(encoding="utf-8")
         links = (found[1] or found[2] for found in LINK.finditer(CODE.sub("", text)))
         for link in links:
-            if "://" not in link and not (page.parent / link).exists():
+            if not link.startswith(ELSEWHERE) and not (page.parent / link).exists():
                 stale.append(f"{page}: the link {link} leads nowhere")
         for command, quoted in HELP.findall(text):
             actual = session.run(*command.split(), silent=True, env={"COLUMNS": "80"})
@@ -153,6 +192,12 @@ def check_docs(session: nox.Session) -> None:
                 stale.append(f"{page}: {command} prints something else now")
     if stale:
         session.error("\n".join(stale))
+
+
+def build_site(session: nox.Session) -> None:
+    """Make the pages that are made of records, then the site; a warning is an error."""
+    session.run("python", "docs/pages.py")
+    session.run("python", "-m", "sphinx", "-W", "--keep-going", "-q", "docs", "docs/_build")
 
 
 def run_tests(session: nox.Session, *chosen: str) -> None:

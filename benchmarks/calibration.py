@@ -27,6 +27,7 @@ SECTIONS = {
     "positions": "## False positives: positions",
     "power": "## Power",
     "verdict": "## Verdicts",
+    "ordinary": "## Noise, course and rest",
     "equal": "## Differences between equal runs",
     "other": "## Differences between other runs",
     "audit": "## False alarms of the audit",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trajscope.analysis.spectra import NUMBERS as MATRIX_NUMBERS
 from trajscope.gradient_noise.spectrum.numbers import DESCRIPTIONS
+from trajscope.inference.comparison.law_guards import GUARDS as LAW_GUARDS
 from trajscope.inference.decision.catalogue import TESTS
 from trajscope.measure.catalogue import OBSERVABLES, REFERENCES
 from trajscope.report.content.summary import SCALARS
@@ -48,14 +49,24 @@ def matrices_table() -> str:
     return _table(("name", "units", "what"), rows)
 
 
+def law_guards_table() -> str:
+    """Every guard of the comparison of stationary laws."""
+    rows = (
+        (f"`{each.code}`", each.withholds, each.reason.format(detail="…"), each.remedy)
+        for each in LAW_GUARDS
+    )
+    return _table(("code", "withholds", "reason", "what would lift it"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "law_guards": law_guards_table,
     "matrices": matrices_table,
     "numbers": numbers_table,
     "observables": observables_table,
     "scalars": scalars_table,
     "tests": catalogue_table,
 }
-PAGES = (DOCS / "results.md", DOCS / "diffusion.md")
+PAGES = (DOCS / "results.md", DOCS / "diffusion.md", DOCS / "compare.md")
 
 
 def remade(page: Path) -> str:

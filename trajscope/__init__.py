@@ -19,6 +19,7 @@ from trajscope.errors import (
 )
 
 if TYPE_CHECKING:
+    from trajscope import plot, simulate
     from trajscope.analysis.audit import audit
     from trajscope.analysis.average import average
     from trajscope.analysis.compare import compare
@@ -47,7 +48,9 @@ __all__ = [
     "open_results",
     "open_trajectory",
     "pack",
+    "plot",
     "save_checkpoint",
+    "simulate",
     "tensor",
     "write_report",
 ]
@@ -69,9 +72,12 @@ _HOMES = {
     "tensor": "trajscope.trajectory",
     "write_report": "trajscope.report",
 }
+_MODULES = ("plot", "simulate")
 
 
 def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return import_module(f"trajscope.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'trajscope' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

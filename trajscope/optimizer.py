@@ -50,6 +50,12 @@ class Optimizer:
     ------
     OptionError
         A value outside its range.
+
+    Examples
+    --------
+    >>> from trajscope.optimizer import Optimizer
+    >>> Optimizer(learning_rate=0.1, batch_size=32, momentum=0.9).momentum
+    0.9
     """
 
     learning_rate: float | None = None

@@ -86,6 +86,17 @@ def pack(
         checkpoint changed meanwhile.
     TrajscopeError
         As `trajscope.open_trajectory`.
+
+    Examples
+    --------
+    >>> import numpy as np, trajscope
+    >>> for step in (0, 100):
+    ...     weights = {"fc.weight": np.full((2, 3), step, "float32")}
+    ...     path = trajscope.save_checkpoint("runs/packed", weights, step=step)
+    >>> trajscope.pack("runs/packed", "packed.zarr").name
+    'packed.zarr'
+    >>> trajscope.open_trajectory("packed.zarr").sizes["step"]
+    2
     """
     target = Path(out)
     _refuse_existing(target)

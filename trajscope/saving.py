@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
@@ -67,6 +68,13 @@ def save_checkpoint(
     References
     ----------
     The format: https://github.com/huggingface/safetensors#format
+
+    Examples
+    --------
+    >>> import numpy as np, trajscope
+    >>> weights = {"fc.weight": np.zeros((2, 3), "float32")}
+    >>> trajscope.save_checkpoint("runs/saved", weights, step=100).name
+    'step-100.safetensors'
     """
     if isinstance(step, bool) or not isinstance(step, int | np.integer) or step < 0:
         raise OptionError(
@@ -149,9 +157,8 @@ def _stored(name: str, value: object) -> _Array:
         address = value.ctypes.data if isinstance(value, np.ndarray) else 0
         found = _Array(values.dtype.name, np.shape(value), _bytes(values), address)
     else:
-        import torch
-
-        if not isinstance(value, torch.Tensor):
+        torch = sys.modules.get("torch")  # whoever holds a tensor has imported it
+        if torch is None or not isinstance(value, torch.Tensor):
             raise OptionError(
                 f"The entry {printable(name)!r} is a {printable(type(value).__name__)}; tensors "
                 "and arrays were expected. Pass the rest as metadata, or leave it out."

@@ -1,6 +1,7 @@
 """The page docs/calibration.md: what was measured, in tables, and what follows from it."""
 
 import re
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from .cells import FIRST_SEED, SURROGATES, TESTS, Cell
 from .differences import OF_DIFFERENCES
 from .honest import DAMAGE
 from .measures import LABELS, LEVEL
+from .ordinary import ORDINARY
 
 TEMPLATE: Final = Path(__file__).with_name("template.md")
 LEVELS: Final = (0.01, 0.05)
@@ -75,6 +77,7 @@ def page(found: Found) -> str:
         "POSITIONS": _rates(found, "positions"),
         "POWER": _power(found),
         "VERDICTS": _verdicts(found),
+        "ORDINARY": _ordinary(found),
         "SAME": _same(found),
         "OTHER": _other(found),
         "AUDIT": _audit(found),
@@ -150,6 +153,38 @@ def _verdicts(found: Found) -> str:
                      f"{share:.2f} ± {error(share, n):.2f}", cell.prototype))  # fmt: skip
     header = ("truth", "d", "runs", "verdicts", "right", "share right", "prototype")
     return _table(header, rows)
+
+
+def _ordinary(found: Found) -> str:
+    """Codes, rests and correlation times of processes as ordinary runs are."""
+    rows = []
+    for cell in _of(found, "ordinary"):
+        runs, truth = found[cell], ORDINARY[cell.process]
+        n = len(runs)
+        codes, rests = (Counter(str(run[what]) for run in runs) for what in ("code", "rest"))
+        times = [float(run["time"]) for run in runs if run["time"] is not None]
+        time = "–"
+        if truth.time is not None and times:
+            time = f"{statistics.median(times) / truth.time:.2f}"
+        moved = sum(run["components"] > 0 for run in runs) / n
+        cut = sum(run["phases"] > 1 for run in runs) / n
+        rows.append((
+            cell.process, str(n), _shares(codes), _right(codes, truth.codes), _shares(rests),
+            _right(rests, truth.rests), time,
+            f"{moved:.2f}" + (" (there is one)" if truth.moves else ""), f"{cut:.2f}",
+        ))  # fmt: skip
+    header = ("truth", "runs", "verdicts", "right", "rests", "right", "time over the true one",
+              "a course found", "cut into phases")  # fmt: skip
+    return _table(header, rows)
+
+
+def _shares(counts: Counter[str]) -> str:
+    return ", ".join(f"{code} {count / counts.total():.2f}" for code, count in counts.most_common())
+
+
+def _right(counts: Counter[str], right: str) -> str:
+    share = sum(counts[code] for code in right.split()) / counts.total()
+    return f"{share:.2f} ± {error(share, counts.total()):.2f}"
 
 
 def _same(found: Found) -> str:

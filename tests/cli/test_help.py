@@ -66,5 +66,43 @@ def test_help_tells_every_option(trajscope, name, flag):
         assert f"  {command} " in done.out
 
 
+@pytest.mark.parametrize("name", main.commands)
+def test_options_stand_in_groups_and_those_of_no_group_first(trajscope, name):
+    said = trajscope(name, "--help").out
+    headings = re.findall(r"^(\w[\w ]*):$", said, re.MULTILINE)
+    known = ["Options", "Selection", "Compute", "Tests", "Gradient noise"]
+    assert headings == [each for each in known if each in headings]
+    assert headings[0] == "Options"
+    assert said.count("--help") == 1
+    assert "  DIR" not in said.split("Options:")[1]
+
+
+def test_the_groups_of_analyze_hold_what_belongs_together(trajscope):
+    said = trajscope("analyze", "--help").out
+    groups = dict(re.findall(r"^(\w[\w ]*):\n(.*?)(?=^\w|\Z)", said, re.MULTILINE | re.DOTALL))
+    for heading, option in (
+        ("Selection", "--burn-in"), ("Compute", "--memory"), ("Compute", "--history"),
+        ("Tests", "--alpha"), ("Gradient noise", "--problem"), ("Options", "--json"),
+    ):  # fmt: skip
+        assert f"  {option}" in groups[heading]
+    # That of the averages, which is no selection.
+    assert "STEP:WEIGHT" in trajscope("average", "--help").out.split("Selection:")[0]
+
+
+def test_every_command_can_print_json():
+    assert [
+        name
+        for name, command in main.commands.items()
+        if not any("--json" in option.opts for option in command.params)
+    ] == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_can_ask_for_completions(shell):
+    variables = {"_TRAJSCOPE_COMPLETE": f"{shell}_source"}
+    done = in_process(env=os.environ | variables)
+    assert "_TRAJSCOPE_COMPLETE" in done.out
+
+
 def test_the_version_is_that_of_the_package():
     assert in_process("--version").out == f"trajscope, version {version('trajscope')}\n"

@@ -15,7 +15,7 @@ from trajscope.inference.comparison.blocks import (
     drift_pseudo_values,
     pseudo_values,
 )
-from trajscope.inference.comparison.differences import Moves, Run, _holm, differences
+from trajscope.inference.comparison.differences import Moves, Run, differences, holm
 from trajscope.inference.comparison.pair import compare_pair, pairs_of, shape_of
 from trajscope.inference.decision.settings import DecisionSettings
 
@@ -133,7 +133,7 @@ def test_rotating_the_weights_changes_nothing():
 
 def test_p_values_are_those_of_holm_over_pairs():
     p = np.array([0.01, 0.04, 0.03, np.nan]).reshape(4, 1, 1)
-    adjusted = _holm(p)[:, 0, 0]
+    adjusted = holm(p)[:, 0, 0]
     np.testing.assert_allclose(adjusted, [0.03, 0.06, 0.06, np.nan])
 
 

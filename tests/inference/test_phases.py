@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
-import scipy.fft
 import xarray as xr
 from scipy.signal import lfilter
 
 from trajscope import OptionError, analyze
-from trajscope.inference.course.changes import _raised, find_changes
+from trajscope.inference.course.changes import find_changes
 from trajscope.inference.course.clock import NoiseCourse, constant, fitted
 from trajscope.inference.course.rest import Draws
 from trajscope.report.content.phases import phases
@@ -112,8 +111,29 @@ def test_phases_that_are_none_are_not_shown(told):
     assert phases(results) == ()
 
 
-def test_slow_cosines_of_a_step_are_in_closed_form():
-    places = np.array([1, 40, 199])
-    steps = (np.arange(T)[:, np.newaxis] >= places).astype(float)
-    expected = scipy.fft.dct(steps, norm="ortho", axis=0)[1:25]
-    np.testing.assert_allclose(_raised(T, places, 24), expected, atol=1e-12)
+def well(seed, n, time, steps=0.0):
+    """Positions of a stationary well, moved by a course, as increments."""
+    r = np.exp(-1 / time)
+    still = lfilter([1.0], [1.0, -r], noise(seed, n + 20 * time), axis=0)[20 * time :]
+    return np.diff(still * (1 - r * r) ** 0.5 + steps, axis=0)
+
+
+@pytest.mark.parametrize(("n", "time"), [(1000, 5), (4000, 10)])
+def test_a_well_of_many_correlation_times_has_one_phase(n, time):
+    # Slow cosines of its increments are the two ends of the path: they are not alike.
+    for seed in range(3):
+        increments = well(seed, n, time)
+        assert find_changes(increments, constant(n - 1), None, DRAWS) == []
+
+
+def test_a_well_that_stops_moving_changes_there():
+    ramp = 30 * np.minimum(np.linspace(0, 1, 1000), 0.5)[:, np.newaxis] * push(1.0)
+    (change,) = find_changes(well(0, 1000, 5, ramp), constant(999), None, DRAWS)
+    assert change.kind == "drift"
+    assert abs(change.place - 500) < 30
+
+
+def test_increments_that_stay_alike_for_a_tenth_of_the_window_have_one_phase():
+    for seed in range(3):
+        rows = autoregressive(seed, 0.9, 100)
+        assert find_changes(rows, constant(100), None, DRAWS) == []

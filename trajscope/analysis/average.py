@@ -112,7 +112,12 @@ def average(  # noqa: PLR0913
 
     Examples
     --------
-    >>> trajscope.average("runs/a", "swa.safetensors", last=10)  # doctest: +SKIP
+    >>> import numpy as np, trajscope
+    >>> for step in (0, 100):
+    ...     weights = {"fc.weight": np.full((2, 3), step, "float32")}
+    ...     path = trajscope.save_checkpoint("runs/averaged", weights, step=step)
+    >>> trajscope.average("runs/averaged", "swa.safetensors", last=2).name
+    'swa.safetensors'
     """
     target = Path(out)
     if target.suffix != ".safetensors":

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -11,11 +11,14 @@ import xarray as xr
 
 from trajscope.analysis.audited import MOST_ROUNDS, judged, told_nonfinite
 from trajscope.analysis.finite import Engine, check_squares, without_nonfinite
+from trajscope.analysis.laws import Paths, laws_dataset, paths_along
 from trajscope.analysis.meeting import joint_dataset
 from trajscope.analysis.result import allowed, made, parts_of, with_cases
 from trajscope.analysis.settings import Settings, memory_limit
 from trajscope.analysis.shared import Shared, shared
 from trajscope.analysis.sources import Compared, compared_sources, measurement_of, moves_of
+from trajscope.analysis.temperature import Given, told_optimizers, training_of
+from trajscope.analysis.training_noise import noise_beside
 from trajscope.analysis.unchanged import check_read, unchanged
 from trajscope.arrays import Source
 from trajscope.inference.audit.rules import audit
@@ -56,6 +59,9 @@ def compare(  # noqa: PLR0913 - its options are the command line's
     alpha: float = 0.01,
     seed: int = 0,
     momentum: float | None = None,
+    lr: Given = None,
+    batch_size: Given = None,
+    sampling: str | None = None,
     strict: bool = False,
     progress: Progress | None = None,
 ) -> xr.DataTree:
@@ -74,6 +80,11 @@ def compare(  # noqa: PLR0913 - its options are the command line's
         As in `open_trajectory`, for every folder.
     memory, workers, scheduler, stall, n_surrogates, alpha, seed, momentum, progress :
         As in `analyze`.
+    lr, batch_size :
+        Learning rate and batch size, one for all runs or one for each; by default as the trainer's
+        files say. Their ratio is what stationary laws are expected to differ by.
+    sampling :
+        "with" or "without" replacement, if it is known how batches were drawn.
 
     Returns
     -------
@@ -104,6 +115,7 @@ def compare(  # noqa: PLR0913 - its options are the command line's
         "strict": strict or None,
     }  # fmt: skip
     settings = Settings(n_surrogates, alpha, seed, Optimizer(momentum=momentum))
+    told_training = told_optimizers(len(sources), lr, batch_size, momentum, sampling)
     runs = compared_sources(sources, labels, selection)
     for each in runs:
         settings.for_decision(each.trajectory)  # refused before anything is read
@@ -119,13 +131,24 @@ def compare(  # noqa: PLR0913 - its options are the command line's
          zip(members, measured, strict=True)],
         settings.for_decision(measured[0].trajectory),
     )  # fmt: skip
+    groups = [str(name) for name in apart["group"].values]
+    alike = _alike(measured, groups, told_training, settings)
     timings = {"pass_s": passed - started, "tests_s": time.perf_counter() - passed}
     config = {k: v for k, v in selection.items() if v is not None}
     told = made(settings.config(config, engine), timings)
     parts = {
         "/": xr.Dataset(attrs=told),
-        "/compare": xr.merge([apart, *joint], join="outer", combine_attrs="override").assign_attrs(
-            apart.attrs | {"guards": [*guards, *apart.attrs["guards"]], "replicas": replicas}
+        "/compare": xr.merge(
+            [apart, *alike, *joint], join="outer", combine_attrs="override"
+        ).assign_attrs(
+            apart.attrs
+            | {
+                "guards": [
+                    *guards,
+                    *(each for part in (apart, *alike) for each in part.attrs.get("guards", [])),
+                ],
+                "replicas": replicas,
+            }
         ),
     }
     if replicas:
@@ -141,6 +164,7 @@ class _Measured:
     trajectory: xr.Dataset
     measurement: Measurement
     result: xr.DataTree | None = None
+    paths: Paths = field(default_factory=dict)
 
 
 def _measured(
@@ -204,7 +228,31 @@ def _sound(
         if all(map(_equally_long, at_hand, left)):
             break
         at_hand = left
+    along = paths_along(together, [each.measurement for each in measured], engine.memory)
+    measured = [replace(each, paths=own) for each, own in zip(measured, along, strict=True)]
     return [_told(*each) for each in zip(measured, left, strict=True)], joint, guards
+
+
+def _alike(
+    runs: Sequence[_Measured],
+    groups: Sequence[str],
+    told: Sequence[Optimizer],
+    settings: Settings,
+) -> list[xr.Dataset]:
+    """How alike the stationary laws are, and the gradient noise of the runs where it is known."""
+    trainings = [training_of(run.trajectory, own) for run, own in zip(runs, told, strict=True)]
+    labels = [run.label for run in runs]
+    return [
+        laws_dataset(
+            labels,
+            groups,
+            [run.trajectory for run in runs],
+            [run.paths for run in runs],
+            trainings,
+            settings.for_decision(runs[0].trajectory),
+        ),
+        noise_beside(labels, [run.result for run in runs], trainings),
+    ]
 
 
 def _check(together: Shared, running: Executor, engine: Engine) -> None:

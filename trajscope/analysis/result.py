@@ -14,7 +14,9 @@ from trajscope.inference.audit.rules import withheld
 from trajscope.measure.caveats import caveats
 from trajscope.measure.found import Measurement
 from trajscope.measure.labels import even_spacing
+from trajscope.report.content.results import Results
 from trajscope.schema import STEP
+from trajscope.units import labelled
 
 
 def made(config: Mapping[str, object], timings: Mapping[str, float]) -> dict[str, object]:
@@ -90,7 +92,17 @@ def allowed(
 
 def with_cases(whole: Mapping[str, xr.Dataset], cases: list[dict[str, xr.Dataset]]) -> xr.DataTree:
     """One tree: each case below ``/cases/1``, ``/cases/2``, ..., a whole result of its own."""
-    nodes = dict(whole)
+    unit = _step_unit(whole if "/trajectory" in whole else cases[0])
+    nodes = {place: labelled(part, unit) for place, part in whole.items()}
     for number, case in enumerate(cases, 1):
-        nodes |= {f"/cases/{number}{place}".rstrip("/"): part for place, part in case.items()}
-    return xr.DataTree.from_dict(nodes)
+        unit = _step_unit(case)
+        nodes |= {
+            f"/cases/{number}{place}".rstrip("/"): labelled(part, unit)
+            for place, part in case.items()
+        }
+    return Results.from_dict(nodes)
+
+
+def _step_unit(parts: Mapping[str, xr.Dataset]) -> str:
+    """What a step of a run counts."""
+    return str(parts["/trajectory"].attrs.get("step_unit", "index"))

@@ -1,5 +1,6 @@
 """One run from top to bottom: a source becomes a trajectory, is measured, becomes a result."""
 
+import logging
 import os
 import time
 import warnings
@@ -30,7 +31,9 @@ from trajscope.measure.measurement import check_memory
 from trajscope.measure.parts import clear_parts
 from trajscope.optimizer import Optimizer
 from trajscope.schema import SPECTRA, STEP
+from trajscope.units import labelled
 
+_LOG: Final = logging.getLogger(__name__)
 PHASES: Final = ("auto", "none")
 _Read = tuple[xr.Dataset, list[Window], list[Measurement], xr.Dataset | None]
 History = str | os.PathLike[str] | Callable[[xr.Dataset], AbstractContextManager[xr.Dataset]]
@@ -147,6 +150,16 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     ------
     TrajscopeError
         The source cannot be analysed; the message says why and what to try.
+
+    Examples
+    --------
+    >>> import trajscope
+    >>> walk = trajscope.simulate.brownian(64, 20, seed=1)
+    >>> results = trajscope.analyze(walk, n_surrogates=199)
+    >>> results["verdict"].attrs["code"]
+    'brownian'
+    >>> results["observables"]["mean_squared_displacement"].sel(group="all").sizes["lag"]
+    64
     """
     folder = None if resume is None else Path(resume)
     selection = {
@@ -179,6 +192,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
 
         trajectory, parts, found, matrices = unchanged([trajectory], go, strict=strict)
     passed = time.perf_counter()
+    _LOG.info("one pass over %d checkpoints: %.1f s", len(trajectory[STEP]), passed - started)
     trajectory = with_schedule(trajectory, schedule)
     cases = [trajectory, *(part.of(trajectory) for part in parts)]
     whole_settings, *part_settings = (settings.for_decision(case) for case in cases)
@@ -190,6 +204,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         )
     ]
     timings = {"pass_s": passed - started, "tests_s": time.perf_counter() - passed}
+    _LOG.info("tests of %d cases: %.1f s", len(cases), timings["tests_s"])
     config = settings.config(trajectory.attrs.get("selection", {}), engine)
     told = made(config | ({"windows": [p.name for p in parts]} if parts else {}), timings)
     whole, *others = (
@@ -198,7 +213,8 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     )
     result = with_cases(whole, others)
     if matrices is not None:
-        result[SPECTRA] = xr.DataTree(matrices)
+        unit = str(trajectory.attrs.get("step_unit", "index"))
+        result[SPECTRA] = xr.DataTree(labelled(matrices, unit))
     if diffusion is not None:
         result["diffusion"] = xr.DataTree(diffusion)
     if folder is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trajscope.cli.grouped import Grouped
 from trajscope.cli.options import (
     CHECKPOINTS,
     COMPARISON,
@@ -17,6 +18,7 @@ from trajscope.cli.options import (
     HISTORY,
     INFERENCE,
     INFERENCE_NAMES,
+    JSON,
     MEMORY,
     MOMENTUM,
     OUTPUT,
@@ -29,12 +31,20 @@ from trajscope.cli.options import (
     SEED,
     SELECTION,
     SPECTRA,
+    TRAINING,
     WINDOWS,
     opened,
     output_to,
     with_options,
 )
-from trajscope.cli.process import hold, join, progress, silence_dask, warnings_kept_for_the_page
+from trajscope.cli.process import (
+    hold,
+    join,
+    progress,
+    silence_dask,
+    tell_json,
+    warnings_kept_for_the_page,
+)
 from trajscope.errors import OptionError, TrajscopeError, printable
 
 if TYPE_CHECKING:
@@ -44,7 +54,7 @@ if TYPE_CHECKING:
     from trajscope.gradient_noise.options import Options
 
 
-@click.command()
+@click.command(cls=Grouped)
 @CHECKPOINTS
 @with_options(
     OUTPUT,
@@ -58,8 +68,11 @@ if TYPE_CHECKING:
     *PROBLEM,
     HISTORY,
     QUIET,
+    JSON,
 )
-def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) -> None:
+def analyze(
+    checkpoints: Path | str, output: Path, quiet: bool, as_json: bool, **options: Any
+) -> None:
     """Analyze the checkpoints in DIR and write a report.
 
     With --problem, also measure the covariance of per-sample gradients at some of them.
@@ -71,18 +84,19 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
 
     from trajscope.analysis.run import analyze as analyze_run
     from trajscope.gradient_noise.api import prepare
-    from trajscope.report import check_output, reading_lines, write_report
+    from trajscope.report import check_output, reading_lines, summary, write_report
     from trajscope.report.screen.gradient_noise import diffusion_lines
     from trajscope.report.screen.result import screen
 
     join(options["scheduler"])
     check_output(output)
     hold(output)
+    silent = quiet or as_json
     noise = _noise_options(options)
     engine = {name: options[name] for name in (*ENGINE_NAMES, *INFERENCE_NAMES)}
     with warnings_kept_for_the_page():
         trajectory = opened(checkpoints, options)
-        if not quiet:
+        if not silent:
             click.echo("\n".join(reading_lines(trajectory)) + "\n")
         prepared = None if noise is None else prepare(trajectory, options["problem"], noise)
         told: list[str] = []
@@ -104,7 +118,7 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
     results.attrs["command"] = shlex.join(["trajscope", *sys.argv[1:]])
     # Before the gradients, which may take hours and run the user's code.
     page = write_report(results, output)
-    if not quiet:
+    if not silent:
         click.echo("".join(f"{line}\n\n" for line in told), nl=False)
         click.echo(screen(results, page=page, told=trajectory))
     if prepared is not None:
@@ -118,31 +132,42 @@ def analyze(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
             )
             raise type(error)(f"{error} {done}") from error
         prepared.clear()
-        if not quiet:
+        if not silent:
             click.echo("\n" + "\n".join(diffusion_lines(results["diffusion"].to_dataset())))
+    if as_json:
+        tell_json(summary(results) | {"report": printable(str(page), limit=4096)})
 
 
-@click.command()
+@click.command(cls=Grouped)
 @RUNS
 @with_options(
-    output_to("trajscope-comparison"), *COMPARISON, *SELECTION, *ENGINE, *INFERENCE, QUIET
+    output_to("trajscope-comparison"),
+    *COMPARISON,
+    *TRAINING,
+    *SELECTION,
+    *ENGINE,
+    *INFERENCE,
+    QUIET,
+    JSON,
 )
 def compare(
-    runs: tuple[Path | str, ...], output: Path, labels: tuple[str, ...], quiet: bool, **options: Any
+    runs: tuple[Path | str, ...], output: Path, labels: tuple[str, ...], **options: Any
 ) -> None:
     """Compare two or more RUNs: folders of checkpoints, or reports of earlier analyses.
 
     Each run is analyzed, and every pair is tested for differences in increment variance, variance
-    ratio, spectral shape and drift. --replicas also pools runs that differ only in their seed.
+    ratio, spectral shape and drift, and for the same stationary law up to the ratio of learning
+    rate over batch size. --replicas also pools runs that differ only in their seed.
 
     Example: trajscope compare runs/seed-1 runs/seed-2
     """
     silence_dask()
     from trajscope.analysis.compare import compare as compare_runs
-    from trajscope.report import check_output, write_report
+    from trajscope.report import check_output, summary, write_report
     from trajscope.report.files.write import refuse_source
     from trajscope.report.screen.result import screen
 
+    quiet, as_json = (options.pop(name) for name in ("quiet", "as_json"))
     join(options["scheduler"])
     check_output(output)
     refuse_source(output, runs)
@@ -151,14 +176,18 @@ def compare(
         results = compare_runs(*runs, labels=labels or None, progress=advance, **options)
     results.attrs["command"] = shlex.join(["trajscope", *sys.argv[1:]])
     page = write_report(results, output)
-    if not quiet:
+    if as_json:
+        tell_json(summary(results) | {"report": printable(str(page), limit=4096)})
+    elif not quiet:
         click.echo(screen(results, page=page))
 
 
-@click.command()
+@click.command(cls=Grouped)
 @CHECKPOINTS
-@with_options(OUTPUT, *SELECTION, *PROBLEM, MOMENTUM, MEMORY, SEED, QUIET)
-def diffusion(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) -> None:
+@with_options(OUTPUT, *SELECTION, *PROBLEM, MOMENTUM, MEMORY, SEED, QUIET, JSON)
+def diffusion(
+    checkpoints: Path | str, output: Path, quiet: bool, as_json: bool, **options: Any
+) -> None:
     """Measure the covariance of per-sample gradients at selected checkpoints in DIR.
 
     This needs the model, the data and the loss: a function, in a module or a file, that returns
@@ -169,7 +198,7 @@ def diffusion(checkpoints: Path | str, output: Path, quiet: bool, **options: Any
     """
     silence_dask()
     from trajscope.gradient_noise.api import prepare
-    from trajscope.report import reading_lines
+    from trajscope.report import open_results, reading_lines, summary
     from trajscope.report.files.write_gradient_noise import check_diffusion_output, write_diffusion
     from trajscope.report.screen.gradient_noise import diffusion_lines
 
@@ -180,14 +209,17 @@ def diffusion(checkpoints: Path | str, output: Path, quiet: bool, **options: Any
         trajectory = opened(checkpoints, options)
         hold(output)
         check_diffusion_output(trajectory, output)
-        if not quiet:
+        if not quiet and not as_json:
             click.echo("\n".join(reading_lines(trajectory)) + "\n")
         prepared = prepare(trajectory, options["problem"], noise)
         found = _measured(prepared, quiet)
     command = shlex.join(["trajscope", *sys.argv[1:]])
     page = write_diffusion(trajectory, found, output, command=command)
     prepared.clear()
-    if not quiet:
+    if as_json:
+        written = summary(open_results(page.parent / "results.zarr"))
+        tell_json(written | {"report": printable(str(page), limit=4096)})
+    elif not quiet:
         click.echo("\n".join(diffusion_lines(found)))
         click.echo(f"\nReport    {printable(str(page), limit=4096)}")
 

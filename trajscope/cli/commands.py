@@ -1,7 +1,6 @@
 """Commands: parse, call the Python API, print."""
 
 import io
-import json
 import shlex
 import sys
 from collections.abc import Mapping
@@ -11,9 +10,11 @@ from typing import Any
 import click
 
 from trajscope.cli.analyses import analyze, compare, diffusion
+from trajscope.cli.grouped import Grouped
 from trajscope.cli.options import (
     AVERAGE,
     CHECKPOINTS,
+    JSON,
     MEMORY,
     PASS,
     PASS_NAMES,
@@ -29,6 +30,7 @@ from trajscope.cli.process import (
     join,
     progress,
     silence_dask,
+    tell_json,
     warnings_kept_for_the_page,
     warnings_kept_to_tell,
 )
@@ -50,7 +52,7 @@ for command in (analyze, compare, diffusion, watch):
     main.add_command(command)
 
 
-@main.command()
+@main.command(cls=Grouped)
 @CHECKPOINTS
 @with_options(*SELECTION)
 @click.option(
@@ -60,7 +62,7 @@ for command in (analyze, compare, diffusion, watch):
     help="Read all weights once, and look for spoilt checkpoints.",
 )
 @with_options(*PASS)
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@with_options(JSON)
 def inspect(checkpoints: Path | str, audited: bool, as_json: bool, **selection: Any) -> None:
     """Show what would be read from DIR, what would be left out, and why.
 
@@ -80,7 +82,7 @@ def inspect(checkpoints: Path | str, audited: bool, as_json: bool, **selection: 
     findings = _audit(checkpoints, selection, quiet=as_json) if audited else None
     if as_json:
         told = trajectory_summary(trajectory) | ({"audit": findings} if audited else {})
-        click.echo(json.dumps(told, indent=2, allow_nan=False))
+        tell_json(told)
     elif findings is not None:
         click.echo("\n".join(audit_lines(findings, len(trajectory.coords[STEP]))))
 
@@ -95,11 +97,13 @@ def _audit(
         return audit(checkpoints, **selection, progress=advance)
 
 
-@main.command()
+@main.command(cls=Grouped)
 @CHECKPOINTS
 @click.argument("store", metavar="OUT.zarr", type=click.Path(path_type=Path))
-@with_options(*SELECTION, QUIET)
-def pack(checkpoints: Path | str, store: Path, quiet: bool, **selection: Any) -> None:
+@with_options(*SELECTION, QUIET, JSON)
+def pack(
+    checkpoints: Path | str, store: Path, quiet: bool, as_json: bool, **selection: Any
+) -> None:
     """Copy the checkpoints in DIR into one zarr store, which is faster to read.
 
     An interrupted copy is resumed. All commands accept OUT.zarr in place of DIR.
@@ -110,14 +114,20 @@ def pack(checkpoints: Path | str, store: Path, quiet: bool, **selection: Any) ->
 
     with warnings_kept_for_the_page(), progress("packing weights", quiet) as advance:
         written = packing.pack(checkpoints, store, progress=advance, **selection)
-    if not quiet:
+    if as_json:
+        tell_json({"store": printable(str(written), limit=4096)})
+    elif not quiet:
         click.echo(f"Packed and verified: {printable(str(written))}")
 
 
-@main.command()
+@main.command(cls=Grouped)
 @CHECKPOINTS
-@with_options(*AVERAGE, *(option for option in SELECTION if option is not WEIGHTS), MEMORY, QUIET)
-def average(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) -> None:
+@with_options(
+    *AVERAGE, *(option for option in SELECTION if option is not WEIGHTS), MEMORY, QUIET, JSON
+)
+def average(
+    checkpoints: Path | str, output: Path, quiet: bool, as_json: bool, **options: Any
+) -> None:
     """Average the weights of several checkpoints in DIR into one safetensors file.
 
     Give one of --last, --ema and --weights. Batch normalisation must be recalibrated afterwards.
@@ -128,11 +138,13 @@ def average(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
 
     with warnings_kept_to_tell() as told, progress("averaging weights", quiet) as advance:
         written = average_weights(checkpoints, output, progress=advance, **options)
-    if not quiet:
+    if as_json:
+        tell_json({"file": printable(str(written), limit=4096), "warnings": told})
+    elif not quiet:
         click.echo("\n".join([f"Averaged: {printable(str(written))}", *told]))
 
 
-@main.command()
+@main.command(cls=Grouped)
 @click.argument("results", metavar="OUT/results.zarr", type=click.Path(path_type=Path))
 @click.option(
     "-o",
@@ -141,13 +153,13 @@ def average(checkpoints: Path | str, output: Path, quiet: bool, **options: Any) 
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the report.  [default: the folder of results.zarr]",
 )
-@QUIET
-def report(results: Path, output: Path | None, quiet: bool) -> None:
+@with_options(QUIET, JSON)
+def report(results: Path, output: Path | None, quiet: bool, as_json: bool) -> None:
     """Write the report again from a saved result, without the checkpoints.
 
     Example: trajscope report trajscope-report/results.zarr
     """
-    from trajscope.report import check_output, open_results, write_report
+    from trajscope.report import check_output, open_results, summary, write_report
     from trajscope.report.files.completeness import mark_of
     from trajscope.report.files.marks import of_another_result
     from trajscope.report.files.storage import damage_told
@@ -162,7 +174,9 @@ def report(results: Path, output: Path | None, quiet: bool) -> None:
     hold(folder)
     stale = of_another_result(folder, mark_of(results))
     page = write_report(opened, folder)
-    if quiet:
+    if as_json:
+        tell_json(summary(opened) | {"report": printable(str(page), limit=4096)})
+    if quiet or as_json:
         return
     if stale:
         click.echo(f"Of another analysis, and written again: {', '.join(stale)}\n")
@@ -175,16 +189,16 @@ def report(results: Path, output: Path | None, quiet: bool) -> None:
     click.echo(told)
 
 
-@main.command()
+@main.command(cls=Grouped)
 @click.argument(
     "directory", metavar="[DIR]", type=click.Path(path_type=Path), default="trajscope-demo"
 )
 @click.option(
     "--seed", default=0, show_default=True, help="Seed of the training and of the analysis."
 )
-@QUIET
+@with_options(QUIET, JSON)
 @click.pass_context
-def demo(context: click.Context, directory: Path, seed: int, quiet: bool) -> None:
+def demo(context: click.Context, directory: Path, seed: int, quiet: bool, as_json: bool) -> None:
     """Train a small network on handwritten digits, then analyze its checkpoints.
 
     Checkpoints are written to DIR/checkpoints and the report to DIR/report. The default DIR is
@@ -197,7 +211,8 @@ def demo(context: click.Context, directory: Path, seed: int, quiet: bool) -> Non
     with progress("training on 8x8 digits", quiet) as advance:
         checkpoints = train_demo(directory, seed=seed, progress=advance)
     output = directory / "report"
-    if not quiet:
+    if not quiet and not as_json:
         command = ["trajscope", "analyze", str(checkpoints), "-o", str(output)]
         click.echo(f"$ {printable(shlex.join(command))}\n")
-    context.invoke(analyze, checkpoints=checkpoints, output=output, seed=seed, quiet=quiet)
+    told = {"quiet": quiet, "as_json": as_json}
+    context.invoke(analyze, checkpoints=checkpoints, output=output, seed=seed, **told)

@@ -271,6 +271,9 @@ WATCHING = (
     ),
 )
 QUIET = click.option("--quiet", is_flag=True, help="Print errors only.")
+JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print the result as JSON instead of text."
+)
 
 
 class Checkpoints(click.Path):
@@ -321,6 +324,33 @@ COMPARISON = (
     ),
 )  # fmt: skip
 
+TRAINING = (
+    click.option(
+        "--lr", type=float, multiple=True, metavar="ETA",
+        help="Learning rate, once for all runs or once for each.  [default: from the trainer's "
+        "files]",
+    ),
+    click.option(
+        "--batch-size", type=int, multiple=True, metavar="B",
+        help="Batch size of training, once for all runs or once for each.",
+    ),
+    click.option(
+        "--sampling", type=click.Choice(["with", "without"]),
+        help="Whether training sampled batches with or without replacement.",
+    ),
+)  # fmt: skip
+
+
+def spelled(param: click.Parameter) -> tuple[str, ...]:
+    """What tells an option from others: its spellings and its help."""
+    return (*param.opts, str(getattr(param, "help", "")))
+
+
+def _keys(*options: Callable[[Any], Any]) -> frozenset[tuple[str, ...]]:
+    """`spelled` of options that were not added to any command yet."""
+    command = with_options(*options)(lambda: None)
+    return frozenset(spelled(each) for each in command.__click_params__)  # type: ignore[attr-defined]
+
 
 def opened(checkpoints: Path | str, options: Mapping[str, Any]) -> "xr.Dataset":
     """The trajectory in a folder, selected by the options of `SELECTION`."""
@@ -345,3 +375,12 @@ def with_options(*options: Callable[[Any], Any]) -> Callable[[Command], Command]
         return command
 
     return decorate
+
+
+TOPICS = (
+    ("Selection", _keys(*SELECTION)),
+    ("Compute", _keys(*ENGINE, HISTORY)),
+    ("Tests", _keys(*INFERENCE, WINDOWS, PHASES, SPECTRA, *SCHEDULE)),
+    ("Gradient noise", _keys(*PROBLEM)),
+)
+"""Headings of help texts, and `spelled` of the options below each; others come first."""

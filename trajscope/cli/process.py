@@ -1,12 +1,13 @@
 """How every command fails, ends, warns and shows progress."""
 
 import errno
+import json
 import os
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -81,6 +82,11 @@ def leave_at_once(word: str, code: int) -> NoReturn:
     with suppress(OSError):
         sys.stdout.flush()
     os._exit(code)
+
+
+def tell_json(told: Mapping[str, object]) -> None:
+    """Print as JSON, for other programs."""
+    click.echo(json.dumps(told, indent=2, allow_nan=False))
 
 
 def hold(output: Path) -> None:

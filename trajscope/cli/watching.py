@@ -1,16 +1,20 @@
 """The command that looks at a run while it is trained."""
 
+import json
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from trajscope.cli.grouped import Grouped
 from trajscope.cli.options import (
     EXCLUDE,
     INCLUDE,
+    JSON,
     QUIET,
     RUN,
     WATCHING,
@@ -30,20 +34,34 @@ _SHARE = 10
 _CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 
 
-@click.command()
+@click.command(cls=Grouped)
 @click.argument(
     "checkpoints", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path)
 )
 @with_options(
-    output_to("trajscope-watch", "watch.html"), RUN, INCLUDE, EXCLUDE, WEIGHTS, *WATCHING, QUIET
+    output_to("trajscope-watch", "watch.html"),
+    RUN,
+    INCLUDE,
+    EXCLUDE,
+    WEIGHTS,
+    *WATCHING,
+    QUIET,
+    JSON,
 )
 def watch(
-    checkpoints: Path, output: Path, interval: int, serve: str | None, quiet: bool, **given: Any
+    checkpoints: Path,
+    output: Path,
+    interval: int,
+    serve: str | None,
+    quiet: bool,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Look at DIR while checkpoints are written to it, until interrupted.
 
     Each new checkpoint is read once. The verdict so far, noise, displacement and alarms (NaN,
-    jumps, identical copies) are shown here and on OUT/watch.html, which reloads itself.
+    jumps, identical copies) are shown here and on OUT/watch.html, which reloads itself. With --json
+    each state that differs from the one before is one line.
 
     Example: trajscope watch runs/resnet18/checkpoints
     """
@@ -68,7 +86,9 @@ def watch(
                 if server is not None:
                     server.text = page
                 where = server.address if server is not None else str(output / PAGE)
-                if not quiet:
+                if as_json:
+                    shown = _tell(state, where, shown)
+                elif not quiet:
                     shown = _show(state, where, shown)
             time.sleep(max(interval, _SHARE * (time.monotonic() - began)))
 
@@ -81,3 +101,15 @@ def _show(state: "xr.Dataset", where: str, before: str) -> str:
     if text != before:
         click.echo((_CLEAR if sys.stdout.isatty() else "") + text + "\n")
     return text
+
+
+def _tell(state: "xr.Dataset", where: str, before: str) -> str:
+    """Print a state as one line of JSON, where it differs from the one before."""
+    from trajscope.report.content.watched import seen
+
+    told = asdict(seen(state))
+    told |= {"facts": dict(told["facts"]), "page": printable(where, limit=4096)}
+    line = json.dumps(told, allow_nan=False)
+    if line != before:
+        click.echo(line)
+    return line

@@ -1,21 +1,18 @@
 """Train a small batch-norm network on the digits and keep its weights after every epoch."""
 
 import re
-from collections import OrderedDict
 from collections.abc import Callable
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from trajscope.demo.digits import load_digits
+from trajscope.demo.network import Network, gradients, network
 from trajscope.errors import CheckpointError, OptionError, printable
 from trajscope.files import replaced
 from trajscope.saving import write_safetensors
-
-if TYPE_CHECKING:
-    import torch
 
 BATCH = 32
 LEARNING_RATE = 0.1
@@ -44,7 +41,7 @@ def train_demo(
     A warm-up comes first and is not kept, so that the trajectory shows late training. Then one
     safetensors file is written per epoch, with the weights, the batch-norm statistics, and
     optimizer step and epoch as metadata. The same seed gives the same files, byte for byte, on the
-    same machine and torch version.
+    same machine and NumPy version.
 
     Parameters
     ----------
@@ -52,7 +49,7 @@ def train_demo(
         Made if need be. The checkpoints go to its subfolder ``checkpoints``; those of an earlier
         demo are replaced, and nothing else in it is touched.
     seed :
-        Of the first weights and the batches. torch's global generator is not used.
+        Of the first weights and the batches.
     epochs :
         Epochs after the warm-up; there is one checkpoint more.
     progress :
@@ -66,62 +63,33 @@ def train_demo(
     if epochs < 1:
         raise OptionError(f"epochs={epochs}; at least 1 is needed.")
     folder = _emptied_folder(directory)
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # sharing matrices this small takes longer than multiplying them
-    try:
-        _train(folder, seed, WARM_UP + epochs, progress or _silence)
-    finally:
-        torch.set_num_threads(threads)
+    _train(folder, seed, WARM_UP + epochs, progress or _silence)
     return folder
 
 
-def demo_network(generator: "torch.Generator") -> "torch.nn.Sequential":
-    """Untrained 64-16-BN-ReLU-10 network: uniform weights within ``1 / sqrt(inputs)``."""
-    from torch import nn
-
-    # Built empty, because torch would fill them from its global generator.
-    fc1 = nn.Linear(64, 16, device="meta").to_empty(device="cpu")
-    fc2 = nn.Linear(16, 10, device="meta").to_empty(device="cpu")
-    for layer in (fc1, fc2):
-        bound = layer.in_features**-0.5
-        nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
-    return nn.Sequential(OrderedDict(fc1=fc1, bn1=nn.BatchNorm1d(16), relu=nn.ReLU(), fc2=fc2))
-
-
 def _train(folder: Path, seed: int, epochs: int, progress: Callable[[int, int], None]) -> None:
-    import torch
-    from torch.nn.functional import cross_entropy
-
     pixels, digits = load_digits()
-    images = torch.from_numpy(pixels).reshape(-1, 64) / 8.0 - 1.0
-    labels = torch.from_numpy(digits).long()
-    generator = torch.Generator().manual_seed(seed)
-    network = demo_network(generator)
-    weights = list(network.parameters())
+    images = pixels.reshape(-1, 64).astype(np.float32) / np.float32(8) - np.float32(1)
+    labels = digits.astype(np.intp)
+    rng = np.random.default_rng(seed)
+    own = network(rng)
     steps = ceil(len(labels) / BATCH)
-
     for epoch in range(1, epochs + 1):
         for _ in range(steps):
-            batch = torch.randint(len(labels), (BATCH,), generator=generator)
-            loss = cross_entropy(network(images[batch]), labels[batch])
-            gradients = torch.autograd.grad(loss, weights)
-            with torch.no_grad():
-                for weight, gradient in zip(weights, gradients, strict=True):
-                    weight.sub_(gradient, alpha=LEARNING_RATE)
+            batch = rng.integers(len(labels), size=BATCH)
+            for name, gradient in gradients(own, images[batch], labels[batch]).items():
+                own.weights[name] -= np.float32(LEARNING_RATE) * gradient
         if epoch >= WARM_UP:
-            _save(network, folder, step=epoch * steps, epoch=epoch)
+            _save(own, folder, step=epoch * steps, epoch=epoch)
         progress(epoch, epochs)
 
 
-def _save(network: "torch.nn.Module", folder: Path, *, step: int, epoch: int) -> None:
+def _save(own: Network, folder: Path, *, step: int, epoch: int) -> None:
     texts = {"step": str(step), "epoch": str(epoch), "trainer": TRAINER}
     path = folder / f"step-{step:06d}.safetensors"
     try:
         with replaced(path) as unfinished:
-            write_safetensors(unfinished, network.state_dict(), texts)
+            write_safetensors(unfinished, own.state(), texts)
     except OSError as error:
         raise CheckpointError(
             f"{printable(path)} cannot be written: {error.strerror or printable(error)}. Free "

@@ -103,8 +103,9 @@ def diffusion(  # noqa: PLR0913 - the one front door: its options are the comman
         are zero by construction; and at every step ``eigenvalue_mean``, ``eigenvalue_std`` (over
         all d), ``trace``, ``lambda_max``, ``rank_eps32``, ``rank_eps64``, ``participation_ratio``,
         ``stable_rank``, ``directions_90``, ``directions_99``, ``gradient_norm`` (over sqrt(d)),
-        ``signal_to_noise``, ``gradient_diversity``, ``score``, ``loss``. The same with ``group_``
-        before the name and a dimension ``group``, "all" first. With several steps
+        ``signal_to_noise``, ``gradient_noise_scale`` (with ``_low`` and ``_high``, its interval
+        over samples), ``gradient_diversity``, ``score``, ``loss``. The same with
+        ``group_`` before the name and a dimension ``group``, "all" first. With several steps
         ``spectrum_distance(step, step_other)`` and ``eigenspace_overlap(step, step_other)``. With a
         curve ``checkpoint_loss(checkpoint)``, ``checkpoint_gradient_norm(checkpoint)`` and
         ``loss_trend_...``, ``gradient_norm_trend_...``. With `lr` and `batch_size` ``temperature``,
@@ -127,6 +128,22 @@ def diffusion(  # noqa: PLR0913 - the one front door: its options are the comman
     -----
     TrajscopeWarning
         A number is right and says little; also kept in the attribute ``warnings``.
+
+    Examples
+    --------
+    >>> import torch, trajscope
+    >>> torch.manual_seed(0)  # doctest: +ELLIPSIS
+    <torch...
+    >>> model = torch.nn.Linear(4, 1)
+    >>> inputs = torch.randn(50, 4)
+    >>> for step in (0, 100):
+    ...     path = trajscope.save_checkpoint("runs/noise", model, step=step)
+    >>> def loss(model, batch):
+    ...     return ((model(batch[0]) - batch[1]) ** 2).mean()
+    >>> problem = trajscope.Problem(model, (inputs, inputs[:, :1]), loss)
+    >>> found = trajscope.diffusion("runs/noise", problem, at="100%", every=0)
+    >>> found["eigenvalue"].sizes["component"], bool((found["trace"] > 0).all())
+    (5, True)
     """
     options = Options(
         at=at,

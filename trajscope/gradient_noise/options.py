@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from trajscope.errors import OptionError, printable
 from trajscope.files import obstacle
 from trajscope.measure.resources import default_memory, parse_bytes, resident_bytes
+from trajscope.model.torch_needed import check_torch
 from trajscope.optimizer import RATE_EXPECTED, Optimizer, is_rate
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Options:
     work_dir: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
+        check_torch("Gradient noise")
         for rule in RULES:
             value = getattr(self, rule.name)
             if value is not None and not rule.holds(value):

@@ -9,6 +9,7 @@ import xarray as xr
 
 from trajscope.gradient_noise.overlap import spectrum_distance, subspace_overlap
 from trajscope.gradient_noise.spectrum.job import Covariance
+from trajscope.gradient_noise.spectrum.noise_scale import interval
 from trajscope.gradient_noise.spectrum.numbers import DESCRIPTIONS, NUMBERS
 from trajscope.gradient_noise.spectrum.sketch import SKETCH_ERRORS
 from trajscope.gradient_noise.spectrum.statistics import EPS32, EPS64, Spectrum
@@ -87,6 +88,27 @@ def spectra_variables(found: Sequence[Covariance]) -> Variables:
     return variables
 
 
+def noise_scale_variables(found: Sequence[Covariance], n_rows: int, scale: float) -> Variables:
+    """Ends of the interval of the gradient noise scale of all weights.
+
+    Parameters
+    ----------
+    n_rows, scale :
+        As `noise_scale.interval` takes them.
+    """
+    ends = [interval(each.spectra[ALL_WEIGHTS], each.scatter, n_rows, scale) for each in found]
+    return {
+        f"gradient_noise_scale_{name}": (
+            STEP,
+            np.array(values),
+            {"units": "1", "long_name": f"{word} end of its interval at 95%, over samples"},
+        )
+        for (name, word), values in zip(
+            (("low", "lower"), ("high", "upper")), zip(*ends, strict=True), strict=True
+        )
+    }
+
+
 def comparison_variables(found: Sequence[Covariance], directions: "Sequence[Tensor]") -> Variables:
     """How alike D is at each pair of steps: shape of the spectrum, leading eigenspace."""
     spectra = [each.spectra[ALL_WEIGHTS].eigenvalues for each in found]
@@ -148,8 +170,13 @@ def curve_variables(curve: Curve) -> Variables:
         attributes = {"units": units, "long_name": f"{words}, at many checkpoints"}
         variables[f"checkpoint_{name}"] = (CHECKPOINT, series, attributes)
         for field, value in asdict(trend(curve.steps, series)).items():
-            variables[f"{name}_trend_{field}"] = ((), value, {"long_name": f"{words}: {field}"})
+            told = {"long_name": f"{words}: {field}", "units": _trend_units(field, units)}
+            variables[f"{name}_trend_{field}"] = ((), value, told)
     return variables
+
+
+def _trend_units(field: str, units: str) -> str:
+    return f"{units} step^-1" if field.startswith("slope") else "1"
 
 
 def temperature_variables(
@@ -166,12 +193,18 @@ def temperature_variables(
         Mean eigenvalue.
     """
     temperature = learning_rate / (2 * batch_size)
+    without = temperature * (1 - batch_size / n_samples)
+    units = {"units": "weight^2 loss^-1"}
     return {
-        "temperature": ((), temperature, {"long_name": "1/beta = eta/(2b), with replacement"}),
+        "temperature": (
+            (),
+            temperature,
+            {**units, "long_name": "1/beta = eta/(2b), with replacement"},
+        ),
         "temperature_without_replacement": (
             (),
-            temperature * (1 - batch_size / n_samples),
-            {"long_name": "1/beta = eta/(2b) (1 - b/N), without replacement"},
+            without,
+            {**units, "long_name": "1/beta = eta/(2b) (1 - b/N), without replacement"},
         ),
         "noise_scale": (STEP, learning_rate / batch_size * mean),
     }

@@ -20,6 +20,7 @@ from trajscope.gradient_noise.result import (
     as_dataset,
     comparison_variables,
     curve_variables,
+    noise_scale_variables,
     sketch_variables,
     spectra_variables,
     temperature_variables,
@@ -34,6 +35,7 @@ from trajscope.model.losses import State
 from trajscope.model.mapping import loaded_state
 from trajscope.model.plain import normalised_by_batch
 from trajscope.model.samples import contents, mapped, n_samples_of
+from trajscope.units import labelled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,6 +64,7 @@ def run(work: Work, kept: list[Ledger]) -> xr.Dataset:
         curve = _curve(work)
         balance = budget(work.budget, subject.checkpoints, options, work.spoken)
     variables = spectra_variables(found) | balance.variables
+    variables |= noise_scale_variables(found, len(work.job.samples), work.job.scale)
     if options.sketch is not None:
         variables |= sketch_variables(variables, found)
     if len(found) > 1:
@@ -85,7 +88,8 @@ def run(work: Work, kept: list[Ledger]) -> xr.Dataset:
         messages += temperature_caveats(work.spoken)
     for message in messages:
         warnings.warn(message, TrajscopeWarning, stacklevel=3)
-    return dataset.assign_attrs(warnings=messages)
+    unit = str(subject.checkpoints.trajectory.attrs.get("step_unit", "index"))
+    return labelled(dataset.assign_attrs(warnings=messages), unit)
 
 
 def _covariances(work: Work, kept: list[Ledger]) -> "tuple[list[Covariance], list[Tensor]]":

@@ -47,13 +47,15 @@ class Problem:
 
     Examples
     --------
-    >>> from torch import nn
-    >>> import trajscope
+    >>> import torch, trajscope
     >>> def make_problem():
     ...     def loss(model, batch):
     ...         images, labels = batch
-    ...         return nn.functional.cross_entropy(model(images), labels)
-    ...     return trajscope.Problem(my_network(), (my_images, my_labels), loss)
+    ...         return torch.nn.functional.cross_entropy(model(images), labels)
+    ...     images, labels = torch.randn(30, 4), torch.arange(30) % 3
+    ...     return trajscope.Problem(torch.nn.Linear(4, 3), (images, labels), loss)
+    >>> len(make_problem().data)
+    2
     """
 
     model: "nn.Module"

@@ -21,25 +21,57 @@ LEARNING_RATE: Final = "learning_rate"
 
 
 def hyperbolic(decay: float) -> Callable[[Floats], Floats]:
-    """``1 / (1 + decay u)``: from 1 to ``1 / (1 + decay)``, as SGD with rates like 1/t has it."""
+    """``1 / (1 + decay u)``: from 1 to ``1 / (1 + decay)``, as SGD with rates like 1/t has it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trajscope import simulate
+    >>> simulate.hyperbolic(3)(np.array([0, 1])).round(3).tolist()
+    [1.0, 0.25]
+    """
     expect(0 <= decay < np.inf, "decay", decay, "a finite number of at least 0")
     return lambda u: 1 / (1 + decay * u)
 
 
 def exponential(last: float) -> Callable[[Floats], Floats]:
-    """``last^u``: from 1 to `last` by the same factor every step."""
+    """``last^u``: from 1 to `last` by the same factor every step.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trajscope import simulate
+    >>> simulate.exponential(0.01)(np.array([0, 0.5, 1])).round(3).tolist()
+    [1.0, 0.1, 0.01]
+    """
     expect(0 < last < np.inf, "last", last, "a positive number")
     return lambda u: last**u
 
 
 def cosine(last: float = 0.0) -> Callable[[Floats], Floats]:
-    """``last + (1 - last) (1 + cos pi u) / 2``: cosine annealing (arXiv:1608.03983)."""
+    """``last + (1 - last) (1 + cos pi u) / 2``: cosine annealing (arXiv:1608.03983).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trajscope import simulate
+    >>> simulate.cosine()(np.array([0, 0.5, 1])).round(3).tolist()
+    [1.0, 0.5, 0.0]
+    """
     expect(0 <= last < np.inf, "last", last, "a finite number of at least 0")
     return lambda u: last + (1 - last) * (1 + np.cos(np.pi * u)) / 2
 
 
 def stepped(values: Mapping[float, float]) -> Callable[[Floats], Floats]:
-    """1, and from every fraction u in `values` on the number that stands there."""
+    """1, and from every fraction u in `values` on the number that stands there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trajscope import simulate
+    >>> simulate.stepped({0.5: 0.1})(np.array([0, 0.5, 1])).round(3).tolist()
+    [1.0, 0.1, 0.1]
+    """
     places = np.array(sorted(values), np.float64)
     numbers = np.array([1.0, *(values[each] for each in sorted(values))], np.float64)
     inside = bool(((places >= 0) & (places <= 1)).all())
@@ -48,13 +80,29 @@ def stepped(values: Mapping[float, float]) -> Callable[[Floats], Floats]:
 
 
 def warm_up(fraction: float, then: Course = 1.0) -> Callable[[Floats], Floats]:
-    """`then`, times ``u / fraction`` until that fraction of the run is over: nothing moves at 0."""
+    """`then`, times ``u / fraction`` until that fraction of the run is over: nothing moves at 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trajscope import simulate
+    >>> simulate.warm_up(0.2)(np.array([0, 0.1, 1])).round(3).tolist()
+    [0.0, 0.5, 1.0]
+    """
     expect(0 < fraction <= 1, "fraction", fraction, "a fraction above 0, up to 1")
     return lambda u: course_values("then", then, u) * np.minimum(u / fraction, 1.0)
 
 
 def frozen(begin: float, end: float, otherwise: Course = 1.0) -> Callable[[Floats], Floats]:
-    """`otherwise`, but exactly 0 for ``begin <= u < end``."""
+    """`otherwise`, but exactly 0 for ``begin <= u < end``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trajscope import simulate
+    >>> simulate.frozen(0.4, 0.6)(np.array([0, 0.5, 1])).round(3).tolist()
+    [1.0, 0.0, 1.0]
+    """
     expect(0 <= begin < end, "begin", begin, f"a fraction from 0 to below end={end:g}")
     return lambda u: np.where(
         (u >= begin) & (u < end), 0.0, course_values("otherwise", otherwise, u)
@@ -62,13 +110,29 @@ def frozen(begin: float, end: float, otherwise: Course = 1.0) -> Callable[[Float
 
 
 def linear(distance: float) -> Callable[[Floats], Floats]:
-    """``distance u``: from 0 at an even pace."""
+    """``distance u``: from 0 at an even pace.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trajscope import simulate
+    >>> simulate.linear(30)(np.array([0, 0.5, 1])).round(3).tolist()
+    [0.0, 15.0, 30.0]
+    """
     expect(bool(np.isfinite(distance)), "distance", distance, "a finite number")
     return lambda u: distance * u
 
 
 def logarithmic(distance: float, curvature: float) -> Callable[[Floats], Floats]:
-    """``distance log(1 + curvature u) / log(1 + curvature)``: from 0, slower and slower."""
+    """``distance log(1 + curvature u) / log(1 + curvature)``: from 0, slower and slower.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trajscope import simulate
+    >>> simulate.logarithmic(30, 100)(np.array([0, 1])).round(3).tolist()
+    [0.0, 30.0]
+    """
     expect(bool(np.isfinite(distance)), "distance", distance, "a finite number")
     expect(0 < curvature < np.inf, "curvature", curvature, "a positive number")
     return lambda u: distance * np.log1p(curvature * u) / np.log1p(curvature)

@@ -61,6 +61,13 @@ def hopf(
     -----
     In the frame that rotates with w the noise is the same and the rest is radial. Half a radial
     flow, solved exactly, noise, and half a radial flow again: of second order in the inner step.
+
+    Examples
+    --------
+    >>> from trajscope import simulate
+    >>> simulate.hopf(
+    ...     100, mu=0.2, angular_velocity=0.3, noise=1e-5, seed=1).shape
+    (100, 2)
     """
     expect_steps(n_steps)
     expect(0 < mu < np.inf, "mu", mu, "a positive number")
@@ -122,6 +129,12 @@ def double_well(
     -----
     The first checkpoint is drawn from the steady state. Heun's method at an inner time step of
     0.02 or less: for noise that does not depend on x its moments are of second order.
+
+    Examples
+    --------
+    >>> from trajscope import simulate
+    >>> simulate.double_well(100, strength=1.0, seed=1).shape
+    (100, 2)
     """
     expect_steps(n_steps)
     expect(np.isfinite(strength), "strength", strength, "a finite number")

@@ -79,6 +79,17 @@ def stochastic_gradient_descent(  # noqa: PLR0913 - a problem, an optimizer, and
     OptionError
         No steady state to start from, a start of the wrong length, batches that do not divide the
         samples, a schedule that does not fit, or a run that diverges.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trajscope import simulate
+    >>> loss = simulate.quadratic_loss(
+    ...     np.diag([0.1, 0.2]), np.eye(2), n_samples=64, seed=1)
+    >>> plain = simulate.Optimizer(learning_rate=1.0, batch_size=16)
+    >>> simulate.stochastic_gradient_descent(
+    ...     100, loss=loss, optimizer=plain, seed=1).shape
+    (100, 2)
     """
     expect_steps(n_steps)
     expect(

@@ -59,6 +59,14 @@ def driven_walk(
     ------
     OptionError
         A value outside its range.
+
+    Examples
+    --------
+    >>> from trajscope import simulate
+    >>> run = simulate.driven_walk(
+    ...     100, n_modes=20, learning_rate=simulate.cosine(0.05), seed=1)
+    >>> run.shape, float(run.learning_rate[0])
+    ((100, 20), 1.0)
     """
     expect_steps(n_steps)
     expect(n_modes >= 1, "n_modes", n_modes, "at least 1 mode")
@@ -123,6 +131,13 @@ def driven_well(  # noqa: PLR0913 - each is one way in which a run can differ fr
     -----
     Before step 0 the well stands still at s = b = 1. Noise that is not Gaussian runs for 10
     correlation times there, until its start is forgotten.
+
+    Examples
+    --------
+    >>> from trajscope import simulate
+    >>> simulate.driven_well(
+    ...     100, taus=[5] * 20, centre=simulate.linear(30), seed=1).shape
+    (100, 20)
     """
     expect_steps(n_steps)
     times = correlation_times(taus)

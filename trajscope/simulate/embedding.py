@@ -29,6 +29,14 @@ def orthonormal_map(n_modes: int, n_weights: int, *, seed: int) -> Floats:
     ------
     OptionError
         Fewer weights than modes, or a negative seed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trajscope import simulate
+    >>> basis = simulate.orthonormal_map(3, 50, seed=1)
+    >>> bool(np.allclose(basis @ basis.T, np.eye(3)) or np.allclose(basis.T @ basis, np.eye(3)))
+    True
     """
     expect(
         n_weights >= n_modes, "n_weights", n_weights, f"at least one for each of {n_modes} modes"

@@ -51,6 +51,12 @@ def forcing(  # noqa: PLR0913 - a size, a speed, a phase, and in which of two sh
     ------
     OptionError
         A value that is not finite.
+
+    Examples
+    --------
+    >>> from trajscope import simulate
+    >>> simulate.forcing(100, amplitude=1.0, angular_velocity=0.3, seed=1).sizes["step"]
+    100
     """
     expect_steps(n_steps)
     for name, value in (

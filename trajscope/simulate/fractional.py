@@ -38,6 +38,13 @@ def fractional_brownian(
     -----
     Increments by circulant embedding, whose eigenvalues are never negative here (Davies & Harte
     1987, doi:10.1093/biomet/74.1.95; Craigmile 2003, doi:10.1111/1467-9892.00318).
+
+    Examples
+    --------
+    >>> from trajscope import simulate
+    >>> simulate.fractional_brownian(
+    ...     100, hurst=0.8, n_modes=20, seed=1).shape
+    (100, 20)
     """
     expect_steps(n_steps)
     expect(0 < hurst < 1, "hurst", hurst, "a number between 0 and 1")

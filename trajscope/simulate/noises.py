@@ -16,7 +16,15 @@ Law = Callable[[np.random.Generator, tuple[int, int]], Floats]
 
 
 def gaussian(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
-    """Independent standard normal numbers."""
+    """Independent standard normal numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trajscope import simulate
+    >>> simulate.gaussian(np.random.default_rng(1), (100, 3)).shape
+    (100, 3)
+    """
     return rng.standard_normal(shape)
 
 
@@ -24,6 +32,13 @@ def student_t(degrees_of_freedom: float) -> Law:
     """Independent numbers from Student's t, scaled to variance 1; more than 2 degrees.
 
     Above 4 their kurtosis ``E e^4`` is ``3 + 6 / (degrees_of_freedom - 4)``, else infinite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trajscope import simulate
+    >>> simulate.student_t(3)(np.random.default_rng(1), (100, 3)).shape
+    (100, 3)
     """
     expect(
         2 < degrees_of_freedom < np.inf,
@@ -45,6 +60,13 @@ def stable(alpha: float) -> Law:
 
     Standard normal for alpha = 2; below, ``P(|e| > x)`` falls as ``x^-alpha``: no variance (Lévy
     noise). Drawn as by Chambers, Mallows & Stuck 1976, doi:10.1080/01621459.1976.10480344.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trajscope import simulate
+    >>> simulate.stable(1.5)(np.random.default_rng(1), (100, 3)).shape
+    (100, 3)
     """
     expect(0 < alpha <= 2, "alpha", alpha, "a number above 0, up to 2")
 
@@ -75,6 +97,14 @@ def clustered(*, persistence: float, spread: float) -> Law:
         Correlation time of the log variance, in intervals.
     spread :
         Standard deviation of the log variance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trajscope import simulate
+    >>> law = simulate.clustered(persistence=0.9, spread=0.5)
+    >>> law(np.random.default_rng(1), (100, 3)).shape
+    (100, 3)
     """
     expect(0 < persistence < np.inf, "persistence", persistence, "a positive number of steps")
     expect(0 <= spread < np.inf, "spread", spread, "a finite number of at least 0")

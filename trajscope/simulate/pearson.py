@@ -57,6 +57,13 @@ def pearson_diffusion(
     -----
     Inner steps of at most 0.02 correlation times, normal, with the exact conditional mean and
     variance of the diffusion: covariances of x and the line above are exact, the law nearly.
+
+    Examples
+    --------
+    >>> from trajscope import simulate
+    >>> simulate.pearson_diffusion(
+    ...     100, taus=[5.0], degrees_of_freedom=4, seed=1).shape
+    (100, 1)
     """
     expect_steps(n_steps)
     times = correlation_times(taus)

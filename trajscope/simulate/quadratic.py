@@ -31,6 +31,15 @@ class QuadraticLoss:
     OptionError
         The shapes do not fit, a value is not finite, H is not symmetric, or the gradients have a
         mean.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trajscope import simulate
+    >>> loss = simulate.quadratic_loss(
+    ...     np.diag([0.1, 0.2]), np.eye(2), n_samples=64, seed=1)
+    >>> bool(np.allclose(simulate.diffusion_matrix(loss), np.eye(2)))
+    True
     """
 
     hessian: Floats
@@ -91,6 +100,15 @@ def quadratic_loss(
     ------
     OptionError
         A matrix is not symmetric, D has a negative eigenvalue, or there are too few samples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trajscope import simulate
+    >>> loss = simulate.quadratic_loss(
+    ...     np.diag([0.1, 0.2]), np.eye(2), n_samples=64, seed=1)
+    >>> bool(np.allclose(simulate.diffusion_matrix(loss), np.eye(2)))
+    True
     """
     expect_symmetric("hessian", hessian)
     expect_symmetric("diffusion", diffusion)
@@ -123,6 +141,15 @@ def diffusion_matrix(loss: QuadraticLoss) -> Floats:
     -------
     (mode, mode)
         Squared loss per squared unit of weight (arXiv:1710.11029).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trajscope import simulate
+    >>> loss = simulate.quadratic_loss(
+    ...     np.diag([0.1, 0.2]), np.eye(2), n_samples=64, seed=1)
+    >>> simulate.diffusion_matrix(loss).shape
+    (2, 2)
     """
     gradients = loss.gradients_at_minimum
     covariance: Floats = gradients.T @ gradients / loss.n_samples

@@ -37,6 +37,13 @@ def jittered_steps(run: xr.DataArray, *, every: int, jitter: int, seed: int) -> 
     ------
     OptionError
         A value outside its range, or a run of fewer than two such checkpoints.
+
+    Examples
+    --------
+    >>> from trajscope import simulate
+    >>> walk = simulate.brownian(100, 3, seed=1)
+    >>> simulate.jittered_steps(walk, every=10, jitter=2, seed=1).sizes["step"] < 100
+    True
     """
     expect(every >= 1, "every", every, "at least 1 checkpoint")
     expect(0 <= 2 * jitter < every, "jitter", jitter, f"from 0 to below half of every={every}")
@@ -70,6 +77,13 @@ def missing_steps(run: xr.DataArray, *, fraction: float, seed: int) -> xr.DataAr
     ------
     OptionError
         A value outside its range.
+
+    Examples
+    --------
+    >>> from trajscope import simulate
+    >>> walk = simulate.brownian(100, 3, seed=1)
+    >>> simulate.missing_steps(walk, fraction=0.2, seed=1).sizes["step"] < 100
+    True
     """
     expect(0 <= fraction <= 1, "fraction", fraction, "a fraction between 0 and 1")
     n_between = run.sizes[STEP] - 2

@@ -45,6 +45,16 @@ def stationary_covariance(loss: QuadraticLoss, optimizer: Optimizer) -> Floats:
     ------
     OptionError
         There is no steady state, or the batches do not divide the samples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trajscope import simulate
+    >>> loss = simulate.quadratic_loss(
+    ...     np.diag([0.1, 0.2]), np.eye(2), n_samples=64, seed=1)
+    >>> plain = simulate.Optimizer(learning_rate=1.0, batch_size=16)
+    >>> simulate.stationary_covariance(loss, plain).shape
+    (2, 2)
     """
     return state_covariance(loss, optimizer)[: loss.n_modes, : loss.n_modes]
 
@@ -67,6 +77,16 @@ def lagged_covariance(loss: QuadraticLoss, optimizer: Optimizer, lag: int) -> Fl
     OptionError
         A negative lag, or one that is not a whole number of epochs where epochs are shuffled; no
         steady state.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trajscope import simulate
+    >>> loss = simulate.quadratic_loss(
+    ...     np.diag([0.1, 0.2]), np.eye(2), n_samples=64, seed=1)
+    >>> plain = simulate.Optimizer(learning_rate=1.0, batch_size=16)
+    >>> simulate.lagged_covariance(loss, plain, 3).shape
+    (2, 2)
     """
     expect(lag >= 0, "lag", lag, "a number of updates of at least 0")
     epoch = optimizer.batches_per_epoch(loss.n_samples)
@@ -94,6 +114,16 @@ def signed_area_rates(loss: QuadraticLoss, optimizer: Optimizer, lag: int = 1) -
     ------
     OptionError
         As `lagged_covariance`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trajscope import simulate
+    >>> loss = simulate.quadratic_loss(
+    ...     np.diag([0.1, 0.2]), np.eye(2), n_samples=64, seed=1)
+    >>> plain = simulate.Optimizer(learning_rate=1.0, batch_size=16)
+    >>> bool(np.allclose(simulate.signed_area_rates(loss, plain), 0, atol=1e-9))
+    True
     """
     covariance = lagged_covariance(loss, optimizer, lag)
     return covariance.T - covariance
@@ -117,6 +147,16 @@ def inverse_temperature(loss: QuadraticLoss, optimizer: Optimizer) -> float:
     ------
     OptionError
         The batch is the whole set without replacement: there is no noise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trajscope import simulate
+    >>> loss = simulate.quadratic_loss(
+    ...     np.diag([0.1, 0.2]), np.eye(2), n_samples=64, seed=1)
+    >>> plain = simulate.Optimizer(learning_rate=1.0, batch_size=16)
+    >>> simulate.inverse_temperature(loss, plain) > 0
+    True
     """
     share = _noise_share(loss, optimizer)
     expect(
@@ -148,6 +188,16 @@ def circulation_matrix(loss: QuadraticLoss, optimizer: Optimizer) -> Floats:
     ------
     OptionError
         There is no steady state, or no noise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trajscope import simulate
+    >>> loss = simulate.quadratic_loss(
+    ...     np.diag([0.1, 0.2]), np.eye(2), n_samples=64, seed=1)
+    >>> plain = simulate.Optimizer(learning_rate=1.0, batch_size=16)
+    >>> bool(np.allclose(simulate.circulation_matrix(loss, plain), 0, atol=1e-9))
+    True
     """
     product = loss.hessian @ stationary_covariance(loss, optimizer)
     rates: Floats = inverse_temperature(loss, optimizer) * (product - product.T) / 2

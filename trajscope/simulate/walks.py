@@ -57,6 +57,12 @@ def brownian(  # noqa: PLR0913 - each is one way in which a run can differ from 
     ------
     OptionError
         A value outside its range.
+
+    Examples
+    --------
+    >>> from trajscope import simulate
+    >>> simulate.brownian(100, 20, drift=0.1, seed=1).shape
+    (100, 20)
     """
     expect_steps(n_steps)
     _expect_rank(rank, n_weights)
@@ -101,6 +107,12 @@ def autoregressive_increments(
     ------
     OptionError
         No coefficient, or an AR process that is not stationary.
+
+    Examples
+    --------
+    >>> from trajscope import simulate
+    >>> simulate.autoregressive_increments(100, 20, phi=[0.5], seed=1).shape
+    (100, 20)
     """
     expect_steps(n_steps)
     _expect_rank(rank, n_weights)

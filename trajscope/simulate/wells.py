@@ -50,6 +50,12 @@ def ornstein_uhlenbeck(
     ------
     OptionError
         A correlation time that is not positive, or a number of starts that is not that of modes.
+
+    Examples
+    --------
+    >>> from trajscope import simulate
+    >>> simulate.ornstein_uhlenbeck(100, 50, taus=[5, 10], seed=1).shape
+    (100, 50)
     """
     expect_steps(n_steps)
     times = correlation_times(taus)
@@ -96,6 +102,13 @@ def rotating_ornstein_uhlenbeck(
     ------
     OptionError
         A rate that is not positive, or an angular velocity that is not finite.
+
+    Examples
+    --------
+    >>> from trajscope import simulate
+    >>> simulate.rotating_ornstein_uhlenbeck(
+    ...     100, rate=0.15, angular_velocity=0.45, seed=1).shape
+    (100, 2)
     """
     expect_steps(n_steps)
     expect(0 < rate < np.inf, "rate", rate, "a positive decay per step")

@@ -90,6 +90,16 @@ def open_trajectory(  # noqa: PLR0913
     -----
     TrajscopeWarning
         Something was left out, or names and contents disagree; also kept in the attributes.
+
+    Examples
+    --------
+    >>> import numpy as np, trajscope
+    >>> for step in (0, 100, 200):
+    ...     weights = {"fc.weight": np.full((2, 3), step, "float32")}
+    ...     path = trajscope.save_checkpoint("runs/opened", weights, step=step)
+    >>> run = trajscope.open_trajectory("runs/opened")
+    >>> run["weights"].dims, run["step"].values.tolist()
+    (('step', 'weight'), [0, 100, 200])
     """
     return open_selection(
         path, Selection(run, burn_in, steps, include, exclude, by, order, weights, strict)

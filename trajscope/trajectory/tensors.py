@@ -17,6 +17,16 @@ def tensor(trajectory: xr.Dataset, name: str) -> xr.DataArray:
     ------
     TrajectoryError
         There is no such tensor, or the Dataset is not a whole trajectory along ``weight``.
+
+    Examples
+    --------
+    >>> import numpy as np, trajscope
+    >>> for step in (0, 100):
+    ...     weights = {"fc.weight": np.full((2, 3), step, "float32")}
+    ...     path = trajscope.save_checkpoint("runs/tensor", weights, step=step)
+    >>> run = trajscope.open_trajectory("runs/tensor")
+    >>> trajscope.tensor(run, "fc.weight").shape
+    (2, 2, 3)
     """
     missing = {"weights", TENSOR, "row_size", "shape"} - set(trajectory.variables)
     if missing or trajectory["weights"].dims != (STEP, WEIGHT):

@@ -8,6 +8,7 @@ import numpy as np
 
 from trajscope.gradient_noise.spectrum.eigen import Matrix
 from trajscope.gradient_noise.spectrum.job import ROUNDING, Covariance, Job
+from trajscope.gradient_noise.spectrum.noise_scale import Scatter
 from trajscope.gradient_noise.spectrum.products import add_products, symmetrise
 from trajscope.gradient_noise.spectrum.resume import Ledger
 from trajscope.gradient_noise.spectrum.statistics import Spectrum
@@ -16,6 +17,7 @@ from trajscope.model.losses import State
 from trajscope.schema import ALL_WEIGHTS
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -38,6 +40,7 @@ def covariance_by_weight(job: Job, state: State, ledger: Ledger) -> Covariance:
     # Taking off a gradient near the mean first keeps the digits of a small covariance.
     shift = torch.as_tensor(saved["shift"], device=device) if saved else None
     total = torch.as_tensor(saved.get("total", np.zeros(d)), device=device)
+    fourth = Fourth.of(saved, d, device)
     losses = saved.get("losses", np.full(n, np.nan))
     first = int(saved.get("done", 0))
     job.advance(first)
@@ -48,8 +51,9 @@ def covariance_by_weight(job: Job, state: State, ledger: Ledger) -> Covariance:
         rows -= shift
         total += rows.sum(0)
         add_products(matrix.values, rows.T)
+        fourth.add(rows)
         losses[start:stop] = piece.losses.double().cpu().numpy()
-        sums = {"matrix": matrix, "shift": shift, "total": total}
+        sums = {"matrix": matrix, "shift": shift, "total": total, **fourth.sums}
         ledger.save({**_as_arrays(sums), "losses": losses, "done": np.array(stop, float)})
     assert shift is not None
     symmetrise(matrix.values)
@@ -57,9 +61,67 @@ def covariance_by_weight(job: Job, state: State, ledger: Ledger) -> Covariance:
     offset = total / n
     matrix.values.addr_(offset, offset, alpha=-1)
     mean = shift + offset
+    scatter = fourth.scatter(matrix.values, offset, mean, n)
     spectra, vectors = _diagonal_blocks(job, matrix, mean, sizes)
     ledger.clear()
-    return Covariance(spectra, losses, vectors)
+    return Covariance(spectra, losses, vectors, scatter=scatter)
+
+
+class Fourth:
+    """Sums of powers of the gradients ``h_k`` about a point near their mean, as they grow.
+
+    Attributes
+    ----------
+    sums :
+        ``cubes`` (weight,), the sum of ``|h|^2 h``; ``squares``, of ``|h|^2``; ``fourths``, of
+        ``|h|^4``.
+    """
+
+    def __init__(self, sums: "dict[str, Tensor]") -> None:
+        self.sums = sums
+
+    @classmethod
+    def of(cls, saved: Mapping[str, Any], d: int, device: "torch.device") -> "Fourth":
+        """What was saved, or nothing yet."""
+        import torch
+
+        empty = {"cubes": np.zeros(d), "squares": np.zeros(()), "fourths": np.zeros(())}
+        return cls(
+            {
+                name: torch.as_tensor(saved.get(name, zero), device=device)
+                for name, zero in empty.items()
+            }
+        )
+
+    def add(self, rows: "Tensor") -> None:
+        """Add some samples, (sample, weight)."""
+        sizes = rows.square().sum(1)
+        added = {"cubes": sizes @ rows, "squares": sizes.sum(), "fourths": sizes.square().sum()}
+        self.sums = {name: total + added[name] for name, total in self.sums.items()}
+
+    def scatter(self, matrix: "Tensor", offset: "Tensor", mean: "Tensor", n: int) -> Scatter:
+        """About the mean: with o the `offset` of the mean from the point, gbar the mean itself.
+
+        ``sum (h - o) gbar |h - o|^2 = cubes gbar - squares o gbar - 2 N o'D gbar``, and likewise
+        the sum of ``|h - o|^4``.
+        """
+        cubes, squares, fourths = (self.sums[name] for name in ("cubes", "squares", "fourths"))
+        turned = matrix @ offset
+        size = offset @ offset
+        across = cubes @ mean - squares * (offset @ mean) - 2 * n * (turned @ mean)
+        total = (
+            fourths
+            - 4 * (cubes @ offset)
+            + 2 * size * squares
+            + 4 * n * (offset @ turned)
+            + n * size**2
+        )
+        centred = squares / n - size
+        return Scatter(
+            float(mean @ (matrix @ mean)),
+            float(across / n),
+            max(float(total / n - centred**2), 0.0),
+        )
 
 
 def _diagonal_blocks(

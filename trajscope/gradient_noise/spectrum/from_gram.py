@@ -10,6 +10,7 @@ from trajscope.gradient_noise.spectrum.blocks import Block, BlocksOnDisk, block_
 from trajscope.gradient_noise.spectrum.eigen import Matrix
 from trajscope.gradient_noise.spectrum.job import ROUNDING, Covariance, Job, saved_spectra
 from trajscope.gradient_noise.spectrum.memory_plan import Columns
+from trajscope.gradient_noise.spectrum.noise_scale import Scatter
 from trajscope.gradient_noise.spectrum.products import centre, symmetrise
 from trajscope.gradient_noise.spectrum.resume import Ledger
 from trajscope.gradient_noise.spectrum.single import is_certain, is_worth_trying
@@ -54,6 +55,7 @@ class _Sum:
         # Kept where its products are taken in float32, in case they have to be taken again.
         self.single: Block | None = None
         self.is_single = False
+        self.scatter = Scatter.unknown()  # of what was decomposed last: of all weights, in the end
         self.group_gram = (
             Matrix.of(saved["group_gram"], n, job.samples.device) if "group_gram" in saved else None
         )
@@ -146,7 +148,9 @@ class _Sum:
 
     def _decomposed(self, gram: Matrix, size: int, n_directions: int) -> tuple[Spectrum, Floats]:
         floor = ROUNDING * float(gram.values.diagonal().max())
+        means = gram.values.mean(0)
         square = centre(gram.values)
+        self.scatter = Scatter.of_products(means, gram.values.diagonal())
         gram.values.div_(len(gram.values))
         vectors = gram.leading_vectors(n_directions)
         spectrum = self.job.spectrum(gram.eigenvalues(), size, square, floor)
@@ -159,7 +163,9 @@ class _Sum:
         everything, vectors = self._spectrum(self.gram, columns, size, self.job.n_directions)
         self.ledger.clear()
         spectra = {ALL_WEIGHTS: everything, **self.spectra}
-        return Covariance(spectra, self.losses, vectors, is_single=self.is_single)
+        return Covariance(
+            spectra, self.losses, vectors, is_single=self.is_single, scatter=self.scatter
+        )
 
     def _progress(self, done: int) -> dict[str, Floats]:
         saved = {

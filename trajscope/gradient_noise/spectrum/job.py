@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from trajscope.gradient_noise.spectrum.memory_plan import Plan
+from trajscope.gradient_noise.spectrum.noise_scale import Scatter
 from trajscope.gradient_noise.spectrum.statistics import EPS64, Spectrum, leading
 from trajscope.kernels.gram import Floats
 from trajscope.model.batches import Batches
@@ -35,6 +36,8 @@ class Covariance:
         Relative errors of a sketch, as `SKETCH_ERRORS` names them; empty where D is exact.
     is_single :
         Whether a spectrum is that of products in float32.
+    scatter :
+        Of the gradients of all weights, before they are scaled.
     """
 
     spectra: dict[str, Spectrum]
@@ -42,6 +45,7 @@ class Covariance:
     directions: Floats
     sketch_errors: Floats = field(default_factory=lambda: np.zeros(0))
     is_single: bool = False
+    scatter: Scatter = field(default_factory=Scatter.unknown)
 
     def checked(self) -> "Covariance":
         """The same, or without any number where a loss is none: its gradient means nothing."""
@@ -62,6 +66,7 @@ class Covariance:
             "directions": self.directions,
             "sketch_errors": self.sketch_errors,
             "is_single": np.array(self.is_single, np.float64),
+            "scatter": self.scatter.to_array(),
         }
 
     @classmethod
@@ -73,6 +78,7 @@ class Covariance:
             arrays["directions"],
             arrays["sketch_errors"],
             bool(arrays["is_single"]),
+            Scatter(*arrays["scatter"].tolist()) if "scatter" in arrays else Scatter.unknown(),
         )
 
 

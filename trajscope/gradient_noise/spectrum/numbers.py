@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from trajscope.gradient_noise.spectrum.noise_scale import gradient_noise_scale
 from trajscope.gradient_noise.spectrum.statistics import (
     EPS32,
     EPS64,
@@ -179,6 +180,15 @@ NUMBERS: Final = (
             "1/b: equals the noise of a batch of b",
         ),
         lambda s: _ratio(s.mean_square, s.trace),
+    ),
+    Number(
+        "gradient_noise_scale",
+        Description(
+            "gradient noise scale", "1",
+            "tr D / |g|², without the noise of the mean: critical batch size (arXiv:1812.06162)",
+            "batch size: far below it, twice the batch halves the updates",
+        ),
+        gradient_noise_scale,
     ),
     Number(
         "gradient_diversity",

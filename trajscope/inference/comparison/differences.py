@@ -125,7 +125,7 @@ def differences(runs: Sequence[Run], settings: DecisionSettings) -> xr.Dataset:
     texts = {"units": "1", "long_name": f"interval of the effect, level {1 - settings.alpha:g}"}
     return xr.Dataset(
         {
-            "p_value": (dims, _holm(p_value), {"units": "1", "long_name": _P_VALUE}),
+            "p_value": (dims, holm(p_value), {"units": "1", "long_name": _P_VALUE}),
             "effect": (dims, effect, {"units": "1", "long_name": "effect, see `effect_is`"}),
             "effect_low": (dims, low, texts),
             "effect_high": (dims, high, texts),
@@ -239,12 +239,14 @@ def _p_values(compared: Mapping[str, Compared]) -> dict[str, float]:
     return found
 
 
-def _holm(p_values: Floats) -> Floats:
+def holm(p_values: Floats) -> Floats:
     """Adjusted for the number of pairs, along the first axis; NaN stays. Holm 1979."""
     order = np.argsort(p_values, axis=0)  # NaN last
     sorted_ = np.take_along_axis(p_values, order, axis=0)
     tested = np.isfinite(sorted_).sum(axis=0)
-    factor = np.maximum(tested - np.arange(len(p_values)).reshape(-1, 1, 1), 1)
+    factor = np.maximum(
+        tested - np.arange(len(p_values)).reshape(-1, *[1] * (p_values.ndim - 1)), 1
+    )
     adjusted = np.minimum(np.maximum.accumulate(sorted_ * factor, axis=0), 1.0)
     result = np.empty_like(p_values)
     np.put_along_axis(result, order, adjusted, axis=0)

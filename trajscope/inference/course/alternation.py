@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from trajscope.inference.nulls.draws import n_batches, permutations
+from trajscope.inference.nulls.draws import n_batches, signs
 from trajscope.kernels.gram import Floats
 
 FEWEST_TURNS: Final = -0.65
@@ -19,7 +19,8 @@ def draw_alternation(positions: Floats, course: Floats, n_draws: int, seed: int)
     ``max_u -sum_t (u.x[t]) (u.x[t+1]) / sum_t (u.x[t])^2`` over directions u in the space of the
     six modes that move most from step to step. A well on any time scale has none; period two, as at
     the edge of stability, where ``1 < eta lambda < 2`` gives ``1 - eta lambda``, has one near 1.
-    The null are permutations of the positions, from which the course is taken off again.
+    The null are random signs of the positions, from which the course is taken off again: a few
+    large ones, where the noise is not quite of one size, stay large in their places.
 
     Parameters
     ----------
@@ -34,8 +35,8 @@ def draw_alternation(positions: Floats, course: Floats, n_draws: int, seed: int)
     n = len(modes)
     found = [_strongest(modes)]
     for batch in range(n_batches(n_draws)):
-        for order in permutations(seed, batch, n):
-            drawn = modes[order]
+        for coins in signs(seed, batch, n):
+            drawn = modes * coins[:, np.newaxis]
             found.append(_strongest(drawn - course @ (course.T @ drawn)))
     return np.array(found[: n_draws + 1])
 

@@ -6,9 +6,10 @@ from typing import Final
 
 import numpy as np
 import scipy.fft
+import scipy.linalg
 from numpy.typing import NDArray
 
-from trajscope.inference.course.clock import LOG_TIMES, RELAXATIONS, NoiseCourse
+from trajscope.inference.course.clock import LOG_TIMES, NoiseCourse
 from trajscope.inference.course.rest import Draws
 from trajscope.inference.nulls.draws import normals, over_batches
 from trajscope.inference.statistics.brownian import p_value
@@ -28,6 +29,12 @@ _MOST: Final = 4000
 """Intervals; longer windows are looked at in sums of several."""
 _SLOWEST: Final = 24
 """Cosines whose directions are alike where nothing changes."""
+_OF_A_WELL: Final = 3.0
+"""Power of slow positions over that of faster ones, up to which they are a well's."""
+_OF_MEMORY: Final = 2.5
+"""The same of increments, above which they stay alike too long."""
+_PLACES: Final = 400
+"""At which a change of drift is looked for."""
 _DEPTH: Final = 3
 """Changes of drift that are looked for within each other."""
 
@@ -125,37 +132,123 @@ def _drift_changes(rows: Floats, first: int, draws: Draws, most: int) -> list[Ch
     n = len(rows)
     if n < _FEWEST or most == 0:
         return []
-    count = min(_SLOWEST, n // 3)
-    places = np.arange(_SHORTEST, n - _SHORTEST + 1)
-    slow, steps = _slow(rows, count), _raised(n, places, count)
-    chosen = int(places[_explained(steps.T, slow @ slow.T).argmax()])
-    means = np.where(
-        (np.arange(n) < chosen)[:, np.newaxis],
-        rows[:chosen].mean(axis=0),
-        rows[chosen:].mean(axis=0),
-    )
-    size = np.sqrt(_power(rows - means, count))[:, np.newaxis]
-    products = (slow / size) @ (slow / size).T
-    steps /= size
-    own = _explained(steps.T, products)
-
-    def draw(batch: int, size: int) -> Floats:
-        turned = normals(draws.seed, batch, (count, count))[:size]
-        rotation, _ = np.linalg.qr(turned)
-        drawn = rotation @ products @ np.swapaxes(rotation, -1, -2)
-        return np.asarray(_explained(steps.T, drawn).max(axis=-1))
-
-    null = over_batches(draw, draws.count, count * len(places))
-    p = p_value(np.concatenate([[own.max()], *null]))
-    fading = _slow(_fading(n), count) / size
-    if p > draws.alpha or own.max() <= _explained(fading.T, products).max():
+    found = _strongest(rows, draws)
+    if found is None:
         return []
-    change = Change(first + chosen, "drift", p)
+    place, p = found
     return [
-        *_drift_changes(rows[:chosen], first, draws, most - 1),
-        change,
-        *_drift_changes(rows[chosen:], first + chosen, draws, most - 1),
+        *_drift_changes(rows[:place], first, draws, most - 1),
+        Change(first + place, "drift", p),
+        *_drift_changes(rows[place:], first + place, draws, most - 1),
     ]
+
+
+def _strongest(rows: Floats, draws: Draws) -> tuple[int, float] | None:
+    """Place and p-value of the strongest change of drift, if there is one.
+
+    Slow cosines of increments are alike where these are a walk. In a well they are nearly the two
+    ends of the path alone, so there the slow cosines of positions are compared, in which a drift
+    that changes is a bend. Increments that stay alike over much of the window leave neither alike.
+    """
+    n = len(rows)
+    places = np.unique(np.linspace(_SHORTEST, n - _SHORTEST, _PLACES).round().astype(np.int64))
+    count = min(_SLOWEST, n // 3)
+    since = np.clip(np.arange(n + 1)[:, np.newaxis] - places, 0, None).astype(np.float64)
+    fading = _fading(n)
+    bends = _Shapes(_summed(rows), since, _summed(fading), np.arange(n + 1.0)[:, np.newaxis], count)
+    steps = _Shapes(rows, np.sign(np.diff(since, axis=0)), fading, np.empty((n, 0)), count)
+    if bends.falls() <= _OF_A_WELL:
+        return bends.strongest(places, draws)
+    return steps.strongest(places, draws) if steps.falls() <= _OF_MEMORY else None
+
+
+@dataclass(frozen=True)
+class _Shapes:
+    """A series, and what a change of drift makes of it, by slow cosines.
+
+    Attributes
+    ----------
+    series : (step, component)
+    changes, fading : (step, shape)
+        A drift that changes at once, at every place; one that changes straight or fades.
+    plain : (step, function)
+        What the series follows without a change, beside its mean.
+    count :
+        Cosines.
+    """
+
+    series: Floats
+    changes: Floats
+    fading: Floats
+    plain: Floats
+    count: int
+
+    def falls(self) -> float:
+        """Power of what a change leaves, of the slowest third of the cosines over the fastest."""
+        power = (_slow(self._left_by(self.changes), self.count) ** 2).mean(axis=1)
+        third = self.count // 3
+        return float(power[:third].mean() / max(power[-third:].mean(), 1e-300))
+
+    def strongest(self, places: NDArray[np.int64], draws: Draws) -> tuple[int, float] | None:
+        """Place and p-value of the best change, unless it is usual or a fading drift is better."""
+        changes, fading, products = self._explained(self.changes)
+
+        def draw(batch: int, size: int) -> Floats:
+            turned = normals(draws.seed, batch, products.shape)[:size]
+            rotation, _ = np.linalg.qr(turned)
+            drawn = rotation @ products @ np.swapaxes(rotation, -1, -2)
+            return np.asarray(_squares(changes.T, drawn).max(axis=-1))
+
+        own = _squares(changes.T, products)
+        null = over_batches(draw, draws.count, changes.size)
+        p = p_value(np.concatenate([[own.max()], *null]))
+        if p > draws.alpha or own.max() <= _squares(fading.T, products).max():
+            return None
+        # What a change leaves of a fading drift has a spectrum that hides it.
+        changes, fading, products = self._explained(self.fading)
+        if _squares(changes.T, products).max() <= _squares(fading.T, products).max():
+            return None
+        return int(places[own.argmax()]), p
+
+    def _left_by(self, shapes: Floats) -> Floats:
+        """The series without its mean, the plain functions and the best of the shapes."""
+        slow, shaped = _slow(self.series, self.count), _slow(shapes, self.count)
+        away = _complement(_slow(self.plain, self.count))
+        best = int(_squares(_unit(away @ shaped).T, away @ slow @ slow.T @ away.T).argmax())
+        design = np.column_stack([np.ones(len(shapes)), self.plain, shapes[:, best]])
+        weights, *_ = np.linalg.lstsq(design, self.series, rcond=None)
+        return np.asarray(self.series - design @ weights)
+
+    def _explained(self, shapes: Floats) -> tuple[Floats, Floats, Floats]:
+        """Changes and fading drifts, (cosine, shape), and inner products of the series' cosines.
+
+        Over the root of the spectrum that the best of the shapes leaves, without the plain
+        functions.
+        """
+        size = np.sqrt(_power(self._left_by(shapes), self.count))[:, np.newaxis]
+        away = _complement(_slow(self.plain, self.count) / size)
+        series, changes, fading = (
+            away @ (_slow(each, self.count) / size)
+            for each in (self.series, self.changes, self.fading)
+        )
+        return _unit(changes), _unit(fading), series @ series.T
+
+
+def _summed(rows: Floats) -> Floats:
+    """Sums of the first rows, none at first."""
+    return np.concatenate([np.zeros((1, rows.shape[1])), rows.cumsum(axis=0)])
+
+
+def _complement(directions: Floats) -> Floats:
+    """Orthonormal directions that are orthogonal to all of these, (direction, cosine)."""
+    if not directions.size:
+        return np.eye(len(directions))
+    return np.asarray(scipy.linalg.null_space(directions.T).T)
+
+
+def _unit(shapes: Floats) -> Floats:
+    """Shapes of norm 1, (..., shape)."""
+    return np.asarray(shapes / np.maximum(np.linalg.norm(shapes, axis=0), 1e-300))
 
 
 def _slow(rows: Floats, count: int) -> Floats:
@@ -163,27 +256,16 @@ def _slow(rows: Floats, count: int) -> Floats:
     return np.asarray(scipy.fft.dct(rows, norm="ortho", axis=0)[1 : count + 1])
 
 
-def _explained(courses: Floats, products: Floats) -> Floats:
-    """Squares along each course, (..., course), from inner products of cosines, (..., c, c)."""
-    along = courses / np.linalg.norm(courses, axis=1, keepdims=True)
-    return np.asarray(((along @ products) * along).sum(axis=-1))
-
-
-def _raised(n: int, places: NDArray[np.int64], count: int) -> Floats:
-    """`_slow` of functions that are one from each place k on, (cosine, place).
-
-    ``sum_{t>=k} cos(pi c (t + 1/2)/n) = -sin(pi c k/n) / (2 sin(pi c/(2 n)))``
-    """
-    c = np.arange(1, count + 1)[:, np.newaxis]
-    sums = -np.sin(np.pi * c * places / n) / (2 * np.sin(np.pi * c / (2 * n)))
-    return np.asarray(sums * (2 / n) ** 0.5)
+def _squares(shapes: Floats, products: Floats) -> Floats:
+    """Squares along each shape of unit norm, (..., shape), from inner products of cosines."""
+    return np.asarray(((shapes @ products) * shapes).sum(axis=-1))
 
 
 def _fading(n: int) -> Floats:
     """Drifts that change straight or fade in time, (interval, course)."""
     u = ((np.arange(n) + 0.5) / n)[:, np.newaxis]
     c = np.array([*LOG_TIMES[1:], 300.0])
-    return np.hstack([u, 1 / (1 + c * u), np.exp(-np.array(RELAXATIONS) * u)])
+    return np.hstack([u, 1 / (1 + c * u), np.exp(-np.geomspace(2, 32, 9) * u)])
 
 
 def _power(rest: Floats, count: int) -> Floats:

@@ -19,7 +19,7 @@ _MOST_FUNCTIONS: Final = 6
 _MOST_STEPS: Final = 4
 _GRID: Final = 400
 """Places among which the two ends of an interval are looked for."""
-_PACE: Final = 0.9
+_PACE: Final = 0.75
 _PENALTY: Final = 2.0
 """Times the usual price of a parameter: neighbouring differences share an increment."""
 _LEAST: Final = 1e-6
@@ -91,7 +91,7 @@ def blocks_of(scale: Floats) -> NDArray[np.int64]:
     """Number of intervals up to the end of each block of equal noise time, (block,).
 
     The clock ``c[t] = sum_{u<=t} min(s[u] / s*, 1)`` ticks once an interval where the noise is
-    at least s*, its 90% quantile, so that a short beginning does not set the pace; intervals with
+    at least s*, its upper quartile, so that a short beginning does not set the pace; intervals with
     the same ``ceil(c)`` are one block. A last block less than half as long as the others is left
     out.
     """

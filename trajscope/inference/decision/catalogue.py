@@ -207,3 +207,5 @@ TESTS: Final = (
 )
 """In the order in which they are run; the last two on windows too short for most others."""
 NAMES: Final = tuple(test.name for test in TESTS)
+DOUBLED: Final = frozenset(name for test in TESTS for name in test.doubled_of)
+"""Tests of which two ask the same, so that the p-value of either is doubled."""

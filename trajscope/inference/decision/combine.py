@@ -72,7 +72,8 @@ def decide_run(
     """The verdicts on all weights and on every layer, with details.
 
     p-values of layers are corrected for the number of layers, and come from no more draws than the
-    level needs, 199 at 0.01; all weights are tested separately.
+    level needs, 199 at 0.01, and above 512 intervals from no more than 2^17 numbers each; all
+    weights are tested separately.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ def decide_run(
     in_phases :
         Whether changes are looked for, and what lies between them is decided too.
     """
-    fewer = settings.of_a_window
+    fewer = settings.of_a_layer
     beside = ThreadPoolExecutor(1)
     try:
         waited = beside.submit(decide, windows[0], settings)

@@ -108,7 +108,13 @@ def decision_procedure(window: Window, decision: Decision, settings: DecisionSet
 
 
 def _draw(increments: Floats, decision: Decision, settings: DecisionSettings) -> IncrementDraws:
-    return draw_increments(increments, settings.n_surrogates, settings.seed, flip=decision.flips)
+    return draw_increments(
+        increments,
+        settings.n_surrogates,
+        settings.seed,
+        flip=decision.flips,
+        most=settings.most_numbers,
+    )
 
 
 def _brownian(decision: Decision) -> PValueProcedure:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from trajscope.inference.course.apart import Found
-from trajscope.inference.decision.catalogue import TESTS
+from trajscope.inference.decision.catalogue import TESTS, Test
 from trajscope.inference.decision.order import FEWEST_CORRELATION_TIMES
 from trajscope.inference.decision.settings import Decision
 from trajscope.inference.decision.words import Detail, Run, number, p_text
@@ -96,6 +96,17 @@ def _step(test: str, question: str, p_value: float | None, *, is_yes: bool) -> d
     }
 
 
+def _unused(test: Test) -> dict[str, object]:
+    """A test whose null is rejected for another reason: it is a random walk, this path is not."""
+    return {
+        "test": test.name,
+        "question": test.question,
+        "answer": "not used",
+        "p_value": None,
+        "finding": "its null is a random walk",
+    }
+
+
 def _path_of_rest(found: Found, alpha: float) -> list[dict[str, object]]:
     evidence = found.rest.evidence
     course = min(found.slow.p_value, evidence.get("course_of_positions", 1.0))
@@ -132,12 +143,12 @@ def decision_path(
         kept = p_value is not None and p_value > alpha
         is_yes = kept == test.yes_when_kept
         if test.name == "drift" and is_yes and decision.code not in _DRIFT_COUNTS:
-            # Its null is a random walk. This path is not one, so the rejection has other reasons.
-            p_value = None
+            passed.append(_unused(test))
+            continue
         passed.append(_step(test.name, test.question, p_value, is_yes=is_yes))
     if found is None:
         return passed
-    asked = [step for step in passed if step["answer"] != "not tested"]
+    asked = [step for step in passed if step["answer"] not in ("not tested", "not used")]
     return asked + _path_of_rest(found, alpha)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from trajscope.inference.decision.catalogue import NAMES, TESTS
+from trajscope.inference.decision.catalogue import DOUBLED, NAMES, TESTS
 from trajscope.inference.decision.combine import RunDecision
 from trajscope.inference.decision.parts import code_of, in_words, numbers
 from trajscope.inference.decision.path import decision_path, detection_limits, guard
@@ -19,6 +19,7 @@ from trajscope.schema import (
     FREQUENCY,
     GROUP,
     IN_LAYER_TABLE,
+    IS_DOUBLED,
     NULL_LABEL,
     PLANE_STEP,
     SCALE,
@@ -70,6 +71,10 @@ def described_tests() -> dict[str, xr.Variable]:
         "statistic": ([test.what_is_compared for test in TESTS], "test statistic"),
         "null_draws": ([test.draws for test in TESTS], "how the null distribution is sampled"),
         "rejects": ([test.rejects for test in TESTS], "alternatives that it can detect"),
+        IS_DOUBLED: (
+            [test.name in DOUBLED for test in TESTS],
+            "whether its p-value is doubled, because another test asks the same",
+        ),
         IN_LAYER_TABLE: (
             [test.in_layer_table for test in TESTS],
             "whether reports show its statistic for every layer",
@@ -93,7 +98,8 @@ def _p_values(decided: RunDecision) -> dict[str, xr.Variable]:
             comparable = brownian.standardised(statistic)
             raw[row, column] = brownian.p_value(comparable)
             position[row, column] = comparable[0]
-            critical[row, column] = np.quantile(comparable[1:], 1 - decided.settings.alpha)
+            level = decided.settings.alpha / (2 if test in DOUBLED else 1)
+            critical[row, column] = np.quantile(comparable[1:], 1 - level)
         single = dict(zip(NAMES, raw[row], strict=True))
         for column, record in enumerate(TESTS):
             if record.doubled_of:
@@ -105,7 +111,10 @@ def _p_values(decided: RunDecision) -> dict[str, xr.Variable]:
             "p-value corrected for the number of layers (maxT); uncorrected for all weights",
         ),
         "position": (position, "statistic, median of its null at 0 and 95% quantile at 1"),
-        "critical": (critical, "critical value at the significance level, on that scale"),
+        "critical": (
+            critical,
+            "critical value at the significance level (half of it if doubled), on that scale",
+        ),
     }
     return {
         name: xr.Variable((GROUP, TEST), values, {"units": "1", "long_name": text})

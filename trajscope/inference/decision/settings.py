@@ -6,10 +6,13 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 from trajscope.errors import OptionError
-from trajscope.inference.statistics.permutations import IncrementDraws
+from trajscope.inference.statistics.permutations import MOST_NUMBERS, IncrementDraws
 from trajscope.kernels.gram import Floats
 
 _LONG: Final = 10_000
+"""Checkpoints above which every null has only as many draws as the level requires."""
+_OF_A_LAYER: Final = 1 << 17
+"""Numbers of a layer that are drawn anew."""
 CODES: Final = (
     "too_short",
     "noise_scale_changes",
@@ -43,6 +46,9 @@ class DecisionSettings:
     ringing :
         How ringing affects the test for a spectral peak, in a sentence.
 
+    most_numbers :
+        From which windows are drawn in fewer directions; `draw_increments`.
+
     Raises
     ------
     OptionError
@@ -54,6 +60,7 @@ class DecisionSettings:
     seed: int = 0
     damping: float | None = None
     ringing: str = RINGING_UNKNOWN
+    most_numbers: int = MOST_NUMBERS
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1:
@@ -67,6 +74,11 @@ class DecisionSettings:
                 f"--surrogates is {self.n_surrogates}; at least {self._needed} are needed to "
                 f"reject at --alpha {self.alpha:g}."
             )
+
+    @property
+    def of_a_layer(self) -> Self:
+        """The same of one layer of many: fewer draws, of long windows in fewer directions."""
+        return replace(self.of_a_window, most_numbers=_OF_A_LAYER)
 
     @property
     def of_a_window(self) -> Self:

@@ -26,7 +26,7 @@ def draw_drift(increments: Floats, n_draws: int, seed: int) -> Floats:
     n = len(increments)
     scale = np.abs(increments).max() or 1
     rows = (increments / scale).astype(np.float32)
-    total = float((rows.astype(np.float64) ** 2).sum()) or 1
+    total = float(np.einsum("tc,tc->", rows, rows, dtype=np.float64)) or 1
 
     def draw(batch: int, count: int) -> Floats:
         sums = signs(seed, batch, n)[:count] @ rows

@@ -40,10 +40,26 @@ def pooled_autocovariance(increments: NDArray[np.float32]) -> Floats:
     -------
     (draw, lag)
     """
-    n = increments.shape[-1]
-    length = scipy.fft.next_fast_len(2 * n - 1, real=True)
+    return autocovariance_of(pooled_power(increments), increments.shape[-1])
+
+
+def pooled_power(increments: NDArray[np.float32]) -> Floats:
+    """Squared Fourier coefficients of increments with as many zeros after them, (draw, frequency).
+
+    Summed over components.
+
+    Parameters
+    ----------
+    increments : (draw, component, interval)
+    """
+    length = scipy.fft.next_fast_len(2 * increments.shape[-1] - 1, real=True)
     spectrum = scipy.fft.rfft(increments, length, axis=-1)
-    power = (spectrum.real**2 + spectrum.imag**2).sum(axis=1, dtype=np.float64)
+    return np.asarray((spectrum.real**2 + spectrum.imag**2).sum(axis=1, dtype=np.float64))
+
+
+def autocovariance_of(power: Floats, n: int) -> Floats:
+    """``c[h]`` of n intervals, (draw, lag), from their `pooled_power`."""
+    length = scipy.fft.next_fast_len(2 * n - 1, real=True)
     return np.asarray(scipy.fft.irfft(power, length, axis=-1)[:, :n])
 
 

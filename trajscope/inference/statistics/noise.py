@@ -1,5 +1,6 @@
 """Whether the noise keeps its scale: statistics of what is new in every increment."""
 
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -82,11 +83,16 @@ def noise_scale_statistic(values: Floats) -> Floats:
     """
     logs = _logarithms(values)
     m = logs.shape[-1]
-    turns = (np.arange(m) + 0.5)[:, np.newaxis]
-    cosines = np.cos(np.pi * turns * _LONG_RUN / m) / m**0.5
-    scale = 2 * ((logs @ cosines) ** 2).mean(axis=-1)
+    scale = 2 * ((logs @ _cosines(m)) ** 2).mean(axis=-1)
     largest = np.abs(_weighted_sums(logs)[0]).max(axis=-1)
     return np.asarray(largest / np.sqrt(np.maximum(scale, 1e-12)))
+
+
+@lru_cache(maxsize=8)
+def _cosines(m: int) -> Floats:
+    """Those that tell the long-run scale of m turns, (turn, cosine)."""
+    turns = (np.arange(m) + 0.5)[:, np.newaxis]
+    return np.asarray(np.cos(np.pi * turns * _LONG_RUN / m) / m**0.5)
 
 
 def change_place(values: Floats) -> int:

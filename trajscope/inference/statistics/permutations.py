@@ -1,45 +1,24 @@
 """The null of increments that are exchangeable in time: their statistics in random orders."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
-from numpy.typing import NDArray
 
 from trajscope.inference.nulls.draws import over_batches, permutations, signs
 from trajscope.inference.statistics.increments import (
     asymmetries,
     decays,
     mean_reversion,
-    pooled_autocovariance,
     relative_periodogram,
     variance_ratio,
 )
-from trajscope.inference.statistics.noise import (
-    innovations,
-    noise_scale_statistic,
-    squared_differences,
-)
+from trajscope.inference.statistics.noise import noise_scale_statistic
+from trajscope.inference.statistics.redrawn import CACHED, redrawable
 from trajscope.kernels.gram import Floats
 
-Singles = NDArray[np.float32]
-Redrawn = tuple[Floats, Floats, Floats]
-"""Products (draw, lag), progress (draw, interval), squared differences (draw, turn)."""
-
-_CACHED: Final = 1 << 18
-"""Numbers of single precision that are transformed at a time."""
-_LONGEST_GRAM: Final = 512
-"""Intervals beyond which a Gram matrix leaves the cache."""
-_MOST: Final = 1 << 23
-"""Numbers that are drawn anew; larger windows are drawn in fewer directions."""
-_FEWEST: Final = 64
-"""Directions."""
-_DIRECTIONS: Final = 11
-"""Of the generator, beside the seed."""
-_WORTH_A_GRAM: Final = 6
-"""Intervals for every component, up to which a Gram matrix is faster than transforms."""
+MOST_NUMBERS: Final = 1 << 22
+"""That are drawn anew; larger windows are drawn in fewer directions."""
 
 
 @dataclass(frozen=True)
@@ -77,94 +56,6 @@ class IncrementDraws:
     noise_scale: Floats
 
 
-@dataclass(frozen=True)
-class _Components:
-    """Increments by component, transformed anew in every draw.
-
-    Attributes
-    ----------
-    rows, news : (component, interval)
-        Centred increments, and their innovations.
-    progress : (interval,)
-        Increments along the net displacement.
-    course : (interval, function)
-        Orthonormal functions that every order leaves out again, if there are any.
-    """
-
-    rows: Singles
-    news: Singles
-    progress: Floats
-    course: Singles | None = None
-
-    def permuted(self, orders: NDArray[np.int32]) -> Redrawn:
-        """In other orders, (draw, interval)."""
-        news = _reordered(self.news, _fewer(orders, self.news.shape[1]))
-        drawn = _reordered(self.rows, orders)
-        if self.course is not None:
-            drawn -= (drawn @ self.course) @ self.course.T
-        return (
-            pooled_autocovariance(drawn),
-            self.progress[orders],
-            squared_differences(news),
-        )
-
-    def flipped(self, coins: Singles) -> Redrawn:
-        """With other signs, (draw, interval), and without the mean that these leave."""
-        drawn = self.rows * coins[:, np.newaxis]
-        drawn -= drawn.mean(axis=-1, keepdims=True)
-        progress = self.progress * coins
-        return (
-            pooled_autocovariance(drawn),
-            progress - progress.mean(axis=-1, keepdims=True),
-            squared_differences(self.news * coins[:, np.newaxis, : self.news.shape[1]]),
-        )
-
-
-@dataclass(frozen=True)
-class _Gram:
-    """The same from inner products: ten times faster for many components of a short window.
-
-    Attributes
-    ----------
-    rows, news : (interval, interval)
-        Inner products of the centred increments, and of their innovations.
-    progress : (interval,)
-    course : (interval, function)
-        Orthonormal functions that every order leaves out again, if there are any.
-    """
-
-    rows: Singles
-    news: Singles
-    progress: Floats
-    course: Singles | None = None
-
-    def permuted(self, orders: NDArray[np.int32]) -> Redrawn:
-        """In other orders, (draw, interval)."""
-        fewer = _fewer(orders, len(self.news))
-        squares = self.news.diagonal()[fewer].astype(np.float64)
-        beside = self.news[fewer[:, :-1], fewer[:, 1:]]
-        grams = (self.rows.take(order, axis=0).take(order, axis=1) for order in orders)
-        if self.course is not None:
-            grams = (_without(self.course, gram) for gram in grams)
-        return (
-            diagonal_sums(grams, self.rows.shape),
-            self.progress[orders],
-            (squares[:, 1:] + squares[:, :-1]) / 2 - beside,
-        )
-
-    def flipped(self, coins: Singles) -> Redrawn:
-        """With other signs, (draw, interval), and without the mean that these leave."""
-        m = len(self.news)
-        squares = self.news.diagonal().astype(np.float64)
-        beside = self.news.diagonal(1) * coins[:, : m - 1] * coins[:, 1:m]
-        progress = self.progress * coins
-        return (
-            diagonal_sums((_centred(self.rows * np.outer(c, c)) for c in coins), self.rows.shape),
-            progress - progress.mean(axis=-1, keepdims=True),
-            (squares[1:] + squares[:-1]) / 2 - beside,
-        )
-
-
 def draw_increments(
     increments: Floats,
     n_draws: int,
@@ -172,6 +63,7 @@ def draw_increments(
     *,
     flip: bool = False,
     course: Floats | None = None,
+    most: int = MOST_NUMBERS,
 ) -> IncrementDraws:
     """Statistics of centred increments, and of `n_draws` draws of their null.
 
@@ -179,10 +71,11 @@ def draw_increments(
     weights: every order of them is as likely. Where their scale changes they are not, but their
     signs can be flipped; the mean is then taken off again.
 
-    Windows of more than eight million numbers are drawn in fewer random directions of weight space,
-    at least 64 and the same in every order: exchangeable increments stay so in any of them, so the
-    p-values stay exact, and products that are pooled over weights keep their mean (Johnson &
-    Lindenstrauss 1984, doi:10.1090/conm/026/737400).
+    Long windows of many numbers are drawn in fewer random directions of weight space, at least 64
+    and the same in every order: exchangeable increments stay so in any of them, so the p-values
+    stay exact, and products that are pooled over weights keep their mean (Johnson & Lindenstrauss
+    1984, doi:10.1090/conm/026/737400). In k directions noise of participation ratio r scatters as
+    noise of 1 / (1/r + 1/k) equal weights.
 
     Parameters
     ----------
@@ -194,19 +87,14 @@ def draw_increments(
         Orthonormal functions of time, the constant among them, that are taken off the increments
         and off every order of what is left (Freedman & Lane 1983,
         doi:10.1080/07350015.1983.10509354); only with permutations.
+    most :
+        Numbers of a window, above 512 intervals, from which it is drawn in fewer directions.
     """
     n = len(increments)
-    if course is not None:
-        increments = increments - course @ (course.T @ increments)
-    scale = np.abs(increments - increments.mean(axis=0)).max() or 1
-    net = increments.sum(axis=0) / scale
-    length = float(np.linalg.norm(net))
-    rows = ((increments - increments.mean(axis=0)) / scale).T.astype(np.float32)
-    progress = net / (length or 1) @ rows
-    drawn = _redrawable(_in_fewer_directions(rows, seed), progress, course)
-    size = min(rows.size, max(_MOST, _FEWEST * n))
+    drawn, length = redrawable(increments, course, most, seed)
+    size = drawn.rows.size
     # A few at a time, so that what is transformed stays in the cache.
-    at_once = max(1, _CACHED // size)
+    at_once = max(1, CACHED // size)
 
     def redrawn(batch: int, count: int) -> list[tuple[Floats, ...]]:
         parts = [slice(start, min(start + at_once, count)) for start in range(0, count, at_once)]
@@ -220,62 +108,6 @@ def draw_increments(
     found = [_statistics(*drawn.permuted(unmoved), length)]
     found += [part for batch in over_batches(redrawn, n_draws, size) for part in batch]
     return IncrementDraws(*(np.concatenate(each) for each in zip(*found, strict=True)))
-
-
-def diagonal_sums(matrices: Iterable[Singles], shape: tuple[int, ...]) -> Floats:
-    """``c[h] = sum_t G[t, t+h]``, h = 0..n-1, of Gram matrices of this shape, (draw, lag)."""
-    n = shape[0]
-    padded = np.zeros((n, 2 * n), np.float32)
-    step = padded.strides[1]
-    # Row t of this view begins on the diagonal, and ends in zeros.
-    skewed = as_strided(padded, (n, n), ((2 * n + 1) * step, step))
-    sums = []
-    for matrix in matrices:
-        padded[:, :n] = matrix
-        sums.append(skewed.sum(axis=0, dtype=np.float64))
-    return np.array(sums)
-
-
-def _in_fewer_directions(rows: Singles, seed: int) -> Singles:
-    """Increments in random directions where there are too many numbers, (direction, interval)."""
-    n_components, n = rows.shape
-    kept = max(_FEWEST, _MOST // n)
-    if kept >= n_components:
-        return rows
-    rng = np.random.default_rng([seed, _DIRECTIONS])
-    turned = rng.standard_normal((kept, n_components), dtype=np.float32) / np.float32(kept) ** 0.5
-    return np.asarray(turned @ rows, np.float32)
-
-
-def _redrawable(rows: Singles, progress: Floats, course: Floats | None) -> _Components | _Gram:
-    news = innovations(rows)
-    n_components, n = rows.shape
-    single = None if course is None else course.astype(np.float32)
-    if n <= min(_WORTH_A_GRAM * n_components, _LONGEST_GRAM):
-        return _Gram(rows.T @ rows, news.T @ news, progress, single)
-    return _Components(rows, news, progress, single)
-
-
-def _without(course: Singles, gram: Singles) -> Singles:
-    """Inner products once functions of time are taken off."""
-    left = gram - course @ (course.T @ gram)
-    return np.asarray(left - (left @ course) @ course.T)
-
-
-def _fewer(orders: NDArray[np.int32], n: int) -> NDArray[np.int32]:
-    """What is left of a random order without some numbers: a random order of the others."""
-    return orders[orders < n].reshape(len(orders), -1)
-
-
-def _reordered(rows: Singles, orders: NDArray[np.int32]) -> Singles:
-    drawn: Singles = np.take(rows, orders, axis=1)
-    return np.moveaxis(drawn, 1, 0)
-
-
-def _centred(gram: Singles) -> Singles:
-    """Inner products once the mean increment is taken off."""
-    mean = gram.mean(axis=0, keepdims=True)
-    return np.asarray(gram - mean - mean.T + mean.mean())
 
 
 def _statistics(

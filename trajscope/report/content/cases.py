@@ -68,12 +68,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class Guard:
-    """Something that was not compared, and why."""
+    """Something that was not compared, why, and what would lift it, if that is known."""
 
     code: str
     runs: tuple[str, ...]
     group: str
     reason: str
+    remedy: str = ""
 
 
 def label_of(case: "xr.DataTree") -> str:
@@ -132,6 +133,7 @@ def guards(results: "xr.DataTree") -> tuple[Guard, ...]:
             tuple(printable(run, limit=80) for run in each.get("runs", ())),
             printable(each.get("group", ""), limit=80),
             printable(each.get("reason", ""), limit=600),
+            printable(each.get("remedy", ""), limit=600),
         )
         for each in results["compare"].attrs.get("guards", ())
     )

@@ -57,6 +57,7 @@ class NotCompared:
     reason: str
     who: str
     groups: str
+    remedy: str = ""
 
 
 _MOST_NAMED = 3
@@ -81,9 +82,10 @@ def pairs_found(results: xr.DataTree) -> tuple[PairFound, ...]:
     by_pair: dict[tuple[str, str], list[Difference]] = {}
     for each in differences(results):
         by_pair.setdefault((each.first, each.second), []).append(each)
-    reasons = {
-        guard.runs: guard.reason for guard in guards(results) if guard.group in {"", ALL_WEIGHTS}
-    }
+    reasons: dict[tuple[str, ...], str] = {}
+    for guard in guards(results):
+        if guard.group in {"", ALL_WEIGHTS}:
+            reasons.setdefault(guard.runs, guard.reason)  # those of the laws come last
     found = [
         _pair(pair, by_pair.get(pair, []), reasons.get(pair, ""))
         for pair in _pairs(results["compare"].to_dataset())
@@ -165,7 +167,9 @@ def not_compared(results: xr.DataTree) -> tuple[NotCompared, ...]:
     for reason, same in by_reason.items():
         who = list(dict.fromkeys(" and ".join(guard.runs) for guard in same))
         groups = list(dict.fromkeys(guard.group for guard in same if guard.group))
-        found.append(NotCompared(reason, listed(who, 6), listed(groups, 6) or "every group"))
+        found.append(
+            NotCompared(reason, listed(who, 6), listed(groups, 6) or "every group", same[0].remedy)
+        )
     return tuple(found)
 
 

@@ -148,6 +148,44 @@ def temperature(found: xr.Dataset) -> list[str]:
     ]
 
 
+def noise_scales(found: xr.Dataset) -> list[str]:
+    """The gradient noise scale along training, with its interval, beside the batch size."""
+    if "gradient_noise_scale_low" not in found:
+        return []
+    values, low, high = (
+        found[f"gradient_noise_scale{end}"].values for end in ("", "_low", "_high")
+    )
+    shown = [0, len(values) - 1] if len(values) > 1 else [0]
+    said = ", ".join(
+        f"{_samples(values[row])}{_ends(low[row], high[row])} at step "
+        f"{exact(float(found[STEP].values[row]))}"
+        for row in shown
+    )
+    sentence = f"Gradient noise scale tr D / |g|^2, in samples: {said}."
+    batch, last = int(found.attrs.get("batch_size", 0)), float(values[-1])
+    if batch and math.isfinite(last) and last > 0:
+        word = "noise outweighs" if last > batch else "the mean outweighs"
+        other = "the mean" if last > batch else "noise"
+        ratio = number(max(last / batch, batch / last), 2)
+        sentence += f" In the last batches, of {batch:,}, {word} {other} {ratio} times."
+    return [sentence]
+
+
+def _samples(value: float) -> str:
+    return number(float(value)) if math.isfinite(value) else "no upper limit"
+
+
+def _ends(low: float, high: float) -> str:
+    """The interval, as far as there is one."""
+    if math.isnan(low):
+        return ""
+    if math.isinf(low):
+        return " (the mean gradient is below its noise)"
+    if math.isinf(high):
+        return f" (at least {number(float(low))})"
+    return f" ({number(float(low))} to {number(float(high))})"
+
+
 def _trend(subject: str, series: Floats, trend: Mapping[str, float]) -> str:
     finite = series[np.isfinite(series)]
     if not finite.size:

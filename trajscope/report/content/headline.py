@@ -10,7 +10,13 @@ import xarray as xr
 
 from trajscope.errors import ResultsError, printable
 from trajscope.report.content.numbers import Window, counted, decimal, number, percent, window
-from trajscope.report.content.verdict import Verdict, exponent_in_words, verdict
+from trajscope.report.content.verdict import (
+    UNUSED,
+    Verdict,
+    exponent_in_words,
+    unused,
+    verdict,
+)
 from trajscope.schema import GROUP, STEP
 
 _LIMIT = 600
@@ -172,6 +178,8 @@ def _between(name: str, value: str, random_walk: str, straight_line: str) -> Key
 
 def _p_number(name: str, decided: Verdict, *tests: str) -> KeyNumber:
     for test in tests:
+        if test in unused(decided):
+            return KeyNumber(name, UNUSED, "its null is a random walk, which this path is not")
         if test in decided.evidence:
             p_value = decided.evidence[test]
             kept = "rejected" if p_value <= decided.alpha else "not rejected"

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from trajscope.errors import printable
-from trajscope.schema import GROUP, IN_LAYER_TABLE, NULL_LABEL, TEST, TEST_LABEL
+from trajscope.schema import GROUP, IN_LAYER_TABLE, IS_DOUBLED, NULL_LABEL, TEST, TEST_LABEL
 
 _LIMIT = 30
 
@@ -24,9 +24,11 @@ class Standing:
         0 at the median of the null, 1 at the critical value (its 1 - alpha quantile); NaN where
         the null has no spread.
     p_value :
-        Corrected for the number of layers.
+        Corrected for the number of layers, and doubled where another test asks the same.
     spoke :
         Whether the null is rejected.
+    is_used :
+        Whether that says anything of this path.
     """
 
     test: str
@@ -35,21 +37,37 @@ class Standing:
     ratio: float
     p_value: float
     spoke: bool
+    is_used: bool = True
 
 
-def standings(tests: xr.Dataset, alpha: float, group: int = 0) -> tuple[Standing, ...]:
-    """The tests that were run on a group and have a statistic of their own, in their order."""
+def standings(
+    tests: xr.Dataset, alpha: float, group: int = 0, *, unused: tuple[str, ...] = ()
+) -> tuple[Standing, ...]:
+    """The tests that were run on a group and have a statistic of their own, in their order.
+
+    Parameters
+    ----------
+    unused :
+        Names of tests that say nothing of this path; nor do the two that each is made of.
+    """
     if "position" not in tests:
         return ()
     numbers = (_row(tests[name], group) for name in ("p_adjusted", "position", "critical"))
     words = (_words(tests, name) for name in (TEST, TEST_LABEL, NULL_LABEL))
-    return tuple(
-        Standing(
-            test, label, null, position / mark if mark > 0 else math.nan, p_value, p_value <= alpha
-        )
-        for p_value, position, mark, test, label, null in zip(*numbers, *words, strict=True)
-        if math.isfinite(p_value) and math.isfinite(position)
-    )
+    pairs = zip(_words(tests, TEST), _words(tests, NULL_LABEL), strict=True)
+    idle = {null for test, null in pairs if test in unused}
+    found = []
+    for alone, position, mark, factor, test, label, null in zip(
+        *numbers, _factors(tests), *words, strict=True
+    ):
+        if not (math.isfinite(alone) and math.isfinite(position)):
+            continue
+        p_value = min(1.0, factor * alone)
+        ratio = position / mark if mark > 0 else math.nan
+        is_used = factor == 1 or null not in idle
+        spoke = p_value <= alpha and is_used
+        found.append(Standing(test, label, null, ratio, p_value, spoke, is_used))
+    return tuple(found)
 
 
 def strongest(found: tuple[Standing, ...]) -> tuple[Standing, ...]:
@@ -79,6 +97,13 @@ def _row(array: xr.DataArray, group: int) -> list[float]:
     """The numbers of one group, test by test; by places, since layers may be many."""
     values = array.values[group] if array.dims[0] == GROUP else array.values[:, group]
     return [float(value) for value in values]
+
+
+def _factors(tests: xr.Dataset) -> list[int]:
+    """What the p-value of every test is multiplied by; earlier versions did not say."""
+    if IS_DOUBLED not in tests.coords:
+        return [1] * tests.sizes[TEST]
+    return [2 if doubled else 1 for doubled in tests[IS_DOUBLED].values]
 
 
 def _words(tests: xr.Dataset, name: str) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 from trajscope.errors import encodable
 from trajscope.report.content.cases import differences
 from trajscope.report.content.gradient_noise_summary import diffusion_summary
+from trajscope.report.content.laws import laws_summary
 from trajscope.report.content.norms import middle
 from trajscope.report.content.river import chosen, is_measured, walk_of
 from trajscope.report.content.spectra import spectra_summary
@@ -71,6 +72,7 @@ def _comparison(results: "xr.DataTree") -> dict[str, object]:
             }
             for each in differences(results)
         ],
+        **{name: plain(value) for name, value in laws_summary(results).items()},
         "guards": plain(results["compare"].attrs.get("guards", [])),
     }
     if "ensemble" in results.children:

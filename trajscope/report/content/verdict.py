@@ -11,6 +11,8 @@ from trajscope.report.content.numbers import number, percent
 from trajscope.schema import ALL_WEIGHTS, GROUP, STEP
 
 _LIMIT = 1200
+UNUSED = "not used"
+"""Answer of a test that was made, but says nothing of this path."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +22,15 @@ class Gate:
     Attributes
     ----------
     answer :
-        "yes" or "no"; empty where it was not tested.
+        "yes" or "no"; empty where there is none.
     finding :
-        The number behind the answer, in words.
+        The number behind the answer, in words; without an answer, why a test
+        that was made gives none.
     spoke :
         Whether a test rejected its null here.
     """
 
+    test: str
     question: str
     answer: str = ""
     finding: str = ""
@@ -94,6 +98,11 @@ def verdict(results: xr.DataTree) -> Verdict | None:
     )
 
 
+def unused(decided: Verdict) -> tuple[str, ...]:
+    """Tests that were made but say nothing of this path, by name."""
+    return tuple(gate.test for gate in decided.gates if gate.finding.startswith(UNUSED))
+
+
 def codes(results: xr.DataTree) -> dict[str, str]:
     """The verdict of every layer by its name; empty where there is none."""
     return _by_layer(results, "code", 40)
@@ -124,24 +133,26 @@ def _gates(results: xr.DataTree, evidence: Mapping[str, float], alpha: float) ->
 
 
 def _gate(told: Mapping[str, object], alpha: float) -> Gate:
-    question = printable(told.get("question", ""), limit=40)
+    test, question = (printable(told.get(key, ""), limit=40) for key in ("test", "question"))
     answer, p_value = str(told.get("answer", "")), told.get("p_value")
+    if answer == UNUSED:
+        return Gate(test, question, "", f"{UNUSED}: {printable(told.get('finding', ''), limit=80)}")
     if answer not in {"yes", "no"}:
-        return Gate(question)
+        return Gate(test, question)
     if isinstance(p_value, (int, float)) and math.isfinite(p_value):
-        return Gate(question, answer, f"p\u00a0=\u00a0{p_value:.2g}", p_value <= alpha)
-    return Gate(question, answer)
+        return Gate(test, question, answer, f"p\u00a0=\u00a0{p_value:.2g}", p_value <= alpha)
+    return Gate(test, question, answer)
 
 
 def _settled(results: xr.DataTree, evidence: Mapping[str, float]) -> Gate:
     """The guard of the test for circulation: whether the window spans enough correlation times."""
     time = evidence.get("correlation_time", math.nan)
     if not time > 0:
-        return Gate("settled?")
+        return Gate("settled", "settled?")
     checkpoints = results["trajectory"].sizes[STEP] / results["tests"].attrs.get("stride", 1)
     held = results["verdict"].attrs["code"] != "too_short"
     times = f"{number(checkpoints / time, 2)} correlation times"
-    return Gate("settled?", "yes" if held else "no", times)
+    return Gate("settled", "settled?", "yes" if held else "no", times)
 
 
 def layers_in_words(results: xr.DataTree) -> str:

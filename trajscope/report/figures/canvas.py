@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FONT_SIZE = 12.5
 
 # Any: matplotlib's stubs want each key as a literal type.
-_STYLE: Mapping[Any, Any] = {
+STYLE: Mapping[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be searched, read aloud, and set in any font
     "svg.hashsalt": "trajscope",
     "text.parse_math": False,
@@ -69,7 +69,7 @@ def drawing(
     from matplotlib.figure import Figure
 
     with (
-        mpl.rc_context({**mpl.rcParamsDefault, **_STYLE, "backend": "svg"}),
+        mpl.rc_context({**mpl.rcParamsDefault, **STYLE, "backend": "svg"}),
         warnings.catch_warnings(),
     ):
         # Text stays text, set in the reader's fonts: this one only measures it.

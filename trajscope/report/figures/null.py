@@ -9,6 +9,7 @@ from trajscope.errors import printable
 from trajscope.report.content.curves import Curves, Floats
 from trajscope.report.content.numbers import counted, number, percent
 from trajscope.report.content.standings import Standing, standings
+from trajscope.report.content.verdict import UNUSED, unused
 from trajscope.report.figures import canvas
 from trajscope.report.figures.palette import light
 from trajscope.schema import GROUP
@@ -178,7 +179,9 @@ def exponents(curves: Curves) -> dict[str, Floats]:
 
 def standing(curves: Curves) -> tuple[Standing, ...]:
     """The tests that were asked of all weights."""
-    return standings(curves.tests, curves.verdict.alpha if curves.verdict else float("nan"))
+    if curves.verdict is None:
+        return standings(curves.tests, float("nan"))
+    return standings(curves.tests, curves.verdict.alpha, unused=unused(curves.verdict))
 
 
 def draw_standings(figure: "Figure", curves: Curves) -> None:
@@ -196,8 +199,9 @@ def draw_standings(figure: "Figure", curves: Curves) -> None:
     for number_, one in enumerate(found):
         beyond = f"{number(one.ratio, 2)} → " if one.ratio > farthest else ""
         role = "outside-text" if one.spoke else "second"
+        told = f"p = {one.p_value:.2g}" if one.is_used else UNUSED
         axes.text(
-            1.02, number_, f"{beyond}p = {one.p_value:.2g}", color=light(role), va="center",
+            1.02, number_, f"{beyond}{told}", color=light(role), va="center",
             transform=axes.get_yaxis_transform(),
         )  # fmt: skip
     axes.set_xlim(-0.65, farthest + 0.1)

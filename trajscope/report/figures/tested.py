@@ -61,7 +61,8 @@ STANDINGS = Plot(
     plots_null.standings_title,
     "Statistics of all weights as they were asked, each on the scale of its own null: 0 is the "
     "median of its draws, 1 where the grey share of them ends.",
-    "the edge at 1. Beyond it is a diamond. A question that has two tests doubles the smaller p.",
+    "the edge at 1. Beyond it is a diamond. Where two tests ask the same, each p is doubled, and "
+    "the edge is at 1 − α/2.",
     "statistic less the median of its draws, over the distance from there to their 1 − α quantile; "
     "p = (1 + draws at least as large) / (1 + draws) (Phipson, Smyth 2010)",
     _standings,

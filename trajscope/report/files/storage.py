@@ -14,6 +14,7 @@ import xarray as xr
 
 from trajscope.errors import ResultsError, TrajscopeError, TrajscopeWarning, encodable, printable
 from trajscope.files import clear_left, replaced_folder
+from trajscope.report.content.results import Results
 from trajscope.report.files.completeness import MANIFEST, check_complete, write_manifest
 from trajscope.report.files.marks import of_another_result
 from trajscope.report.files.metadata import check_files, check_metadata, root_attributes
@@ -73,6 +74,14 @@ def open_results(path: str | os.PathLike[str]) -> xr.DataTree:
     ResultsError
         Nothing is there, it is unfinished, damaged, copied only in part, or was not written by
         trajscope.
+
+    Examples
+    --------
+    >>> import trajscope
+    >>> results = trajscope.analyze(trajscope.simulate.brownian(64, 20, seed=1), n_surrogates=199)
+    >>> page = trajscope.write_report(results, "opened")
+    >>> trajscope.open_results("opened/results.zarr")["verdict"].attrs["code"]
+    'brownian'
     """
     place = Path(path)
     if not os.path.lexists(place):
@@ -110,7 +119,7 @@ def _shown_safely(results: xr.DataTree) -> xr.DataTree:
                 str(name): printable(value, limit=1000) if isinstance(value, str) else value
                 for name, value in array.attrs.items()
             }
-    safe = xr.DataTree.from_dict(parts)
+    safe = Results.from_dict(parts)
     safe.encoding = results.encoding
     return safe
 

@@ -1,6 +1,7 @@
 """The three files that a user gets: the page, the summary, and everything as a store."""
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,6 +20,7 @@ from trajscope.report.page.render import render
 from trajscope.schema import is_comparison
 
 STORE = "results.zarr"
+_LOG = logging.getLogger(__name__)
 
 
 def write_report(results: xr.DataTree, out: str | os.PathLike[str]) -> Path:
@@ -33,6 +35,13 @@ def write_report(results: xr.DataTree, out: str | os.PathLike[str]) -> Path:
     ResultsError
         `results` is not a finished result, or is damaged; a foreign results.zarr is in the way; the
         folder cannot be written to, or another process writes to it.
+
+    Examples
+    --------
+    >>> import trajscope
+    >>> results = trajscope.analyze(trajscope.simulate.brownian(64, 20, seed=1), n_surrogates=199)
+    >>> trajscope.write_report(results, "written").name
+    'report.html'
     """
     folder = Path(out)
     with damage_told(results):
@@ -43,6 +52,7 @@ def write_report(results: xr.DataTree, out: str | os.PathLike[str]) -> Path:
         for name, text in ((SUMMARY, marked_summary(told, mark)), (PAGE, marked_page(page, mark))):
             written.enter_context(in_words(folder / name))
             written.enter_context(replaced(folder / name, tidy=True)).write(text.encode())
+    _LOG.info("written: %s", printable(folder, limit=4096))
     return folder / PAGE
 
 

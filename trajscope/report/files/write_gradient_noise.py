@@ -11,6 +11,7 @@ from trajscope.errors import ResultsError, printable
 from trajscope.report.files.storage import loaded, open_results, refuse_foreign
 from trajscope.report.files.write import STORE, check_output, write_report
 from trajscope.schema import RESULT_PARTS, STEP
+from trajscope.units import labelled
 
 _ALONE = "Only gradient noise was measured; run 'trajscope analyze' for the rest."
 
@@ -96,5 +97,6 @@ def _alone(trajectory: xr.Dataset, found: xr.Dataset, command: str) -> xr.DataTr
         checkpoints=trajectory.sizes[STEP], weights=trajectory.sizes["weight"]
     )
     empty = {f"/{part}": xr.Dataset(attrs={"reason": _ALONE}) for part in RESULT_PARTS}
+    read = labelled(read, str(read.attrs.get("step_unit", "index")))
     parts = {"/": xr.Dataset(attrs=root), "/trajectory": read, "/diffusion": found}
     return xr.DataTree.from_dict({**empty, **parts})

@@ -27,6 +27,7 @@ from trajscope.report.content.headline import (
     key_numbers,
 )
 from trajscope.report.content.input import Omission, reading, step_word
+from trajscope.report.content.laws import laws, trained
 from trajscope.report.content.numbers import number
 from trajscope.report.content.pooled import POOLED, pooled, pooled_tests
 from trajscope.report.figures.joint import DEFINITIONS
@@ -91,7 +92,8 @@ def render_comparison(results: xr.DataTree) -> str:
         title=" · ".join(runs.labels[:4]) + (" …" if len(cases) > 4 else ""),
         navigation=[
             ("comparison", "Comparison"), ("overview", "Overview"), ("tests", "Tests"),
-            ("evidence", "Evidence"), ("runs", "Runs"), ("methods", "Methods"),
+            ("laws", "Stationary laws"), ("evidence", "Evidence"), ("runs", "Runs"),
+            ("methods", "Methods"),
         ],
         opening=opening(results),
         verdicts=verdicts_in_words(results),
@@ -102,6 +104,9 @@ def render_comparison(results: xr.DataTree) -> str:
         pooled_tests=pooled_tests(results) if has_pool else (),
         tests=folded(by_p, lambda one: one.group == ALL_WEIGHTS, most=_MOST_TESTS),
         quantities=list({one.quantity: one for one in tests}.values()),
+        laws=folded(laws(results), lambda one: one.group == ALL_WEIGHTS, most=_MOST_TESTS),
+        trained=trained(results),
+        whole=ALL_WEIGHTS,
         number=number,
         p_in_words=p_in_words,
         not_compared=not_compared(results),

@@ -7,6 +7,7 @@ import xarray as xr
 from trajscope.errors import printable
 from trajscope.report.content.cases import Row, overview
 from trajscope.report.content.comparison import alike, not_compared, opening, pairs_found
+from trajscope.report.content.laws import law_lines
 from trajscope.report.content.numbers import counted
 from trajscope.report.screen.lines import (
     columns_within,
@@ -43,6 +44,8 @@ def comparison_screen(
     most = 6 if len(_cases(results)) < 3 else 3
     notes = [
         *_of_pairs(results),
+        *(("Law", text) for text in law_lines(results)[:_MOST_PAIRS]),
+        ("", _more(len(law_lines(results)) - _MOST_PAIRS, "pair")),
         *(("Excluded", f"{each.who} ({each.groups}): {each.reason}") for each in
           refused[:_MOST_GUARDS]),
         ("", _more(len(refused) - _MOST_GUARDS, "exclusion")),

@@ -7,6 +7,7 @@ from trajscope.report.content.gradient_noise import (
     comparison,
     heading,
     mapping_sentences,
+    noise_scales,
     number_rows,
     temperature,
     trends,
@@ -48,6 +49,7 @@ def diffusion_lines(
     notes += [("Change", text) for text in comparison(found)]
     notes += [("Trend", text) for text in trends(found)]
     notes += [("Noise", text) for text in temperature(found)]
+    notes += [("Batch", text) for text in noise_scales(found)]
     notes += [("Budget", text) for text in budget_sentences(found)]
     notes += [("Sketch", text) for text in sketch_sentence(found)]
     notes += [("Warning", str(text)) for text in found.attrs.get("warnings", [])]

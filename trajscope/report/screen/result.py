@@ -12,7 +12,7 @@ from trajscope.report.content.headline import blind_spots, headline, key_numbers
 from trajscope.report.content.input import Reading, reading, step_word
 from trajscope.report.content.numbers import counted, number, percent
 from trajscope.report.content.standings import Standing, standings, strongest
-from trajscope.report.content.verdict import verdict
+from trajscope.report.content.verdict import UNUSED, unused, verdict
 from trajscope.report.screen.cases import case_lines, comparison_screen
 from trajscope.report.screen.lines import (
     Line,
@@ -169,7 +169,8 @@ def _not_seen(results: xr.DataTree, columns: int) -> list[Line]:
 
 def _numbers(results: xr.DataTree, columns: int) -> list[Line]:
     decided = verdict(results)
-    found = standings(results["tests"].to_dataset(), decided.alpha) if decided else ()
+    tests = results["tests"].to_dataset()
+    found = standings(tests, decided.alpha, unused=unused(decided)) if decided else ()
     if decided is None or not found:
         rows = [f"{row.name:<28}{row.value:>9}   {row.reference}" for row in key_numbers(results)]
         return [*styled([fitted(row, columns) for row in rows]), _BLANK]
@@ -200,4 +201,5 @@ def _standing(one: Standing, cells: int) -> Line:
     ratio = number(one.ratio, 2) if math.isfinite(one.ratio) else "unknown"
     style = "bold" if one.spoke else ""
     name = fitted(one.null, 19)
-    return ((f"{name:<20}{''.join(band)}{ratio:>8}{f'{one.p_value:.2g}':>9}", style),)
+    p_value = f"{one.p_value:.2g}" if one.is_used else UNUSED
+    return ((f"{name:<20}{''.join(band)}{ratio:>8}{p_value:>9}", style),)

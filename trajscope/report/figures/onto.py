@@ -1,0 +1,114 @@
+"""A figure of the page drawn onto the axes of somebody else's matplotlib figure."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import xarray as xr
+
+from trajscope.errors import ResultsError
+from trajscope.report.content.curves import curves
+from trajscope.report.content.gradient_noise_summary import is_computed
+from trajscope.report.figures.canvas import FONT_SIZE, STYLE
+from trajscope.report.figures.gradient_noise import NoisePlot
+from trajscope.report.figures.palette import light
+from trajscope.report.figures.record import Plot, obstacle
+from trajscope.schema import check_results, is_comparison
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_SIZE: Final = (8.0, 4.6)
+"""Inches of a figure that is made here."""
+_THEIRS: Final = frozenset(
+    {"svg.fonttype", "svg.hashsalt", "font.family", "figure.facecolor", "savefig.facecolor"}
+)
+"""What the page decides of its figures, and whoever owns the axes decides here."""
+Box = tuple[float, float, float, float]
+
+
+def drawn_onto(record: Plot | NoisePlot, results: xr.DataTree, axes: "Axes | None") -> "Axes":
+    """The axes with the figure on them; new ones, below its title, where none are given.
+
+    Where the figure has several panels, they lie inside `axes`, which itself becomes invisible.
+
+    Raises
+    ------
+    ResultsError
+        `results` is not the finished result of one run, or does not hold what the figure draws.
+    """
+    title, draw = _ready(record, results)
+    import matplotlib as mpl
+
+    style = {name: value for name, value in STYLE.items() if name not in _THEIRS}
+    with mpl.rc_context(style):
+        boxes = _panels(draw)
+        if axes is None:
+            from matplotlib import pyplot as plt
+
+            figure, axes = plt.subplots(figsize=_SIZE, layout="constrained")
+            figure.suptitle(
+                title, x=0.02, ha="left", fontsize=FONT_SIZE - 1, weight="bold", color=light("ink")
+            )
+        draw(cast("Figure", _Panels(axes, boxes)))
+    return axes
+
+
+def _ready(
+    record: Plot | NoisePlot, results: xr.DataTree
+) -> tuple[str, Callable[["Figure"], None]]:
+    """The title, and what draws the figure onto an empty one."""
+    check_results(results)
+    if is_comparison(results):
+        raise ResultsError(
+            "A result that compares runs has no figures of its own; the result of one run is "
+            "expected. Give one of its runs: results['cases/1']."
+        )
+    if isinstance(record, NoisePlot):
+        noise, found = record, results["diffusion"].to_dataset()
+        if not is_computed(found) or noise.needs not in found:
+            _refuse(noise.quantity, "This result does not hold it.", noise.to_see)
+        return noise.title(found), lambda figure: noise.draw(figure, found)
+    plot, seen = record, curves(results)
+    if (hindrance := obstacle(plot, seen)) is not None:
+        _refuse(plot.quantity, hindrance.reason, hindrance.to_see)
+    return plot.title(seen), lambda figure: plot.draw(figure, seen)
+
+
+def _refuse(quantity: str, reason: str, to_see: str) -> None:
+    raise ResultsError(f"{quantity} cannot be drawn: {reason} To see it: {to_see}")
+
+
+def _panels(draw: Callable[["Figure"], None]) -> list[Box]:
+    """Where the panels of a figure lie, as fractions of it."""
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    draw(figure)
+    return [cast("Box", each.get_position().bounds) for each in figure.axes]
+
+
+class _Panels:
+    """The axes in the place of an empty figure, which the drawing puts its panels on."""
+
+    def __init__(self, axes: "Axes", boxes: list[Box]) -> None:
+        self.axes, self.is_single = axes, len(boxes) == 1
+        left, bottom = (min(box[k] for box in boxes) for k in (0, 1))
+        right, top = (max(box[k] + box[k + 2] for box in boxes) for k in (0, 1))
+        self.whole = left, bottom, right - left, top - bottom
+        if not self.is_single:
+            axes.set_axis_off()
+
+    def add_axes(self, box: Box, **how: Any) -> "Axes":
+        """The axes themselves, or a panel inside them."""
+        if self.is_single:
+            self.axes.spines[["top", "right"]].set_visible(False)
+            return self.axes
+        left, bottom, width, height = self.whole
+        inside = (
+            (box[0] - left) / width,
+            (box[1] - bottom) / height,
+            box[2] / width,
+            box[3] / height,
+        )
+        return self.axes.inset_axes(inside, **how)
