@@ -87,6 +87,20 @@ def test_the_page_is_served_on_request_and_an_output_is_held(tmp_path):
     assert process.returncode == 143
 
 
+def test_json_is_one_line_for_each_state(tmp_path):
+    write_run(tmp_path / "run")
+    settled(tmp_path / "run")
+    arguments = ["watch", tmp_path / "run", "-o", tmp_path / "out", "--json"]
+    with subprocess.Popen(
+        [COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        told = json.loads(process.stdout.readline())
+        process.terminate()
+    assert told["page"].endswith("watch.html")
+    assert told["alarms"] == []
+    assert told["facts"]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -131,6 +131,20 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
     train.main([*told[:2], str(tmp_path / "another"), *told[3:], "--decay", "0.1"])
 
 
+def test_a_branch_begins_at_the_last_weights_of_its_start(tmp_path):
+    told = ["--epochs", "1", "--batch", "300"]
+    train.main(["tiny-fc", "--out", str(tmp_path / "trunk"), *told])
+    start = ["--start", str(tmp_path / "trunk")]
+    train.main(["tiny-fc", "--out", str(tmp_path / "branch"), "--seed", "1", *start, *told])
+    trunk, branch = (
+        trajscope.open_trajectory(tmp_path / name / loops.STORE) for name in ("trunk", "branch")
+    )
+    np.testing.assert_array_equal(branch["weights"][0].to_numpy(), trunk["weights"][-1].to_numpy())
+    assert json.loads((tmp_path / "branch" / "recipe.json").read_text())["start"] == "trunk"
+    with pytest.raises(SystemExit, match=r"goes on with a run of tiny-fc, not of small-fc\. Leave"):
+        train.main(["small-fc", "--out", str(tmp_path / "other"), *start, *told])
+
+
 def test_batches_of_more_images_than_there_are_are_refused(tmp_path):
     with pytest.raises(
         SystemExit, match=r"--batch 5000 is more than the \d+ images\. Choose fewer\."

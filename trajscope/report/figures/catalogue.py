@@ -13,6 +13,7 @@ from trajscope.report.figures import null as plots_null
 from trajscope.report.figures.canvas import drawing
 from trajscope.report.figures.known import LONGEST, draw_known
 from trajscope.report.figures.norms import DISTANCES, NORM
+from trajscope.report.figures.portrait import PORTRAIT
 from trajscope.report.figures.record import Columns, Plot, obstacle
 from trajscope.report.figures.river import RIVER
 from trajscope.report.figures.tested import CIRCULATION, EXPONENTS, STANDINGS, VARIANCE_RATIO
@@ -70,7 +71,7 @@ def caption(plot: Plot, curves: Curves) -> str:
     longest = max(column.size for column in plot.columns(curves).values())
     if longest <= MOST_POINTS or plot in (EXPONENTS, DISTANCES):
         return plot.caption
-    if plot.name in {"components", "circulation"}:
+    if plot.name in {"components", "circulation", "phase-portrait"}:
         stride = plots_components.drawn_stride(longest)
         return f"{plot.caption} One checkpoint in {stride} is drawn."
     return (
@@ -253,6 +254,7 @@ FIGURES: tuple[Plot, ...] = (
         "⟨y(t), y(t+1)⟩ / (|y(t)| |y(t+1)|)",
         _turns,
     ),
+    PORTRAIT,
 )
 """In the order of the page, but for the one that decided, which stands beside the headline."""
 
