@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 
-from trajscope.report.content.curves import MOST_POINTS, Curves
+import numpy as np
+
+from trajscope.report.content.curves import MOST_POINTS, Curves, Floats
+from trajscope.report.content.numbers import number
 from trajscope.report.figures import components as plots_components
 from trajscope.report.figures import curves as plots_curves
 from trajscope.report.figures import increments as plots_increments
@@ -18,7 +21,30 @@ from trajscope.report.figures.tested import CIRCULATION, EXPONENTS, STANDINGS, V
 
 def svg(plot: Plot, curves: Curves) -> str:
     """The figure as inline SVG, with its title inside for those who cannot see it."""
-    return drawing(plot.name, plot.title(curves), lambda figure: plot.draw(figure, curves))
+    return drawing(
+        plot.name,
+        plot.title(curves),
+        lambda figure: plot.draw(figure, curves),
+        description=in_numbers(plot.columns(curves)),
+    )
+
+
+def in_numbers(columns: Columns) -> str:
+    """The curves of a figure for those who cannot see them: first, last, least and largest."""
+    return " ".join(_in_numbers(name, values) for name, values in columns.items())
+
+
+def _in_numbers(name: str, values: Floats) -> str:
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return f"{name.replace('_', ' ')}: no number."
+    first, last, least, largest = (
+        number(float(each)) for each in (finite[0], finite[-1], finite.min(), finite.max())
+    )
+    return (
+        f"{name.replace('_', ' ')}: {finite.size:,} values, first {first}, last {last}, "
+        f"least {least}, largest {largest}."
+    )
 
 
 def in_order(curves: Curves) -> tuple[Plot, ...]:
