@@ -8,6 +8,7 @@ import numpy as np
 
 from trajscope.errors import encodable
 from trajscope.report.content.cases import differences
+from trajscope.report.content.dynamics import dynamics_of, dynamics_summary
 from trajscope.report.content.gradient_noise_summary import diffusion_summary
 from trajscope.report.content.laws import laws_summary
 from trajscope.report.content.norms import middle
@@ -110,6 +111,7 @@ def _of_one(results: "xr.DataTree") -> dict[str, object]:
         "phases": plain(results["verdict"].attrs.get("phases", [])),
         "layers": _layers(results),
         "diffusion": diffusion_summary(results["diffusion"].to_dataset(), plain),
+        "dynamics": dynamics_summary(dynamics_of(results), plain),
         "spectra": spectra_summary(results, plain),
     }
 
@@ -301,6 +303,16 @@ SCALARS: "Mapping[str, tuple[str, Callable[[xr.Dataset], object]]]" = {
     "river_speed_ratio": (
         "distance from average to average, over a random walk's",
         lambda observables: _over_walk(observables, "river_speed"),
+    ),
+    "phase_area": (
+        "signed area swept in the plane of position and increment along the direction of largest "
+        "increments, per interval, over their variance: −1 for a random walk, −2 where velocities "
+        "persist, 0 where steps turn back; null below 16 checkpoints and where spacing is uneven",
+        lambda observables: observables["phase_area"].values[0],
+    ),
+    "phase_area_p": (
+        "its p, two-sided against permuted increments, among six directions (maxT)",
+        lambda observables: observables["phase_area_p"].values[0],
     ),
     "weights_never_moving": ("weights equal at every checkpoint", _weights_never_moving),
 }
