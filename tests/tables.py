@@ -10,6 +10,7 @@ from trajscope.inference.comparison.law_guards import GUARDS as LAW_GUARDS
 from trajscope.inference.decision.catalogue import TESTS
 from trajscope.measure.catalogue import OBSERVABLES, REFERENCES
 from trajscope.report.content.summary import SCALARS
+from trajscope.theory.guards import GUARDS
 
 DOCS = Path(__file__).parents[1] / "docs"
 TABLE = re.compile(r"(<!-- table of (\w+) -->\n).*?(?=<!-- end of table -->)", re.DOTALL)
@@ -49,6 +50,14 @@ def matrices_table() -> str:
     return _table(("name", "units", "what"), rows)
 
 
+def guards_table() -> str:
+    """What the test of the theory refuses: code, why, what would lift it."""
+    rows = (
+        (f"`{guard.code}`", guard.reason.replace("{detail}", "…"), guard.remedy) for guard in GUARDS
+    )
+    return _table(("code", "why", "what would lift it"), rows)
+
+
 def law_guards_table() -> str:
     """Every guard of the comparison of stationary laws."""
     rows = (
@@ -64,9 +73,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "numbers": numbers_table,
     "observables": observables_table,
     "scalars": scalars_table,
+    "guards": guards_table,
     "tests": catalogue_table,
 }
-PAGES = (DOCS / "results.md", DOCS / "diffusion.md", DOCS / "compare.md")
+PAGES = tuple(DOCS / f"{name}.md" for name in ("results", "diffusion", "compare", "dynamics"))
 
 
 def remade(page: Path) -> str:

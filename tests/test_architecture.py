@@ -18,7 +18,7 @@ LAYERS = (
     ("analysis", "plot"),
     ("report",),
     ("inference",),
-    ("gradient_noise", "dynamics"),
+    ("gradient_noise", "theory"),
     ("model",),
     ("measure", "packing", "history", "callbacks"),
     ("trajectory", "arrays", "simulate", "saving"),
@@ -123,7 +123,7 @@ def test_torch_is_imported_in_functions_of_the_rooms_that_compute_with_it_only()
     users = {
         (part_of(path), now) for path in FILES for name, now in imports(path) if name[0] == "torch"
     }
-    rooms = ("gradient_noise", "model", "saving")
+    rooms = ("gradient_noise", "model", "saving", "theory")
     assert users <= {(room, False) for room in rooms}
 
 

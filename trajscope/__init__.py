@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from trajscope.packing import pack
     from trajscope.report import open_results, write_report
     from trajscope.saving import save_checkpoint
+    from trajscope.theory.api import dynamics
     from trajscope.trajectory import open_trajectory, tensor
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "average",
     "compare",
     "diffusion",
+    "dynamics",
     "open_results",
     "open_trajectory",
     "pack",
@@ -65,6 +67,7 @@ _HOMES = {
     "average": "trajscope.analysis.average",
     "compare": "trajscope.analysis.compare",
     "diffusion": "trajscope.gradient_noise.api",
+    "dynamics": "trajscope.theory.api",
     "open_results": "trajscope.report",
     "open_trajectory": "trajscope.trajectory",
     "pack": "trajscope.packing",

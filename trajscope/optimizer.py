@@ -1,5 +1,6 @@
 """How a run was trained: one record of the optimizer's settings, whoever says what they are."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,13 @@ ADAPTIVE: Final = frozenset(
     {"adam", "rmsprop", "adagrad", "adadelta", "rprop", "muon", "lbfgs", "asgd", "sam", "lars"}
 )
 """Kinds whose step is not a learning rate times a sum of gradients."""
+
+SAMPLINGS: Final[Mapping[str, bool | None]] = {
+    "replacement": True,
+    "shuffle": False,
+    "unknown": None,
+}
+"""How batches are sampled, by name: whether with replacement."""
 
 RATE_EXPECTED: Final = "a positive number, from 1e-100 to 1e100,"
 
@@ -43,6 +51,8 @@ class Optimizer:
         and deals them out in N/b batches.
     dampening :
         d.
+    weight_decay :
+        lambda: every gradient has ``lambda x`` added to it.
     kind :
         "sgd", one of `ADAPTIVE`, or "" where nothing tells.
 
@@ -65,13 +75,16 @@ class Optimizer:
     with_replacement: bool | None = None
     dampening: float = 0.0
     kind: str = ""
+    weight_decay: float | None = None
 
     def __post_init__(self) -> None:
         rate, batch, momentum = self.learning_rate, self.batch_size, self.momentum
+        decay = self.weight_decay
         for name, value, holds, expected in (
             ("learning_rate", rate, rate is None or is_rate(rate), RATE_EXPECTED),
             ("batch_size", batch, batch is None or batch >= 1, "at least 1 sample"),
             ("momentum", momentum, momentum is None or 0 <= momentum < 1, "from 0 to below 1"),
+            ("weight_decay", decay, decay is None or 0 <= decay < 1e100, "a number of at least 0"),
         ):
             if not holds:
                 raise OptionError(f"{name}={printable(value)}: {expected} expected.")

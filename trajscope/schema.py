@@ -56,6 +56,8 @@ PLANE_STEP = "plane_step"
 AXIS = "axis"
 PHASE_AXIS = "phase_axis"
 """One of the leading principal axes of the increments."""
+DIRECTION = "direction"
+"""One of several directions in weight space; counted from 1 where it is a coordinate."""
 MATRIX = "matrix"
 """A weight matrix, by the name of its tensor."""
 RANK = "rank"
@@ -93,6 +95,9 @@ STEP_UNITS = ("step", "epoch", "index")
 
 SPECTRA = "spectra"
 """Child of a result: singular values of weight matrices, where they were asked for."""
+
+DYNAMICS = "dynamics"
+"""Child of a result: what theory predicts and what was measured, where that was asked for."""
 
 RESULT_PARTS = ("trajectory", "reductions", "observables", "tests", "diffusion", "verdict")
 """Children of a result, a DataTree, in the order of the report."""

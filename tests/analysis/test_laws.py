@@ -24,7 +24,7 @@ from trajscope.optimizer import Optimizer
 from trajscope.trajectory import open_trajectory
 
 FEW = {"n_surrogates": 199}
-KNOWN = {"lr": [0.1, 0.2], "batch_size": 50, "sampling": "with"}
+KNOWN = {"lr": [0.1, 0.2], "batch_size": 50, "sampling": "replacement"}
 pytestmark = pytest.mark.filterwarnings("ignore::trajscope.TrajscopeWarning")
 
 

@@ -364,7 +364,16 @@ def test_epochs_take_a_momentum_in_both_commands(trajscope, tmp_path, out):
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.add_(1e-3 * torch.randn_like(parameter))
-    settings = ["--lr", "0.1", "--batch-size", "5", "--momentum", "0.5", "--sampling", "with"]
+    settings = [
+        "--lr",
+        "0.1",
+        "--batch-size",
+        "5",
+        "--momentum",
+        "0.5",
+        "--sampling",
+        "replacement",
+    ]
     for command, more in (("diffusion", []), ("analyze", ["--surrogates", "199"])):
         place = out / command
         done = trajscope(

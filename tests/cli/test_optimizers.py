@@ -62,7 +62,7 @@ def told(trajscope, tmp_path):
 
 @pytest.mark.parametrize("name", SGD)
 def test_a_run_by_sgd_has_a_budget_near_one(name, told):
-    screen, budget = told(SGD[name], "--sampling", "with")
+    screen, budget = told(SGD[name], "--sampling", "replacement")
     assert budget["ratio"]["with"] == pytest.approx(1, abs=0.3)
     assert budget["guard"] == []
     rate = {"constant": "0.01", "steps": "0.001 to 0.01", "nesterov": "0.003"}[name]
@@ -75,7 +75,9 @@ def test_a_run_by_sgd_has_a_budget_near_one(name, told):
 @pytest.mark.filterwarnings("ignore::trajscope.errors.TrajscopeWarning")
 @pytest.mark.parametrize("name", ADAPTIVE)
 def test_a_run_by_adam_has_none_whatever_is_given(name, told):
-    screen, budget = told(ADAPTIVE[name], "--lr", "0.003", "--momentum", "0", "--sampling", "with")
+    screen, budget = told(
+        ADAPTIVE[name], "--lr", "0.003", "--momentum", "0", "--sampling", "replacement"
+    )
     assert budget["guard"] == ["adaptive_optimizer"]
     assert "ratio" not in budget
     assert "an adaptive optimizer (adam)" in screen
@@ -85,6 +87,6 @@ def test_a_run_by_adam_has_none_whatever_is_given(name, told):
 @pytest.mark.slice
 def test_the_analysis_with_a_problem_says_the_same(told):
     _, budget = told(
-        SGD["constant"], "--surrogates", "199", "--sampling", "with", command="analyze"
+        SGD["constant"], "--surrogates", "199", "--sampling", "replacement", command="analyze"
     )
     assert budget["ratio"]["with"] == pytest.approx(1, abs=0.3)

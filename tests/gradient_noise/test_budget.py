@@ -273,7 +273,7 @@ def noise_of(run, problem, **options):
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_a_run_on_the_quadratic_has_the_budget_of_its_known_noise(momentum):
     run, problem, settings, loss = descent(momentum=momentum, updates=5)
-    result = noise_of(run, problem, **settings, sampling="with")
+    result = noise_of(run, problem, **settings, sampling="replacement")
     assert result["sampling"].values.tolist() == ["with"]
     gain = gain_with_replacement(overlap(5, Optimizer(momentum=momentum)))
     trace = np.trace(diffusion_matrix(loss))
@@ -296,7 +296,7 @@ def test_train_mode_gives_the_same_budget_where_the_network_has_no_modes():
     run, problem, settings, _ = descent(updates=5)
     # Sixty samples, or batches, at each of eight places vary by some percent.
     eval_, train = (
-        noise_of(run, problem, **settings, sampling="with", samples=60, mode=mode)
+        noise_of(run, problem, **settings, sampling="replacement", samples=60, mode=mode)
         for mode in ("eval", "train")
     )
     assert train.attrs["budget_mode"] == "train"
@@ -342,7 +342,7 @@ def test_too_few_or_uneven_checkpoints_are_refused_and_an_even_part_is_used():
     assert result.attrs["budget_guard"] == ["too_short"]
     assert "there are 10 evenly spaced intervals, and at least 12 are needed" in str(result.attrs)
     uneven = xr.concat([run[[0, 3]], run[10:]], "step")
-    result = noise_of(uneven, problem, **settings, sampling="with")
+    result = noise_of(uneven, problem, **settings, sampling="replacement")
     assert result.attrs["budget_guard"] == ["optimizer_unknown"]
     assert min(result.attrs["budget_steps"]) >= 10
 
@@ -359,7 +359,7 @@ def test_weights_that_do_not_move_and_gradients_that_do_not_differ_have_no_budge
 
 def test_a_large_part_of_a_shuffled_epoch_between_checkpoints_is_refused():
     run, problem, settings, _ = descent(updates=10, with_replacement=False)
-    result = noise_of(run, problem, **settings, sampling="without")
+    result = noise_of(run, problem, **settings, sampling="shuffle")
     assert result.attrs["budget_guard"] == ["shuffled", "optimizer_unknown"]
     assert np.isnan(result["budget_ratio"]).all()
     assert "10, of 25 in an epoch, updates" in result.attrs["budget_words"][0]
@@ -371,7 +371,7 @@ def test_a_large_part_of_a_shuffled_epoch_between_checkpoints_is_refused():
 
 def test_weights_that_are_pulled_back_between_checkpoints_are_refused():
     run, problem, settings, _ = descent(updates=60, flattest=0.5)
-    result = noise_of(run, problem, **settings, sampling="with")
+    result = noise_of(run, problem, **settings, sampling="replacement")
     assert result.attrs["budget_guard"] == ["lag_too_coarse", "optimizer_unknown"]
     assert "for batches with replacement: a second interval adds" in str(result.attrs)
     assert np.isnan(result["budget_ratio"]).all()
@@ -382,7 +382,7 @@ def test_increments_that_are_mostly_drift_are_refused():
     run, problem, settings, _ = descent()
     length = float(np.sqrt((np.diff(run.values, axis=0) ** 2).sum(axis=1).mean()))
     drifting = run + 3 * length / np.sqrt(12) * xr.DataArray(np.arange(120.0), dims="step")
-    result = noise_of(drifting, problem, **settings, sampling="with")
+    result = noise_of(drifting, problem, **settings, sampling="replacement")
     assert result.attrs["budget_guard"] == ["drifting"]
     assert result["budget_drift"] > 0.8
 
@@ -413,9 +413,9 @@ def test_epochs_count_updates_where_batches_divide_the_data(tmp_path):
         },
         {"step_unit": "epoch"},
     )
-    result = noise_of(named, problem, **settings, sampling="with")
+    result = noise_of(named, problem, **settings, sampling="replacement")
     assert result.attrs["budget_updates"] == 25
-    odd = noise_of(named, problem, **settings | {"batch_size": 7}, sampling="with")
+    odd = noise_of(named, problem, **settings | {"batch_size": 7}, sampling="replacement")
     assert odd.attrs["budget_guard"] == ["step_unit_unknown"]
 
 
@@ -440,7 +440,7 @@ def trained(folder, *, n_checkpoints, updates=4, lr=0.02, batch=10):
 
 def test_training_with_batch_norm_has_the_budget_of_train_mode_and_not_that_of_eval(tmp_path):
     problem, settings = trained(tmp_path, n_checkpoints=120)
-    options = {"at": "100%", "every": 0, "momentum": 0.0, "sampling": "with", "samples": 60}
+    options = {"at": "100%", "every": 0, "momentum": 0.0, "sampling": "replacement", "samples": 60}
     train, eval_ = (
         diffusion(tmp_path, problem, mode=mode, **settings, **options) for mode in ("train", "eval")
     )

@@ -51,7 +51,13 @@ def test_a_sketch_and_a_budget_have_the_numbers_of_the_cpu(tmp_path):
     problem = classification("linear", 90)
     weights = np.random.default_rng(0).standard_normal((17, 21)).cumsum(axis=0)
     run = xr.DataArray(weights, {"step": np.arange(17)}, ("step", "weight"))
-    options = {"lr": 0.1, "batch_size": 5, "momentum": 0.0, "sampling": "with", "samples": 30}
+    options = {
+        "lr": 0.1,
+        "batch_size": 5,
+        "momentum": 0.0,
+        "sampling": "replacement",
+        "samples": 30,
+    }
     cpu, gpu = (found(run, problem, device=device, **options) for device in ("cpu", "cuda"))
     for name in ("budget_measured_trace", "budget_predicted_trace", "budget_cosine"):
         np.testing.assert_allclose(gpu[name], cpu[name], rtol=1e-9)

@@ -23,7 +23,7 @@ OPTIMIZERS = {
     "dampened": lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.8, dampening=0.5),
     "adam": lambda p: torch.optim.Adam(p, lr=0.003),
 }
-SETTINGS = {"batch_size": BATCH, "sampling": "with", "every": 0, "at": "100%", "by": "none"}
+SETTINGS = {"batch_size": BATCH, "sampling": "replacement", "every": 0, "at": "100%", "by": "none"}
 
 
 def wide():

@@ -272,7 +272,7 @@ def test_the_trainer_of_transformers_has_its_budget_by_sgd_and_none_by_adamw(nam
     found = diffusion(
         tmp_path / "run",
         Problem(Net(), rows, lambda model, batch: model(**batch)["loss"]),
-        batch_size=BATCH, sampling="without", every=0, at="100%", by="none",
+        batch_size=BATCH, sampling="shuffle", every=0, at="100%", by="none",
     )  # fmt: skip
     assert found.attrs["n_data"] == N
     if name == "sgd":

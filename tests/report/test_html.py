@@ -31,7 +31,17 @@ HOSTILE = (
     "line\nbreak",
     "half\udcff",
 )
-SECTIONS = ["verdict", "read", "evidence", "layers", "norms", "spectra", "noise", "methods"]
+SECTIONS = [
+    "verdict",
+    "read",
+    "evidence",
+    "layers",
+    "norms",
+    "spectra",
+    "noise",
+    "theory",
+    "methods",
+]
 TESTED = {"variance-ratio", "circulation", "standings", "exponents"}
 MEASURED = [plot.name for plot in FIGURES if plot.name not in TESTED]
 VOID = {"meta", "link", "img", "br", "hr", "input", "path", "circle", "use", "rect", "line"}

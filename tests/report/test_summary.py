@@ -20,7 +20,7 @@ def test_the_keys_are_the_documented_ones(results):
     told = summary(results)
     assert list(told) == [
         "trajscope", "trajectory", "audit", "observables", "tests", "verdict", "phases",
-        "layers", "diffusion", "spectra",
+        "layers", "diffusion", "dynamics", "spectra",
     ]  # fmt: skip
     assert list(told["trajectory"]) == [
         "checkpoints", "steps", "step_unit", "step_source", "weights", "tensors", "left_out",

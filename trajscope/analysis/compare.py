@@ -85,7 +85,7 @@ def compare(  # noqa: PLR0913 - its options are the command line's
         Learning rate and batch size, one for all runs or one for each; by default as the trainer's
         files say. Their ratio is what stationary laws are expected to differ by.
     sampling :
-        "with" or "without" replacement, if it is known how batches were drawn.
+        "replacement", "shuffle" (epochs) or "unknown": how batches were drawn.
 
     Returns
     -------

@@ -12,6 +12,7 @@ import xarray as xr
 
 from trajscope.analysis.windows import Window, rows_left
 from trajscope.errors import TrajectoryError, TrajscopeWarning, printable
+from trajscope.measure.directions import Directions
 from trajscope.measure.executor import Executor
 from trajscope.measure.found import Measurement
 from trajscope.measure.measurement import measure, nonfinite_weights
@@ -31,6 +32,8 @@ class Engine:
         Whether a checkpoint that is not finite is an error.
     parts :
         Folder in which finished parts of a pass are kept.
+    directions :
+        Along which a run is projected.
     """
 
     memory: int
@@ -38,6 +41,7 @@ class Engine:
     strict: bool
     progress: Callable[[int, int], None]
     parts: Path | None = None
+    directions: Directions | None = None
 
 
 def measured(
@@ -57,6 +61,7 @@ def measured(
         measure,
         memory=engine.memory,
         seed=engine.seed,
+        directions=engine.directions,
         progress=engine.progress,
         parts=engine.parts,
     )

@@ -9,7 +9,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from trajscope.analysis.audited import audited
 from trajscope.analysis.finite import Engine
@@ -25,12 +27,13 @@ from trajscope.checkpoints.given import Given
 from trajscope.errors import OptionError, TrajscopeWarning, printable
 from trajscope.history.kept import remembered
 from trajscope.inference.decision.run import decide_trajectory
+from trajscope.measure.directions import Directions
 from trajscope.measure.executor import executor
 from trajscope.measure.found import Measurement
 from trajscope.measure.measurement import check_memory
 from trajscope.measure.parts import clear_parts
 from trajscope.optimizer import Optimizer
-from trajscope.schema import SPECTRA, STEP
+from trajscope.schema import SPECTRA, STEP, WEIGHT
 from trajscope.units import labelled
 
 _LOG: Final = logging.getLogger(__name__)
@@ -66,6 +69,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     lr_schedule: Given | None = None,
     epoch_steps: float | None = None,
     diffusion: xr.Dataset | None = None,
+    directions: NDArray[np.floating] | None = None,
     spectra: Asked | None = None,
     strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -130,6 +134,9 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         Steps of an epoch, if the files of the trainer do not say it.
     diffusion :
         Result of `trajscope.diffusion` for the same checkpoints, to be included.
+    directions :
+        (direction, weight): the reductions then hold ``projection(step, direction)``, the
+        displacement from the first checkpoint along each.
     spectra :
         Checkpoints at which singular values of every weight matrix are computed: ``"20%,100%"``
         (steps, or shares of the last step), ``"all"``; by default none.
@@ -176,7 +183,10 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     parts = windows_of(trajectory, windows)
     schedule = as_told(lr_schedule, epoch_steps)
     of_spectra = steps_of_spectra(trajectory, spectra)
-    engine = Engine(memory_limit(memory), seed, strict, progress or _silence, folder)
+    along = None if directions is None else Directions(np.asarray(directions))
+    if along is not None:
+        along.check(trajectory.sizes[WEIGHT])
+    engine = Engine(memory_limit(memory), seed, strict, progress or _silence, folder, along)
     started = time.perf_counter()
     with executor(workers, scheduler, stall=stall) as running:
         rows = [each.rows(trajectory[STEP].values) for each in parts]

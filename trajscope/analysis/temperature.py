@@ -13,7 +13,7 @@ from trajscope.analysis.schedule import as_told, with_schedule
 from trajscope.checkpoints.training import Recorded, batch_on_a_process, recorded
 from trajscope.errors import OptionError, printable
 from trajscope.inference.comparison.law_guards import refusal
-from trajscope.optimizer import Optimizer
+from trajscope.optimizer import SAMPLINGS, Optimizer
 from trajscope.schema import LEARNING_RATE, PATH
 
 Given = float | Sequence[float] | None
@@ -21,7 +21,6 @@ Given = float | Sequence[float] | None
 
 _SAME: Final = 0.05
 """Relative: by so much a learning rate may change while it is called the same."""
-_WITH: Final = {"with": True, "without": False}
 
 
 @dataclass(frozen=True)
@@ -58,10 +57,9 @@ def told_optimizers(
     OptionError
         As many values as runs, or one, were expected; or one is out of range.
     """
-    if sampling is not None and sampling not in _WITH:
+    if sampling is not None and sampling not in SAMPLINGS:
         raise OptionError(
-            f"sampling is {printable(sampling)!r}: 'with' or 'without' (replacement) expected. "
-            "Leave it out if you do not know."
+            f"sampling is {printable(sampling)!r}: one of {', '.join(SAMPLINGS)} expected."
         )
     rates = _for_each(n_runs, lr, "--lr")
     batches = _for_each(n_runs, batch_size, "--batch-size")
@@ -73,7 +71,7 @@ def told_optimizers(
             learning_rate=rate,
             batch_size=None if batch is None else int(batch),
             momentum=momentum,
-            with_replacement=None if sampling is None else _WITH[sampling],
+            with_replacement=SAMPLINGS[sampling or "unknown"],
         )
         for rate, batch in zip(rates, batches, strict=True)
     ]

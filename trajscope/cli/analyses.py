@@ -32,6 +32,7 @@ from trajscope.cli.options import (
     SELECTION,
     SPECTRA,
     TRAINING,
+    WEIGHT_DECAY,
     WINDOWS,
     opened,
     output_to,
@@ -52,6 +53,9 @@ if TYPE_CHECKING:
 
     from trajscope.gradient_noise.api import Prepared
     from trajscope.gradient_noise.options import Options
+    from trajscope.optimizer import Optimizer
+    from trajscope.theory.api import Tested
+    from trajscope.theory.options import Options as TheoryOptions
 
 
 @click.command(cls=Grouped)
@@ -66,6 +70,7 @@ if TYPE_CHECKING:
     *ENGINE,
     *INFERENCE,
     *PROBLEM,
+    WEIGHT_DECAY,
     HISTORY,
     QUIET,
     JSON,
@@ -75,7 +80,8 @@ def analyze(
 ) -> None:
     """Analyze the checkpoints in DIR and write a report.
 
-    With --problem, also measure the covariance of per-sample gradients at some of them.
+    With --problem, also measure the covariance of per-sample gradients at some of them; with the
+    settings of the optimizer too, test whether the theory of SGD's steady state holds.
 
     Example: trajscope analyze runs/resnet18/checkpoints --burn-in 20%
     """
@@ -85,6 +91,7 @@ def analyze(
     from trajscope.analysis.run import analyze as analyze_run
     from trajscope.gradient_noise.api import prepare
     from trajscope.report import check_output, reading_lines, summary, write_report
+    from trajscope.report.screen.dynamics import dynamics_lines
     from trajscope.report.screen.gradient_noise import diffusion_lines
     from trajscope.report.screen.result import screen
 
@@ -93,12 +100,14 @@ def analyze(
     hold(output)
     silent = quiet or as_json
     noise = _noise_options(options)
+    theory = None if noise is None else _theory_options(options, noise)
     engine = {name: options[name] for name in (*ENGINE_NAMES, *INFERENCE_NAMES)}
     with warnings_kept_for_the_page():
         trajectory = opened(checkpoints, options)
         if not silent:
             click.echo("\n".join(reading_lines(trajectory)) + "\n")
         prepared = None if noise is None else prepare(trajectory, options["problem"], noise)
+        tested = None if theory is None else _tested(trajectory, options["problem"], *theory, quiet)
         told: list[str] = []
         with progress("one pass over the weights", quiet) as advance:
             results = analyze_run(
@@ -113,9 +122,12 @@ def analyze(
                 lr_schedule=options["lr_schedule"],
                 epoch_steps=options["epoch_steps"],
                 updates_per_epoch=prepared.updates_per_epoch if prepared is not None else None,
+                directions=tested.directions if tested is not None else None,
                 progress=advance,
             )
     results.attrs["command"] = shlex.join(["trajscope", *sys.argv[1:]])
+    if tested is not None:
+        tested.add_to(results)
     # Before the gradients, which may take hours and run the user's code.
     page = write_report(results, output)
     if not silent:
@@ -134,6 +146,8 @@ def analyze(
         prepared.clear()
         if not silent:
             click.echo("\n" + "\n".join(diffusion_lines(results["diffusion"].to_dataset())))
+    if tested is not None and not silent:
+        click.echo("\n" + "\n".join(dynamics_lines(results["dynamics"].to_dataset())))
     if as_json:
         tell_json(summary(results) | {"report": printable(str(page), limit=4096)})
 
@@ -228,6 +242,8 @@ def _noise_options(options: Mapping[str, Any]) -> "Options | None":
     """The options of `trajscope.diffusion` that were given, checked; none without --problem."""
     given = {name: options[name] for name in PROBLEM_NAMES if options[name] is not None}
     if options["problem"] is None:
+        if options.get("weight_decay") is not None:
+            given["weight_decay"] = options["weight_decay"]
         if given:
             raise OptionError(
                 f"--{next(iter(given)).replace('_', '-')} concerns gradient noise, which needs a "
@@ -239,6 +255,35 @@ def _noise_options(options: Mapping[str, Any]) -> "Options | None":
     chunk = given.get("chunk", "auto")
     given["chunk"] = int(chunk) if chunk.isdecimal() else chunk
     return Options(**given, **{name: options[name] for name in ("memory", "seed", "momentum")})
+
+
+def _theory_options(
+    options: Mapping[str, Any], noise: "Options"
+) -> "tuple[Optimizer, TheoryOptions]":
+    """The optimizer as the user says, and how H and D of the theory are computed."""
+    from dataclasses import replace
+
+    from trajscope.theory.options import Options as TheoryOptions
+
+    given = {name: options[name] for name in ("device", "dtype") if options[name] is not None}
+    optimizer = replace(noise.optimizer, weight_decay=options["weight_decay"])
+    more = {name: options[name] for name in ("mode", "memory", "seed")}
+    return optimizer, TheoryOptions(**given, **more)
+
+
+def _tested(
+    trajectory: "xr.Dataset",
+    problem: str,
+    optimizer: "Optimizer",
+    options: "TheoryOptions",
+    quiet: bool,
+) -> "Tested":
+    """The test of the theory, with the directions that the pass is to project on."""
+    from trajscope.theory.api import prepare
+
+    prepared = prepare(trajectory, problem, optimizer, options)
+    with progress("eigenvectors of the Hessian", quiet) as advance:
+        return prepared.with_curvature(advance)
 
 
 def _measured(prepared: "Prepared", quiet: bool) -> "xr.Dataset":

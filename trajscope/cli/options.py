@@ -162,9 +162,13 @@ PROBLEM = (
     ),
     click.option("--batch-size", type=int, metavar="B", help="Batch size of training."),
     click.option(
+        "--nesterov", is_flag=True, default=None, help="The momentum of training is Nesterov's."
+    ),
+    click.option(
         "--sampling",
-        type=click.Choice(["with", "without"]),
-        help="Whether training sampled batches with or without replacement.",
+        type=click.Choice(["replacement", "shuffle", "unknown"]),
+        help="How training sampled batches: with replacement, or shuffled epochs.  "
+        "[default: unknown]",
     ),
     click.option(
         "--sketch",
@@ -189,9 +193,17 @@ PROBLEM_NAMES = (
     "mode",
     "lr",
     "batch_size",
+    "nesterov",
     "sampling",
     "sketch",
     "work_dir",
+)
+WEIGHT_DECAY = click.option(
+    "--weight-decay",
+    type=float,
+    metavar="LAMBDA",
+    help="Weight decay of training, for the test of the theory.  [default: from the trainer's "
+    "files, or 0]",
 )
 PASS_NAMES = ("memory", "workers", "scheduler", "stall")
 ENGINE_NAMES = (*PASS_NAMES, "seed")
@@ -335,8 +347,9 @@ TRAINING = (
         help="Batch size of training, once for all runs or once for each.",
     ),
     click.option(
-        "--sampling", type=click.Choice(["with", "without"]),
-        help="Whether training sampled batches with or without replacement.",
+        "--sampling", type=click.Choice(["replacement", "shuffle", "unknown"]),
+        help="How training sampled batches: with replacement, or shuffled epochs.  "
+        "[default: unknown]",
     ),
 )  # fmt: skip
 

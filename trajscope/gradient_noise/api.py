@@ -32,6 +32,7 @@ def diffusion(  # noqa: PLR0913 - the one front door: its options are the comman
     lr: float | None = None,
     batch_size: int | None = None,
     momentum: float | None = None,
+    nesterov: bool = False,
     sampling: str | None = None,
     sketch: int | None = None,
     seed: int = 0,
@@ -78,12 +79,12 @@ def diffusion(  # noqa: PLR0913 - the one front door: its options are the comman
         200.
     lr, batch_size :
         For the temperature, and for train mode.
-    momentum :
-        Of plain SGD (0) or heavy ball. With it, `lr` and `batch_size` there is a noise budget:
-        measured increments compared with those predicted from gradient noise.
+    momentum, nesterov :
+        Of plain SGD (0), heavy ball or Nesterov. With it, `lr` and `batch_size` there is a noise
+        budget: measured increments compared with those predicted from gradient noise.
     sampling :
-        "with" replacement, or "without": every epoch contains each sample once. By default the
-        budget has both predictions.
+        "replacement", or "shuffle": every epoch contains each sample once. By default, or if
+        "unknown", the budget has both predictions.
     sketch :
         Number of random directions onto which gradients are projected first: approximate, but with
         little memory for any d and N. The errors are measured and reported.
@@ -157,6 +158,7 @@ def diffusion(  # noqa: PLR0913 - the one front door: its options are the comman
         lr=lr,
         batch_size=batch_size,
         momentum=momentum,
+        nesterov=nesterov,
         sampling=sampling,
         sketch=sketch,
         seed=seed,

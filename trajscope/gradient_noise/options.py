@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from trajscope.errors import OptionError, printable
 from trajscope.files import obstacle
-from trajscope.measure.resources import default_memory, parse_bytes, resident_bytes
+from trajscope.measure.resources import parse_bytes
+from trajscope.model.device import chosen_device, room_on
 from trajscope.model.torch_needed import check_torch
-from trajscope.optimizer import RATE_EXPECTED, Optimizer, is_rate
+from trajscope.optimizer import RATE_EXPECTED, SAMPLINGS, Optimizer, is_rate
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +32,7 @@ class Rule:
 RULES: Final = (
     Rule("mode", "eval or train", lambda value: value in ("eval", "train")),
     Rule("dtype", "float32 or float64", lambda value: value in ("float32", "float64")),
-    Rule("sampling", "with or without", lambda value: value in ("with", "without")),
+    Rule("sampling", f"one of {', '.join(map(str, SAMPLINGS))}", SAMPLINGS.__contains__),
     Rule(
         "chunk", "auto, or a number of samples,",
         lambda value: value == "auto" or (isinstance(value, int) and value >= 1),
@@ -67,6 +68,7 @@ class Options:
     lr: float | None = None
     batch_size: int | None = None
     momentum: float | None = None
+    nesterov: bool = False
     sampling: str | None = None
     sketch: int | None = None
     seed: int = 0
@@ -94,8 +96,8 @@ class Options:
     @property
     def optimizer(self) -> Optimizer:
         """What is said of training's optimizer."""
-        drawn = {"with": True, "without": False, None: None}[self.sampling]
-        return Optimizer(self.lr, self.batch_size, self.momentum, with_replacement=drawn)
+        drawn = SAMPLINGS[self.sampling or "unknown"]
+        return Optimizer(self.lr, self.batch_size, self.momentum, self.nesterov, drawn)
 
     @property
     def torch_dtype(self) -> "torch.dtype":
@@ -105,47 +107,9 @@ class Options:
         return torch.float64 if self.dtype == "float64" else torch.float32
 
     def torch_device(self) -> "torch.device":
-        """The device asked for; "auto" is the first CUDA device, where there is one.
-
-        Raises
-        ------
-        OptionError
-            There is no such device.
-        """
-        import torch
-
-        has_cuda = torch.cuda.is_available()
-        if self.device == "auto":
-            return torch.device("cuda" if has_cuda else "cpu")
-        try:
-            device = torch.device(self.device)
-        except RuntimeError:
-            raise OptionError(
-                f"--device {printable(self.device)}: auto, cpu, cuda or cuda:N was expected."
-            ) from None
-        n_devices = torch.cuda.device_count()
-        if device.type == "cuda" and (device.index or 0) >= n_devices:
-            raise OptionError(
-                f"--device {printable(self.device)}: torch finds {n_devices} CUDA devices. Use "
-                "--device cpu."
-            )
-        if device.type not in ("cpu", "cuda"):
-            raise OptionError(
-                f"--device {printable(self.device)}: float64 products are needed, which only cpu "
-                "and cuda support. Use one of these."
-            )
-        return device
+        """The device asked for, as `model.device.chosen_device`."""
+        return chosen_device(self.device)
 
     def room(self, device: "torch.device") -> int:
-        """Bytes that may still be taken on the device.
-
-        Of the limit asked for, what is not taken yet; by default a quarter of what is free, on a
-        GPU half of it.
-        """
-        import torch
-
-        limit = parse_bytes(self.memory) if isinstance(self.memory, str) else self.memory
-        if device.type == "cuda":
-            free = int(torch.cuda.mem_get_info(device)[0])
-            return free // 2 if limit is None else limit - torch.cuda.memory_allocated(device)
-        return default_memory() if limit is None else limit - resident_bytes()
+        """Bytes that may still be taken on the device, as `model.device.room_on`."""
+        return room_on(device, self.memory)

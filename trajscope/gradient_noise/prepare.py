@@ -5,12 +5,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
-from trajscope.gradient_noise.budget.modes import difference_of_modes
 from trajscope.gradient_noise.budget.plan import BudgetPlan, plan_budget
 from trajscope.gradient_noise.curve import curve_rows
 from trajscope.gradient_noise.options import TRAIN_BATCHES, Options
 from trajscope.gradient_noise.spectrum.job import Job
-from trajscope.gradient_noise.spectrum.memory import activation_bytes, exact_arithmetic
 from trajscope.gradient_noise.spectrum.memory_plan import Room, make_plan
 from trajscope.gradient_noise.spectrum.sketch import SKETCH_PASSES, sketch_plan
 from trajscope.model.batches import Batches, drawn_batches, variance_scale
@@ -19,6 +17,8 @@ from trajscope.model.gradients import Gradients
 from trajscope.model.losses import at_work
 from trajscope.model.mapping import ParameterMapping, loaded_state, map_parameters
 from trajscope.model.matching import Arrays
+from trajscope.model.memory import activation_bytes, exact_arithmetic
+from trajscope.model.modes import difference_of_modes
 from trajscope.model.problem import Problem
 from trajscope.model.samples import Samples, chosen_samples, n_samples_of
 from trajscope.model.verification import checked_gradients
@@ -141,7 +141,7 @@ def planned(subject: Subject) -> Work:
     spoken: dict[str, str] = {}
     budget = plan_budget(checkpoints.trajectory, job, options, room, spoken)
     if budget is not None and options.mode == "eval":
-        differs = difference_of_modes(job, arrays, budget.optimizer.b)
+        differs = difference_of_modes(subject.gradients, samples, arrays, budget.optimizer.b)
         spoken |= {"wrong_mode": differs} if differs else {}
     passes = len(job.plan.blocks) if options.sketch is None else SKETCH_PASSES
     total = len(job.samples) * passes * len(subject.steps) + len(samples) * len(subject.rows)

@@ -1,8 +1,9 @@
 """From a trajectory to labelled sums and observables of every group, by one pass."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from trajscope.kernels.gram import Floats
 from trajscope.measure.blas import one_blas_thread
+from trajscope.measure.directions import PROJECTION, Directions
 from trajscope.measure.evidence import Evidence, Moves, moves_of
 from trajscope.measure.executor import Executor
 from trajscope.measure.found import Found, Measurement
@@ -22,7 +24,14 @@ from trajscope.measure.plan import Rows, make_plan
 from trajscope.measure.span import JOINT, add_sums
 from trajscope.measure.stream import Progress, find_nonfinite, stream
 from trajscope.measure.trace import Trace
-from trajscope.schema import STEP
+from trajscope.schema import DIRECTION, STEP
+
+_COPIES: Final = 8
+"""Of the projections: in tasks, and in the tree that adds them."""
+_PROJECTED: Final = {
+    "units": "weight",
+    "long_name": "displacement from the first checkpoint along given directions",
+}
 
 
 def measure(  # noqa: PLR0913
@@ -32,6 +41,7 @@ def measure(  # noqa: PLR0913
     memory: int,
     seed: int,
     windows: Sequence[Rows] = (),
+    directions: Directions | None = None,
     progress: Progress,
     parts: Path | None = None,
 ) -> list[Measurement]:
@@ -46,6 +56,8 @@ def measure(  # noqa: PLR0913
         Bytes that this process, or each process of a cluster, may hold.
     windows :
         Each the first of its checkpoints, and the one after its last, counted from 0.
+    directions :
+        Along which the run is projected: its reductions then hold ``projection(step, direction)``.
     progress :
         Called with (tasks done, tasks in all).
     parts :
@@ -62,17 +74,24 @@ def measure(  # noqa: PLR0913
     """
     groups = groups_of(trajectory)
     size = size_of(trajectory["weights"], groups, executor, memory, windows=windows)
-    kept, planned = parts_of(trajectory, parts, size, groups.segments, windows=windows, seed=seed)
+    kept, planned = parts_of(
+        trajectory, parts, size, groups.segments, windows=windows, directions=directions, seed=seed
+    )
     runs = [(0, trajectory.sizes[STEP])]
-    found, _, trace = pass_over(
+    found, together, trace = pass_over(
         trajectory["weights"].variable, groups, planned, executor, parts=kept,
-        runs=runs, windows=windows, ends=tensor_ends(trajectory), seed=seed, progress=progress,
+        runs=runs, windows=windows, directions=directions, ends=tensor_ends(trajectory), seed=seed,
+        progress=progress,
     )  # fmt: skip
     unit, steps = str(trajectory.attrs.get("step_unit", STEP)), trajectory[STEP].values
-    return [
+    whole, *others = [
         each.measurement(steps[start:stop], unit, each.evidence(trace, 0) if each.is_run else None)
         for each, (start, stop) in zip(found, [*runs, *windows], strict=True)
     ]
+    if PROJECTION in together:
+        along = xr.Variable((STEP, DIRECTION), together[PROJECTION], _PROJECTED)
+        whole = replace(whole, reductions=whole.reductions.assign({PROJECTION: along}))
+    return [whole, *others]
 
 
 def evidence_of(
@@ -117,12 +136,13 @@ def pass_over(  # noqa: PLR0913
     runs: Sequence[Rows],
     windows: Sequence[Rows] = (),
     joint: Joint | None = None,
+    directions: Directions | None = None,
     ends: NDArray[np.int64],
     seed: int,
     progress: Progress,
     parts: Parts | None = None,
 ) -> tuple[list[Found], Mapping[str, Floats], Trace]:
-    """What is found of every run, then of every window; the sums of `joint`; the trace.
+    """What is found of every run, then of every window; sums over all weights; the trace.
 
     Parameters
     ----------
@@ -130,7 +150,13 @@ def pass_over(  # noqa: PLR0913
         The runs behind one another along the first dimension, which `runs` and `windows` cut.
     ends : (tensor,)
         As `tensor_ends` gives them.
+    directions :
+        Along which all rows are projected.
     """
+    if directions is not None:
+        directions.check(weights.shape[1])
+        own = directions.vectors.nbytes + _COPIES * 8 * size.n_steps * len(directions.vectors)
+        size = replace(size, resident=size.resident + own)
     plan = make_plan(size, groups.segments)
     wanted = plan.wanted(runs, windows, joint, ends)
     trace = Trace.empty(size.n_steps)
@@ -143,8 +169,8 @@ def pass_over(  # noqa: PLR0913
     # another process wanted the second core.
     with one_blas_thread():
         for group, sums_of in stream(
-            weights, plan, executor, wanted=wanted, trace=trace, seed=seed, progress=progress,
-            parts=parts,
+            weights, plan, executor, wanted=wanted, trace=trace, directions=directions, seed=seed,
+            progress=progress, parts=parts,
         ):  # fmt: skip
             if group == JOINT[0]:
                 together = sums_of[JOINT[1]]

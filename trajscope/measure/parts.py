@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from trajscope.errors import CheckpointError, OptionError
 from trajscope.files import replaced
+from trajscope.measure.directions import Directions
 from trajscope.measure.paths import Size
 from trajscope.measure.plan import Rows, Segment, make_plan
 from trajscope.measure.room import taken_by
@@ -91,13 +92,14 @@ class Parts:
         self._cost = (self._last - began) / held
 
 
-def parts_of(
+def parts_of(  # noqa: PLR0913 - all that makes a pass the same pass
     trajectory: xr.Dataset,
     folder: Path | None,
     size: Size,
     segments: Sequence[Segment],
     *,
     windows: Sequence[Rows],
+    directions: Directions | None = None,
     seed: int,
 ) -> tuple[Parts | None, Size]:
     """Where the parts of a pass are kept, and the size that its plan is made for.
@@ -119,7 +121,7 @@ def parts_of(
     content = [
         _VERSION, shape, fingerprints.tolist(), trajectory[STEP].to_numpy().tolist(),
         *(trajectory[name].to_numpy().tolist() for name in (TENSOR, "group", "row_size")),
-        list(windows), seed,
+        list(windows), None if directions is None else directions.digest(), seed,
     ]  # fmt: skip
     own = folder / hashlib.sha256(repr(content).encode("utf-8", "backslashreplace")).hexdigest()
     before = _before(own, size)

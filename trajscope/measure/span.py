@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from trajscope.errors import TrajectoryError
 from trajscope.kernels.gram import Floats
 from trajscope.measure.blas import one_blas_thread
+from trajscope.measure.directions import Directions
 from trajscope.measure.plan import Segment, Wanted
 from trajscope.measure.reductions import Piece, Reduction, Sums, reductions_named
 from trajscope.measure.trace import Trace
@@ -21,14 +22,14 @@ GroupSums = dict[Key, dict[str, Floats]]
 WHOLE: Final = -1
 """Number of the group of all weights, for what cannot be added up from the groups."""
 JOINT: Final[Key] = (-2, 0)
-"""Where sums over several runs are found, of all weights."""
+"""Where sums over all weights are found that no group has: over several runs, along directions."""
 
 
 class NonFiniteError(TrajectoryError):
     """Some weight is NaN or infinite; which one, `scan_span` tells."""
 
 
-def sum_span(
+def sum_span(  # noqa: PLR0913
     source: Any,  # an xarray Variable or a NumPy array
     *,
     task: Sequence[Segment],
@@ -36,6 +37,7 @@ def sum_span(
     width: int,
     wanted: Wanted,
     seed: int,
+    directions: Directions | None = None,
 ) -> tuple[GroupSums, Trace | None]:
     """Sums over the weights of one task, and their trace if that is wanted.
 
@@ -47,6 +49,8 @@ def sum_span(
         Weights held in memory at once.
     wanted :
         What is summed of which rows.
+    directions :
+        Along which all rows are projected, of the weights of the task.
 
     Raises
     ------
@@ -63,6 +67,8 @@ def sum_span(
                 trace.see(block, start, wanted.watch, begin=task[0].start)
             if wanted.joint is not None:
                 add_sums(totals.setdefault(JOINT, {}), wanted.joint.sums(block))
+            if directions is not None:
+                add_sums(totals.setdefault(JOINT, {}), directions.sums(block, start))
             _add_block(totals, block, (start, stop), task, wanted, seed)
     for sums in totals.values():
         if not all(np.isfinite(part).all() for part in sums.values()):

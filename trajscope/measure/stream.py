@@ -6,17 +6,18 @@ from functools import partial
 from typing import Any
 
 from trajscope.kernels.gram import Floats
+from trajscope.measure.directions import Directions
 from trajscope.measure.executor import Executor
 from trajscope.measure.parts import Parts
 from trajscope.measure.plan import Plan, Segment, Wanted
 from trajscope.measure.span import GroupSums, add_sums, scan_span, sum_span, tree_sum
 from trajscope.measure.trace import Trace, Watch, joined
-from trajscope.measure.trees import Work, leaves_per_task, tree
+from trajscope.measure.trees import Task, Work, leaves_per_task, tree
 
 Progress = Callable[[int, int], None]
 """Called with (tasks done, tasks in all)."""
 
-Chunk = tuple[tuple[Segment, ...], ...]
+Chunk = tuple[Task, ...]
 
 
 # Tasks a round gives each worker: the barrier at its end idles half a task per worker.
@@ -30,6 +31,7 @@ def stream(  # noqa: PLR0913
     *,
     wanted: Wanted | None = None,
     trace: Trace | None = None,
+    directions: Directions | None = None,
     seed: int,
     progress: Progress,
     parts: Parts | None = None,
@@ -46,6 +48,8 @@ def stream(  # noqa: PLR0913
         What is summed, see `Plan.wanted`; by default all rows are one run.
     trace :
         Takes what `wanted.watch` sees; complete with the last group.
+    directions :
+        Along which all rows are projected; what is found comes with the sums of `JOINT`.
     parts :
         Where finished chunks are kept, and taken from.
 
@@ -66,9 +70,15 @@ def stream(  # noqa: PLR0913
     }
     last = max(last_weight.values())
     wanted = wanted or plan.wanted([(0, weights.shape[0])])
-    run = partial(sum_span, width=plan.width, wanted=wanted, seed=seed)
+    whole = partial(sum_span, width=plan.width, wanted=wanted, seed=seed)
+
+    def run_of(task: Task) -> Callable[..., Any]:
+        if directions is None:
+            return whole
+        return partial(whole, directions=directions.part(task[0].start, task[-1].stop))
+
     totals: GroupSums = {}
-    work = Work(run, partial(_join_sums, watch=wanted.watch))
+    work = Work(run_of, partial(_join_sums, watch=wanted.watch))
     for chunk, (sums, seen) in _computed(weights, plan, executor, work, progress, parts):
         for key, part in sums.items():
             add_sums(totals.setdefault(key, {}), part)
@@ -103,7 +113,8 @@ def find_nonfinite(
     One more pass, which only reads; keys are row numbers.
     """
     found: dict[int, tuple[int, int]] = {}
-    work = Work(partial(scan_span, width=plan.width), _join_found)
+    scan = partial(scan_span, width=plan.width)
+    work = Work(lambda _: scan, _join_found)
     for _, part in _computed(weights, plan, executor, work, progress):
         found = _join_found([found, part])
     return found

@@ -18,9 +18,9 @@ Task = tuple[Segment, ...]
 
 @dataclass(frozen=True)
 class Work:
-    """What a task does, and how the results of several are joined."""
+    """What each task does, and how the results of several are joined."""
 
-    run: "partial[Any]"
+    run_of: Callable[[Task], Callable[..., Any]]
     join: Join
 
 
@@ -62,7 +62,7 @@ def tree(
     for number, tasks in enumerate(spans):
         sources = [node_of(task) for task in tasks]
         runs = [
-            partial(work.run, task=task, offset=offset)
+            partial(work.run_of(task), task=task, offset=offset)
             for task, (_, offset) in zip(tasks, sources, strict=True)
         ]
         named = name if len(spans) == 1 else name.replace("chunk-", "span-", 1) + f"-{number}"

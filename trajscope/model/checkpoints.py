@@ -209,6 +209,7 @@ def _named(array: xr.DataArray, model: "nn.Module") -> xr.Dataset:
             TENSOR: list(parameters),
             "row_size": (TENSOR, sizes),
             "group": (TENSOR, [ALL_WEIGHTS] * len(sizes)),
+            "stored_dtype": (TENSOR, [str(array.dtype)] * len(sizes)),
             "shape": (TENSOR, [json.dumps(list(p.shape)) for p in parameters.values()]),
         },
         {"step_unit": "step" if STEP in array.coords else "index"},

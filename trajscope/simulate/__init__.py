@@ -37,6 +37,12 @@ from trajscope.simulate.driven import driven_walk, driven_well
 from trajscope.simulate.embedding import orthonormal_map
 from trajscope.simulate.forcing import forcing
 from trajscope.simulate.fractional import fractional_brownian
+from trajscope.simulate.least_squares import (
+    LeastSquares,
+    descent_on_least_squares,
+    least_squares,
+    least_squares_covariance,
+)
 from trajscope.simulate.noises import clustered, gaussian, stable, student_t
 from trajscope.simulate.pearson import pearson_diffusion
 from trajscope.simulate.quadratic import QuadraticLoss, diffusion_matrix, quadratic_loss
@@ -52,6 +58,7 @@ from trajscope.simulate.walks import autoregressive_increments, brownian
 from trajscope.simulate.wells import ornstein_uhlenbeck, rotating_ornstein_uhlenbeck
 
 __all__ = [
+    "LeastSquares",
     "Optimizer",
     "QuadraticLoss",
     "autoregressive_increments",
@@ -59,6 +66,7 @@ __all__ = [
     "circulation_matrix",
     "clustered",
     "cosine",
+    "descent_on_least_squares",
     "diffusion_matrix",
     "double_well",
     "driven_walk",
@@ -73,6 +81,8 @@ __all__ = [
     "inverse_temperature",
     "jittered_steps",
     "lagged_covariance",
+    "least_squares",
+    "least_squares_covariance",
     "linear",
     "logarithmic",
     "missing_steps",

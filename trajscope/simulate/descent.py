@@ -102,7 +102,7 @@ def stochastic_gradient_descent(  # noqa: PLR0913 - a problem, an optimizer, and
     position, velocity = _start(loss, optimizer, start, rng)
     n_updates = (n_steps - 1) * updates_per_checkpoint
     rates = optimizer.eta * scales("schedule", 1.0 if schedule is None else schedule, n_updates + 1)
-    batches = _batches(loss, optimizer, n_updates, rng)
+    batches = sampled_batches(loss.n_samples, optimizer, n_updates, rng)
     between_checkpoints = batches.reshape(n_steps - 1, updates_per_checkpoint, -1)
     modes = np.empty((n_steps, loss.n_modes))
     modes[0] = position
@@ -130,6 +130,18 @@ def stochastic_gradient_descent(  # noqa: PLR0913 - a problem, an optimizer, and
     return trajectory.assign_coords({LEARNING_RATE: (STEP, rates[::updates_per_checkpoint])})
 
 
+def sampled_batches(
+    n_samples: int, optimizer: Optimizer, n_updates: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Indices of the samples of every update, as (update, sample)."""
+    size = optimizer.b
+    if not optimizer.is_shuffled:
+        return rng.integers(n_samples, size=(n_updates, size))
+    n_epochs = -(-n_updates // optimizer.batches_per_epoch(n_samples))
+    ordered = np.tile(np.arange(n_samples), (n_epochs, 1))
+    return rng.permuted(ordered, axis=1).reshape(-1, size)[:n_updates]
+
+
 def _start(
     loss: QuadraticLoss,
     optimizer: Optimizer,
@@ -145,15 +157,3 @@ def _start(
     fits = position.shape == (loss.n_modes,) and np.isfinite(position).all()
     expect(bool(fits), "start", start, f"a finite number for each of {loss.n_modes} modes")
     return position, np.zeros(loss.n_modes)
-
-
-def _batches(
-    loss: QuadraticLoss, optimizer: Optimizer, n_updates: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Indices of the samples of every update, as (update, sample)."""
-    n_samples, size = loss.n_samples, optimizer.b
-    if not optimizer.is_shuffled:
-        return rng.integers(n_samples, size=(n_updates, size))
-    n_epochs = -(-n_updates // optimizer.batches_per_epoch(loss.n_samples))
-    ordered = np.tile(np.arange(n_samples), (n_epochs, 1))
-    return rng.permuted(ordered, axis=1).reshape(-1, size)[:n_updates]

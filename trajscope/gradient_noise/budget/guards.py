@@ -117,7 +117,7 @@ GUARDS: Final = (
     Guard(
         "sampling_unknown", False,
         "The sampling of batches is unknown, so there are two predictions. Choose one with "
-        "--sampling with|without.",
+        "--sampling replacement|shuffle.",
     ),
 )  # fmt: skip
 """In the order in which they are told."""

@@ -8,23 +8,22 @@ import numpy as np
 import xarray as xr
 
 from trajscope.gradient_noise.budget.guards import withheld
-from trajscope.gradient_noise.budget.settings import Settled, settle
 from trajscope.gradient_noise.budget.stretches import (
     COPIES,
     FEWEST_PLACES,
     GRADIENTS,
-    evenly_spaced,
     fewest_intervals,
     n_places,
     numbers,
     stretches_of,
-    updates_between,
 )
 from trajscope.gradient_noise.options import Options
 from trajscope.gradient_noise.spectrum.job import Job
 from trajscope.gradient_noise.spectrum.memory_plan import Plan, Room, make_plan
 from trajscope.model.batches import drawn_batches, variance_scale
+from trajscope.model.clock import evenly_spaced, updates_between
 from trajscope.model.samples import Samples, chosen_samples, n_samples_of
+from trajscope.model.settings import Settled, settle
 from trajscope.optimizer import Optimizer
 from trajscope.schema import STEP
 

@@ -27,8 +27,9 @@ from trajscope.gradient_noise.budget.ratio import (
 from trajscope.gradient_noise.options import Options
 from trajscope.kernels.gram import Floats
 from trajscope.model.checkpoints import Checkpoints
+from trajscope.schema import DIRECTION
 
-SAMPLING, DIRECTION = "sampling", "direction"
+SAMPLING = "sampling"
 _DIRECTIONS: Final = 10
 _COARSE: Final = 0.95
 """Of the noise's growth over two intervals: below, `m r > 0.1` for a rate r per update."""
@@ -87,7 +88,8 @@ def _variables(
     traces, drift = measured(grams, once)
     if drift > _MOSTLY_DRIFT:
         spoken["drifting"] = f"{drift:.0%}"
-    ways = [options.sampling] if options.sampling else ["with", "without"]
+    drawn = options.optimizer.with_replacement
+    ways = ["with", "without"] if drawn is None else ["with" if drawn else "without"]
     if len(ways) > 1:
         spoken["sampling_unknown"] = ""
     unit = optimizer.eta**2 / optimizer.b * grams.noise()

@@ -8,6 +8,7 @@ import numpy as np
 
 from trajscope.errors import encodable
 from trajscope.report.content.cases import differences
+from trajscope.report.content.dynamics import dynamics_of, dynamics_summary
 from trajscope.report.content.gradient_noise_summary import diffusion_summary
 from trajscope.report.content.laws import laws_summary
 from trajscope.report.content.norms import middle
@@ -110,6 +111,7 @@ def _of_one(results: "xr.DataTree") -> dict[str, object]:
         "phases": plain(results["verdict"].attrs.get("phases", [])),
         "layers": _layers(results),
         "diffusion": diffusion_summary(results["diffusion"].to_dataset(), plain),
+        "dynamics": dynamics_summary(dynamics_of(results), plain),
         "spectra": spectra_summary(results, plain),
     }
 

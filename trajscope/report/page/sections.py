@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import xarray as xr
 from markupsafe import Markup
 
+from trajscope.report.page.dynamics import dynamics_section
 from trajscope.report.page.gradient_noise import diffusion_section
 from trajscope.report.page.norms import norms_section
 from trajscope.report.page.spectra import spectra_section
@@ -36,5 +37,6 @@ SECTIONS: tuple[Section, ...] = (
     Section("norms", "Norms and directions", "Norms", norms_section),
     Section("spectra", "Matrix spectra", "Matrices", spectra_section),
     Section("noise", "Gradient noise", "Noise", diffusion_section),
+    Section("theory", "Does the theory hold here?", "Theory", dynamics_section),
 )
 """In the order of the page."""

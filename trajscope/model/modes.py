@@ -2,8 +2,10 @@
 
 from typing import Final
 
+import numpy as np
+
 from trajscope.errors import OptionError
-from trajscope.gradient_noise.spectrum.job import Job
+from trajscope.model.gradients import Gradients
 from trajscope.model.losses import at_work, batch_loss
 from trajscope.model.mapping import loaded_state
 from trajscope.model.matching import Arrays
@@ -13,23 +15,26 @@ _SAME: Final = 1e-4
 """Relative: float32 sums in another order."""
 
 
-def difference_of_modes(job: Job, arrays: Arrays, batch_size: int) -> str:
+def difference_of_modes(
+    gradients: Gradients, samples: Samples, arrays: Arrays, batch_size: int
+) -> str:
     """The loss of one batch in both modes in words, or nothing where it is the same.
 
     Batch norm and dropout make it another one; so does anything else that asks for the mode.
 
     Parameters
     ----------
+    samples :
+        Of the problem's data, with the device and the dtype to compute in.
     arrays :
         A checkpoint.
     """
-    import numpy as np
     import torch
 
-    problem, mapping = job.gradients.problem, job.gradients.mapping
-    indices = np.arange(min(batch_size, n_samples_of(problem.data)))
-    device, dtype = job.samples.device, job.samples.dtype
-    batch = Samples(problem.data, indices, device, dtype).batch(0, len(indices))
+    problem, mapping = gradients.problem, gradients.mapping
+    device, dtype = samples.device, samples.dtype
+    whole = Samples(problem.data, np.arange(n_samples_of(problem.data)), device, dtype)
+    batch = whole.batch(0, min(batch_size, len(whole)))
     losses = []
     for mode in ("eval", "train"):
         state = loaded_state(problem.model, mapping, arrays, device, dtype)

@@ -127,9 +127,10 @@ def settle(trajectory: xr.Dataset, told: Optimizer, spoken: dict[str, str]) -> S
         told,
         learning_rate=told.learning_rate or (files.rates[-1] if files.rates else None),
         momentum=last.momentum if told.momentum is None else told.momentum,
-        nesterov=last.nesterov,
+        nesterov=told.nesterov or last.nesterov,
         dampening=last.dampening,
         kind=last.kind,
+        weight_decay=last.weight_decay if told.weight_decay is None else told.weight_decay,
     )
     settled = Settled(merged, told, files)
     settled.look((), spoken)

@@ -1,0 +1,104 @@
+"""The whole way from a run and a problem to numbers, where the numbers are known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from tests.theory.problems import (
+    CURVATURES,
+    SAMPLES,
+    SETTINGS,
+    UPDATES,
+    problem_of,
+    quadratic,
+    run_of,
+)
+from trajscope import dynamics, simulate
+from trajscope.model.settings import settle
+from trajscope.optimizer import Optimizer
+
+
+def codes(found):
+    return [each["code"] for each in found.attrs["guards"]]
+
+
+@pytest.mark.parametrize("name", ["plain", "heavy ball"])
+def test_descent_on_a_quadratic_loss_is_as_predicted(name):
+    loss, optimizer = quadratic(), SETTINGS[name]
+    found = dynamics(run_of(loss, optimizer), problem_of(loss), optimizer, dtype="float64")
+    np.testing.assert_allclose(found["hessian_eigenvalue"], CURVATURES[:2], rtol=1e-6)
+    assert found.attrs["updates"] == UPDATES
+    expected = simulate.stationary_covariance(loss, optimizer)
+    assert found["variance_predicted"].sum() < 1.2 * np.trace(expected)
+    assert found["volume_ratio_low"] < 1 < found["volume_ratio_high"]
+    assert found["budget_ratio_low"] < 1 < found["budget_ratio_high"]
+    assert codes(found)[-1] == "single_run_free_energy"
+
+
+def test_the_prediction_is_the_law_along_the_eigenvectors():
+    loss, optimizer = quadratic(), SETTINGS["plain"]
+    found = dynamics(run_of(loss, optimizer), problem_of(loss), optimizer, dtype="float64")
+    _, vectors = np.linalg.eigh(loss.hessian)
+    along = vectors[:, ::-1][:, :2]
+    expected = along.T @ simulate.stationary_covariance(loss, optimizer) @ along
+    # D is from some hundreds of batches.
+    np.testing.assert_allclose(found["variance_predicted"], np.diag(expected), rtol=0.15)
+    path = run_of(loss, optimizer).values @ along
+    np.testing.assert_allclose(found["variance"], np.var(path, axis=0), rtol=1e-4)
+
+
+REFUSED = {
+    "settings_missing": replace(SETTINGS["plain"], learning_rate=None),
+    "momentum_unknown": replace(SETTINGS["plain"], momentum=None),
+    "no_noise": replace(SETTINGS["plain"], batch_size=SAMPLES),
+    "mixed_phases": SETTINGS["shuffled"],
+    "indefinite_hessian": replace(SETTINGS["plain"], learning_rate=5.0),
+}
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_without_what_the_law_needs_there_is_no_number(code):
+    loss = quadratic()
+    found = dynamics(run_of(loss, SETTINGS["plain"]), problem_of(loss), REFUSED[code])
+    assert code in codes(found)
+    assert "volume_ratio" not in found
+    assert "current_slope" not in found
+
+
+def test_a_window_of_few_relaxations_is_refused():
+    loss, optimizer = quadratic(), SETTINGS["plain"]
+    found = dynamics(run_of(loss, optimizer, n_steps=10, updates=1), problem_of(loss), optimizer)
+    assert "too_short" in codes(found)
+    assert "volume_ratio" not in found
+
+
+def test_positions_in_place_of_steps_are_refused():
+    loss, optimizer = quadratic(), SETTINGS["plain"]
+    run = run_of(loss, optimizer).drop_vars("step")
+    assert "step_unit_unknown" in codes(dynamics(run, problem_of(loss), optimizer))
+
+
+def test_an_unknown_sampling_matters_where_relaxation_is_slower_than_an_epoch():
+    loss = quadratic()
+    optimizer = replace(SETTINGS["plain"], with_replacement=None)
+    found = dynamics(run_of(loss, SETTINGS["plain"]), problem_of(loss), optimizer)
+    assert "sampling_unknown" in codes(found)
+    assert "volume_ratio" not in found
+
+
+def test_every_refusal_says_why_and_what_would_lift_it():
+    loss = quadratic()
+    found = dynamics(run_of(loss, SETTINGS["plain"]), problem_of(loss), Optimizer())
+    for each in found.attrs["guards"]:
+        assert set(each) == {"code", "prevents", "reason", "remedy"}
+        assert each["reason"].endswith((".", "?"))
+        assert each["remedy"].endswith(".")
+        assert "{" not in each["reason"]
+
+
+def test_settings_are_those_of_the_user_where_no_file_says_any():
+    run = xr.Dataset({"weights": (("step", "weight"), np.zeros((3, 2)))}, {"step": [0, 1, 2]})
+    said = Optimizer(0.1, 5, 0.9, nesterov=True, weight_decay=0.01)
+    assert settle(run, said, {}).optimizer == said

@@ -1,0 +1,279 @@
+"""The test of the theory in words, rows of a table, and a part of the summary."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from trajscope.errors import printable
+from trajscope.report.content.numbers import exact, number
+from trajscope.schema import DIRECTION, DYNAMICS
+
+COLUMNS = (
+    ("variance", "variance"),
+    ("lag_covariance", "lag covariance"),
+    ("spread", "displacement"),
+)
+"""What is predicted along every direction, and what it is called."""
+
+_LEVEL = 0.01
+_NUMBERS = (
+    "volume_ratio", "budget_ratio", "current_slope", "angle", "rotation", "variance_slope",
+    "entropy_production", "angular_velocity",
+)  # fmt: skip
+_STABILITY = (
+    "sharpness", "stability_limit", "batch_sharpness", "batch_limit_low", "batch_limit_high",
+)  # fmt: skip
+_P_VALUES = ("p_current", "p_phi_is_f", "p_commuting", "p_reversible")
+_BY_CURVATURE = ("variance", "exponent", "confinement")
+_SETTINGS = (
+    "learning_rate", "batch_size", "momentum", "nesterov", "weight_decay", "with_replacement",
+    "updates", "mode", "hessian_steps", "hessian_lowest", "hessian_products",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DirectionRow:
+    """A leading eigenvector of H: its eigenvalue, relaxation, and measured over predicted."""
+
+    name: str
+    eigenvalue: str
+    time: str
+    cells: tuple[str, ...]
+    is_main: bool
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What was refused: its code, why, and what would lift it."""
+
+    code: str
+    reason: str
+    remedy: str
+
+
+def dynamics_of(results: xr.DataTree) -> xr.Dataset | None:
+    """The part of a result, where it is there."""
+    return results[DYNAMICS].to_dataset() if DYNAMICS in results.children else None
+
+
+def dynamics_sentences(found: xr.Dataset) -> list[str]:
+    """Whether the theory holds, in words, the most important first."""
+    makers = (_law, _budget, _currents, _potential, _entropy, _curvature, _stability, _setting)
+    return [sentence for make in makers for sentence in make(found)]
+
+
+def refusals(found: xr.Dataset) -> list[Refusal]:
+    """What was refused, in the order of the result."""
+    told = found.attrs.get("guards", [])
+    return [
+        Refusal(*(printable(str(each.get(key, "")), limit=500) for key in _REFUSAL))
+        for each in told
+        if isinstance(each, Mapping)
+    ]
+
+
+_REFUSAL = ("code", "reason", "remedy")
+
+
+def direction_rows(found: xr.Dataset) -> list[DirectionRow]:
+    """A row for every leading eigenvector."""
+    if "hessian_eigenvalue" not in found:
+        return []
+    n = found.sizes[DIRECTION]
+    values = found["hessian_eigenvalue"].values
+    return [
+        DirectionRow(
+            exact(float(found[DIRECTION].values[place])),
+            number(float(values[place])),
+            _or_none(found, "correlation_time_predicted", place),
+            tuple(_ratio(found, name, place) for name, _ in COLUMNS),
+            place < 10,
+        )
+        for place in range(n)
+    ]
+
+
+def dynamics_summary(
+    found: xr.Dataset | None, plain: Callable[[object], object]
+) -> dict[str, object] | None:
+    """What summary.json says of the test of the theory; `None` where there was none.
+
+    Parameters
+    ----------
+    plain :
+        Turns a value into what JSON knows.
+    """
+    if found is None:
+        return None
+    told: dict[str, object] = {name: plain(found.attrs.get(name)) for name in _SETTINGS}
+    for name in _NUMBERS:
+        told[name] = plain(_scalar(found, name))
+        ends = [_scalar(found, f"{name}{end}") for end in ("_low", "_high")]
+        told[f"{name}_interval"] = plain(ends)
+    told |= {name: plain(_scalar(found, name)) for name in (*_P_VALUES, *_STABILITY)}
+    names = ("hessian_eigenvalue", *(f"{name}_ratio" for name, _ in COLUMNS), *_BY_CURVATURE)
+    told["directions"] = {name: plain(found[name].values) for name in names if name in found}
+    told["guards"] = plain(found.attrs.get("guards", []))
+    return told
+
+
+def _law(found: xr.Dataset) -> list[str]:
+    if not _is_there(found, "volume_ratio"):
+        return ["The stationary law was not tested: see what was refused."]
+    ratios, low, high = (found[f"variance_ratio{end}"].values for end in ("", "_low", "_high"))
+    there = np.isfinite(ratios)
+    n, held = int(there.sum()), int(((low <= 1) & (high >= 1) & there).sum())
+    return [
+        f"Along {n} leading eigenvectors of the Hessian, the variance of the weights is "
+        f"{_interval(found, 'volume_ratio')} times the predicted one (geometric mean): "
+        f"{_against(found, 'volume_ratio')}. Of the {n} intervals of single directions, {held} "
+        "hold 1."
+    ]
+
+
+def _budget(found: xr.Dataset) -> list[str]:
+    if not _is_there(found, "budget_ratio"):
+        return []
+    return [
+        "Noise budget: the squared displacements between neighbouring checkpoints along them add "
+        f"up to {_interval(found, 'budget_ratio')} times the predicted ones: "
+        f"{_against(found, 'budget_ratio')}."
+    ]
+
+
+def _currents(found: xr.Dataset) -> list[str]:
+    if not _is_there(found, "current_slope"):
+        return []
+    p = _scalar(found, "p_current")
+    low, high = (_scalar(found, f"current_slope{end}") for end in ("_low", "_high"))
+    told = (
+        "currents flow as predicted" if low <= 1 <= high and low > 0
+        else "this window cannot tell" if low <= 0 and high >= 1
+        else "no current is seen" if low <= 0 <= high
+        else "currents flow, and not as predicted"
+    )  # fmt: skip
+    return [
+        f"Currents (0: none, 1: the theory's): slope {_interval(found, 'current_slope')}, p = "
+        f"{number(p, 2)} of no current: {told}."
+    ]
+
+
+def _potential(found: xr.Dataset) -> list[str]:
+    if not _is_there(found, "p_phi_is_f"):
+        return []
+    p = _scalar(found, "p_phi_is_f")
+    answer = "no" if p <= _LEVEL else "not rejected"
+    return [
+        f"Is the potential of the steady state the loss (Phi = f)? {answer.capitalize()}: p = "
+        f"{number(p, 2)} of isotropic noise. Angle between grad Phi and grad f: "
+        f"{_interval(found, 'angle')} degrees (predicted: {_predicted(found, 'angle')}); rotating "
+        f"part of the force, |antisym(HS)| / |sym(HS)|: {_interval(found, 'rotation')} (predicted: "
+        f"{_predicted(found, 'rotation')}), p = {number(_scalar(found, 'p_commuting'), 2)} of none."
+    ]
+
+
+def _entropy(found: xr.Dataset) -> list[str]:
+    if not _is_there(found, "p_reversible"):
+        return []
+    places = ", ".join(str(int(each)) for each in found["entropy_direction"].values)
+    which = f"directions {places}"
+    if "principal_variance" in found:
+        which = f"principal directions {places} of the first half, in the second"
+    told = f"Along {which}: p = {number(_scalar(found, 'p_reversible'), 2)} of a path "
+    told += "that looks the same backwards"
+    for name, words in (
+        ("entropy_production", "entropy production per checkpoint"),
+        ("angular_velocity", "rotation in radians per checkpoint"),
+    ):
+        if _is_there(found, name):
+            told += f"; {words} {_interval(found, name)}"
+            if _is_there(found, f"{name}_predicted"):
+                told += f" (predicted: {_predicted(found, name)})"
+    if _is_there(found, "entropy_bound"):
+        bound = number(_scalar(found, "entropy_bound"), 2)
+        told += f"; by the uncertainty of the current at least {bound}"
+    return [f"{told}."]
+
+
+def _curvature(found: xr.Dataset) -> list[str]:
+    if not _is_there(found, "variance_slope"):
+        return []
+    return [
+        "Diffusion by curvature: along eigenvectors of H the variance goes as the eigenvalue to "
+        f"the power {_interval(found, 'variance_slope')} (predicted: "
+        f"{_predicted(found, 'variance_slope')}; isotropic noise: about −1, noise like H: about 0)."
+    ]
+
+
+def _stability(found: xr.Dataset) -> list[str]:
+    if not _is_there(found, "sharpness"):
+        return []
+    top, limit, batch, low, high = (number(_scalar(found, name)) for name in _STABILITY)
+    edges = low if low == high else f"{low} for small and {high} for large batches"
+    return [
+        f"Stability: eta times the largest eigenvalue of H is {top} (limit {limit}), eta times the "
+        f"sharpness of batches {batch} (edge of stability: {edges})."
+    ]
+
+
+def _predicted(found: xr.Dataset, name: str) -> str:
+    return number(_scalar(found, f"{name}_predicted"))
+
+
+def _setting(found: xr.Dataset) -> list[str]:
+    told = found.attrs
+    if "hessian_steps" not in told or told.get("learning_rate") is None:
+        return []
+    drawn = {"True": "with replacement", "False": "in shuffled epochs"}.get(
+        str(told.get("with_replacement")), "in an unknown way"
+    )
+    ball = "Nesterov momentum" if told.get("nesterov") else "momentum"
+    words = printable(told.get("optimizer_words", ""), limit=300)
+    return [
+        f"Prediction from H and D at {len(told['hessian_steps'])} checkpoints, network in "
+        f"{told.get('mode')} mode, with learning rate {number(told['learning_rate'])}, batches of "
+        f"{told['batch_size']} sampled {drawn}, {ball} {number(told['momentum'])}, weight decay "
+        f"{number(told.get('weight_decay') or 0.0)}.{f' {words}' if words else ''}"
+    ]
+
+
+def _against(found: xr.Dataset, name: str) -> str:
+    low, high = (_scalar(found, f"{name}{end}") for end in ("_low", "_high"))
+    return (
+        "as predicted"
+        if low <= 1 <= high
+        else "less than predicted"
+        if high < 1
+        else ("more than predicted")
+    )
+
+
+def _interval(found: xr.Dataset, name: str) -> str:
+    value, low, high = (number(_scalar(found, f"{name}{e}")) for e in ("", "_low", "_high"))
+    return f"{value} (95% CI {low} to {high})"
+
+
+def _scalar(found: xr.Dataset, name: str) -> float:
+    return float(found[name]) if name in found else math.nan
+
+
+def _is_there(found: xr.Dataset, name: str) -> bool:
+    return math.isfinite(_scalar(found, name))
+
+
+def _ratio(found: xr.Dataset, name: str, place: int) -> str:
+    key = f"{name}_ratio"
+    if key not in found or not math.isfinite(float(found[key].values[place])):
+        return "–"
+    value, low, high = (
+        number(float(found[f"{key}{end}"].values[place]), 2) for end in ("", "_low", "_high")
+    )
+    return f"{value} ({low} to {high})"
+
+
+def _or_none(found: xr.Dataset, name: str, place: int) -> str:
+    value = float(found[name].values[place]) if name in found else math.nan
+    return number(value, 2) if math.isfinite(value) else "–"

@@ -1,0 +1,43 @@
+"""The section of the page about the theory of the steady state."""
+
+import xarray as xr
+from markupsafe import Markup
+
+from trajscope.report.content.dynamics import (
+    COLUMNS,
+    direction_rows,
+    dynamics_of,
+    dynamics_sentences,
+    refusals,
+)
+from trajscope.report.figures.canvas import drawing
+from trajscope.report.figures.theory import NAME, draw_ratios, is_drawable, ratios_title
+from trajscope.report.page.environment import template
+from trajscope.report.page.folded import folded
+
+
+def dynamics_section(results: xr.DataTree) -> Markup:
+    """HTML of the section below its heading; one sentence where the theory was not tested."""
+    found = dynamics_of(results)
+    if found is None:
+        return Markup(
+            "<p>The theory was not tested: it needs the model, the data and the loss, and the "
+            "settings of the optimizer. Run <code>trajscope analyze</code> with "
+            "<code>--problem</code>, <code>--lr</code>, <code>--batch-size</code> and "
+            "<code>--momentum</code>.</p>"
+        )
+    rows = direction_rows(found)
+    is_drawn = is_drawable(found)
+    title = ratios_title(found) if is_drawn else ""
+    svg = drawing(NAME, title, lambda figure: draw_ratios(figure, found)) if is_drawn else ""
+    return Markup(
+        template("dynamics.html").render(
+            sentences=dynamics_sentences(found),
+            refusals=refusals(found),
+            name=NAME,
+            title=title,
+            svg=Markup(svg),
+            columns=[label for _, label in COLUMNS],
+            rows=folded(rows, lambda row: row.is_main) if rows else None,
+        )
+    )

@@ -1,0 +1,79 @@
+"""The options of `trajscope.dynamics` that concern the network, checked before any work."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from trajscope.errors import OptionError, printable
+from trajscope.measure.resources import parse_bytes
+from trajscope.model.device import chosen_device, room_on
+
+if TYPE_CHECKING:
+    import torch
+
+DIRECTIONS: Final = 50
+"""Leading eigenvectors of H: currents need many planes, and 20 to 50 directions have enough."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a value of an option, where it is given, has to be."""
+
+    name: str
+    expected: str
+    holds: Callable[[Any], bool]
+
+
+RULES: Final = (
+    Rule("mode", "eval or train", lambda value: value in ("eval", "train")),
+    Rule("dtype", "float32 or float64", lambda value: value in ("float32", "float64")),
+    Rule("samples", "at least 1", lambda value: value >= 1),
+    Rule("seed", "a number of at least 0", lambda value: value >= 0),
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How H and D are computed; `trajscope.dynamics` explains them.
+
+    Attributes
+    ----------
+    mode :
+        Of the network; `None` is that of training, "train".
+
+    Raises
+    ------
+    OptionError
+        One of them cannot be had.
+    """
+
+    mode: str | None = None
+    device: str = "auto"
+    dtype: str = "float32"
+    memory: int | str | None = None
+    samples: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for rule in RULES:
+            value = getattr(self, rule.name)
+            if value is not None and not rule.holds(value):
+                option = f"--{rule.name} {printable(value)}"
+                raise OptionError(f"{option}: {rule.expected} was expected.")
+        if isinstance(self.memory, str):
+            parse_bytes(self.memory)
+
+    @property
+    def torch_dtype(self) -> "torch.dtype":
+        """The dtype the network is evaluated in."""
+        import torch
+
+        return torch.float64 if self.dtype == "float64" else torch.float32
+
+    def torch_device(self) -> "torch.device":
+        """The device asked for."""
+        return chosen_device(self.device)
+
+    def room(self) -> int:
+        """Bytes that may still be taken on it."""
+        return room_on(self.torch_device(), self.memory)

@@ -1,0 +1,92 @@
+"""What needs neither H nor D: variances, reversibility and rotation, from the trajectory alone."""
+
+from typing import Any, Final
+
+import numpy as np
+import xarray as xr
+
+from trajscope.kernels.factors import factor_of_gram, factor_width
+from trajscope.kernels.gram import Floats
+from trajscope.theory.entropy import FEWEST_ROTATION, entropy
+from trajscope.theory.forward import FEWEST_TIMES
+from trajscope.theory.result import PLACE, entropy_variables
+
+N_DIRECTIONS: Final = 4
+_FEWEST: Final = 40
+"""Checkpoints of which the second half can hold an autoregression."""
+_KEPT: Final = 0.5
+"""Of the variance that a direction had in the half that chose it."""
+
+
+def unpredicted(
+    reductions: xr.Dataset, spoken: dict[str, str], rng: np.random.Generator
+) -> dict[str, Any]:
+    """Variables of the second half of a run, along principal directions of the first.
+
+    Directions are chosen by one half and measured in the other: those that a window chooses for
+    itself have variances that are too large by their choice. A direction whose variance is not
+    there again is left out.
+
+    Parameters
+    ----------
+    reductions :
+        Sums of a pass, as in a result.
+    spoken :
+        By code of each guard that has spoken, its detail.
+    """
+    positions = positions_of(reductions)
+    if positions is None or len(positions) < _FEWEST:
+        n = 0 if positions is None else len(positions)
+        spoken["too_short"] = f"The window holds {n} checkpoints"
+        return {}
+    path, ratios = second_half(positions, N_DIRECTIONS)
+    kept = ratios >= _KEPT
+    if not kept.all():
+        spoken["subspace_selected_here"] = f"{int((~kept).sum())} of {len(kept)}"
+    if kept.sum() < 2:
+        return {}
+    found = entropy(path[:, kept], None, rng)
+    if found is None or len(path) < FEWEST_TIMES * found.time:
+        share = "too few" if found is None else f"{len(path) / found.time:.3g}"
+        spoken["too_short"] = f"Half of the window holds {share} correlation times"
+        return {}
+    if found.production is None:
+        spoken["too_short"] = f"Half of the window holds {len(path) / found.time:.3g} of them"
+    rotates = len(path) >= FEWEST_ROTATION * found.time
+    variables = entropy_variables(found, np.flatnonzero(kept), rotates=rotates)
+    variables["entropy_direction"][2]["long_name"] = "principal directions of the first half"
+    variables["principal_variance"] = (PLACE, path[:, kept].var(axis=0), {
+        "units": "weight^2", "long_name": "variance in the second half of the run",
+    })  # fmt: skip
+    return variables
+
+
+def positions_of(reductions: xr.Dataset) -> Floats | None:
+    """Positions about the first, along the axes in which the increments are kept, (step, axis)."""
+    if "increment_gram" in reductions:
+        gram = reductions["increment_gram"].isel(group=0).values
+        factor: Floats = factor_of_gram(gram, factor_width(len(gram)))
+    elif "factor_all" in reductions:
+        factor = reductions["factor_all"].values.astype(np.float64)
+    else:
+        return None
+    return np.concatenate([np.zeros((1, factor.shape[1])), factor.cumsum(axis=0)])
+
+
+def second_half(positions: Floats, count: int) -> tuple[Floats, Floats]:
+    """The second half along the leading principal directions of the first, and variance ratios.
+
+    Returns
+    -------
+    path : (step, direction)
+    ratios : (direction,)
+        Variance in the second half over that in the first.
+    """
+    half = len(positions) // 2
+    first, second = positions[:half], positions[half:]
+    centred = first - first.mean(axis=0)
+    _, sizes, vectors = np.linalg.svd(centred, full_matrices=False)
+    count = min(count, int((sizes > 1e-6 * sizes[0]).sum())) if sizes[0] > 0 else 0
+    path = (second - second.mean(axis=0)) @ vectors[:count].T
+    ratios: Floats = path.var(axis=0) / (sizes[:count] ** 2 / half)
+    return path, ratios
