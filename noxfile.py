@@ -134,6 +134,17 @@ def trainers(session: nox.Session) -> None:
 
 
 @nox.session
+def paper(session: nox.Session) -> None:
+    """Make every figure of docs/paper.md from short runs; arguments replace --short.
+
+    MNIST_DIR names MNIST's folder; without it the networks see the digits that ship with trajscope.
+    """
+    install_project(session, "tests")
+    options = session.posargs or ["--short"]
+    session.run("python", "examples/paper/reproduce.py", "all", *options)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Fuzz the readers, a minute each; arguments go to atheris: nox -s fuzz -- -runs=100000."""
     install_project(session, "tests")

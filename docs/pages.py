@@ -78,8 +78,7 @@ def gallery(out: Path) -> str:
         "Every verdict once, on a simulated process whose answer is known: what is said, what this",
         "window could not have shown, and the whole report as trajscope writes it. The questions",
         "stand in the order in which a reader asks them. What is said of real runs:",
-        "[ordinary recipes on MNIST](../ordinary_runs.md), [the paper's smallest network]"
-        "(../tiny_fc.md).",
+        "[ordinary recipes on MNIST](../ordinary_runs.md), [the paper's networks](../paper.md).",
         "",
     ]
     for question in QUESTIONS:

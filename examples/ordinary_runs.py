@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mnist_tiny_fc import read_idx
+from paper.data import read_idx
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, cross_entropy
 

@@ -210,6 +210,23 @@ def test_runs_of_other_spacing_are_compared_over_a_common_time():
     )
 
 
+def test_runs_are_compared_by_another_clock_that_is_given_as_steps():
+    rates, steps = (0.05, 0.1), (80 * np.arange(600), 40 * np.arange(300))
+    runs = [
+        array_of(walk, step * rate)
+        for walk, step, rate in zip(
+            (walks(1, 600, 200)[0], walks(2, 300, 200)[1]), steps, rates, strict=True
+        )
+    ]
+    # Both have a checkpoint every 4 units of time: nothing is thinned.
+    found = compare(*runs, labels="ab", **FEW)
+    assert effect(found, "increment_variance")["effect"] == pytest.approx(1, abs=0.1)
+    assert [each["trajectory"].sizes["step"] for each in found["cases"].children.values()] == [
+        600,
+        300,
+    ]
+
+
 def test_more_noise_is_told_from_more_drift_and_from_a_well():
     rng = np.random.default_rng(4)
     noise = rng.standard_normal((4, 300, 100))

@@ -230,11 +230,11 @@ def test_a_change_of_noise_by_decades_is_found_and_volatility_keeps_its_level():
 def test_a_window_of_too_few_blocks_is_not_judged():
     scale = np.where(TIME < 0.14, 1.0, 0.01)
     frozen = scheduled_well(2, scale, rate=0.9)
-    found = take_apart(np.diff(frozen, axis=0), DRAWS, noise_changes=True)
+    found = take_apart(np.diff(frozen[:80], axis=0), DRAWS, noise_changes=True)
     assert (found.rest.code, found.rest.reason) == ("unknown", "few")
     assert found.rest.evidence["blocks"] < 32
     # A walk needs no blocks.
-    found = take_apart(np.diff(walk(2, scale), axis=0), DRAWS, noise_changes=True)
+    found = take_apart(np.diff(walk(2, scale)[:80], axis=0), DRAWS, noise_changes=True)
     assert (found.rest.code, found.count) == ("brownian", 0)
 
 

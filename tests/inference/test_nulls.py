@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trajscope.inference.nulls.draws import permutations
-from trajscope.inference.statistics import permutations as nulls
+from trajscope.inference.statistics import redrawn as nulls
 from trajscope.inference.statistics.brownian import (
     asymmetry,
     confinement,
@@ -12,11 +12,8 @@ from trajscope.inference.statistics.brownian import (
     p_value,
     relaxation,
 )
-from trajscope.inference.statistics.permutations import (
-    IncrementDraws,
-    diagonal_sums,
-    draw_increments,
-)
+from trajscope.inference.statistics.permutations import IncrementDraws, draw_increments
+from trajscope.inference.statistics.redrawn import diagonal_sums
 from trajscope.simulate import brownian, ornstein_uhlenbeck
 
 
@@ -49,6 +46,30 @@ def test_inner_products_and_transforms_give_the_same_draws(monkeypatch, flip):
         one, other = getattr(by_gram, name), getattr(by_transforms, name)
         # Single precision, over sums of some sixty terms.
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_how_many_components_are_transformed_together_does_not_matter(monkeypatch, flip):
+    y = increments(600, 30)
+    whole = draw_increments(y, 8, seed=3, flip=flip)
+    monkeypatch.setattr(nulls, "CACHED", 1)
+    in_parts = draw_increments(y, 8, seed=3, flip=flip)
+    for name in IncrementDraws.__dataclass_fields__:
+        one, other = getattr(whole, name), getattr(in_parts, name)
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_fewer_directions_keep_what_is_pooled_on_average_and_scatter_as_fewer_weights():
+    y = increments(600, 500)
+    whole = draw_increments(y, 60, seed=1)
+    fewer = draw_increments(y, 60, seed=1, most=1)  # 64 directions
+    ratio = fewer.variance_ratio[1:, -1].std() / whole.variance_ratio[1:, -1].std()
+    participation = 1 / (1 / 500 + 1 / 600)  # of 600 draws of 500 equal weights
+    expected = (participation * (1 / participation + 1 / 64)) ** 0.5
+    assert 0.7 * expected < ratio < 1.4 * expected
+    np.testing.assert_allclose(
+        fewer.variance_ratio[1:].mean(axis=0), whole.variance_ratio[1:].mean(axis=0), atol=0.02
+    )
 
 
 def test_diagonal_sums_are_those_of_the_diagonals():

@@ -6,7 +6,7 @@ from scipy.signal import lfilter
 from statsmodels.regression.linear_model import burg
 
 from trajscope.inference.nulls.autoregression import Autoregression, fit, simulate
-from trajscope.inference.statistics import brownian, permutations
+from trajscope.inference.statistics import brownian, redrawn
 from trajscope.inference.statistics import increments as inc
 from trajscope.inference.statistics.brownian import p_value, standardised
 from trajscope.inference.statistics.circulation import (
@@ -191,12 +191,11 @@ def test_a_plane_that_turns_is_far_out_in_both_components_without_having_begun_e
     assert rejected <= 7  # 99% of a binomial of 60 at 5%
 
 
-def test_large_windows_are_drawn_in_fewer_directions_with_the_same_means(monkeypatch):
+def test_large_windows_are_drawn_in_fewer_directions_with_the_same_means():
     noise = np.random.default_rng(3).standard_normal((600, 300))
     increments = np.diff(lfilter([1.0], [1.0, -0.8], noise, axis=0), axis=0)
     whole = draw_increments(increments, 99, 0)
-    monkeypatch.setattr(permutations, "_MOST", 100 * len(increments))
-    fewer = draw_increments(increments, 99, 0)
+    fewer = draw_increments(increments, 99, 0, most=100 * len(increments))
     # Of a hundred directions of three hundred equal ones.
     np.testing.assert_allclose(fewer.variance_ratio[0], whole.variance_ratio[0], rtol=0.1)
     np.testing.assert_allclose(
@@ -206,11 +205,11 @@ def test_large_windows_are_drawn_in_fewer_directions_with_the_same_means(monkeyp
 
 
 def test_p_values_in_fewer_directions_keep_their_level(monkeypatch):
-    monkeypatch.setattr(permutations, "_MOST", 1)
-    monkeypatch.setattr(permutations, "_FEWEST", 8)
+    monkeypatch.setattr(redrawn, "_FEWEST", 8)
+    monkeypatch.setattr(redrawn, "_LONGEST_GRAM", 0)
     found = []
     for seed in range(60):
         steps = np.random.default_rng([9, seed]).standard_normal((100, 40))
-        draws = draw_increments(steps * np.linspace(0.1, 2, 40), 199, seed)
+        draws = draw_increments(steps * np.linspace(0.1, 2, 40), 199, seed, most=1)
         found.append([p_value(brownian.omnibus(draws)), p_value(draws.noise_scale)])
     assert np.all(np.mean(np.array(found) <= 0.1, axis=0) <= 0.22)

@@ -1,4 +1,6 @@
+import json
 import os
+import time
 
 import dask
 import dask.array
@@ -113,7 +115,7 @@ def test_a_port_that_nothing_listens_on_is_given_up_after_ten_seconds():
 
 
 def test_a_cluster_without_workers_is_said_to_have_none(monkeypatch):
-    monkeypatch.setattr("trajscope.measure.executor._PATIENCE", 1)
+    monkeypatch.setattr("trajscope.measure.executor.PATIENCE", 1)
     with (
         local_cluster(0) as empty,
         pytest.raises(OptionError, match=r"lacks workers; .* Start one with 'dask worker'"),
@@ -129,4 +131,63 @@ def test_workers_that_keep_dying_are_told_from_a_result():
         executor(None, cluster.scheduler_address) as running,
         pytest.raises(OptionError, match="Worker processes died repeatedly on the same task"),
     ):
-        running.compute([dask.delayed(os._exit)(1)], 1, lambda: None)
+        list(running.compute([dask.delayed(os._exit)(1)], 1, lambda *_: None))
+
+
+def test_a_scheduler_file_names_its_scheduler(x, bits, cluster, tmp_path):
+    path = tmp_path / "scheduler.json"
+    path.write_text(json.dumps({"type": "Scheduler", "address": cluster.scheduler_address}))
+    with executor(None, str(path)) as running:
+        found = sums_of(x, plan_of("gram", 300, **LAYOUT), running)
+    assert_same_bits(found, bits["gram"])
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", '{"address": 5}', "[]", "\0" * 99])
+def test_a_file_that_names_no_scheduler_is_told(content, tmp_path):
+    path = tmp_path / "scheduler.json"
+    if content is not None:
+        path.write_text(content)
+    message = r"--scheduler .*scheduler\.json: a scheduler file was expected, .* Has the scheduler"
+    with pytest.raises(OptionError, match=message), executor(None, str(path)):
+        pass
+
+
+@pytest.mark.parametrize("n_tasks", [None, "2", "many"])
+def test_slurm_is_refused_outside_a_step_of_three_tasks(n_tasks, monkeypatch):
+    for name, value in {"SLURM_PROCID": n_tasks and "1", "SLURM_NTASKS": n_tasks}.items():
+        monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(
+            name, value
+        )
+    message = r"--scheduler slurm: this is expected to be a step of a Slurm job with at least 3"
+    with pytest.raises(OptionError, match=message), executor(None, "slurm"):
+        pass
+
+
+@pytest.mark.parametrize("stall", [0, -1.5, float("nan")])
+def test_a_stall_is_some_time(stall):
+    with (
+        pytest.raises(OptionError, match=r"--stall is .*; a positive number of seconds"),
+        executor(None, None, stall=stall),
+    ):
+        pass
+
+
+def test_no_progress_for_a_stated_time_is_told(cluster, monkeypatch):
+    monkeypatch.setattr("trajscope.measure.awaiting._LOOK", 0.2)
+    with (
+        executor(None, cluster.scheduler_address, stall=0.5) as running,
+        pytest.raises(OptionError, match=r"none of its tasks ended for 0\.5 seconds \(--stall\)"),
+    ):
+        list(running.compute([dask.delayed(time.sleep)(2)], 1, lambda *_: None))
+
+
+def test_no_more_than_ten_tasks_a_worker_are_sent_at_once(cluster):
+    with executor(None, cluster.scheduler_address) as running:
+        values = [dask.delayed(abs)(number) for number in range(-100, 0)]
+        seen = []
+        results = running.compute(values, 1, lambda key, result: seen.append(result))
+        first = next(results)
+        assert first == 100
+        assert len(seen) <= 20
+        assert list(results) == list(range(99, 0, -1))
+        assert sorted(seen) == list(range(1, 101))

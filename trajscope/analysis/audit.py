@@ -28,6 +28,7 @@ def audit(  # noqa: PLR0913
     memory: int | str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    stall: float | None = None,
     strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
@@ -39,7 +40,8 @@ def audit(  # noqa: PLR0913
 
     Parameters
     ----------
-    source, run, burn_in, steps, include, exclude, by, order, weights, memory, workers, scheduler :
+    source, run, burn_in, steps, include, exclude, by, order, weights, memory, workers, scheduler,
+    stall :
         As in `analyze`.
     strict :
         Fail at the first finding for which `analyze` would leave out a checkpoint, or give no
@@ -73,7 +75,7 @@ def audit(  # noqa: PLR0913
     }  # fmt: skip
     trajectory = opened(source, selection)
     engine = Engine(memory_limit(memory), 0, strict, progress or (lambda *_: None))
-    with executor(workers, scheduler) as running:
+    with executor(workers, scheduler, stall=stall) as running:
 
         def go(some: Sequence[xr.Dataset]) -> xr.Dataset:
             done = inspected(some[0], running, engine)

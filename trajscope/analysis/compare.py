@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import xarray as xr
@@ -53,6 +54,7 @@ def compare(  # noqa: PLR0913 - its options are the command line's
     memory: int | str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    stall: float | None = None,
     n_surrogates: int = 999,
     alpha: float = 0.01,
     seed: int = 0,
@@ -76,7 +78,7 @@ def compare(  # noqa: PLR0913 - its options are the command line's
         Whether the runs are repetitions of one training with different seeds, to be pooled as well.
     run, burn_in, steps, include, exclude, by, order, weights, strict :
         As in `open_trajectory`, for every folder.
-    memory, workers, scheduler, n_surrogates, alpha, seed, momentum, progress :
+    memory, workers, scheduler, stall, n_surrogates, alpha, seed, momentum, progress :
         As in `analyze`.
     lr, batch_size :
         Learning rate and batch size, one for all runs or one for each; by default as the trainer's
@@ -119,7 +121,9 @@ def compare(  # noqa: PLR0913 - its options are the command line's
         settings.for_decision(each.trajectory)  # refused before anything is read
     engine = Engine(memory_limit(memory), seed, strict, progress or (lambda *_: None))
     started = time.perf_counter()
-    measured, joint, guards = _measured(runs, engine, workers, scheduler)
+    measured, joint, guards = _measured(
+        runs, engine, partial(executor, workers, scheduler, stall=stall)
+    )
     passed = time.perf_counter()
     members = [_member(each, settings) for each in measured]
     apart = differences(
@@ -164,7 +168,7 @@ class _Measured:
 
 
 def _measured(
-    runs: Sequence[Compared], engine: Engine, workers: int | None, scheduler: str | None
+    runs: Sequence[Compared], engine: Engine, start: Callable[[], AbstractContextManager[Executor]]
 ) -> tuple[list[_Measured], list[xr.Dataset], list[dict[str, object]]]:
     """Every run; what is seen of them in one space; and what was not compared."""
     at_hand = [each for each in runs if each.result is None]
@@ -176,7 +180,7 @@ def _measured(
     joint: list[xr.Dataset] = []
     guards: list[dict[str, object]] = []
     if at_hand:
-        with executor(workers, scheduler) as running:
+        with start() as running:
             _check(shared(at_hand)[0], running, engine)
 
             def go(

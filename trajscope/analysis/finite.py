@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -31,6 +32,8 @@ class Engine:
         Whether a checkpoint that is not finite is an error.
     directions :
         Along which a run is projected.
+    parts :
+        Folder in which finished parts of a pass are kept.
     """
 
     memory: int
@@ -38,6 +41,7 @@ class Engine:
     strict: bool
     progress: Callable[[int, int], None]
     directions: Directions | None = None
+    parts: Path | None = None
 
 
 def measured(
@@ -59,6 +63,7 @@ def measured(
         seed=engine.seed,
         directions=engine.directions,
         progress=engine.progress,
+        parts=engine.parts,
     )
     steps = trajectory[STEP].values
     with suppress(NonFiniteError):

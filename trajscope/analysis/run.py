@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -30,6 +31,7 @@ from trajscope.measure.directions import Directions
 from trajscope.measure.executor import executor
 from trajscope.measure.found import Measurement
 from trajscope.measure.measurement import check_memory
+from trajscope.measure.parts import clear_parts
 from trajscope.optimizer import Optimizer
 from trajscope.schema import SPECTRA, STEP, WEIGHT
 from trajscope.units import labelled
@@ -52,9 +54,11 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     order: str | None = None,
     weights: str | None = None,
     history: History | None = None,
+    resume: str | os.PathLike[str] | None = None,
     memory: int | str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    stall: float | None = None,
     n_surrogates: int = 999,
     alpha: float = 0.01,
     seed: int = 0,
@@ -87,13 +91,21 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         reads only new or changed checkpoints, and gives the same result.
         Or a function of a trajectory that returns a context manager of the same trajectory, read
         from elsewhere; this is possible with a Dataset too.
+    resume :
+        Folder in which finished parts of the pass over checkpoint files are kept, if that takes no
+        more than a twentieth of the time: the same call goes on from them if it was killed, with
+        the same result. They are removed at the end.
     memory :
         Memory limit of this process (or of each worker), in bytes or as "2GiB"; by
         default a quarter of the free memory.
     workers :
         Local worker processes; by default, threads in this process, or the active dask client.
     scheduler :
-        Address of a running dask scheduler.
+        Address of a running dask scheduler, the name of its scheduler file, or "slurm" within a
+        step of a Slurm job (`trajscope[slurm]`). By default the active dask client, if any.
+    stall :
+        Seconds without a finished task after which workers or a cluster are given up; by default
+        1,800.
     n_surrogates :
         Permutations or surrogates per null hypothesis; the smallest p-value is
         1 / (n_surrogates + 1). Layers, and runs above 10,000 checkpoints, draw only as many as
@@ -156,6 +168,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     >>> results["observables"]["mean_squared_displacement"].sel(group="all").sizes["lag"]
     64
     """
+    folder = None if resume is None else Path(resume)
     selection = {
         "run": run, "burn_in": burn_in, "steps": steps, "by": by, "order": order,
         "weights": weights, "include": include or None, "exclude": exclude or None,
@@ -173,9 +186,11 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     along = None if directions is None else Directions(np.asarray(directions))
     if along is not None:
         along.check(trajectory.sizes[WEIGHT])
-    engine = Engine(memory_limit(memory), seed, strict, progress or _silence, along)
+    engine = Engine(
+        memory_limit(memory), seed, strict, progress or _silence, directions=along, parts=folder
+    )
     started = time.perf_counter()
-    with executor(workers, scheduler) as running:
+    with executor(workers, scheduler, stall=stall) as running:
         rows = [each.rows(trajectory[STEP].values) for each in parts]
         check_memory(trajectory, running, memory=engine.memory, windows=rows)
 
@@ -214,6 +229,8 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         result[SPECTRA] = xr.DataTree(labelled(matrices, unit))
     if diffusion is not None:
         result["diffusion"] = xr.DataTree(diffusion)
+    if folder is not None:
+        clear_parts(folder)
     return result
 
 

@@ -40,6 +40,7 @@ from trajscope.cli.options import (
 )
 from trajscope.cli.process import (
     hold,
+    join,
     progress,
     silence_dask,
     tell_json,
@@ -94,6 +95,7 @@ def analyze(
     from trajscope.report.screen.gradient_noise import diffusion_lines
     from trajscope.report.screen.result import screen
 
+    join(options["scheduler"])
     check_output(output)
     hold(output)
     silent = quiet or as_json
@@ -112,6 +114,7 @@ def analyze(
                 trajectory,
                 **engine,
                 history=_history(output, options, advance, told),
+                resume=output / "parts",
                 strict=options["strict"],
                 windows=options["windows"],
                 phases=options["phases"],
@@ -179,6 +182,7 @@ def compare(
     from trajscope.report.screen.result import screen
 
     quiet, as_json = (options.pop(name) for name in ("quiet", "as_json"))
+    join(options["scheduler"])
     check_output(output)
     refuse_source(output, runs)
     hold(output)

@@ -27,12 +27,14 @@ from trajscope.cli.options import (
 from trajscope.cli.process import (
     Commands,
     hold,
+    join,
     progress,
     silence_dask,
     tell_json,
     warnings_kept_for_the_page,
     warnings_kept_to_tell,
 )
+from trajscope.cli.watching import watch
 from trajscope.errors import OptionError, printable
 from trajscope.schema import STEP
 
@@ -46,7 +48,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
-for command in (analyze, compare, diffusion):
+for command in (analyze, compare, diffusion, watch):
     main.add_command(command)
 
 
@@ -72,6 +74,7 @@ def inspect(checkpoints: Path | str, audited: bool, as_json: bool, **selection: 
     given = [name for name in PASS_NAMES if selection[name] is not None]
     if given and not audited:
         raise OptionError(f"--{given[0]} needs --audit: without it no weights are read.")
+    join(selection["scheduler"])
     with listed(checkpoints, chosen(selection)) as found:
         trajectory = describe(found)
     if not as_json:

@@ -20,13 +20,26 @@ WEIGHTS = click.option(
     show_default=True,
     help="Weights to use if checkpoints also contain an average (EMA).",
 )
+RUN = click.option(
+    "--run",
+    metavar="NAME",
+    help="Run to open, if the folder contains several. A glob, or several names with commas "
+    "between them, joins parts of one run: 'version_*'.",
+)
+INCLUDE = click.option(
+    "--include",
+    multiple=True,
+    metavar="GLOB",
+    help="Use only tensors whose names match, including buffers. May be repeated.",
+)
+EXCLUDE = click.option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    help="Exclude tensors or files whose names match. May be repeated.",
+)
 SELECTION = (
-    click.option(
-        "--run",
-        metavar="NAME",
-        help="Run to open, if the folder contains several. A glob, or several names with commas "
-        "between them, joins parts of one run: 'version_*'.",
-    ),
+    RUN,
     click.option(
         "--burn-in",
         metavar="N|P%",
@@ -37,18 +50,8 @@ SELECTION = (
         metavar="START:STOP:STRIDE",
         help="Use every STRIDE-th checkpoint with START <= step < STOP.",
     ),
-    click.option(
-        "--include",
-        multiple=True,
-        metavar="GLOB",
-        help="Use only tensors whose names match, including buffers. May be repeated.",
-    ),
-    click.option(
-        "--exclude",
-        multiple=True,
-        metavar="GLOB",
-        help="Exclude tensors or files whose names match. May be repeated.",
-    ),
+    INCLUDE,
+    EXCLUDE,
     click.option(
         "--by",
         type=click.Choice(["none", "layer", "tensor"]),
@@ -79,7 +82,18 @@ PASS = (
     click.option(
         "--workers", type=int, metavar="N", help="Use N local processes instead of threads."
     ),
-    click.option("--scheduler", metavar="ADDRESS", help="Use the dask cluster at this address."),
+    click.option(
+        "--scheduler",
+        metavar="ADDRESS|FILE|slurm",
+        help="Use the dask cluster at this address, of this scheduler file, or the tasks of this "
+        "Slurm step.",
+    ),
+    click.option(
+        "--stall",
+        type=float,
+        metavar="SECONDS",
+        help="Give up workers of which no task ends for so long.  [default: 1800]",
+    ),
 )
 ENGINE = (*PASS, SEED)
 MOMENTUM = click.option(
@@ -191,13 +205,15 @@ WEIGHT_DECAY = click.option(
     help="Weight decay of training, for the test of the theory.  [default: from the trainer's "
     "files, or 0]",
 )
-PASS_NAMES = ("memory", "workers", "scheduler")
+PASS_NAMES = ("memory", "workers", "scheduler", "stall")
 ENGINE_NAMES = (*PASS_NAMES, "seed")
 INFERENCE_NAMES = ("n_surrogates", "alpha", "momentum")
 
 
-def output_to(folder: str) -> Callable[[Command], Command]:
-    """The option for the output folder, with its default name."""
+def output_to(
+    folder: str, files: str = "report.html, summary.json and results.zarr"
+) -> Callable[[Command], Command]:
+    """The option for the output folder, with its default name, and what is written to it."""
     return click.option(
         "-o",
         "--output",
@@ -205,7 +221,7 @@ def output_to(folder: str) -> Callable[[Command], Command]:
         type=click.Path(path_type=Path, file_okay=False),
         default=folder,
         show_default=True,
-        help="Folder for report.html, summary.json and results.zarr.",
+        help=f"Folder for {files}.",
     )
 
 
@@ -250,6 +266,21 @@ HISTORY = click.option(
     show_default=True,
     help="Store the weights in OUT/history, so that the next analysis reads only new checkpoints "
     "(auto: if they take up to 1 GiB).",
+)
+WATCHING = (
+    click.option(
+        "--interval",
+        type=click.IntRange(1, 86_400),
+        default=10,
+        show_default=True,
+        metavar="SECONDS",
+        help="How often to look for new checkpoints.",
+    ),
+    click.option(
+        "--serve",
+        metavar="127.0.0.1:PORT",
+        help="Also serve the page to browsers on this machine; port 0 takes any that is free.",
+    ),
 )
 QUIET = click.option("--quiet", is_flag=True, help="Print errors only.")
 JSON = click.option(

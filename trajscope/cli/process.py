@@ -96,6 +96,18 @@ def hold(output: Path) -> None:
     click.get_current_context().with_resource(output_held(output))
 
 
+def join(scheduler: str | None) -> None:
+    """In a Slurm step, go on as one of its tasks only; the others serve it, and end here.
+
+    To be called before anything is written or said, which all of them would do.
+    """
+    if scheduler == "slurm":
+        silence_dask()
+        from trajscope.measure.cluster import slurm_client
+
+        click.get_current_context().with_resource(slurm_client())
+
+
 def silence_dask() -> None:
     """Silence the log of dask: what matters in it is raised as an error as well.
 

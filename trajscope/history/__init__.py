@@ -1,1 +1,1 @@
-"""Weights that an analysis read, kept beside its report: the next one reads only new ones."""
+"""Weights that an analysis read, and what a watcher knows of a run, kept beside the report."""

@@ -1,5 +1,6 @@
 """The trajectory along given directions: one more sum over weights of the one pass."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,6 +39,12 @@ class Directions:
                 f"directions has shape {shape}; (direction, {n_weights}), of finite numbers, was "
                 "expected, since the trajectory has so many weights."
             )
+
+    @property
+    def digest(self) -> str:
+        """What tells them from others."""
+        content = np.ascontiguousarray(self.vectors).tobytes()
+        return hashlib.sha256(repr(np.shape(self.vectors)).encode() + content).hexdigest()
 
     def part(self, start: int, stop: int) -> "Directions":
         """What a task needs that reads weights ``start:stop`` of the trajectory."""

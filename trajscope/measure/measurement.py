@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +18,7 @@ from trajscope.measure.found import Found, Measurement
 from trajscope.measure.groups import Groups, groups_of, size_of
 from trajscope.measure.joint import Joint
 from trajscope.measure.labels import Arrays
+from trajscope.measure.parts import Parts, parts_of
 from trajscope.measure.paths import AUDIT, Size
 from trajscope.measure.plan import Rows, make_plan
 from trajscope.measure.span import JOINT, add_sums
@@ -41,6 +43,7 @@ def measure(  # noqa: PLR0913
     windows: Sequence[Rows] = (),
     directions: Directions | None = None,
     progress: Progress,
+    parts: Path | None = None,
 ) -> list[Measurement]:
     """Sums and observables of every group of a trajectory, then those of its windows.
 
@@ -57,6 +60,8 @@ def measure(  # noqa: PLR0913
         Along which the run is projected: its reductions then hold ``projection(step, direction)``.
     progress :
         Called with (tasks done, tasks in all).
+    parts :
+        Folder in which finished parts are kept; a pass that was killed goes on from them.
 
     Raises
     ------
@@ -69,21 +74,24 @@ def measure(  # noqa: PLR0913
     """
     groups = groups_of(trajectory)
     size = size_of(trajectory["weights"], groups, executor, memory, windows=windows)
+    kept, planned = parts_of(
+        trajectory, parts, size, groups.segments, windows=windows, directions=directions, seed=seed
+    )
     runs = [(0, trajectory.sizes[STEP])]
     found, together, trace = pass_over(
-        trajectory["weights"].variable, groups, size, executor,
+        trajectory["weights"].variable, groups, planned, executor, parts=kept,
         runs=runs, windows=windows, directions=directions, ends=tensor_ends(trajectory), seed=seed,
         progress=progress,
     )  # fmt: skip
     unit, steps = str(trajectory.attrs.get("step_unit", STEP)), trajectory[STEP].values
-    whole, *parts = [
+    whole, *others = [
         each.measurement(steps[start:stop], unit, each.evidence(trace, 0) if each.is_run else None)
         for each, (start, stop) in zip(found, [*runs, *windows], strict=True)
     ]
     if PROJECTION in together:
         along = xr.Variable((STEP, DIRECTION), together[PROJECTION], _PROJECTED)
         whole = replace(whole, reductions=whole.reductions.assign({PROJECTION: along}))
-    return [whole, *parts]
+    return [whole, *others]
 
 
 def evidence_of(
@@ -132,6 +140,7 @@ def pass_over(  # noqa: PLR0913
     ends: NDArray[np.int64],
     seed: int,
     progress: Progress,
+    parts: Parts | None = None,
 ) -> tuple[list[Found], Mapping[str, Floats], Trace]:
     """What is found of every run, then of every window; sums over all weights; the trace.
 
@@ -160,8 +169,8 @@ def pass_over(  # noqa: PLR0913
     # another process wanted the second core.
     with one_blas_thread():
         for group, sums_of in stream(
-            weights, plan, executor,
-            wanted=wanted, trace=trace, directions=directions, seed=seed, progress=progress,
+            weights, plan, executor, wanted=wanted, trace=trace, directions=directions,
+            seed=seed, progress=progress, parts=parts,
         ):  # fmt: skip
             if group == JOINT[0]:
                 together = sums_of[JOINT[1]]

@@ -114,7 +114,11 @@ def narrowest(size: Size, path: Path) -> int:
     return min(max(64, size.n_weights // MOST_TASKS if size.holds_tasks else 0), size.n_weights)
 
 
+def taken_by(size: Size, path: Path, workers: int, width: int) -> int:
+    """Bytes that a process takes with blocks of this width."""
+    return _fixed_bytes(size, path, workers) + workers * width * _block_bytes(size, path)
+
+
 def least_memory(size: Size, path: Path, workers: int) -> int:
     """Bytes of memory with which a path would fit."""
-    blocks = workers * narrowest(size, path) * _block_bytes(size, path)
-    return _fixed_bytes(size, path, workers) + blocks
+    return taken_by(size, path, workers, narrowest(size, path))

@@ -8,16 +8,18 @@ from typing import Any
 from trajscope.kernels.gram import Floats
 from trajscope.measure.directions import Directions
 from trajscope.measure.executor import Executor
+from trajscope.measure.parts import Parts
 from trajscope.measure.plan import Plan, Segment, Wanted
-from trajscope.measure.room import FAN_IN
 from trajscope.measure.span import GroupSums, add_sums, scan_span, sum_span, tree_sum
 from trajscope.measure.trace import Trace, Watch, joined
+from trajscope.measure.trees import Work, leaves_per_task, tree
 
 Progress = Callable[[int, int], None]
 """Called with (tasks done, tasks in all)."""
 
 Task = tuple[Segment, ...]
 Chunk = tuple[Task, ...]
+
 
 # Tasks a round gives each worker: the barrier at its end idles half a task per worker.
 _TASKS_PER_WORKER = 16
@@ -33,6 +35,7 @@ def stream(  # noqa: PLR0913
     directions: Directions | None = None,
     seed: int,
     progress: Progress,
+    parts: Parts | None = None,
 ) -> Iterator[tuple[int, dict[int, dict[str, Floats]]]]:
     """The sums of one group after another, each as soon as its last weight has been read.
 
@@ -48,6 +51,8 @@ def stream(  # noqa: PLR0913
         Takes what `wanted.watch` sees; complete with the last group.
     directions :
         Along which all rows are projected; what is found comes with the sums of `JOINT`.
+    parts :
+        Where finished chunks are kept, and taken from.
 
     Yields
     ------
@@ -66,16 +71,10 @@ def stream(  # noqa: PLR0913
     }
     last = max(last_weight.values())
     wanted = wanted or plan.wanted([(0, weights.shape[0])])
-    whole = partial(sum_span, width=plan.width, wanted=wanted, seed=seed)
-
-    def work(task: Task) -> Callable[..., Any]:
-        if directions is None:
-            return whole
-        return partial(whole, directions=directions.part(task[0].start, task[-1].stop))
-
+    run = partial(sum_span, width=plan.width, wanted=wanted, seed=seed)
     totals: GroupSums = {}
-    join = partial(_join_sums, watch=wanted.watch)
-    for chunk, (sums, seen) in _computed(weights, plan, executor, work, join, progress):
+    work = Work(run, partial(_join_sums, watch=wanted.watch), directions)
+    for chunk, (sums, seen) in _computed(weights, plan, executor, work, progress, parts):
         for key, part in sums.items():
             add_sums(totals.setdefault(key, {}), part)
         done = chunk[-1][-1].stop
@@ -109,8 +108,8 @@ def find_nonfinite(
     One more pass, which only reads; keys are row numbers.
     """
     found: dict[int, tuple[int, int]] = {}
-    scan = partial(scan_span, width=plan.width)
-    for _, part in _computed(weights, plan, executor, lambda _: scan, _join_found, progress):
+    work = Work(partial(scan_span, width=plan.width), _join_found)
+    for _, part in _computed(weights, plan, executor, work, progress):
         found = _join_found([found, part])
     return found
 
@@ -128,37 +127,48 @@ def _computed(
     weights: Any,
     plan: Plan,
     executor: Executor,
-    work: "Callable[[Task], Callable[..., Any]]",
-    join: Callable[[Sequence[Any]], Any],
+    work: Work,
     progress: Progress,
+    parts: Parts | None = None,
 ) -> Iterator[tuple[Chunk, Any]]:
     """Every chunk of the plan with the joined results of its tasks, in order."""
     n_tasks = sum(len(chunk) for chunk in plan.chunks)
+    n_known = 0
+    while parts is not None and n_known < len(plan.chunks):
+        known = parts.get(n_known)
+        if known is None:
+            break
+        yield plan.chunks[n_known], known
+        n_known += 1
     key = uuid.uuid4().hex  # a shared cluster sees every user's keys
     node_of = _source_nodes(weights, key)
-    n_sent = n_seen = 0
+    n_seen = sum(len(chunk) for chunk in plan.chunks[:n_known])
+    left = plan.chunks[n_known:]
+    numbers = {f"chunk-{key}-{n_known + n}": n_known + n for n in range(len(left))}
 
-    def on_done() -> None:
+    def on_done(name: str, result: Any) -> None:
         nonlocal n_seen
-        n_seen += 1
-        progress(n_seen, n_tasks)
+        number = numbers.get(name)
+        ended = 0
+        if name.startswith("span-") and executor.shares_memory:
+            ended = 1
+        elif number is not None and (not executor.shares_memory or len(plan.chunks[number]) == 1):
+            ended = len(plan.chunks[number])
+        if parts is not None and number is not None:
+            parts.put(number, result)
+        if ended:
+            n_seen += ended
+            progress(n_seen, n_tasks)
 
-    progress(0, n_tasks)
-    for round_ in _rounds(plan.chunks, executor.n_workers * _TASKS_PER_WORKER):
+    progress(n_seen, n_tasks)
+    many = executor.n_workers * _TASKS_PER_WORKER
+    leaves = 1 if executor.shares_memory else leaves_per_task(left, executor.n_workers)
+    for round_ in _rounds(left, many) if executor.shares_memory else [left]:
         roots = []
         for chunk in round_:
-            nodes = []
-            for task in chunk:
-                source, offset = node_of(task)
-                run = partial(work(task), task=task, offset=offset)
-                nodes.append(_node(run, f"span-{key}-{n_sent}")(source))
-                n_sent += 1
-            roots.append(_tree(nodes, join, f"sum-{key}-{n_sent}"))
-        results = executor.compute(roots, plan.workers, on_done)
-        if n_seen < n_sent:
-            n_seen = n_sent
-            progress(n_seen, n_tasks)
-        yield from zip(round_, results, strict=True)
+            roots.append(tree(chunk, node_of, work, f"chunk-{key}-{n_known}", leaves))
+            n_known += 1
+        yield from zip(round_, executor.compute(roots, plan.workers, on_done), strict=True)
 
 
 def _source_nodes(weights: Any, key: str) -> Callable[[tuple[Segment, ...]], tuple[Any, int]]:
@@ -173,25 +183,6 @@ def _source_nodes(weights: Any, key: str) -> Callable[[tuple[Segment, ...]], tup
     # 20,000 paths would be sent a thousand times.
     node = delayed(weights, name=f"weights-{key}", traverse=False)
     return lambda _: (node, 0)
-
-
-def _node(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    from dask import delayed
-
-    call = delayed(function, name=f"call-{name}", pure=False, traverse=False)
-    return lambda *arguments: call(*arguments, dask_key_name=name)
-
-
-def _tree(nodes: list[Any], join: Callable[[Sequence[Any]], Any], name: str) -> Any:
-    """One node that joins all `nodes`, through a tree so that finished parts are freed early."""
-    level = 0
-    while len(nodes) > 1:
-        nodes = [
-            _node(join, f"{name}-{level}-{start}")(nodes[start : start + FAN_IN])
-            for start in range(0, len(nodes), FAN_IN)
-        ]
-        level += 1
-    return nodes[0]
 
 
 def _rounds(chunks: Sequence[Chunk], n_tasks: int) -> Iterator[list[Chunk]]:

@@ -19,8 +19,8 @@ def draw_alternation(positions: Floats, course: Floats, n_draws: int, seed: int)
     ``max_u -sum_t (u.x[t]) (u.x[t+1]) / sum_t (u.x[t])^2`` over directions u in the space of the
     six modes that move most from step to step. A well on any time scale has none; period two, as at
     the edge of stability, where ``1 < eta lambda < 2`` gives ``1 - eta lambda``, has one near 1.
-    The null are random signs of the positions, from which the course is taken off again: a few large
-    ones, where the noise is not quite of one size, stay large in their places.
+    The null are random signs of the positions, from which the course is taken off again: a few
+    large ones, where the noise is not quite of one size, stay large in their places.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -64,6 +64,51 @@ def decide_measured_run(
     rounding of the stored weights is over 5% of the squared increments, every second, fourth, ...
     checkpoint is taken.
     """
+    asked = _asked(trajectory, measurement, settings)
+    settings = asked.settings
+    with one_blas_thread():
+        decided = decide_run(asked.run, asked.names, asked.windows, settings, in_phases=in_phases)
+        tests = tests_dataset(decided)
+        averages = _of_averages(measurement.factors[0], settings)
+    if decided.current is not None:
+        tests = tests.assign_coords({PLANE_STEP: asked.planes})
+    tests = tests.assign(averages)
+    told = _told(decided, settings, asked.stride)
+    p_any = [None if math.isnan(p) else p for p in averages["river_p_any"].values.tolist()]
+    told["summary"] |= {"river": dict(zip(NUMBERS, p_any, strict=True))}
+    return decided, tests.assign_attrs(told)
+
+
+def verdict_alone(
+    trajectory: xr.Dataset, measurement: Measurement, settings: DecisionSettings
+) -> xr.Dataset:
+    """The part ``/verdict`` of a result, as `decide_trajectory`, in a third of the time."""
+    asked = _asked(trajectory, measurement, settings)
+    with one_blas_thread():
+        return verdict_dataset(decide_run(asked.run, asked.names, asked.windows, asked.settings))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is decided on.
+
+    Attributes
+    ----------
+    planes :
+        Steps of the checkpoints in which a circulation is looked for.
+    stride :
+        Every so many checkpoints one is taken.
+    """
+
+    run: Run
+    names: list[str]
+    windows: list[Window]
+    settings: DecisionSettings
+    planes: NDArray[np.floating]
+    stride: int
+
+
+def _asked(trajectory: xr.Dataset, measurement: Measurement, settings: DecisionSettings) -> _Asked:
     steps = trajectory[STEP].values
     unit = str(trajectory.attrs.get("step_unit", "index"))
     observables = measurement.observables
@@ -100,17 +145,7 @@ def decide_measured_run(
         "" if near is None else _nearly(kept, near, unit),
     )
     names = [str(name) for name in observables[GROUP].values]
-    with one_blas_thread():
-        decided = decide_run(run, names, windows, settings, in_phases=in_phases)
-        tests = tests_dataset(decided)
-        averages = _of_averages(measurement.factors[0], settings)
-    if decided.current is not None:
-        tests = tests.assign_coords({PLANE_STEP: kept[even]})
-    tests = tests.assign(averages)
-    told = _told(decided, settings, stride)
-    p_any = [None if math.isnan(p) else p for p in averages["river_p_any"].values.tolist()]
-    told["summary"] |= {"river": dict(zip(NUMBERS, p_any, strict=True))}
-    return decided, tests.assign_attrs(told)
+    return _Asked(run, names, windows, settings, kept[even], stride)
 
 
 def ringing(

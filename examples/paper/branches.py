@@ -1,12 +1,12 @@
 """Train tiny-fc to a plateau, then on from there at several learning rates and batch sizes.
 
 Around one minimum a stationary law should be proportional to learning rate over batch size
-(arXiv:1710.11029). The network and images are those of `mnist_tiny_fc.py`, trained by plain SGD
+(arXiv:1710.11029). The network and images are tiny-fc's, trained by plain SGD
 with weight decay, every batch drawn with replacement; all branches start at the same weights, and
 what they need to settle is thrown away.
 
     export MNIST_DIR=MNIST/raw
-    python examples/mnist_branches.py --out branches
+    python examples/paper/branches.py --out branches
     trajscope compare branches/same-1 branches/same-2 --lr 0.1 --batch-size 50 \
         --sampling replacement
     trajscope compare branches/same-1 branches/half --lr 0.1 --lr 0.05 --batch-size 50 \
@@ -21,8 +21,10 @@ import sys
 from pathlib import Path
 
 import torch
-from mnist_tiny_fc import load_images, save
+from data import tiny
 from torch import Tensor, nn
+
+import trajscope
 
 BRANCHES = {
     "same-1": (0.1, 50),
@@ -41,7 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     if any(options.out.iterdir()):
         sys.exit(f"{options.out} is not empty. Name another folder with --out, or remove it.")
-    images, labels = load_images(options.data)
+    images, labels = map(torch.from_numpy, tiny(options.data, "train"))
     torch.set_num_threads(1)  # the matrices are too small to share
     torch.manual_seed(options.seed)
     model = nn.Sequential(nn.Linear(49, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 5))
@@ -54,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
         torch.manual_seed(options.seed + number)
         descend(model, images, labels, *settings, updates=options.settle)
         for step in range(0, options.every * options.checkpoints, options.every):
-            save(model, folder, step=step, epoch=0)
+            trajscope.save_checkpoint(folder, model.state_dict(), step=step)
             descend(model, images, labels, *settings, updates=options.every)
 
 

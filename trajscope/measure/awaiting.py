@@ -1,0 +1,135 @@
+"""What a cluster computes: sent a few tasks at a time, taken in order, given up when it is lost."""
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from trajscope.errors import OptionError, printable
+from trajscope.measure.cluster import FROZEN, PATIENCE
+
+TASKS_PER_WORKER: Final = 10
+"""That a cluster is given at once."""
+_LOOK: Final = 5
+"""Seconds between two looks at a cluster that computes."""
+_ALONE: Final = 60
+"""Seconds that it may be without workers, which a batch system may start anew."""
+
+
+@dataclass
+class Awaited:
+    """Delayed values on a cluster.
+
+    Attributes
+    ----------
+    stall :
+        Seconds without a finished value after which the cluster is given up.
+    running :
+        Futures, and the number of the value of each.
+    found :
+        Results by number, until it is their turn.
+    """
+
+    client: Any
+    n_workers: int
+    stall: float
+    running: dict[Any, int] = field(default_factory=dict)
+    found: dict[int, Any] = field(default_factory=dict)
+
+    def results(self, values: Sequence[Any], on_done: Any) -> Iterator[Any]:
+        """The results in order; `on_done` is called with key and result of each as it comes.
+
+        Raises
+        ------
+        OptionError
+            The scheduler is gone or silent, no worker has been there for a while, nothing was
+            finished for `stall` seconds, or workers died repeatedly.
+        """
+        from distributed import KilledWorker
+
+        waiting = deque(enumerate(values))
+        try:
+            for number in range(len(values)):
+                while number not in self.found:
+                    self._send(waiting)
+                    for future in self._finished():
+                        place = self.running.pop(future)
+                        self.found[place] = future.result()
+                        on_done(str(future.key), self.found[place])
+                yield self.found.pop(number)
+        except KilledWorker as error:
+            raise OptionError(
+                f"Worker processes died repeatedly on the same task ({printable(error)}). Were "
+                "they out of memory? Lower --memory, or use fewer workers."
+            ) from error
+        finally:
+            with suppress(Exception):  # a lost cluster has nothing to cancel
+                self.client.cancel(list(self.running))
+
+    def _send(self, waiting: "deque[tuple[int, Any]]") -> None:
+        """As many values as the workers are given tasks at once; never none."""
+        limit = TASKS_PER_WORKER * self.n_workers
+        while waiting:
+            number, value = waiting[0]
+            held = (len(self.running) + len(self.found)) * len(value.dask)
+            if self.running and held + len(value.dask) > limit:
+                return
+            waiting.popleft()
+            self.running[self.client.compute(value, optimize_graph=False)] = number
+
+    def _finished(self) -> list[Any]:
+        """The futures that have ended, of which there is at least one."""
+        from distributed import wait
+        from distributed.client import FuturesCancelledError
+
+        quiet_since = begun = time.monotonic()
+        while True:
+            try:
+                with self.client.as_current():
+                    ended = wait(list(self.running), _LOOK, return_when="FIRST_COMPLETED").done
+                if any(each.cancelled() for each in ended):
+                    raise CancelledError
+                return list(ended)
+            except TimeoutError:
+                pass
+            except (CancelledError, FuturesCancelledError, OSError):
+                if self.client.status == "running" and self._workers():
+                    raise
+                raise self._lost("the scheduler or its last worker is gone") from None
+            if workers := self._workers():
+                quiet_since = time.monotonic()
+                self._drop_frozen(workers)
+            elif time.monotonic() - quiet_since > _ALONE:
+                why = f"it has had no worker, or has not answered, for {_ALONE} seconds"
+                raise self._lost(why)
+            if time.monotonic() - begun > self.stall:
+                raise self._lost(f"none of its tasks ended for {self.stall:g} seconds (--stall)")
+
+    def _workers(self) -> dict[str, float]:
+        """When each worker gave a sign of life; none where the scheduler does not answer."""
+        try:
+            told = self.client.sync(
+                self.client.scheduler.identity, n_workers=-1, callback_timeout=PATIENCE
+            )
+            return {name: float(each["last_seen"]) for name, each in told["workers"].items()}
+        except Exception:  # of many kinds, depending on how the connection ended
+            return {}
+
+    def _drop_frozen(self, workers: dict[str, float]) -> None:
+        """Have the tasks of workers that are silent, while others are not, done elsewhere."""
+        latest = max(workers.values())
+        frozen = [name for name, seen in workers.items() if latest - seen > FROZEN]
+        if frozen and len(frozen) < len(workers):
+            with suppress(Exception):  # it came back, or is gone by now
+                self.client.restart_workers(frozen, timeout=PATIENCE, raise_for_error=False)
+
+    def _lost(self, why: str) -> OptionError:
+        address = printable(self.client.scheduler.address)
+        return OptionError(
+            f"The dask cluster at {address} was lost: {why}. What it had not finished is lost too; "
+            "'trajscope analyze' has kept the rest. Start the cluster again and repeat the "
+            "command, or go on with --workers."
+        )
