@@ -1,19 +1,19 @@
 """Train tiny-fc by plain SGD until it rests on a plateau, and test the theory of its steady state.
 
-The network and images of `mnist_tiny_fc.py` (917 weights, the digits 0 to 4), trained as the theory
-of arXiv:1710.11029 has it: one learning rate throughout, weight decay, every batch drawn with
+The network and images of tiny-fc (917 weights, the digits 0 to 4), trained as the theory of
+arXiv:1710.11029 has it: one learning rate throughout, weight decay, every batch drawn with
 replacement, no momentum. What comes before the plateau is thrown away.
 
     export MNIST_DIR=MNIST/raw
-    python examples/mnist_plateau.py --out plateau
-    trajscope analyze plateau --problem examples/mnist_plateau.py:make_problem \
+    python examples/paper/plateau.py --out plateau
+    trajscope analyze plateau --problem examples/paper/plateau.py:make_problem \
         --lr 0.1 --batch-size 50 --momentum 0 --weight-decay 1e-3 --sampling replacement
 
 Half a million updates take about four minutes on one core; of the checkpoints every 10 updates
 that follow, 2,000 are kept. Further runs on the same plateau begin where this one ended:
 
-    python examples/mnist_plateau.py --out plateau-1 --seed 1 --warm-up 5000 \
-        --start plateau/step-0519990.safetensors
+    python examples/paper/plateau.py --out plateau-1 --seed 1 --warm-up 5000 \
+        --start plateau/step-519990.safetensors
 """
 
 import argparse
@@ -22,9 +22,10 @@ import sys
 from pathlib import Path
 
 import torch
-from mnist_tiny_fc import load_images, save
+from data import tiny
+from networks import cross_entropy, tiny_fc
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 import trajscope
 
@@ -33,18 +34,13 @@ def make_problem() -> trajscope.Problem:
     """The network, the images of the folder that MNIST_DIR names, cross-entropy."""
     if "MNIST_DIR" not in os.environ:
         sys.exit("Say in the environment variable MNIST_DIR where MNIST's IDX files are.")
-    return trajscope.Problem(tiny_fc(), load_images(Path(os.environ["MNIST_DIR"])), cross_entropy)
+    return trajscope.Problem(tiny_fc(), images(Path(os.environ["MNIST_DIR"])), cross_entropy)
 
 
-def tiny_fc() -> nn.Module:
-    """The network, with fresh weights."""
-    return nn.Sequential(nn.Linear(49, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 5))
-
-
-def cross_entropy(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-    """The loss that is minimised, without weight decay."""
-    images, labels = batch
-    return nn.functional.cross_entropy(model(images), labels)
+def images(folder: Path) -> tuple[Tensor, Tensor]:
+    """What the network sees, and the labels."""
+    inputs, labels = map(torch.from_numpy, tiny(folder, "train"))
+    return inputs, labels
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -53,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     if any(options.out.iterdir()):
         sys.exit(f"{options.out} is not empty. Name another folder with --out, or remove it.")
-    images, labels = load_images(options.data)
+    inputs, labels = images(options.data)
     torch.set_num_threads(1)  # the matrices are too small to share
     torch.manual_seed(options.seed)
     model = tiny_fc()
@@ -67,18 +63,17 @@ def main(arguments: list[str] | None = None) -> None:
         weight_decay=options.decay,
         fused=True,
     )
-    loss = nn.CrossEntropyLoss()
     order = torch.empty(0, dtype=torch.int64)
     for step in range(options.warm_up + options.every * options.checkpoints):
         if step >= options.warm_up and (step - options.warm_up) % options.every == 0:
-            save(model, options.out, step=step, epoch=step * options.batch // len(labels))
+            trajscope.save_checkpoint(options.out, model.state_dict(), step=step)
         if options.shuffle:
             order = order if len(order) else torch.randperm(len(labels))
             batch, order = order[: options.batch], order[options.batch :]
         else:
             batch = torch.randint(len(labels), (options.batch,))
         optimizer.zero_grad()
-        loss(model(images[batch]), labels[batch]).backward()
+        cross_entropy(model, (inputs[batch], labels[batch])).backward()
         optimizer.step()
 
 
