@@ -38,6 +38,7 @@ PEERS = (
 )
 ELSEWHERE = ("http://", "https://", "made/", "../made/", "gallery/")
 """Begins of links that need no file of the repository; Sphinx follows those to made pages."""
+AXE_CORE = "4.14.1"
 NO_TORCH = "import importlib.util as u; assert not u.find_spec('torch'), 'torch was installed'"
 CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s#]+)[^)]*\)|(?:src|href)=\"([^\"#]+)")
@@ -117,6 +118,17 @@ def packages(session: nox.Session) -> None:
             session.install("-c", "constraints.txt", "--force-reinstall", "--no-deps", str(package))
             with session.chdir(clone.parent):  # not where the package lies as a folder
                 session.run("trajscope", "inspect", "clone/trajscope-demo/checkpoints")
+
+
+@nox.session
+def accessibility(session: nox.Session) -> None:
+    """Let axe-core, from npm, look at reports in headless Chromium: light, dark, phone, desk."""
+    install_project(session, "tests")
+    folder = Path(session.create_tmp()).resolve()
+    session.run("npm", "install", "--prefix", str(folder), f"axe-core@{AXE_CORE}", external=True)
+    axe = folder / "node_modules" / "axe-core" / "axe.min.js"
+    chosen = ("tests/report/test_accessibility.py", *session.posargs)
+    session.run("python", "-m", "pytest", *chosen, env={"AXE": str(axe)})
 
 
 @nox.session

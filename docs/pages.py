@@ -3,13 +3,15 @@
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 DOCS: Final = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent))  # the processes of docs/verdicts.md are those of the tests
+
+from real_runs import RECIPES, Recipe, trained  # noqa: E402
 
 import trajscope  # noqa: E402
 from tests.sentences import SAID, Said  # noqa: E402
@@ -76,31 +78,26 @@ def gallery(out: Path) -> str:
         "# Gallery of verdicts",
         "",
         "Every verdict once, on a simulated process whose answer is known: what is said, what this",
-        "window could not have shown, and the whole report as trajscope writes it. The questions",
-        "stand in the order in which a reader asks them. What is said of real runs:",
+        "window could not have shown, and the whole report as trajscope writes it; where a short",
+        "training gives the same verdict, that training as well. The questions stand in the order",
+        "in which a reader asks them. What is said of longer runs:",
         "[ordinary recipes on MNIST](../ordinary_runs.md), [the paper's networks](../paper.md).",
         "",
     ]
+    real = [_real(recipe, out) for recipe in RECIPES]
     for question in QUESTIONS:
         lines += [f"## {question.asked}", ""]
         for code, meaning in question.answers:
             lines += _entry(code, meaning, out)
+            lines += [line for own, told in real if own == code for line in told]
     return "\n".join(lines)
 
 
 def _entry(code: str, meaning: str, out: Path) -> list[str]:
     said = process_of(code)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        results = analyze(said.make(), n_surrogates=199, phases="none", **dict(said.options))
-        write_report(results, out / code)
-    for left in ("results.zarr", "summary.json"):
-        path = out / code / left
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    told = results["verdict"].attrs
-    if told["code"] != code:
-        raise SystemExit(f"{said.process}: the verdict is {told['code']}, not {code}")
-    limits = [f"- {limit}" for limit in told.get("unseen", ())]
+    found, told = _reported(said.make(), out / code, dict(said.options))
+    if found != code:
+        raise SystemExit(f"{said.process}: the verdict is {found}, not {code}")
     return [
         f"### {code.replace('_', ' ')}",
         "",
@@ -108,16 +105,36 @@ def _entry(code: str, meaning: str, out: Path) -> list[str]:
         "",
         f"*Simulated:* {said.process}.",
         "",
+        *told,
+        f'<iframe class="report" loading="lazy" title="Report: {code.replace("_", " ")}" '
+        f'src="../gallery/{code}/report.html"></iframe>',
+        "",
+    ]
+
+
+def _real(recipe: Recipe, out: Path) -> tuple[str, list[str]]:
+    """What is said of a short training on the digits: its verdict depends on the machine."""
+    found, told = _reported(trained(recipe), out / recipe.name, {})
+    return found, [f"*Trained, on the digits of the demo:* {recipe.told}.", "", *told]
+
+
+def _reported(source: object, folder: Path, options: Mapping[str, object]) -> tuple[str, list[str]]:
+    """The code, the verdict with its detection limits, and a link to the report, written there."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = analyze(source, n_surrogates=199, phases="none", **options)
+        write_report(results, folder)
+    shutil.rmtree(folder / "results.zarr")
+    (folder / "summary.json").unlink()
+    told = results["verdict"].attrs
+    return told["code"], [
         f"> {told['sentence']}",
         "",
         "*Not detectable in this window:*",
         "",
-        *limits,
+        *(f"- {limit}" for limit in told.get("unseen", ())),
         "",
-        f'<p><a href="../gallery/{code}/report.html">The whole report</a></p>',
-        "",
-        f'<iframe class="report" loading="lazy" title="Report: {code.replace("_", " ")}" '
-        f'src="../gallery/{code}/report.html"></iframe>',
+        f'<p><a href="../gallery/{folder.name}/report.html">The whole report</a></p>',
         "",
     ]
 

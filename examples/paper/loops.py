@@ -59,12 +59,23 @@ def train_module(network: Network, recipe: Recipe, out: Path, seed: int) -> None
         path.with_suffix(".tmp").replace(path)
 
 
-def train_fast(network: Network, recipe: Recipe, out: Path, seed: int) -> None:
-    """Epochs of tiny-fc by `fast`, with one zarr store for all checkpoints."""
+def train_fast(
+    network: Network, recipe: Recipe, out: Path, seed: int, start: Path | None = None
+) -> None:
+    """Epochs of tiny-fc by `fast`, with one zarr store for all checkpoints.
+
+    Parameters
+    ----------
+    start :
+        Run at whose last weights this one begins, without its momentum.
+    """
     torch.manual_seed(seed)
     model = network.build()
     images, labels = tensors(network, "train")
     state, done, path = fast.State.of(model), 0, out / "state.npz"
+    if start is not None:
+        with np.load(start / "state.npz") as kept:
+            state.weights, state.running = kept["weights"], kept["running"]
     if path.exists():
         with np.load(path) as kept:
             done = int(kept["epoch"])

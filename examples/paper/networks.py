@@ -8,7 +8,7 @@ without the first, MNIST's networks see the digits that ship with trajscope.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import data
@@ -147,7 +147,11 @@ def cross_entropy(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 def tensors(network: Network, part: str) -> tuple[Tensor, Tensor]:
     """Images and labels from the folder that the environment names."""
-    folder = os.environ.get(network.folder)
+    return _tensors(network, part, os.environ.get(network.folder))
+
+
+@cache
+def _tensors(network: Network, part: str, folder: str | None) -> tuple[Tensor, Tensor]:
     images, labels = network.load(Path(folder) if folder else None, part)
     return torch.from_numpy(images), torch.from_numpy(labels)
 

@@ -1,7 +1,7 @@
 """Train tiny-fc by plain SGD until it rests on a plateau, and test the theory of its steady state.
 
-The network and images of tiny-fc (917 weights, the digits 0 to 4), trained as the theory of
-arXiv:1710.11029 has it: one learning rate throughout, weight decay, every batch drawn with
+tiny-fc (917 weights, the digits 0 to 4), trained as the theory
+of arXiv:1710.11029 has it: one learning rate throughout, weight decay, every batch drawn with
 replacement, no momentum. What comes before the plateau is thrown away.
 
     export MNIST_DIR=MNIST/raw
@@ -25,7 +25,7 @@ import torch
 from data import tiny
 from networks import cross_entropy, tiny_fc
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 import trajscope
 
@@ -34,13 +34,13 @@ def make_problem() -> trajscope.Problem:
     """The network, the images of the folder that MNIST_DIR names, cross-entropy."""
     if "MNIST_DIR" not in os.environ:
         sys.exit("Say in the environment variable MNIST_DIR where MNIST's IDX files are.")
-    return trajscope.Problem(tiny_fc(), images(Path(os.environ["MNIST_DIR"])), cross_entropy)
+    return trajscope.Problem(tiny_fc(), load_images(Path(os.environ["MNIST_DIR"])), cross_entropy)
 
 
-def images(folder: Path) -> tuple[Tensor, Tensor]:
-    """What the network sees, and the labels."""
-    inputs, labels = map(torch.from_numpy, tiny(folder, "train"))
-    return inputs, labels
+def load_images(folder: Path) -> tuple[Tensor, Tensor]:
+    """The training images of the digits 0 to 4, and their labels."""
+    images, labels = tiny(folder, "train")
+    return torch.from_numpy(images), torch.from_numpy(labels)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     if any(options.out.iterdir()):
         sys.exit(f"{options.out} is not empty. Name another folder with --out, or remove it.")
-    inputs, labels = images(options.data)
+    images, labels = load_images(options.data)
     torch.set_num_threads(1)  # the matrices are too small to share
     torch.manual_seed(options.seed)
     model = tiny_fc()
@@ -63,6 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
         weight_decay=options.decay,
         fused=True,
     )
+    loss = nn.CrossEntropyLoss()
     order = torch.empty(0, dtype=torch.int64)
     for step in range(options.warm_up + options.every * options.checkpoints):
         if step >= options.warm_up and (step - options.warm_up) % options.every == 0:
@@ -73,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
         else:
             batch = torch.randint(len(labels), (options.batch,))
         optimizer.zero_grad()
-        cross_entropy(model, (inputs[batch], labels[batch])).backward()
+        loss(model(images[batch]), labels[batch]).backward()
         optimizer.step()
 
 

@@ -7,68 +7,50 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from networks import named, tensors
-from plots import panels, save, thinned
-from runs import ANNEALED, EQUAL, OTHER, QUARTERS, Run, Workplace, problem
+from plots import panels, save
+from runs import ANNEALED, BRANCHES, PLATEAU, QUARTERS, Run, Workplace, problem
 from spectra import at_three
 
-import trajscope
-
 Row = dict[str, Any]
-BURN_IN, ANNEALED_BURN_IN = "20%", "50%"
+BURN_IN = "50%"
 
 
 def scaling(place: Workplace) -> Row:
-    """Runs of equal rate over batch, one of half and one of twice; and three architectures."""
-    runs = [*EQUAL, *OTHER]
-    timed = [in_time(place.trained(run, 0), run.recipe.first_rate) for run in runs]
-    results = trajscope.compare(*timed, labels=[run.name for run in runs])
-    trajscope.write_report(results, place.out / "reports" / "scaling")
-    cases = list(results["cases"].children.values())
-    (axes,) = panels(title="Plain SGD on tiny-fc")
-    for index, (run, case) in enumerate(zip(runs, cases, strict=True)):
-        seen = case["observables"].to_dataset().sel(group="all").isel(lag=slice(1, None))
-        shown = thinned(seen.sizes["lag"], 200)
-        style = "-" if run in EQUAL else "--"
-        axes.loglog(
-            *(seen[name].values[shown] for name in ("lag", "mean_squared_displacement")),
-            style,
-            color=f"C{index}",
-            label=f"η/b = {ratio(run):.0e}, b = {run.recipe.batch}",
-        )
-    axes.set(xlabel="time η · steps", ylabel="mean squared displacement, weight²")
+    """Stationary laws of runs from one plateau by rate over batch; and three architectures."""
+    place.trained(PLATEAU, 0)
+    stores = [place.trained(run, 0) for run in BRANCHES]
+    words: list[object] = ["compare", *stores, "--burn-in", BURN_IN, "--by", "none"]
+    for run in BRANCHES:
+        words += ["--label", run.name, "--lr", run.recipe.first_rate]
+        words += ["--batch-size", run.recipe.batch]
+    results = place.report("scaling", *words, "--sampling", "with")
+    found = results["compare"].to_dataset().sel(group="all")
+    firsts = [pair for pair in range(found.sizes["pair"]) if found["first"][pair] == "same-1"]
+    rows = [law(found.isel(pair=pair)) for pair in firsts]
+    (axes,) = panels(title="Stationary variance of tiny-fc over that of η/b = 2e-3")
+    for index, row in enumerate(rows):
+        low, middle, high = row["ratio"]
+        bars = [[middle - low], [high - middle]]
+        axes.errorbar(row["expected"], middle, bars, fmt="o", color=f"C{index}", label=row["run"])
+    axes.loglog([0.4, 2.5], [0.4, 2.5], color="0.5", lw=1, label="expected")
+    axes.set(xlabel="ratio of η/b", ylabel="ratio of variances, 99% interval")
     axes.legend(frameon=False, fontsize=9)
     save(axes, place.out / "scaling.png")
+    cases = results["cases"].children.values()
+    verdicts = {str(case.attrs["label"]): case["verdict"].attrs["sentence"] for case in cases}
+    architectures = [architecture(place, run) for run in ANNEALED]
+    return {"laws": rows, "verdicts": verdicts, "architectures": architectures}
+
+
+def law(found: xr.Dataset) -> Row:
+    """Ratio of the stationary variances of a pair of runs, what is expected of it, and p."""
+    names = ("volume_ratio_low", "volume_ratio", "volume_ratio_high")
     return {
-        "runs": [
-            {"name": run.name, "eta_over_b": ratio(run), **stationary(case)}
-            for run, case in zip(runs, cases, strict=True)
-        ],
-        "pairs": differences(results["compare"].to_dataset()),
-        "architectures": [architecture(place, run) for run in ANNEALED],
-    }
-
-
-def in_time(store: Path, rate: float) -> xr.Dataset:
-    """A run by its time, rate times steps: in it, runs of equal rate over batch should be alike."""
-    run = trajscope.open_trajectory(store, burn_in=BURN_IN, by="none")
-    return run.assign_coords(step=run["step"] * rate)
-
-
-def ratio(run: Run) -> float:
-    """Rate over batch."""
-    return run.recipe.first_rate / run.recipe.batch
-
-
-def stationary(case: xr.DataTree) -> Row:
-    """Verdict, variance of the weights, and of their increments over one time unit."""
-    seen, told = case["observables"].to_dataset().sel(group="all"), case["verdict"].attrs
-    first = float(seen["principal_component"].values[:, 0].var())
-    return {
-        "code": told["code"],
-        "rest": told["rest"],
-        "course": told["course"],
-        "variance": first / float(seen["explained_variance"].values[0]),
-        "increment_variance": float(seen["mean_squared_displacement"].values[1]),
+        "run": str(found["second"].item()),
+        "expected": found["expected_ratio"].item(),
+        "ratio": [found[name].item() for name in names],
+        "p_same_law": found["p_same_law"].item(),
+        "p_same_shape": found["p_same_shape"].item(),
     }
 
 
@@ -102,9 +84,7 @@ def replacement(place: Workplace) -> Row:
     for seed in range(place.seeds):
         stores = {drawn: place.trained(run, seed) for drawn, run in QUARTERS.items()}
         words = ["compare", *stores.values(), "--label", "with", "--label", "without"]
-        results = place.report(
-            f"quarters-{seed}", *words, "--burn-in", ANNEALED_BURN_IN, "--by", "none"
-        )
+        results = place.report(f"quarters-{seed}", *words, "--burn-in", BURN_IN, "--by", "none")
         (pair,) = differences(results["compare"].to_dataset())
         noise = budget(place, seed, stores["with"])
         losses = {drawn: last_loss(store.parent) for drawn, store in stores.items()}
@@ -134,7 +114,7 @@ def budget(place: Workplace, seed: int, store: Path) -> Row:
     words += ["--lr", run.recipe.last_rate, "--momentum", 0, "--sampling", "with"]
     words += ["--at", "80%,90%,100%", "--samples", 100, "--every", 0, "--by", "none"]
     name = f"{run.name}-{seed}"
-    report = place.report(name, "diffusion", store, *words, "--burn-in", ANNEALED_BURN_IN)
+    report = place.report(name, "diffusion", store, *words, "--burn-in", BURN_IN)
     found = report["diffusion"].to_dataset()
     names = ("budget_ratio", "budget_ratio_low", "budget_ratio_high")
     told = {"words": found.attrs.get("budget_words")}

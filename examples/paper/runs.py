@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import data
 import xarray as xr
 from loops import CHECKPOINTS, STORE
 from networks import Recipe, named
@@ -26,12 +27,15 @@ class Run:
         Of the full length.
     short :
         The same with fewer epochs, and batches for a few hundred images.
+    start :
+        Name of the run at whose last weights it begins; none for fresh weights.
     """
 
     name: str
     network: str
     recipe: Recipe
     short: Recipe
+    start: str = ""
 
 
 def _annealed(network: str) -> Run:
@@ -39,17 +43,11 @@ def _annealed(network: str) -> Run:
     return Run(network, network, recipe, replace(recipe, epochs=10, anneal=10, batch=50))
 
 
-def _swept(batch: int, rate: float, epochs: int) -> Run:
-    """Plain SGD at one rate, with checkpoints 4 units of time (rate times steps) apart."""
-    recipe = Recipe(
-        *(epochs, 0, batch, rate, rate),
-        momentum=0.0,
-        decay=1e-3,
-        every=round(4 / rate),
-        replace=True,
-    )
-    short = replace(recipe, epochs=60, every=round(0.8 / rate))
-    return Run(f"sgd-{batch}-{rate:g}", "tiny-fc", recipe, short)
+def _plain(name: str, rate: float, batch: int, updates: int, start: str = "") -> Run:
+    """Plain SGD at one rate, batches drawn with replacement, a checkpoint every ten updates."""
+    epochs = round(updates * batch / data.N_TINY)
+    recipe = Recipe(epochs, 0, batch, rate, rate, 0.0, 1e-3, every=10, replace=True)
+    return Run(name, "tiny-fc", recipe, replace(recipe, epochs=100, every=4), start)
 
 
 def _quarters(drawn: str) -> Run:
@@ -68,10 +66,18 @@ LONG = Run(
     *("tiny-fc", "tiny-fc", named("tiny-fc").recipe),
     replace(named("tiny-fc").recipe, epochs=400, anneal=100, batch=100),
 )
-EQUAL = (_swept(25, 0.05, 417), _swept(50, 0.1, 417), _swept(100, 0.2, 417))
-"""The same rate over batch, 2e-3."""
-OTHER = (_swept(100, 0.1, 833), _swept(25, 0.1, 208))
-"""Half of it, and twice."""
+PLATEAU = _plain("plateau", 0.1, 50, 150_000)
+BRANCHES = tuple(
+    _plain(name, rate, batch, 40_000, PLATEAU.name)
+    for name, rate, batch in (
+        ("same-1", 0.1, 50),
+        ("same-2", 0.1, 50),
+        ("both", 0.2, 100),
+        ("half", 0.05, 50),
+        ("double", 0.2, 50),
+    )
+)
+"""Runs from one plateau on, at its rate over batch, at half of it and at twice."""
 QUARTERS = {drawn: _quarters(drawn) for drawn in ("with", "without")}
 
 
@@ -101,7 +107,10 @@ class Workplace:
     def trained(self, run: Run, seed: int) -> Path:
         """The checkpoints of a run, which is trained if it is not there or has not ended."""
         folder = self.runs / f"{run.name}-{seed}"
-        train(named(run.network), self.recipe(run), folder, seed)
+        start = self.runs / f"{run.start}-{seed}" if run.start else None
+        # Branches of one run see images in different orders.
+        own = seed if start is None else 1_000 * (seed + 1) + BRANCHES.index(run)
+        train(named(run.network), self.recipe(run), folder, own, start)
         return folder / (STORE if run.network == "tiny-fc" else CHECKPOINTS)
 
     def report(self, name: str, *words: object) -> xr.DataTree:

@@ -28,11 +28,13 @@ def main(arguments: list[str] | None = None) -> None:
     """Train what was asked for."""
     options = parse(arguments)
     network = named(options.network)
+    if options.start is not None and network.name != "tiny-fc":
+        sys.exit(f"--start goes on with a run of tiny-fc, not of {network.name}. Leave it out.")
     if options.data is not None:
         os.environ[network.folder] = str(options.data)
     given = {each.name: getattr(options, each.name) for each in fields(Recipe)}
     recipe = replace(network.recipe, **{key: it for key, it in given.items() if it is not None})
-    train(network, recipe, options.out, options.seed)
+    train(network, recipe, options.out, options.seed, options.start)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -42,6 +44,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, metavar="DIR", help="MNIST's or CIFAR's folder")
     parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder of the run")
     parser.add_argument("--seed", type=int, default=0, help="of first weights and batches")
+    parser.add_argument(
+        "--start", type=Path, metavar="DIR", help="run of tiny-fc at whose last weights to begin"
+    )
     for each in fields(Recipe):
         if each.type is bool:
             parser.add_argument(f"--{each.name}", action="store_true", default=None)
@@ -51,12 +56,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def train(network: Network, recipe: Recipe, out: Path, seed: int) -> None:
+def train(
+    network: Network, recipe: Recipe, out: Path, seed: int, start: Path | None = None
+) -> None:
     """Train to the end of the recipe, from where the run in `out` is.
 
     How the run is trained is noted beside it, and with ``done`` that it has ended.
     """
     path, now = out / "recipe.json", {"network": network.name, "seed": seed, **asdict(recipe)}
+    if start is not None:
+        now["start"] = start.name
     before = json.loads(path.read_text()) if path.exists() else {**now, "done": False}
     if before == {**now, "done": True}:
         return
@@ -65,8 +74,10 @@ def train(network: Network, recipe: Recipe, out: Path, seed: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**now, "done": False}, indent=1) + "\n")
     torch.set_num_threads(1)  # the matrices are too small to share
-    loop = train_fast if network.name == "tiny-fc" else train_module
-    loop(network, recipe, out, seed)
+    if network.name == "tiny-fc":
+        train_fast(network, recipe, out, seed, start)
+    else:
+        train_module(network, recipe, out, seed)
     path.write_text(json.dumps({**now, "done": True}, indent=1) + "\n")
 
 

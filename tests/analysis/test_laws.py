@@ -6,6 +6,7 @@ import xarray as xr
 from tests.analysis.test_compare import write
 from tests.inference.test_laws import wells
 from trajscope import OptionError, compare
+from trajscope.analysis.energy import energy_of
 from trajscope.analysis.laws import paths_along
 from trajscope.analysis.shared import shared
 from trajscope.analysis.sources import Compared
@@ -16,6 +17,7 @@ from trajscope.analysis.temperature import (
     training_of,
 )
 from trajscope.arrays import as_trajectory
+from trajscope.inference.comparison.law import Half
 from trajscope.kernels.factors import factor_of_gram
 from trajscope.measure.alongside import Along, alongside, principal
 from trajscope.optimizer import Optimizer
@@ -202,3 +204,55 @@ def test_three_runs_share_directions_and_p_values_are_corrected_for_the_pairs():
     assert np.isfinite(found["p_same_law"]).all()
     log = np.log(found["volume_ratio"].isel(group=0).values)
     assert log[0] + log[2] == pytest.approx(log[1], abs=1e-9)  # b/a c/b = c/a
+
+
+def replicas_from_one_point(n, n_steps, seed=0):
+    rng = np.random.default_rng(seed)
+    turn = np.linalg.qr(rng.standard_normal((20, 3)))[0]
+    rho, found = np.exp(-1 / 4), []
+    for _ in range(n):
+        x = np.full((n_steps, 3), 3.0)
+        for t in range(1, n_steps):
+            x[t] = rho * x[t - 1] + np.sqrt(1 - rho**2) * rng.standard_normal(3)
+        found.append(5 + x @ turn.T)
+    return found
+
+
+@pytest.mark.slow  # eight runs, 28 pairs
+def test_the_free_energy_of_replicas_falls_to_that_of_the_steady_state():
+    runs = replicas_from_one_point(8, 128)
+    found = compare(*runs, replicas=True, labels=list("abcdefgh"), **FEW)
+    own = found["ensemble"].to_dataset()
+    assert float(own["free_energy_fall_low"]) > 0
+    assert float(own["free_energy"][-1]) == pytest.approx(0, abs=0.6)
+    np.testing.assert_allclose(own["free_energy"], own["potential_energy"] - own["entropy"])
+    assert own["free_energy"].attrs["units"] == "1/beta"
+
+
+@pytest.mark.slow
+def test_without_an_ensemble_there_is_no_free_energy():
+    few = compare(*replicas_from_one_point(3, 80), replicas=True, labels="abc", **FEW)
+    assert "few_replicas" in guards_of(few)
+    assert "free_energy" not in few["ensemble"]
+    apart = [x + number for number, x in enumerate(replicas_from_one_point(6, 80))]
+    found = compare(*apart, replicas=True, labels="abcdef", **FEW)
+    assert "different_starts" in guards_of(found)
+    assert "free_energy" not in found["ensemble"]
+
+
+def test_what_keeps_an_ensemble_from_a_free_energy_is_said_by_name():
+    runs = replicas_from_one_point(6, 60)
+    paths = [{"all": (Half(x[:30, :3]), Half(x[:30, :3] - x[0, :3]))} for x in runs]
+    trajectories = [as_trajectory(x) for x in runs]
+    labels = list("abcdef")
+
+    def spoken(n, starts, own):
+        found, guards = energy_of(labels[:n], trajectories[:n], own, starts)
+        return set(found), [each["code"] for each in guards]
+
+    assert spoken(6, ["the same"] * 15, paths)[1] == []
+    assert "free_energy_fall" in spoken(6, ["the same"] * 15, paths)[0]
+    assert spoken(5, ["the same"] * 10, paths[:5]) == (set(), ["few_replicas"])
+    assert spoken(6, ["different"] * 15, paths) == (set(), ["different_starts"])
+    assert spoken(6, [], paths) == (set(), ["different_starts"])
+    assert spoken(6, ["the same"] * 15, [{}] * 6) == (set(), ["law_too_few"])

@@ -159,3 +159,49 @@ def test_the_real_command_compares(runs, out):
     done = in_process("compare", *runs, "-o", out, "--quiet")
     assert done == (0, "", "")
     assert (out / "report.html").exists()
+
+
+def settled(folder, scale, seed, n_steps=160):
+    """A run around a minimum: three modes of a few steps, in the tensors of a small network."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    size = sum(int(np.prod(shape)) for shape in SHAPES.values())
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((size, 3)))[0]
+    modes = rng.standard_normal(3)
+    for step in range(n_steps):
+        modes = 0.6 * modes + 0.8 * rng.standard_normal(3)
+        flat = 1 + scale**0.5 * turn @ modes
+        weights, start = {}, 0
+        for key, shape in SHAPES.items():
+            stop = start + int(np.prod(shape))
+            weights[key] = flat[start:stop].reshape(shape)
+            start = stop
+        save_file(weights, folder / f"step-{step}.safetensors")
+    return folder
+
+
+def test_a_law_is_compared_with_the_ratio_that_learning_rates_let_expect(trajscope, tmp_path, out):
+    runs = settled(tmp_path / "slow", 1, 1), settled(tmp_path / "fast", 2, 2)
+    told = ["--lr", "0.1", "--lr", "0.2", "--batch-size", "8", "--surrogates", "199"]
+    done = trajscope("compare", *runs, *told, "--sampling", "with", "--by", "none", "-o", out)
+    assert done.code == 0
+    assert "Law       fast against slow: stationary variance per direction" in done.out
+    found = json.loads((out / "summary.json").read_text())["compare"]
+    assert found["ratio_expected"] == 2
+    assert found["ratio_interval"][0] < 2 < found["ratio_interval"][1]
+    assert found["p_same_law"] > 0.01
+    assert 0 < found["p_same_shape"] <= 1
+    assert [each["learning_rate"] for each in found["training"]] == [0.1, 0.2]
+    assert "Stationary laws" in (out / "report.html").read_text(encoding="utf-8")
+    trajscope("compare", *runs, *told, "--by", "none", "-o", out, "--quiet")
+    (guard,) = json.loads((out / "summary.json").read_text())["compare"]["guards"]
+    assert guard["code"] == "sampling_unknown"
+    assert "--sampling" in guard["remedy"]
+
+
+def test_values_for_other_numbers_of_runs_are_refused(trajscope, runs, out):
+    told = ["--lr", "0.1"] * 3
+    done = trajscope("compare", *runs, *told, "-o", out)
+    assert done.code == 2
+    assert "--lr is given 3 times for 2 runs" in done.err
+    assert not out.exists()

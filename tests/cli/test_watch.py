@@ -52,6 +52,22 @@ def test_the_example_shows_each_new_checkpoint_and_ends_in_a_word(tmp_path):
     assert sorted(path.name for path in page.parent.iterdir()) == ["watch.html", "watched"]
 
 
+def test_a_change_is_a_line_of_json_where_that_is_asked(tmp_path):
+    write_run(tmp_path / "run")
+    settled(tmp_path / "run")
+    arguments = ["watch", tmp_path / "run", "-o", tmp_path / "out", "--json", "--interval", "1"]
+    with subprocess.Popen(
+        [COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        lines = [json.loads(process.stdout.readline())]
+        while lines[-1]["checkpoints"] < 12:
+            lines.append(json.loads(process.stdout.readline()))
+        process.send_signal(signal.SIGINT)
+    assert lines[-1]["last_step"] == 110
+    assert lines[-1]["alarms"] == []
+    assert lines[-1]["page"] == str(tmp_path / "out" / "watch.html")
+
+
 def test_the_page_is_served_on_request_and_an_output_is_held(tmp_path):
     write_run(tmp_path / "run")
     settled(tmp_path / "run")

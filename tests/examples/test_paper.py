@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from torch import nn
 
 import trajscope
-from tests.examples.idx import EXAMPLES, write_folder
+from tests.examples.idx import EXAMPLES
 
 PAPER = EXAMPLES / "paper"
 sys.path.append(str(PAPER))
@@ -131,6 +131,20 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
     train.main([*told[:2], str(tmp_path / "another"), *told[3:], "--decay", "0.1"])
 
 
+def test_a_branch_begins_at_the_last_weights_of_its_start(tmp_path):
+    told = ["--epochs", "1", "--batch", "300"]
+    train.main(["tiny-fc", "--out", str(tmp_path / "trunk"), *told])
+    start = ["--start", str(tmp_path / "trunk")]
+    train.main(["tiny-fc", "--out", str(tmp_path / "branch"), "--seed", "1", *start, *told])
+    trunk, branch = (
+        trajscope.open_trajectory(tmp_path / name / loops.STORE) for name in ("trunk", "branch")
+    )
+    np.testing.assert_array_equal(branch["weights"][0].to_numpy(), trunk["weights"][-1].to_numpy())
+    assert json.loads((tmp_path / "branch" / "recipe.json").read_text())["start"] == "trunk"
+    with pytest.raises(SystemExit, match=r"goes on with a run of tiny-fc, not of small-fc\. Leave"):
+        train.main(["small-fc", "--out", str(tmp_path / "other"), *start, *told])
+
+
 def test_batches_of_more_images_than_there_are_are_refused(tmp_path):
     with pytest.raises(
         SystemExit, match=r"--batch 5000 is more than the \d+ images\. Choose fewer\."
@@ -182,14 +196,10 @@ def test_the_critical_points_of_the_well_move_away_and_become_a_cycle():
 
 @pytest.mark.slow
 def test_the_audit_finds_what_is_planted_in_a_run(tmp_path):
-    images = np.random.default_rng(0).integers(0, 256, (1200, 28, 28), dtype=np.uint8)
-    write_folder(tmp_path / "data", images, (np.arange(1200) % 10).astype(np.uint8), packed=True)
-    write_folder(tmp_path / "data", images[:9], np.arange(9, dtype=np.uint8), part="t10k")
-    for seed in ("0", "1"):
-        command = [sys.executable, PAPER / "train.py", "small-fc", "--out", seed, "--epochs", "80"]
-        environment = {"MNIST_DIR": "data", "OMP_NUM_THREADS": "1"}
-        more = ["--anneal", "0", "--seed", seed]
-        subprocess.run([*command, *more], cwd=tmp_path, env=environment, check=True, timeout=200)
+    recipe = networks.Recipe(epochs=80, anneal=0, batch=300)
+    for seed in (0, 1):
+        (tmp_path / str(seed)).mkdir()
+        loops.train_module(TINY, recipe, tmp_path / str(seed), seed)
     run, other = (tmp_path / seed / loops.CHECKPOINTS for seed in ("0", "1"))
     assert trajscope.audit(run) == []
 

@@ -8,6 +8,7 @@ import pytest
 from tests.test_analysis import dataset_of
 from trajscope import TrajscopeWarning, analyze
 from trajscope.kernels.cancellation import (
+    component_error,
     displacement_error,
     mean_squared_displacement_error,
     product_error,
@@ -93,6 +94,33 @@ def test_ordinary_paths_have_small_bounds(kind, order):
     assert all(bound[0] == 0 for bound in bounds)
 
 
+def leading(x):
+    """Scores and variance along the leading component, from the Gram matrix as `computed`."""
+    gram = increment_gram(np.diff(x, axis=0))
+    values, vectors = np.linalg.eigh(double_centre(displacement_gram(gram)))
+    return gram.diagonal(), vectors[:, -1] * np.sqrt(max(values[-1], 0)), values[-1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("n_steps", "n_weights"), [(12, 1), (40, 400), (100, 4000)])
+def test_no_leading_variance_is_farther_off_than_its_bound(kind, dtype, n_steps, n_weights):
+    x = trajectory(kind, n_steps, n_weights, 7, dtype)
+    squares, scores, variance = leading(x)
+    scale = np.abs(x).max().astype(float)
+    centred = x.astype(np.longdouble) / scale
+    expected = np.linalg.norm((centred - centred.mean(axis=0)).astype(float), ord=2) ** 2
+    bound = component_error(squares / scale**2, scores / scale, product_error(np.dtype(dtype)))
+    assert abs(variance / scale**2 - expected) <= bound * max(variance / scale**2, expected)
+
+
+@pytest.mark.parametrize("kind", ["a walk", "stationary", "straight"])
+def test_the_leading_variance_of_ordinary_paths_has_a_small_bound(kind):
+    squares, scores, _ = leading(trajectory(kind, 160, 300, 0, "float32"))
+    error = product_error(np.dtype("float32"))
+    assert component_error(squares, scores, error) < 160 * error
+
+
 def test_the_bound_of_the_mean_is_the_mean_over_all_pairs():
     rng = np.random.default_rng(0)
     squares, displacement, pooled = rng.uniform(1, 2, (3, 6))
@@ -135,8 +163,8 @@ def test_an_analysis_says_when_distances_cancel(kind, what):
     (message,), found = told(x)
     assert message == (
         "Distances in all and 2 more groups are small differences of large movements: in float32, "
-        f"{what}, and principal components with them, may be wrong by more than 1% where the path "
-        "comes back close to an earlier point. Pass the weights as float64."
+        f"{what} may be wrong by more than 1% where the path comes back close to an earlier point. "
+        "Pass the weights as float64."
     )
     assert message in found["trajectory"].attrs["warnings"]
     assert told(x.astype(float), "float64")[0] == []

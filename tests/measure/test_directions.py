@@ -60,6 +60,6 @@ def test_directions_of_other_weights_are_refused(vectors):
 
 def test_finished_parts_along_other_directions_are_not_taken_for_these():
     one, other = (np.eye(2, 6) * size for size in (1, 2))
-    assert Directions(one).digest == Directions(one.copy()).digest
-    assert Directions(one).digest != Directions(other).digest
-    assert Directions(np.ones((1, 4))).digest != Directions(np.ones((2, 2))).digest
+    assert Directions(one).digest() == Directions(one.copy()).digest()
+    assert Directions(one).digest() != Directions(other).digest()
+    assert Directions(np.ones((1, 4))).digest() != Directions(np.ones((2, 2))).digest()

@@ -1,11 +1,14 @@
+import re
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+import xarray as xr
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from trajscope.errors import OptionError
+from trajscope.measure.groups import groups_of
 from trajscope.measure.paths import PATHS, Size
 from trajscope.measure.plan import CHUNK_TASKS, Segment, cut, make_plan
 from trajscope.measure.room import keeps_groups
@@ -195,3 +198,44 @@ def test_a_path_that_was_not_chosen_can_be_cut_too():
         plan = cut(size_of(50, 40), one_group(40), path, 1)
         assert plan.path is path
         assert tasks_of(plan) == [(Segment(0, 0, 40, 2.0**-23),)]
+
+
+def layers(n_layers, n_weights):
+    """So many groups of so many weights each."""
+    cuts = pairwise(range(0, (n_layers + 1) * n_weights, n_weights))
+    return [Segment(group, *ends, 2.0**-23) for group, ends in enumerate(cuts)]
+
+
+@pytest.mark.parametrize(("n_layers", "n_weights"), [(6730, 1), (7000, 2)])
+def test_no_plan_falls_apart_into_blocks_of_a_few_weights(n_layers, n_weights):
+    segments = layers(n_layers, n_weights)
+    size = size_of(3300, n_layers * n_weights, n_groups=n_layers, memory=20 * GIB)
+    with pytest.raises(
+        OptionError, match=r"too small .*, or use fewer groups with --by none"
+    ) as no:
+        make_plan(size, segments)
+    enough = int(re.search(r"at least (\d+)MiB", str(no.value))[1])
+    plan = make_plan(replace(size, memory=enough * MIB), segments)
+    n_tasks = len(tasks_of(plan))
+    assert n_layers * n_weights >= 60 * n_tasks
+    make_plan(replace(size, n_groups=1), one_group(n_layers * n_weights))
+
+
+def test_layers_of_a_usual_network_are_not_refused():
+    make_plan(size_of(600, 400 * 5000, n_groups=400, memory=700 * MIB), layers(400, 5000))
+
+
+def test_more_groups_than_can_be_measured_one_by_one_are_refused_at_once():
+    n = 100_000
+    names = [f"layer{number}" for number in range(n)]
+    trajectory = xr.Dataset(
+        coords={
+            "group": ("tensor", names),
+            "row_size": ("tensor", [4] * n),
+            "stored_dtype": ("tensor", ["float32"] * n),
+        }
+    )
+    with pytest.raises(OptionError, match=r"in 100,000 groups; at most 20,000 .* Use --by none"):
+        groups_of(trajectory)
+    assert len(groups_of(trajectory.isel(tensor=slice(20_000))).names) == 20_000
+    assert groups_of(trajectory.assign_coords(group=("tensor", ["all"] * n))).names == ("all",)

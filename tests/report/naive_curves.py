@@ -90,3 +90,18 @@ def river(x, lengths):
         found[2, place] = np.mean(np.sum((windows - means[:, None]) ** 2, axis=2))
         found[3, place] = sizes.mean() / w
     return found
+
+
+def phase_portrait(x, n_axes=6):
+    """Positions and increments along the principal axes of the increments, and signed areas."""
+    y = np.diff(x, axis=0)
+    y = y - y.mean(axis=0)
+    left, sizes, _ = np.linalg.svd(y, full_matrices=False)
+    y = (left * sizes)[:, :n_axes]
+    position = np.concatenate([np.zeros((1, y.shape[1])), y.cumsum(axis=0)])
+    position -= position.mean(axis=0)
+    area = [
+        sum(p[t] * q[t + 1] - q[t] * p[t + 1] for t in range(len(q) - 1)) / max(q @ q, 1e-300)
+        for p, q in zip(position.T, y.T, strict=True)
+    ]
+    return position, y, np.array(area)

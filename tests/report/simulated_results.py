@@ -138,6 +138,13 @@ def observe(groups, step, spacing, even, n_components):
         "norm_balance", "increment_rms", "n_weights", "n_moving",
     ):  # fmt: skip
         data[name] = (("group",), np.array([float(c[name]) for c in curves]))
+    position, increment, area = naive.phase_portrait(groups[0])
+    data["phase_position"] = (("step", "phase_axis"), position)
+    data["phase_increment"] = (("interval", "phase_axis"), increment)
+    data["phase_area"] = ("phase_axis", area)
+    data["phase_area_p"] = ("phase_axis", np.full(len(area), 0.5))
+    data["phase_area_low"] = ("phase_axis", np.full(len(area), -1.3))
+    data["phase_area_high"] = ("phase_axis", np.full(len(area), -0.7))
     data["autocorrelation_brownian"] = (("lag",), naive.autocorrelation_of_a_random_walk(n_steps))
     data["explained_variance_brownian"] = (
         ("component",),

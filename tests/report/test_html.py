@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import xarray as xr
-from judged_results import with_verdict
+from judged_results import judge, with_verdict
 from simulated_results import brownian, make_results
 
 import trajscope
@@ -400,6 +400,42 @@ def test_a_browser_opens_the_page_runs_its_script_and_obeys_no_name(tmp_path):
     assert page.all("img") == []
     assert len(page.all("script")) == 2
     assert "CONSOLE" not in shown.stderr
+
+
+def test_every_figure_has_its_numbers_as_text(results):
+    page = render(judge(brownian(64, 100)))
+    drawn = re.findall(r"<svg [^>]*role=.img.*?</svg>", page, re.DOTALL)
+    assert len(drawn) > 10
+    for figure in drawn:
+        (title,) = re.findall(r"<title[^>]*>(.*?)</title>", figure)
+        told = " ".join([title, *re.findall(r"<desc[^>]*>(.*?)</desc>", figure)])
+        assert re.search(r"\d", told), title
+    (turns,) = (each for each in drawn if 'id="turns-title"' in each)
+    (told,) = re.findall(r'aria-describedby="turns-numbers".*?<desc[^>]*>(.*?)</desc>', turns)
+    assert re.match(r"step: 62 values, first 1,?100, last 7,?200, least .* largest [\d.]+\.$", told)
+
+
+# The layer table reaches beyond its box, or anything beyond the window: told in the page's title.
+MEASURE = """<script>
+const boxes = [...document.querySelectorAll(".scroll")];
+const wide = boxes.filter(e => e.scrollWidth > e.clientWidth + 1);
+const out = [...document.querySelectorAll("body *")].filter(e =>
+  e.getBoundingClientRect().right > innerWidth + 1 && !e.closest(".scroll,.wide,svg"));
+document.title = "beyond " + wide.length + " " + out.length;
+</script></body>"""
+
+
+@pytest.mark.parametrize(("width", "tables"), [(390, None), (800, None), (1200, 0), (1400, 0)])
+def test_nothing_reaches_beyond_the_page_and_the_layer_table_fits_a_desk(width, tables, tmp_path):
+    path = write_report(judge(brownian(64, 100)), tmp_path / "out")
+    text = path.read_text(encoding="utf-8")
+    bare = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
+    path.write_text(bare.replace("</body>", MEASURE), encoding="utf-8")
+    shown = chromium(path, tmp_path / "profile", f"--window-size={width},900", "--dump-dom")
+    (beyond,) = re.findall(r"<title>beyond (\d+) (\d+)</title>", shown.stdout)
+    assert int(beyond[1]) == 0
+    if tables is not None:
+        assert int(beyond[0]) == tables
 
 
 def test_a_browser_draws_the_page(results, tmp_path):

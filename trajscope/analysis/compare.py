@@ -10,6 +10,7 @@ from typing import Any
 import xarray as xr
 
 from trajscope.analysis.audited import MOST_ROUNDS, judged, told_nonfinite
+from trajscope.analysis.energy import energy_of
 from trajscope.analysis.finite import Engine, check_squares, without_nonfinite
 from trajscope.analysis.laws import Paths, laws_dataset, paths_along
 from trajscope.analysis.meeting import joint_dataset
@@ -136,6 +137,15 @@ def compare(  # noqa: PLR0913 - its options are the command line's
     timings = {"pass_s": passed - started, "tests_s": time.perf_counter() - passed}
     config = {k: v for k, v in selection.items() if v is not None}
     told = made(settings.config(config, engine), timings)
+    if replicas:
+        starts = [str(each) for part in joint for each in part["start"].values]
+        energy, spoken = energy_of(
+            [each.label for each in measured],
+            [each.trajectory for each in measured],
+            [each.paths for each in measured],
+            starts,
+        )
+        guards.extend(spoken)
     parts = {
         "/": xr.Dataset(attrs=told),
         "/compare": xr.merge(
@@ -152,7 +162,7 @@ def compare(  # noqa: PLR0913 - its options are the command line's
         ),
     }
     if replicas:
-        parts["/ensemble"] = ensemble(members)
+        parts["/ensemble"] = ensemble(members).assign(energy)
     return with_cases(parts, [_case(*each, told) for each in zip(measured, members, strict=True)])
 
 

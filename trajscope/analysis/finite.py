@@ -30,18 +30,18 @@ class Engine:
         Bytes that a process may hold.
     strict :
         Whether a checkpoint that is not finite is an error.
-    directions :
-        Along which a run is projected.
     parts :
         Folder in which finished parts of a pass are kept.
+    directions :
+        Along which a run is projected.
     """
 
     memory: int
     seed: int
     strict: bool
     progress: Callable[[int, int], None]
-    directions: Directions | None = None
     parts: Path | None = None
+    directions: Directions | None = None
 
 
 def measured(

@@ -5,9 +5,11 @@ import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import Any
 
 import xarray as xr
 
+from trajscope.analysis.portrait import phase_portrait
 from trajscope.analysis.schedule import equilibrium_angle
 from trajscope.errors import TrajscopeWarning
 from trajscope.inference.audit.rules import withheld
@@ -75,11 +77,22 @@ def parts_of(
         "/": xr.Dataset(attrs=root),
         "/trajectory": read,
         "/reductions": measurement.reductions,
-        "/observables": measurement.observables.assign(equilibrium_angle(trajectory)),
+        "/observables": measurement.observables.assign(
+            equilibrium_angle(trajectory) | _portrait(steps, measurement, told)
+        ),
         "/tests": decided[0],
         "/diffusion": xr.Dataset(attrs={"reason": "No training problem was given."}),
         "/verdict": decided[1],
     }
+
+
+def _portrait(
+    steps: Any, measurement: Measurement, told: Mapping[str, object]
+) -> dict[str, xr.Variable]:
+    """Of a whole run only."""
+    if told.get("case") == "window":
+        return {}
+    return phase_portrait(steps, measurement, int(str(told["seed"])))
 
 
 def allowed(

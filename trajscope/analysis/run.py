@@ -186,9 +186,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     along = None if directions is None else Directions(np.asarray(directions))
     if along is not None:
         along.check(trajectory.sizes[WEIGHT])
-    engine = Engine(
-        memory_limit(memory), seed, strict, progress or _silence, directions=along, parts=folder
-    )
+    engine = Engine(memory_limit(memory), seed, strict, progress or _silence, folder, along)
     started = time.perf_counter()
     with executor(workers, scheduler, stall=stall) as running:
         rows = [each.rows(trajectory[STEP].values) for each in parts]

@@ -4,7 +4,6 @@ import json
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,20 +47,11 @@ _CLEAR = "\x1b[H\x1b[2J\x1b[3J"
     QUIET,
     JSON,
 )
-def watch(
-    checkpoints: Path,
-    output: Path,
-    interval: int,
-    serve: str | None,
-    quiet: bool,
-    as_json: bool,
-    **given: Any,
-) -> None:
+def watch(checkpoints: Path, output: Path, interval: int, serve: str | None, **given: Any) -> None:
     """Look at DIR while checkpoints are written to it, until interrupted.
 
     Each new checkpoint is read once. The verdict so far, noise, displacement and alarms (NaN,
-    jumps, identical copies) are shown here and on OUT/watch.html, which reloads itself. With --json
-    each state that differs from the one before is one line.
+    jumps, identical copies) are shown here and on OUT/watch.html, which reloads itself.
 
     Example: trajscope watch runs/resnet18/checkpoints
     """
@@ -71,6 +61,7 @@ def watch(
     from trajscope.report.files.serve import served
     from trajscope.report.page.watch import PAGE, render_watch
 
+    quiet, as_json = (given.pop(name) for name in ("quiet", "as_json"))
     check_output(output)
     hold(output)
     shown = ""
@@ -87,10 +78,20 @@ def watch(
                     server.text = page
                 where = server.address if server is not None else str(output / PAGE)
                 if as_json:
-                    shown = _tell(state, where, shown)
+                    shown = _line(state, where, shown)
                 elif not quiet:
                     shown = _show(state, where, shown)
             time.sleep(max(interval, _SHARE * (time.monotonic() - began)))
+
+
+def _line(state: "xr.Dataset", where: str, before: str) -> str:
+    """Print a state as one line of JSON, where it differs from the one before."""
+    from trajscope.report.content.watched import in_json
+
+    text = json.dumps(in_json(state) | {"page": printable(where, limit=4096)}, allow_nan=False)
+    if text != before:
+        click.echo(text)
+    return text
 
 
 def _show(state: "xr.Dataset", where: str, before: str) -> str:
@@ -101,15 +102,3 @@ def _show(state: "xr.Dataset", where: str, before: str) -> str:
     if text != before:
         click.echo((_CLEAR if sys.stdout.isatty() else "") + text + "\n")
     return text
-
-
-def _tell(state: "xr.Dataset", where: str, before: str) -> str:
-    """Print a state as one line of JSON, where it differs from the one before."""
-    from trajscope.report.content.watched import seen
-
-    told = asdict(seen(state))
-    told |= {"facts": dict(told["facts"]), "page": printable(where, limit=4096)}
-    line = json.dumps(told, allow_nan=False)
-    if line != before:
-        click.echo(line)
-    return line

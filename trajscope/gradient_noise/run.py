@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from trajscope.errors import TrajscopeWarning, printable
+from trajscope.errors import OptionError, TrajscopeWarning, printable
 from trajscope.gradient_noise.budget.run import budget
 from trajscope.gradient_noise.caveats import caveats, temperature_caveats
 from trajscope.gradient_noise.curve import loss_and_gradient
@@ -34,7 +34,7 @@ from trajscope.gradient_noise.spectrum.sketch import SKETCH_PASSES, covariance_o
 from trajscope.model.losses import State
 from trajscope.model.mapping import loaded_state
 from trajscope.model.plain import normalised_by_batch
-from trajscope.model.samples import mapped, n_samples_of
+from trajscope.model.samples import contents, mapped, n_samples_of
 from trajscope.units import labelled
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def _covariances(work: Work, kept: list[Ledger]) -> "tuple[list[Covariance], lis
     """What was found at each step, and the leading directions."""
     found, directions = [], []
     subject = work.subject
+    seen = contents(subject.samples)
     for step in subject.steps:
         arrays = subject.checkpoints.read(step)
         model, samples = subject.problem.model, subject.samples
@@ -103,6 +104,11 @@ def _covariances(work: Work, kept: list[Ledger]) -> "tuple[list[Covariance], lis
         finished, unfinished = _files(work, state, step)
         covariance = _covariance(work, state, finished, unfinished)
         found.append(covariance)
+        if contents(subject.samples) != seen:
+            raise OptionError(
+                f"The problem's data changed while the checkpoint at step {step:g} was measured. "
+                "Is it written again, or augmented at random? Measure again when it stays as it is."
+            )
         kept.append(finished)
         if work.job.n_directions:
             directions.append(leading_directions(work.job, state, covariance))

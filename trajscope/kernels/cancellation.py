@@ -81,6 +81,36 @@ def mean_squared_displacement_error(
     return found
 
 
+def component_error(squared_increments: Floats, scores: Floats, error: float) -> Floats:
+    """Bound, to first order, on the relative error of the variance along a principal component.
+
+    ``|v' dG v| <= e sum_u |y[u]|^2 w[u]^2``, v the unit vector of its scores, ``w[u] = sum of v[t],
+    t > u``: in the centred Gram matrix G each product of increments has an error of its own. A path
+    that swings widely and whose slow component is small has a large bound. The last term is that of
+    the eigenvectors, in float64.
+
+    Parameters
+    ----------
+    squared_increments : (..., interval)
+    scores : (..., step)
+        Positions along the component.
+    error :
+        As `product_error` gives it.
+
+    Returns
+    -------
+    (...)
+        Dimensionless; zero where nothing moves along the component.
+    """
+    variance = np.square(scores).sum(axis=-1)
+    later = scores.sum(axis=-1, keepdims=True) - np.cumsum(scores, axis=-1)[..., :-1]
+    weighted = np.sum(squared_increments * np.square(later), axis=-1)
+    relative = np.divide(
+        weighted, np.square(variance), out=np.zeros_like(variance), where=variance > 0
+    )
+    return np.asarray(error * (relative + 1) + scores.shape[-1] * _EXACT)
+
+
 def _before(squared_increments: Floats) -> Floats:
     """Squares added up to each step, (..., step)."""
     total = np.cumsum(squared_increments, axis=-1)

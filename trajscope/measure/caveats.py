@@ -7,13 +7,14 @@ import xarray as xr
 
 from trajscope.errors import printable
 from trajscope.kernels.cancellation import (
+    component_error,
     displacement_error,
     mean_squared_displacement_error,
     product_error,
 )
 from trajscope.measure.labels import even_spacing
 from trajscope.readers.base import widened_dtype
-from trajscope.schema import ALL_WEIGHTS, GROUP, STEP
+from trajscope.schema import ALL_WEIGHTS, COMPONENT, GROUP, STEP
 
 MOST_ERROR: Final = 0.01
 """Relative error of a distance above which it is said."""
@@ -83,6 +84,8 @@ def _cancelled(trajectory: xr.Dataset, observables: xr.Dataset) -> list[str]:
         ),
     }
     wrong = {name: (bound > MOST_ERROR).any(axis=-1) for name, bound in curves.items()}
+    leading = observables["principal_component"].isel({COMPONENT: 0}).transpose(..., STEP).values
+    wrong["explained_variance"] = component_error(squares, leading, error) > MOST_ERROR
     groups = observables[GROUP].values[np.any(list(wrong.values()), axis=0)]
     if not len(groups):
         return []
@@ -90,7 +93,7 @@ def _cancelled(trajectory: xr.Dataset, observables: xr.Dataset) -> list[str]:
     affected = [name for name, each in wrong.items() if each.any()]
     return [
         f"Distances in {printable(groups[0])}{more} are small differences of large movements: in "
-        f"{dtype}, {' and '.join(affected)}, and principal components with them, may be wrong by "
-        f"more than {MOST_ERROR:.0%} where the path comes back close to an earlier point. "
+        f"{dtype}, {' and '.join(affected)} may be wrong by more than {MOST_ERROR:.0%} where the "
+        "path comes back close to an earlier point. "
         + ("Pass the weights as float64." if is_single else "Leave out the jumps with --steps.")
     ]

@@ -34,7 +34,7 @@ PATIENCE: Final = 10
 
 _UNGUARDED: Final = 3
 """Exit code of a worker that would start workers of its own."""
-FROZEN: Final = 60
+FROZEN: Final = 120
 """Seconds without a sign of life after which a worker is given up."""
 SLURM: Final = "slurm"
 _FEWEST_TASKS: Final = 3

@@ -40,11 +40,11 @@ class Directions:
                 "expected, since the trajectory has so many weights."
             )
 
-    @property
     def digest(self) -> str:
-        """What tells them from others."""
-        content = np.ascontiguousarray(self.vectors).tobytes()
-        return hashlib.sha256(repr(np.shape(self.vectors)).encode() + content).hexdigest()
+        """The same for the same directions only."""
+        vectors = np.ascontiguousarray(self.vectors)
+        told = f"{vectors.dtype.str} {vectors.shape}".encode()
+        return hashlib.sha256(told + vectors.tobytes()).hexdigest()
 
     def part(self, start: int, stop: int) -> "Directions":
         """What a task needs that reads weights ``start:stop`` of the trajectory."""

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import xarray as xr
 
+from trajscope.errors import OptionError
 from trajscope.measure.executor import Executor
 from trajscope.measure.paths import Size
 from trajscope.measure.plan import Rows, Segment
@@ -13,6 +14,7 @@ from trajscope.measure.resources import resident_bytes
 from trajscope.readers.base import resolution
 from trajscope.schema import ALL_WEIGHTS
 
+MOST_GROUPS: Final = 20_000
 _WORKER_RESIDENT: Final = 160 << 20
 """What a dask worker process holds once it has imported what the pass needs; measured."""
 
@@ -44,7 +46,13 @@ class Groups:
 
 
 def groups_of(trajectory: xr.Dataset) -> Groups:
-    """The groups of a trajectory, from ``group``, ``row_size`` and ``stored_dtype`` (tensor,)."""
+    """The groups of a trajectory, from ``group``, ``row_size`` and ``stored_dtype`` (tensor,).
+
+    Raises
+    ------
+    OptionError
+        There are more than `MOST_GROUPS`.
+    """
     names: dict[str, int] = {}
     segments: list[Segment] = []
     start = 0
@@ -63,6 +71,12 @@ def groups_of(trajectory: xr.Dataset) -> Groups:
         else:
             segments.append(Segment(number, start, stop, spacing))
         start = stop
+    if len(names) > MOST_GROUPS:
+        raise OptionError(
+            f"The weights are in {len(names):,} groups; at most {MOST_GROUPS:,} can be measured "
+            "one by one, at some milliseconds each and a row of the page. Use --by none, or select "
+            "tensors with --include."
+        )
     return Groups(tuple(names), tuple(segments))
 
 

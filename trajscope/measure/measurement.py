@@ -169,8 +169,8 @@ def pass_over(  # noqa: PLR0913
     # another process wanted the second core.
     with one_blas_thread():
         for group, sums_of in stream(
-            weights, plan, executor, wanted=wanted, trace=trace, directions=directions,
-            seed=seed, progress=progress, parts=parts,
+            weights, plan, executor, wanted=wanted, trace=trace, directions=directions, seed=seed,
+            progress=progress, parts=parts,
         ):  # fmt: skip
             if group == JOINT[0]:
                 together = sums_of[JOINT[1]]

@@ -20,6 +20,7 @@ from trajscope.measure.paths import (
     worker_counts,
 )
 from trajscope.measure.room import (
+    FEWEST_IN_BLOCK,
     MIB,
     MOST_TASKS,
     NARROWEST_ROW,
@@ -32,6 +33,8 @@ from trajscope.measure.trace import Watch
 
 # What a process holds before the pass differs from one to the next, and from pass to pass.
 _SLACK: Final = 64 * MIB
+_MOST_NARROW: Final = 100
+"""Blocks that may have fewer than `FEWEST_IN_BLOCK` weights."""
 CHUNK_TASKS: Final = 16
 """Tasks summed by one tree; trees are added in order: rounding does not depend on the workers."""
 
@@ -155,7 +158,17 @@ def _affordable(size: Size, paths: Sequence[Path]) -> list[tuple[Path, int]]:
         choice
         for choice in _choices(size, paths)
         if block_width(size, *choice) >= narrowest(size, choice[0])
+        and not _falls_apart(size, choice[0])
     ]
+
+
+def _falls_apart(size: Size, path: Path) -> bool:
+    """Whether so few groups' sums have room that tasks of a few of them are blocks of few weights.
+
+    Each block opens every file.
+    """
+    n_blocks = size.n_groups / groups_held(size, path)
+    return n_blocks > _MOST_NARROW and size.n_weights < FEWEST_IN_BLOCK * n_blocks
 
 
 def _enough(size: Size, paths: Sequence[Path]) -> int:
@@ -165,7 +178,7 @@ def _enough(size: Size, paths: Sequence[Path]) -> int:
     """
     while not _affordable(size, paths):
         needed = min(least_memory(size, *choice) for choice in _choices(size, paths))
-        size = replace(size, memory=max(needed, size.memory + MIB))
+        size = replace(size, memory=max(needed, size.memory + max(MIB, size.memory // 64)))
     return math.ceil((size.memory + _SLACK) / MIB)
 
 
@@ -190,14 +203,17 @@ def make_plan(size: Size, segments: Sequence[Segment], paths: Sequence[Path] = P
     """
     affordable = _affordable(size, paths)
     if not affordable:
-        given = f"{size.memory // MIB}MiB" if size.memory >= MIB else f"{size.memory}B"
         raise OptionError(
-            f"--memory {given} is too small for {size.n_steps} checkpoints {_of_what(size)}in "
-            f"{size.n_groups} group{'s' if size.n_groups > 1 else ''}: at least "
+            f"--memory {_given(size)} is too small for {size.n_steps} checkpoints {_of_what(size)}"
+            f"in {size.n_groups} group{'s' if size.n_groups > 1 else ''}: at least "
             f"{_enough(size, paths)}MiB are needed. Raise --memory{_or_else(size, paths)}."
         )
     path, workers = min(affordable, key=lambda choice: cost(size, *choice))
     return cut(size, segments, path, workers)
+
+
+def _given(size: Size) -> str:
+    return f"{size.memory // MIB}MiB" if size.memory >= MIB else f"{size.memory}B"
 
 
 def _of_what(size: Size) -> str:

@@ -14,6 +14,8 @@ FAN_IN: Final = 4
 """Partial sums that one node of the summation tree adds."""
 MOST_TASKS: Final = 900
 """Dask's own work per task grows past a thousand of them."""
+FEWEST_IN_BLOCK: Final = 64
+"""Weights: with fewer, every page is read many times over."""
 NARROWEST_ROW: Final = 4096
 """Weights; opening a file costs as much as transforming this many."""
 _BLOCK_BYTES: Final = 32 * MIB  # stays in the last-level cache; 16 and 64 MiB took a tenth more
@@ -111,7 +113,10 @@ def narrowest(size: Size, path: Path) -> int:
     if path.needs_one_block:
         return size.n_weights
     # A block that is a whole task must not make for too many tasks.
-    return min(max(64, size.n_weights // MOST_TASKS if size.holds_tasks else 0), size.n_weights)
+    return min(
+        max(FEWEST_IN_BLOCK, size.n_weights // MOST_TASKS if size.holds_tasks else 0),
+        size.n_weights,
+    )
 
 
 def taken_by(size: Size, path: Path, workers: int, width: int) -> int:

@@ -12,12 +12,11 @@ from trajscope.measure.parts import Parts
 from trajscope.measure.plan import Plan, Segment, Wanted
 from trajscope.measure.span import GroupSums, add_sums, scan_span, sum_span, tree_sum
 from trajscope.measure.trace import Trace, Watch, joined
-from trajscope.measure.trees import Work, leaves_per_task, tree
+from trajscope.measure.trees import Task, Work, leaves_per_task, tree
 
 Progress = Callable[[int, int], None]
 """Called with (tasks done, tasks in all)."""
 
-Task = tuple[Segment, ...]
 Chunk = tuple[Task, ...]
 
 
@@ -71,9 +70,15 @@ def stream(  # noqa: PLR0913
     }
     last = max(last_weight.values())
     wanted = wanted or plan.wanted([(0, weights.shape[0])])
-    run = partial(sum_span, width=plan.width, wanted=wanted, seed=seed)
+    whole = partial(sum_span, width=plan.width, wanted=wanted, seed=seed)
+
+    def run_of(task: Task) -> Callable[..., Any]:
+        if directions is None:
+            return whole
+        return partial(whole, directions=directions.part(task[0].start, task[-1].stop))
+
     totals: GroupSums = {}
-    work = Work(run, partial(_join_sums, watch=wanted.watch), directions)
+    work = Work(run_of, partial(_join_sums, watch=wanted.watch))
     for chunk, (sums, seen) in _computed(weights, plan, executor, work, progress, parts):
         for key, part in sums.items():
             add_sums(totals.setdefault(key, {}), part)
@@ -108,7 +113,8 @@ def find_nonfinite(
     One more pass, which only reads; keys are row numbers.
     """
     found: dict[int, tuple[int, int]] = {}
-    work = Work(partial(scan_span, width=plan.width), _join_found)
+    scan = partial(scan_span, width=plan.width)
+    work = Work(lambda _: scan, _join_found)
     for _, part in _computed(weights, plan, executor, work, progress):
         found = _join_found([found, part])
     return found

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any, Final
 
 from trajscope.measure.awaiting import TASKS_PER_WORKER
-from trajscope.measure.directions import Directions
 from trajscope.measure.plan import CHUNK_TASKS, Segment
 from trajscope.measure.room import FAN_IN
 
@@ -19,23 +18,10 @@ Task = tuple[Segment, ...]
 
 @dataclass(frozen=True)
 class Work:
-    """What a task does, and how the results of several are joined.
+    """What each task does, and how the results of several are joined."""
 
-    Attributes
-    ----------
-    directions :
-        Along which all rows are projected: every task is handed the part of its own weights.
-    """
-
-    run: "partial[Any]"
+    run_of: Callable[[Task], Callable[..., Any]]
     join: Join
-    directions: Directions | None = None
-
-    def of(self, task: Task) -> "partial[Any]":
-        """What is done in one task."""
-        if self.directions is None:
-            return self.run
-        return partial(self.run, directions=self.directions.part(task[0].start, task[-1].stop))
 
 
 def leaves_per_task(chunks: Sequence[Sequence[object]], n_workers: int) -> int:
@@ -76,7 +62,7 @@ def tree(
     for number, tasks in enumerate(spans):
         sources = [node_of(task) for task in tasks]
         runs = [
-            partial(work.of(task), task=task, offset=offset)
+            partial(work.run_of(task), task=task, offset=offset)
             for task, (_, offset) in zip(tasks, sources, strict=True)
         ]
         named = name if len(spans) == 1 else name.replace("chunk-", "span-", 1) + f"-{number}"

@@ -13,8 +13,8 @@ class Guard:
     code :
         What programs can ask for.
     withholds :
-        "everything" of a group; the "chance", that is intervals and p-values; or the
-        "expectation", in whose place the ratio 1 is tested.
+        "everything" of a group; the "chance", that is intervals and p-values; the "expectation",
+        in whose place the ratio 1 is tested, or which is doubtful; or the "free energy".
     reason :
         `{detail}` is filled in.
     remedy :
@@ -85,6 +85,17 @@ GUARDS: Final = (
         "{detail}: a law that is proportional to the learning rate over the batch size holds for "
         "batches drawn with replacement, and it is not known how they were drawn.",
         "Say how with --sampling.",
+    ),
+    Guard(
+        "few_replicas", "free energy",
+        "{detail}: the entropy of an ensemble needs at least 6, and 20 to see it in 3 directions. "
+        "Of a single run there is none.",
+        "Train more replicas from the same weights.",
+    ),
+    Guard(
+        "different_starts", "free energy",
+        "{detail} start at different weights, so that they have no one law at one time.",
+        "Train replicas from one checkpoint, with different batches.",
     ),
     Guard(
         "shuffled", "expectation",

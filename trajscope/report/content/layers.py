@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from trajscope.errors import printable
 from trajscope.report.content.curves import Floats
+from trajscope.report.content.names import told_apart
 from trajscope.report.content.numbers import number, percent
 from trajscope.report.content.standings import Standing, layer_tests, standings
 from trajscope.report.content.verdict import codes, sentences, verdict
@@ -117,6 +117,7 @@ def layers(results: xr.DataTree) -> Layers:
     columns = layer_tests(tests) if words else {}
     # Plain arrays: selecting one of thousands of layers with its labels takes milliseconds.
     values = {name: groups[name].values for name in _NEEDED}
+    names = told_apart(list(groups[GROUP].values), 200)
     rows = tuple(
         _row(
             {name: each[place] for name, each in values.items()},
@@ -125,6 +126,7 @@ def layers(results: xr.DataTree) -> Layers:
             tuple(columns),
             words.get(str(groups[GROUP].values[place]), ""),
             said.get(str(groups[GROUP].values[place]), ""),
+            name=names[place],
         )
         for place in range(groups.sizes[GROUP])
     )
@@ -146,20 +148,22 @@ _NEEDED = (
 )
 
 
-def _row(
+def _row(  # noqa: PLR0913 - a row has as many parts
     group: Mapping[str, Any],
     heights: Floats,
     found: tuple[Standing, ...],
     columns: tuple[str, ...],
     decided: str,
     said: str,
+    *,
+    name: str,
 ) -> Row:
     moved = float(group["displacement"][-1])
     path = float(group["path_length"])
     first = group["explained_variance"][:1]
     shown = {one.test: _dot(one) for one in found}
     return Row(
-        name=printable(group[GROUP], limit=80),
+        name=name,
         weights=f"{int(group['n_weights']):,}",
         line=_svg_path(heights),
         exponent=number(float(group["diffusion_exponent"]), 2),

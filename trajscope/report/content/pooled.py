@@ -61,6 +61,24 @@ def pooled(results: xr.DataTree) -> tuple[Pooled, ...]:
     )
 
 
+def energy_in_words(results: xr.DataTree) -> str:
+    """How the free energy of the replicas moves along training; "" where it is not known."""
+    if "ensemble" not in results.children:
+        return ""
+    found = results["ensemble"].to_dataset()
+    if "free_energy_fall" not in found:
+        return ""
+    value, low, high = (float(found[f"free_energy_fall{end}"]) for end in ("", "_low", "_high"))
+    first, last = (number(float(found["free_energy"].values[place])) for place in (0, -1))
+    moves = "rises" if high < 0 else "neither falls nor rises beyond chance"
+    word = "falls" if low > 0 else moves
+    return (
+        f"The free energy E[Phi] - H/beta over replicas {word}: from {first} to {last} above the "
+        f"steady state, by {number(value)} ({number(low)} to {number(high)}), in units of 1/beta; "
+        "Phi from the steady state's covariance."
+    )
+
+
 def _shares(codes: Sequence[str], shares: Floats) -> str:
     order = np.argsort(-shares, kind="stable")
     known = [

@@ -304,6 +304,16 @@ SCALARS: "Mapping[str, tuple[str, Callable[[xr.Dataset], object]]]" = {
         "distance from average to average, over a random walk's",
         lambda observables: _over_walk(observables, "river_speed"),
     ),
+    "phase_area": (
+        "signed area swept in the plane of position and increment along the direction of largest "
+        "increments, per interval, over their variance: −1 for a random walk, −2 where velocities "
+        "persist, 0 where steps turn back; null below 16 checkpoints and where spacing is uneven",
+        lambda observables: observables["phase_area"].values[0],
+    ),
+    "phase_area_p": (
+        "its p, two-sided against permuted increments, among six directions (maxT)",
+        lambda observables: observables["phase_area_p"].values[0],
+    ),
     "weights_never_moving": ("weights equal at every checkpoint", _weights_never_moving),
 }
 """Scalar observables of all weights together: key, meaning, and where the number is found.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import xarray as xr
 
 from trajscope.errors import printable
+from trajscope.report.content.names import told_apart
 from trajscope.report.content.numbers import number, percent
 from trajscope.schema import ALL_WEIGHTS, GROUP, STEP
 
@@ -158,8 +159,9 @@ def _settled(results: xr.DataTree, evidence: Mapping[str, float]) -> Gate:
 def layers_in_words(results: xr.DataTree) -> str:
     """Number of layers by verdict: "2 circulating (conv1, fc2); 6 confined"."""
     by_code: dict[str, list[str]] = {}
-    for name, code in codes(results).items():
-        by_code.setdefault(code.replace("_", " "), []).append(printable(name, limit=24))
+    decided = codes(results)
+    for name, code in zip(told_apart(list(decided), 24), decided.values(), strict=True):
+        by_code.setdefault(code.replace("_", " "), []).append(name)
     if not by_code:
         return ""
     if len(by_code) == 1:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from trajscope.errors import printable
 from trajscope.report.content.numbers import number
+from trajscope.report.content.summary import plain
 from trajscope.schema import STEP
 
 _ALARMS: Final = 8
@@ -78,6 +79,19 @@ def seen(state: xr.Dataset) -> Seen:
         max(len(alarms) - _ALARMS, 0),
         tuple(_facts(state)),
     )
+
+
+def in_json(state: xr.Dataset) -> dict[str, object]:
+    """A watched run for other programs: checkpoints, last step, verdict so far, alarms."""
+    attrs, steps = state.attrs, state[STEP].values
+    return {
+        "checkpoints": len(steps),
+        "last_step": plain(steps[-1]) if len(steps) else None,
+        "code": plain(attrs["code"]) or None,
+        "sentence": plain(attrs["sentence"]),
+        "tested": plain(attrs["tested"]),
+        "alarms": plain(attrs["alarms"]),
+    }
 
 
 def walked(state: xr.Dataset) -> NDArray[np.float64]:

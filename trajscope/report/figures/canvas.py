@@ -51,7 +51,12 @@ _GEOMETRY = frozenset({"d", "x", "y", "width", "height", "transform", "viewBox",
 
 
 def drawing(
-    name: str, title: str, draw: Callable[["Figure"], None], *, size: tuple[int, int] = (480, 300)
+    name: str,
+    title: str,
+    draw: Callable[["Figure"], None],
+    *,
+    size: tuple[int, int] = (480, 300),
+    description: str = "",
 ) -> str:
     """Inline SVG of what `draw` puts on an empty figure; the same bytes for the same input.
 
@@ -63,6 +68,8 @@ def drawing(
         Read aloud in place of the drawing.
     size :
         Width and height in CSS pixels at full width.
+    description :
+        Read aloud after the title: the numbers that are drawn.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -79,7 +86,7 @@ def drawing(
         draw(figure)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    return _inlined(file.getvalue(), name, title)
+    return _inlined(file.getvalue(), name, title, description)
 
 
 def add_axes(
@@ -201,8 +208,8 @@ def plain_ticks(axis: Any, most: int = 6) -> None:
     )
 
 
-def _inlined(source: str, name: str, title: str) -> str:
-    """The SVG with CSS variables for colours, its own ids, two decimals, and a title."""
+def _inlined(source: str, name: str, title: str, description: str) -> str:
+    """The SVG with CSS variables for colours, its own ids, two decimals, title and description."""
     root = ElementTree.fromstring(source)
     for parent in list(root.iter()):
         for child in list(parent):
@@ -223,6 +230,11 @@ def _inlined(source: str, name: str, title: str) -> str:
     heading = ElementTree.Element("title", {"id": f"{name}-title"})
     heading.text = title
     root.insert(0, heading)
+    if description:
+        root.set("aria-describedby", f"{name}-numbers")
+        numbers = ElementTree.Element("desc", {"id": f"{name}-numbers"})
+        numbers.text = description
+        root.insert(1, numbers)
     text = ElementTree.tostring(root, encoding="unicode")
     return re.sub(r">\s+<", "><", text)
 

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 
-from trajscope.report.content.curves import MOST_POINTS, Curves
+import numpy as np
+
+from trajscope.report.content.curves import MOST_POINTS, Curves, Floats
+from trajscope.report.content.numbers import number
 from trajscope.report.figures import components as plots_components
 from trajscope.report.figures import curves as plots_curves
 from trajscope.report.figures import increments as plots_increments
@@ -10,6 +13,7 @@ from trajscope.report.figures import null as plots_null
 from trajscope.report.figures.canvas import drawing
 from trajscope.report.figures.known import LONGEST, draw_known
 from trajscope.report.figures.norms import DISTANCES, NORM
+from trajscope.report.figures.portrait import PORTRAIT
 from trajscope.report.figures.record import Columns, Plot, obstacle
 from trajscope.report.figures.river import RIVER
 from trajscope.report.figures.tested import CIRCULATION, EXPONENTS, STANDINGS, VARIANCE_RATIO
@@ -17,7 +21,30 @@ from trajscope.report.figures.tested import CIRCULATION, EXPONENTS, STANDINGS, V
 
 def svg(plot: Plot, curves: Curves) -> str:
     """The figure as inline SVG, with its title inside for those who cannot see it."""
-    return drawing(plot.name, plot.title(curves), lambda figure: plot.draw(figure, curves))
+    return drawing(
+        plot.name,
+        plot.title(curves),
+        lambda figure: plot.draw(figure, curves),
+        description=in_numbers(plot.columns(curves)),
+    )
+
+
+def in_numbers(columns: Columns) -> str:
+    """The curves of a figure for those who cannot see them: first, last, least and largest."""
+    return " ".join(_in_numbers(name, values) for name, values in columns.items())
+
+
+def _in_numbers(name: str, values: Floats) -> str:
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return f"{name.replace('_', ' ')}: no number."
+    first, last, least, largest = (
+        number(float(each)) for each in (finite[0], finite[-1], finite.min(), finite.max())
+    )
+    return (
+        f"{name.replace('_', ' ')}: {finite.size:,} values, first {first}, last {last}, "
+        f"least {least}, largest {largest}."
+    )
 
 
 def in_order(curves: Curves) -> tuple[Plot, ...]:
@@ -44,7 +71,7 @@ def caption(plot: Plot, curves: Curves) -> str:
     longest = max(column.size for column in plot.columns(curves).values())
     if longest <= MOST_POINTS or plot in (EXPONENTS, DISTANCES):
         return plot.caption
-    if plot.name in {"components", "circulation"}:
+    if plot.name in {"components", "circulation", "phase-portrait"}:
         stride = plots_components.drawn_stride(longest)
         return f"{plot.caption} One checkpoint in {stride} is drawn."
     return (
@@ -227,6 +254,7 @@ FIGURES: tuple[Plot, ...] = (
         "⟨y(t), y(t+1)⟩ / (|y(t)| |y(t+1)|)",
         _turns,
     ),
+    PORTRAIT,
 )
 """In the order of the page, but for the one that decided, which stands beside the headline."""
 

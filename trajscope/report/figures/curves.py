@@ -46,7 +46,11 @@ def draw_displacement_growth(figure: "Figure", curves: Curves) -> None:
 
 
 def displacement_growth_title(curves: Curves) -> str:
-    """Title with the exponent."""
+    """Title with the exponent; without one, with the growth from the first lag to the last."""
+    if not np.isfinite(curves.number("diffusion_exponent")):
+        grown = curves["mean_squared_displacement"]
+        ratio = number(float(grown[-1] / grown[1]), 2) if grown[1] > 0 else "unknown"
+        return f"Mean squared displacement: {ratio} at the longest lag, one interval = 1"
     return (
         "Mean squared displacement: grows as lag to the power "
         f"{number(curves.number('diffusion_exponent'), 2)}"

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from trajscope.errors import printable
 from trajscope.report.content.curves import Curves, Floats
+from trajscope.report.content.names import told_apart
 from trajscope.report.content.numbers import counted, number, percent
 from trajscope.report.content.standings import Standing, standings
 from trajscope.report.content.verdict import UNUSED, unused
@@ -131,7 +131,7 @@ def draw_exponents(figure: "Figure", curves: Curves) -> None:
     """The diffusion exponent of all weights and of every group, each beside its null."""
     axes = canvas.add_axes(figure, "", "diffusion exponent", box=(0.23, 0.155, 0.75, 0.745))
     shown = drawn_groups(curves)
-    names = [printable(curves.tests[GROUP].values[group], limit=15) for group in shown]
+    names = told_apart([curves.tests[GROUP].values[group] for group in shown], 15)
     columns = exponents(curves)
     low, high, null, found = (
         columns[name][shown]

@@ -8,6 +8,7 @@ import xarray as xr
 
 from trajscope.report.content.cases import label_of
 from trajscope.report.content.curves import Curves, curves
+from trajscope.report.content.names import told_apart
 from trajscope.report.content.numbers import counted, number
 from trajscope.report.content.phases import phases
 from trajscope.report.figures import canvas
@@ -23,6 +24,8 @@ _TALLEST: Final = 420
 """Pixels of the bars of all windows together."""
 _ROW: Final = 24
 _READABLE: Final = 15
+_LABEL = 0.2
+"""Share of the width that the longest verdict takes."""
 
 
 @dataclass(frozen=True)
@@ -136,15 +139,20 @@ def _draw_bars(axes: "Axes", found: Timeline) -> None:
         left=[span.first for span in found.spans], height=0.7, color=light("band"), zorder=2,
     )  # fmt: skip
     for row, span in enumerate(found.spans[::every]):
-        in_left_half = (span.first + span.last) / 2 < (left + right) / 2
+        needed = _LABEL * (right - left)
+        at, side = span.first, "left"  # on the bar, where there is no room beside it
+        if right - span.last >= needed:
+            at = span.last
+        elif span.first - left >= needed:
+            side = "right"
         axes.annotate(
-            span.verdict, (span.last if in_left_half else span.first, row * every),
-            (6 if in_left_half else -6, 0), textcoords="offset points", va="center",
-            ha="left" if in_left_half else "right", color=light("ink"), fontweight="bold", zorder=5,
+            span.verdict, (at, row * every), (6 if side == "left" else -6, 0),
+            textcoords="offset points", va="center", ha=side, color=light("ink"),
+            fontweight="bold", zorder=5,
         )  # fmt: skip
     axes.set_xlim(left, right)
     axes.set_ylim(len(found.spans) - 0.4, -0.6)
-    axes.set_yticks(place[::every], [_cut(span.label) for span in found.spans[::every]])
+    axes.set_yticks(place[::every], told_apart([span.label for span in found.spans[::every]], 15))
     axes.tick_params(axis="both", length=0)
     axes.set_xticks([])
     axes.spines[:].set_visible(False)
@@ -170,10 +178,6 @@ def _draw_levels(axes: "Axes", found: Timeline) -> None:
 
 def _range(found: Timeline) -> tuple[float, float]:
     return found.whole.first, found.whole.last
-
-
-def _cut(label: str) -> str:
-    return label if len(label) <= 15 else f"{label[:7]}…{label[-7:]}"
 
 
 def _span(label: str, own: Curves) -> Span:

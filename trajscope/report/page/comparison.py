@@ -29,7 +29,7 @@ from trajscope.report.content.headline import (
 from trajscope.report.content.input import Omission, reading, step_word
 from trajscope.report.content.laws import laws, trained
 from trajscope.report.content.numbers import number
-from trajscope.report.content.pooled import POOLED, pooled, pooled_tests
+from trajscope.report.content.pooled import POOLED, energy_in_words, pooled, pooled_tests
 from trajscope.report.figures.joint import DEFINITIONS
 from trajscope.report.figures.overlay import (
     Overlay,
@@ -100,6 +100,7 @@ def render_comparison(results: xr.DataTree) -> str:
         found=_findings(results),
         rows=folded(overview(results), lambda row: row.group == ALL_WEIGHTS),
         pooled=folded(pooled(results), lambda row: row.group == ALL_WEIGHTS) if has_pool else None,
+        energy=energy_in_words(results),
         pooled_numbers=[heading for _, heading in POOLED],
         pooled_tests=pooled_tests(results) if has_pool else (),
         tests=folded(by_p, lambda one: one.group == ALL_WEIGHTS, most=_MOST_TESTS),

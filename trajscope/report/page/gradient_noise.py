@@ -21,6 +21,7 @@ from trajscope.report.content.gradient_noise import (
     trends,
 )
 from trajscope.report.content.gradient_noise_summary import is_computed
+from trajscope.report.content.names import told_apart
 from trajscope.report.content.noise_budget import (
     budget_rows,
     budget_sentences,
@@ -136,6 +137,7 @@ def _layers(found: xr.Dataset) -> list[Row]:
     traces = np.nan_to_num(last["group_trace"].values)
     places.sort(key=lambda place: -float(traces[place]))
     rows = []
+    names = told_apart(groups, 60)
     for place in places[:_MOST_LAYERS]:
         size = int(found["group_size"].values[place])
         share = percent(float(traces[place]) / total, 1) if total > 0 else "unknown"
@@ -143,5 +145,5 @@ def _layers(found: xr.Dataset) -> list[Row]:
             in_words(found[name], last[f"group_{name}"].values[[place]], size)[0]
             for name in _OF_LAYERS
         )
-        rows.append(Row(printable(groups[place], limit=60), (f"{size:,}", share, *words)))
+        rows.append(Row(names[place], (f"{size:,}", share, *words)))
     return rows

@@ -9,6 +9,7 @@ from trajscope.report.content.cases import Row, overview
 from trajscope.report.content.comparison import alike, not_compared, opening, pairs_found
 from trajscope.report.content.laws import law_lines
 from trajscope.report.content.numbers import counted
+from trajscope.report.content.pooled import energy_in_words
 from trajscope.report.screen.lines import (
     columns_within,
     console,
@@ -46,6 +47,7 @@ def comparison_screen(
         *_of_pairs(results),
         *(("Law", text) for text in law_lines(results)[:_MOST_PAIRS]),
         ("", _more(len(law_lines(results)) - _MOST_PAIRS, "pair")),
+        ("Energy", energy_in_words(results)),
         *(("Excluded", f"{each.who} ({each.groups}): {each.reason}") for each in
           refused[:_MOST_GUARDS]),
         ("", _more(len(refused) - _MOST_GUARDS, "exclusion")),
