@@ -33,6 +33,9 @@ _OF_A_WELL: Final = 3.0
 """Power of slow positions over that of faster ones, up to which they are a well's."""
 _OF_MEMORY: Final = 2.5
 """The same of increments, above which they stay alike too long."""
+_EDGE: Final = 20
+"""Part of a window next to its ends in which its drift is not said to change: the ends of a path
+that is half a well look like that."""
 _PLACES: Final = 400
 """At which a change of drift is looked for."""
 _DEPTH: Final = 3
@@ -151,7 +154,8 @@ def _strongest(rows: Floats, draws: Draws) -> tuple[int, float] | None:
     that changes is a bend. Increments that stay alike over much of the window leave neither alike.
     """
     n = len(rows)
-    places = np.unique(np.linspace(_SHORTEST, n - _SHORTEST, _PLACES).round().astype(np.int64))
+    edge = max(_SHORTEST, n // _EDGE)
+    places = np.unique(np.linspace(edge, n - edge, _PLACES).round().astype(np.int64))
     count = min(_SLOWEST, n // 3)
     since = np.clip(np.arange(n + 1)[:, np.newaxis] - places, 0, None).astype(np.float64)
     fading = _fading(n)
