@@ -74,7 +74,7 @@ PORTRAIT: Final = Plot(
     draw_portrait,
     portrait_title,
     "Left, increment against position along the direction in which increments vary most, from "
-    "early (light) to late (dark). Right, the area that the path sweeps in such a plane for each "
+    "early (dark) to late (light). Right, the area that the path sweeps in such a plane for each "
     "of the leading directions, per interval and over the variance of the increments.",
     "−1, a random walk, and the bars, 99% of what permuted increments sweep. Towards −2 velocities "
     "persist, as with momentum between close checkpoints; towards 0 increments take each other "
