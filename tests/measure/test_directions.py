@@ -56,3 +56,10 @@ def test_any_cut_into_tasks_gives_the_same():
 def test_directions_of_other_weights_are_refused(vectors):
     with pytest.raises(OptionError, match="directions has shape"):
         measured(simulate.brownian(20, 5, seed=0), vectors)
+
+
+def test_finished_parts_along_other_directions_are_not_taken_for_these():
+    one, other = (np.eye(2, 6) * size for size in (1, 2))
+    assert Directions(one).digest() == Directions(one.copy()).digest()
+    assert Directions(one).digest() != Directions(other).digest()
+    assert Directions(np.ones((1, 4))).digest() != Directions(np.ones((2, 2))).digest()

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
+from torch import nn
 
 from tests.theory.problems import (
     CURVATURES,
@@ -15,7 +17,7 @@ from tests.theory.problems import (
     quadratic,
     run_of,
 )
-from trajscope import dynamics, simulate
+from trajscope import Problem, dynamics, simulate
 from trajscope.model.settings import settle
 from trajscope.optimizer import Optimizer
 
@@ -65,6 +67,58 @@ def test_without_what_the_law_needs_there_is_no_number(code):
     assert code in codes(found)
     assert "volume_ratio" not in found
     assert "current_slope" not in found
+
+
+def test_an_adaptive_optimizer_has_no_prediction():
+    loss = quadratic()
+    told = replace(SETTINGS["plain"], kind="adam")
+    found = dynamics(run_of(loss, SETTINGS["plain"]), problem_of(loss), told)
+    assert "adaptive_optimizer" in codes(found)
+    assert "volume_ratio" not in found
+
+
+def test_flat_directions_of_shuffled_epochs_are_refused():
+    loss, optimizer = quadratic(), SETTINGS["shuffled"]
+    epoch = SAMPLES // optimizer.b
+    run = run_of(loss, optimizer, updates=epoch)
+    found = dynamics(run, problem_of(loss), optimizer)
+    assert "shuffled" in codes(found)  # relaxation takes a third of an epoch
+    assert "volume_ratio" not in found
+
+
+def test_a_slope_that_tells_nothing_is_not_there():
+    loss, optimizer = quadratic(), SETTINGS["plain"]
+    found = dynamics(run_of(loss, optimizer, n_steps=60), problem_of(loss), optimizer)
+    assert "weak_currents" in codes(found)
+    assert np.isnan(found["current_slope"])
+
+
+def test_rotation_is_refused_where_momentum_is_not_forgotten():
+    loss, optimizer = quadratic(), SETTINGS["heavy ball"]
+    found = dynamics(run_of(loss, optimizer), problem_of(loss), optimizer, dtype="float64")
+    assert "momentum_memory" in codes(found)
+    assert "entropy_production" not in found
+
+
+class Dropping(nn.Module):
+    """The same weights, behind a layer that differs between the modes."""
+
+    def __init__(self):
+        super().__init__()
+        self.x = nn.Parameter(torch.zeros(4))
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, batch):
+        return self.x * self.drop(batch)
+
+
+def test_noise_of_eval_mode_is_not_used_where_training_had_another():
+    loss, optimizer = quadratic(), SETTINGS["plain"]
+    data = (torch.as_tensor(loss.gradients_at_minimum, dtype=torch.float32),)
+    problem = Problem(Dropping(), data, lambda model, batch: (model(batch[0]) ** 2).sum(1))
+    found = dynamics(run_of(loss, optimizer) + 1.0, problem, optimizer, mode="eval")
+    assert "wrong_mode" in codes(found)
+    assert "volume_ratio" not in found
 
 
 def test_a_window_of_few_relaxations_is_refused():

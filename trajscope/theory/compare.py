@@ -11,7 +11,7 @@ from trajscope.kernels.gram import Floats
 from trajscope.model.clock import evenly_spaced
 from trajscope.schema import STEP
 from trajscope.theory.curvature import Curvature
-from trajscope.theory.entropy import FEWEST_ROTATION, entropy
+from trajscope.theory.entropy import FEWEST_ROTATION, LEAST_MODULUS, entropy
 from trajscope.theory.forward import FEWEST_TIMES, N_DRAWS, Errors, forward
 from trajscope.theory.law import Law, Response, is_stable, response
 from trajscope.theory.potential import potential
@@ -93,6 +93,9 @@ def compared(
         spoken["no_current_predicted"] = ""
     elif result.slope_low <= 0 and result.slope_high >= 1:
         spoken["weak_currents"] = ""
+        for name in ("current_slope", "current_slope_low", "current_slope_high"):
+            dims, _, said = variables[name]
+            variables[name] = (dims, float("nan"), said)
     return variables
 
 
@@ -118,7 +121,10 @@ def _entropy(
             f"Along {len(found.chosen)} directions the window holds {share:.3g} correlation times"
         )
         spoken["too_short"] = f"{before}. {words}" if before else words
-    return entropy_variables(found, chosen, rotates=share >= FEWEST_ROTATION)
+    fine = found.least >= LEAST_MODULUS
+    if not fine:
+        spoken["lag_too_coarse"] = f"{found.least:.2g}"
+    return entropy_variables(found, chosen, rotates=fine and share >= FEWEST_ROTATION)
 
 
 def not_normal(windows: Windows) -> str:

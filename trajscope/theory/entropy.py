@@ -13,6 +13,8 @@ from trajscope.theory.law import Law
 from trajscope.theory.potential import Estimate, p_value
 from trajscope.theory.statistics import currents, moments
 
+LEAST_MODULUS: Final = 0.1
+"""Of what a mode keeps from a checkpoint to the next: below, the angle of the rest is noise."""
 FEWEST_ROTATION: Final = 50.0
 FEWEST_ENTROPY: Final = 100.0
 """Correlation times that a window needs: entropy production is positive by construction."""
@@ -31,6 +33,8 @@ class Entropy:
     ----------
     time :
         Correlation time of the slowest mode, in checkpoints.
+    least :
+        Modulus of the fastest eigenvalue of the transition.
     p_reversible :
         Of a path without currents.
     rotation : Estimate
@@ -45,6 +49,7 @@ class Entropy:
 
     chosen: NDArray[np.intp]
     time: float
+    least: float
     p_reversible: float
     rotation: Estimate
     production: Estimate | None
@@ -81,6 +86,7 @@ def entropy(path: Floats, law: Law | None, rng: np.random.Generator) -> Entropy 
     return Entropy(
         chosen,
         model.correlation_time,
+        float(np.abs(np.linalg.eigvals(model.transition)).min()),
         _p_reversible(own, model, rng),
         _freed(angle, model, drawn, of_law[0]),
         _freed(production_of, model, drawn, of_law[1]) if long_enough else None,

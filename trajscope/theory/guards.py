@@ -148,6 +148,12 @@ GUARDS: Final = (
         "Save more checkpoints, or give --problem: eigenvectors of H are not chosen by the window.",
     ),
     Guard(
+        "lag_too_coarse", "some",
+        "From a checkpoint to the next the fastest of these directions keeps {detail} of its "
+        "position: its rotation cannot be seen.",
+        "Save checkpoints more often.",
+    ),
+    Guard(
         "momentum_memory", "some",
         "Between checkpoints {detail} updates apart momentum is not forgotten, so that positions "
         "alone are no Markov process: no entropy production, no rotation.",

@@ -7,7 +7,7 @@ import xarray as xr
 
 from trajscope.kernels.factors import factor_of_gram, factor_width
 from trajscope.kernels.gram import Floats
-from trajscope.theory.entropy import FEWEST_ROTATION, entropy
+from trajscope.theory.entropy import FEWEST_ROTATION, LEAST_MODULUS, entropy
 from trajscope.theory.forward import FEWEST_TIMES
 from trajscope.theory.result import PLACE, entropy_variables
 
@@ -52,7 +52,10 @@ def unpredicted(
         return {}
     if found.production is None:
         spoken["too_short"] = f"Half of the window holds {len(path) / found.time:.3g} of them"
-    rotates = len(path) >= FEWEST_ROTATION * found.time
+    fine = found.least >= LEAST_MODULUS
+    if not fine:
+        spoken["lag_too_coarse"] = f"{found.least:.2g}"
+    rotates = fine and len(path) >= FEWEST_ROTATION * found.time
     variables = entropy_variables(found, np.flatnonzero(kept), rotates=rotates)
     variables["entropy_direction"][2]["long_name"] = "principal directions of the first half"
     variables["principal_variance"] = (PLACE, path[:, kept].var(axis=0), {

@@ -69,6 +69,8 @@ def window_of(
     looked = np.linspace(*rows, _LOOKED_AT).round().astype(int).tolist()
     settled.look(looked, said)
     spoken.update({code: said[code] for code in _OF_FILES if code in said})
+    if told.is_adaptive:
+        spoken["adaptive_optimizer"] = told.kind
     rate = settled.rate(looked)
     optimizer = settled.optimizer
     if rate is None and optimizer.learning_rate is not None:
