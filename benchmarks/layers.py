@@ -58,7 +58,7 @@ def measured(build: Path, case: tuple[int, int, int]) -> dict[str, float]:
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, json.dumps(case)],
-        env=os.environ | threads | {"PYTHONPATH": str(build)},
+        cwd=build, env=os.environ | threads | {"PYTHONPATH": str(build)},
         stdout=subprocess.PIPE, check=True, text=True,
     )  # fmt: skip
     return json.loads(done.stdout)

@@ -9,6 +9,7 @@ from scipy.stats import binom
 from benchmarks.calibrate.cells import CELLS, FIRST_SEED, TESTS, Cell, measure
 from benchmarks.calibrate.honest import DAMAGE, HONEST, TRAINED
 from benchmarks.calibrate.measures import LEVEL, OF_INCREMENTS
+from benchmarks.calibrate.ordinary import ORDINARY
 from benchmarks.calibrate.page import page, rate
 from benchmarks.calibrate.processes import PROCESSES
 
@@ -59,9 +60,11 @@ def test_every_test_sees_what_it_is_there_for(test):
 
 
 @pytest.mark.parametrize("process", [each for each in HONEST if each not in TRAINED])
-def test_the_audit_leaves_out_nothing_of_runs_in_order(process):
-    found = {kind for run in measure(Cell("audit", process, 5, 150, 500), 0, 5) for kind in run}
-    assert found <= ({"jump"} if process == "heavy-tailed step lengths" else set())
+def test_the_audit_finds_next_to_nothing_in_runs_in_order(process):
+    runs = measure(Cell("audit", process, 5, 150, 500), 0, 5)
+    # Of infinite variance, one increment now and then really is most of the path.
+    assert process == "heavy-tailed step lengths" or sum(bool(run) for run in runs) <= 1
+    assert {kind for run in runs for kind in run} <= {"jump", "detour"}
 
 
 def test_the_audit_finds_planted_damage():
@@ -73,11 +76,11 @@ def test_cells_have_seeds_and_files_of_their_own():
     assert len({cell.key for cell in CELLS}) == len(CELLS)
     assert len({cell.seed(0) for cell in CELLS}) == len(CELLS)
     assert min(cell.seed(0) for cell in CELLS) >= FIRST_SEED
-    assert {cell.process for cell in CELLS} <= PROCESSES.keys() | HONEST.keys()
+    assert {cell.process for cell in CELLS} <= PROCESSES.keys() | HONEST.keys() | ORDINARY.keys()
 
 
 def test_a_liberal_rate_is_bold_on_the_page():
-    null, row = next(c for c in CELLS if c.table == "increments"), CELLS[0]
+    null, row = (next(c for c in CELLS if c.table == table) for table in ("increments", "verdict"))
     often = [dict.fromkeys(OF_INCREMENTS, 0.03) | {"omnibus": 0.005 * (1 + i)} for i in range(100)]
     text = page({null: often, row: [{"code": "brownian"}] * 3 + [{"code": "confined"}]})
     # Omnibus: uniform p-values, 2 of 100 at 1% and 10 at 5%; all others 100 at 5%.

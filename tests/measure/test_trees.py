@@ -21,7 +21,7 @@ def test_tasks_that_are_done_together_give_the_bits_of_the_tree(n_tasks, leaves)
     parts = [
         {(0, 0): {"a": rng.normal(size=3) * 10.0 ** rng.integers(-9, 9)}} for _ in range(n_tasks)
     ]
-    work = trees.Work(lambda source, task, offset: source[task], tree_sum)
+    work = trees.Work(lambda _: lambda source, task, offset: source[task], tree_sum)
 
     def found(leaves):
         source = dask.delayed(parts, name="parts", traverse=False)
