@@ -33,7 +33,8 @@ def test_the_keys_are_the_documented_ones(results):
         "relative_increment", "rotation_angle", "rotation_angle_equilibrium",
         "cosine_first_last", "river_window",
         "river_share", "river_share_walk", "river_cosine", "river_cosine_walk",
-        "hill_energy_ratio", "river_speed_ratio", "weights_never_moving",
+        "hill_energy_ratio", "river_speed_ratio", "phase_area", "phase_area_p",
+        "weights_never_moving",
         *(f"explained_variance_{k}" for k in range(1, 11)),
     ]  # fmt: skip
 
