@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from trajscope.inference.course.apart import Found
-from trajscope.inference.decision.alone import FEWER_SURROGATES, detail_of, taken_apart
+from trajscope.inference.decision.alone import detail_of, taken_apart
 from trajscope.inference.decision.epochs import at_epochs
 from trajscope.inference.decision.order import FEWEST_CHECKPOINTS, leading_path
 from trajscope.inference.decision.parts import shares
@@ -82,7 +82,7 @@ def decide_run(
     in_phases :
         Whether changes are looked for, and what lies between them is decided too.
     """
-    fewer = settings.of_a_layer
+    fewer = settings.of_a_part
     beside = ThreadPoolExecutor(1)
     try:
         waited = beside.submit(decide, windows[0], settings)
@@ -141,7 +141,7 @@ def _proposal(
     cuts = [round(share * n) for share in _CUTS]
     if decision.code == "noise_scale_changes":
         cuts = sorted({round(decision.evidence["change"]) + 1, *cuts})
-    fewer = replace(settings, n_surrogates=min(settings.n_surrogates, FEWER_SURROGATES))
+    fewer = settings.of_a_part
     for cut in cuts:
         if n - cut < FEWEST_CHECKPOINTS:
             break

@@ -1,13 +1,12 @@
 """The phases of a run: what each part between two changes does by itself."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 from trajscope.inference.course.apart import Found
 from trajscope.inference.course.changes import Change, find_changes
 from trajscope.inference.course.clock import constant, fitted
 from trajscope.inference.decision.alone import (
-    FEWER_SURROGATES,
     detail_of,
     draws_of,
     rate_of,
@@ -59,7 +58,7 @@ def find_phases(
     if not changes:
         return ()
     edges = [0, *(change.place for change in changes), window.n_steps]
-    fewer = replace(settings, n_surrogates=min(settings.n_surrogates, FEWER_SURROGATES))
+    fewer = settings.of_a_part
     return tuple(
         _judged(run, window, pair, opens, fewer)
         for pair, opens in zip(pairwise(edges), [None, *changes], strict=True)

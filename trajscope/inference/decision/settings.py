@@ -11,8 +11,8 @@ from trajscope.kernels.gram import Floats
 
 _LONG: Final = 10_000
 """Checkpoints above which every null has only as many draws as the level requires."""
-_OF_A_LAYER: Final = 1 << 17
-"""Numbers of a layer that are drawn anew."""
+_OF_A_PART: Final = 1 << 17
+"""Numbers of a layer, or of a part of a run, that are drawn anew."""
 CODES: Final = (
     "too_short",
     "noise_scale_changes",
@@ -76,9 +76,9 @@ class DecisionSettings:
             )
 
     @property
-    def of_a_layer(self) -> Self:
-        """The same of one layer of many: fewer draws, of long windows in fewer directions."""
-        return replace(self.of_a_window, most_numbers=_OF_A_LAYER)
+    def of_a_part(self) -> Self:
+        """The same of one of many layers or cuts: fewer draws, of long windows in few directions."""
+        return replace(self.of_a_window, most_numbers=_OF_A_PART)
 
     @property
     def of_a_window(self) -> Self:

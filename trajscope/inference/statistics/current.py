@@ -98,14 +98,15 @@ def describe_current(positions: Floats, seed: int) -> Current:
     rates = -np.log(np.clip(np.abs(np.linalg.eigvals(turning)), 1e-12, 1 - 1e-12))
     series = series_of(modes.spectra, n_steps).T
     entropy = entropy_production(series)
-    low, high = np.quantile(_entropies(series, seed), [0.025, 0.975])
+    resampled = _entropies(series, seed)
+    low, high = np.quantile(resampled - resampled.mean(), [0.025, 0.975])
     return Current(
         velocity,
         velocity / float(rates.mean()),
         _period_interval(path, turning, seed) if velocity > 0 else None,
         entropy - surrogate,
         # What resampled paths add to the entropy, their own surrogates would take off again.
-        (2 * entropy - float(high) - surrogate, 2 * entropy - float(low) - surrogate),
+        (entropy - surrogate + float(low), entropy - surrogate + float(high)),
         np.asarray(plane / np.linalg.norm(plane, axis=1, keepdims=True)),
         path,
         area,
