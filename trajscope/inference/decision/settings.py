@@ -77,7 +77,7 @@ class DecisionSettings:
 
     @property
     def of_a_part(self) -> Self:
-        """The same of one of many layers or cuts: fewer draws, of long windows in few directions."""
+        """The same of a layer or a cut: fewer draws, of long windows in fewer directions."""
         return replace(self.of_a_window, most_numbers=_OF_A_PART)
 
     @property
