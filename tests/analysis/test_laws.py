@@ -167,7 +167,7 @@ def test_values_are_given_once_or_once_for_each_run():
         told_optimizers(3, [0.1, 0.2], None, None, None)
     with pytest.raises(OptionError, match="learning_rate"):
         told_optimizers(2, -1.0, None, None, None)
-    with pytest.raises(OptionError, match="'with' or 'without'"):
+    with pytest.raises(OptionError, match="one of replacement, shuffle, unknown"):
         told_optimizers(2, None, None, None, "some")
     with pytest.raises(OptionError, match="whole number"):
         told_optimizers(2, None, 2.5, None, None)

@@ -58,6 +58,7 @@ def test_the_summary_keeps_its_contract(trajscope, tmp_path, out):
         "audit": [],
         "phases": [],
         "diffusion": None,
+        "dynamics": None,
         "spectra": None,
     }
     assert {test: set(told) for test, told in tests.items()} == {

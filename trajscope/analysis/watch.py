@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 
-from trajscope.analysis.settings import Settings
+from trajscope.analysis.settings import Settings, memory_limit
 from trajscope.arrays import as_trajectory
 from trajscope.checkpoints.selection import Selection
 from trajscope.errors import TrajectoryError, TrajscopeWarning, printable
@@ -32,7 +32,6 @@ _SHARE: Final = 20
 _ALPHA: Final = 0.01
 _MOST: Final = 0.5
 """Share of the squared path in one increment, beyond which nothing is said of the others."""
-_MEMORY: Final = 1 << 30
 _SHOWN: Final = 2.0
 """Seconds of reading after which what was found so far is shown."""
 
@@ -139,7 +138,8 @@ class Watcher:
         ).assign_attrs(step_unit=log.unit)
         settings = Settings(_draws(), _ALPHA, 0, Optimizer(momentum=None))
         with executor(None, None) as running:
-            (found,) = measure(run, running, memory=_MEMORY, seed=0, progress=lambda *_: None)
+            limit = memory_limit(None)
+            (found,) = measure(run, running, memory=limit, seed=0, progress=lambda *_: None)
         told = verdict_alone(run, found, settings.for_decision(run)).attrs
         self.verdict = {
             "code": told["code"], "sentence": told["sentence"], "tested": n, "of": latest,

@@ -44,16 +44,19 @@ _PINNED: Final = ("memory", "workers", "fewest_workers", "resident")
 
 @dataclass
 class Parts:
-    """The parts of one pass, in a folder of their own.
+    """The parts of one pass, in a folder of their own, which is made with the first of them.
 
     Attributes
     ----------
     memory :
         Bytes that a process may hold.
+    plan :
+        What the pass was planned for, kept beside the parts; `None` where it is there already.
     """
 
     folder: Path
     memory: int
+    plan: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         self._held: list[tuple[int, bytes]] = []
@@ -83,6 +86,7 @@ class Parts:
                 self._on, self._held = False, []
             return
         try:
+            self._begin()
             for each, content in self._held:
                 with replaced(self.folder / _name(each)) as file:
                     file.write(content)
@@ -90,6 +94,15 @@ class Parts:
             self._on = False
         self._held, self._last = [], time.monotonic()
         self._cost = (self._last - began) / held
+
+    def _begin(self) -> None:
+        """The folder, with the plan alone."""
+        if self.plan is None:
+            return
+        _make_room(self.folder.parent)
+        with replaced(self.folder / _SIZE) as file:
+            file.write(json.dumps(self.plan).encode())
+        self.plan = None
 
 
 def parts_of(  # noqa: PLR0913 - all that makes a pass the same pass
@@ -127,15 +140,8 @@ def parts_of(  # noqa: PLR0913 - all that makes a pass the same pass
     before = _before(own, size)
     if before is not None and _fits(before, size, segments):
         return Parts(own, size.memory), before
-    try:
-        _make_room(folder)
-        shutil.rmtree(own, ignore_errors=True)
-        with replaced(own / _SIZE) as file:
-            pinned = {name: getattr(size, name) for name in _PINNED}
-            file.write(json.dumps(pinned).encode())
-    except OSError:
-        return None, size
-    return Parts(own, size.memory), size
+    shutil.rmtree(own, ignore_errors=True)  # what another plan left is not what this one needs
+    return Parts(own, size.memory, {name: getattr(size, name) for name in _PINNED}), size
 
 
 def clear_parts(folder: Path) -> None:

@@ -46,6 +46,15 @@ class LeastSquares:
     ------
     OptionError
         The shapes do not fit, or the minimum is not at 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trajscope import simulate
+    >>> inputs = np.array([[1.0], [-1.0], [0.0]])
+    >>> loss = simulate.LeastSquares(inputs, np.array([1.0, 1.0, 2.0]))
+    >>> loss.hessian.round(3)
+    array([[0.667]])
     """
 
     inputs: Floats
@@ -104,6 +113,14 @@ def least_squares(
         Positive.
     n_samples :
         N, more than the modes.
+
+    Examples
+    --------
+    >>> from trajscope import simulate
+    >>> loss = simulate.least_squares([1.0, 0.1], n_samples=100, seed=0)
+    >>> abs(loss.hessian.round(6))
+    array([[1. , 0. ],
+           [0. , 0.1]])
     """
     h = np.asarray(curvatures, np.float64)
     expect(bool((h > 0).all() and h.ndim == 1), "curvatures", curvatures, "positive numbers")
@@ -131,6 +148,14 @@ def least_squares_covariance(loss: LeastSquares, optimizer: Optimizer) -> Floats
     ------
     OptionError
         There is no steady state: the noise grows faster than it is forgotten.
+
+    Examples
+    --------
+    >>> from trajscope import simulate
+    >>> loss = simulate.least_squares([1.0, 0.1], n_samples=100, seed=0)
+    >>> plain = simulate.Optimizer(learning_rate=0.1, batch_size=10)
+    >>> simulate.least_squares_covariance(loss, plain).shape
+    (4, 4)
     """
     k = len(loss.hessian)
     found = np.zeros((2 * k, 2 * k))
@@ -171,6 +196,14 @@ def descent_on_least_squares(
     ------
     OptionError
         As `least_squares_covariance`, or batches that do not divide the samples of an epoch.
+
+    Examples
+    --------
+    >>> from trajscope import simulate
+    >>> loss = simulate.least_squares([1.0, 0.1], n_samples=100, seed=0)
+    >>> plain = simulate.Optimizer(learning_rate=0.1, batch_size=10)
+    >>> simulate.descent_on_least_squares(50, loss=loss, optimizer=plain, seed=1).shape
+    (50, 2)
     """
     expect_steps(n_steps)
     k = len(loss.hessian)

@@ -91,6 +91,30 @@ def dynamics(  # noqa: PLR0913 - a front door: its options are the command line'
     TrajscopeError
         The checkpoints do not fit the problem, its loss cannot be differentiated twice, or the
         memory does not suffice.
+
+    Examples
+    --------
+    >>> import torch, trajscope
+    >>> torch.manual_seed(0)  # doctest: +ELLIPSIS
+    <torch...
+    >>> model, inputs = torch.nn.Linear(3, 1), torch.randn(60, 3)
+    >>> targets = inputs.sum(1, keepdim=True) + torch.randn(60, 1)
+    >>> def loss(model, batch):
+    ...     return ((model(batch[0]) - batch[1]) ** 2).mean() / 2
+    >>> descent = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> for step in range(400):
+    ...     path = trajscope.save_checkpoint("runs/theory", model, step=step)
+    ...     batch = torch.randint(60, (10,))
+    ...     descent.zero_grad()
+    ...     loss(model, (inputs[batch], targets[batch])).backward()
+    ...     descent.step()
+    >>> problem = trajscope.Problem(model, (inputs, targets), loss)
+    >>> from trajscope.optimizer import Optimizer
+    >>> told = Optimizer(0.1, 10, momentum=0.0, with_replacement=True, weight_decay=0.0)
+    >>> run = trajscope.open_trajectory("runs/theory", burn_in=100)
+    >>> found = trajscope.dynamics(run, problem, told)
+    >>> bool(found["variance_ratio_low"][0] < 1.2), bool(found["variance_ratio_high"][0] > 0.8)
+    (True, True)
     """
     options = Options(mode, device, dtype, memory, samples, seed)
     prepared = prepare(source, problem, optimizer, options, by=by)
