@@ -18,7 +18,7 @@ from typing import Final
 
 HERE: Final = Path(__file__).parents[1]
 CASES: Final = {
-    "50 layers, 1,000 x 500": (1000, 500, 50),
+    "10 layers, 1,000 x 500": (1000, 500, 10),
     "5 layers, 5,000 x 400": (5000, 400, 5),
     "one window, 1,000 x 1,000": (1000, 1000, 0),
     "one window, 5,000 x 2,000": (5000, 2000, 0),
@@ -42,10 +42,11 @@ if layers and whole.shape[1] > len(whole):
     whole = factor_of_gram(whole @ whole.T)
 windows = [Window(np.asarray(each, np.float64)) for each in (whole, *layers)]
 run, names = Run(np.arange(n_steps), "step", 1.0), ["all", *map(str, range(n_layers))]
+SETTINGS = DecisionSettings(199 if n_steps > 10_000 else 999)
 spent = []
 for some in ([windows[:1], windows] if layers else [windows]):
     began, wall = time.process_time(), time.perf_counter()
-    decide_run(run, names[: len(some)], some, DecisionSettings())
+    decide_run(run, names[: len(some)], some, SETTINGS)
     spent.append((time.process_time() - began, time.perf_counter() - wall))
 last = spent[-1][0] - spent[0][0] if layers else spent[0][0]
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
