@@ -9,7 +9,7 @@ from trajscope.gradient_noise.spectrum.numbers import DESCRIPTIONS
 from trajscope.inference.comparison.law_guards import GUARDS as LAW_GUARDS
 from trajscope.inference.decision.catalogue import TESTS
 from trajscope.measure.catalogue import OBSERVABLES, REFERENCES
-from trajscope.report.content.summary import SCALARS
+from trajscope.report.content.scalars import SCALARS
 from trajscope.theory.guards import GUARDS
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -20,19 +20,14 @@ from trajscope.cli.options import (
     INFERENCE_NAMES,
     JSON,
     MEMORY,
-    MOMENTUM,
     OUTPUT,
     PHASES,
-    PROBLEM,
-    PROBLEM_NAMES,
     QUIET,
     RUNS,
     SCHEDULE,
     SEED,
     SELECTION,
     SPECTRA,
-    TRAINING,
-    WEIGHT_DECAY,
     WINDOWS,
     opened,
     output_to,
@@ -46,6 +41,7 @@ from trajscope.cli.process import (
     tell_json,
     warnings_kept_for_the_page,
 )
+from trajscope.cli.training import MOMENTUM, PROBLEM, PROBLEM_NAMES, TRAINING, WEIGHT_DECAY
 from trajscope.errors import OptionError, TrajscopeError, printable
 
 if TYPE_CHECKING:

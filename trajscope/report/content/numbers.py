@@ -1,13 +1,13 @@
 """Numbers, counts and durations in words, for the screen and the page."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajscope.errors import ResultsError
+from trajscope.errors import ResultsError, encodable
 from trajscope.schema import STEP, Described, described
 
 if TYPE_CHECKING:
@@ -122,3 +122,20 @@ def _trimmed(mantissa: str) -> str:
 
 def _plural(noun: str) -> str:
     return "indices" if noun == "index" else f"{noun}s"
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON knows it: numbers whole where they are, null for what is no finite number."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return [plain(item) for item in value.tolist()]
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return int(value) if value.is_integer() else value
+    return value if value is None or isinstance(value, (bool, int)) else encodable(str(value))

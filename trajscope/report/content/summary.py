@@ -1,31 +1,25 @@
 """The trajectory in brief and one number per scalar observable, as JSON for other programs."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from trajscope.errors import encodable
 from trajscope.report.content.cases import differences
 from trajscope.report.content.dynamics import dynamics_of, dynamics_summary
 from trajscope.report.content.gradient_noise_summary import diffusion_summary
 from trajscope.report.content.laws import laws_summary
-from trajscope.report.content.norms import middle
-from trajscope.report.content.river import chosen, is_measured, walk_of
+from trajscope.report.content.numbers import plain
+from trajscope.report.content.scalars import scalars
 from trajscope.report.content.spectra import spectra_summary
 from trajscope.schema import (
     ALL_WEIGHTS,
     AUDIT,
-    COMPONENT,
     EPOCH_STEPS,
-    EQUILIBRIUM_ANGLE,
     GROUP,
     LEARNING_RATE,
     STEP,
     TENSOR,
     WEIGHT_DECAY,
-    WINDOW_LENGTH,
     Described,
     cases_of,
     check_results,
@@ -105,7 +99,7 @@ def _of_one(results: "xr.DataTree") -> dict[str, object]:
     return {
         "trajectory": trajectory_summary(results["trajectory"].to_dataset()),
         "audit": plain(results["trajectory"].attrs.get(AUDIT, [])),
-        "observables": _scalars(results["observables"].to_dataset()),
+        "observables": scalars(results["observables"].to_dataset()),
         "tests": plain(results["tests"].attrs.get("summary", {})),
         "verdict": _verdict(results["verdict"].attrs),
         "phases": plain(results["verdict"].attrs.get("phases", [])),
@@ -151,23 +145,6 @@ def _schedule(trajectory: "xr.Dataset | Described") -> dict[str, object]:
     return found
 
 
-def plain(value: Any) -> Any:
-    """`value` as JSON knows it: numbers whole where they are, null for what is no finite number."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return [plain(item) for item in value.tolist()]
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return None
-        return int(value) if value.is_integer() else value
-    return value if value is None or isinstance(value, (bool, int)) else encodable(str(value))
-
-
 def _verdict(told: Mapping[Any, Any]) -> dict[str, object] | None:
     if not told.get("code"):
         return None
@@ -197,140 +174,4 @@ def _layers(results: "xr.DataTree") -> dict[str, object]:
             },
             "course_share": plain(shares.get(str(group))),
         }
-    return found
-
-
-def _weights_never_moving(observables: "xr.Dataset") -> object:
-    whole = observables.isel({GROUP: 0})
-    return whole["n_weights"].item() - whole["n_moving"].item()
-
-
-def _of_all(name: str) -> "Callable[[xr.Dataset], object]":
-    return lambda observables: observables[name].isel({GROUP: 0}).item()
-
-
-def _end(name: str, place: int) -> "Callable[[xr.Dataset], object]":
-    return lambda observables: observables[name].isel({GROUP: 0, STEP: place}).item()
-
-
-def _middle(name: str) -> "Callable[[xr.Dataset], object]":
-    return lambda observables: middle(observables[name].isel({GROUP: 0}))
-
-
-def _along_river(observables: "xr.Dataset", name: str) -> object:
-    """At the chosen length of windows; `None` where there are no averages."""
-    if not is_measured(observables):
-        return None
-    whole = observables.isel({GROUP: 0})
-    return whole[name].values[chosen(whole)]
-
-
-def _over_walk(observables: "xr.Dataset", name: str) -> object:
-    if not is_measured(observables):
-        return None
-    whole = observables.isel({GROUP: 0})
-    place = chosen(whole)
-    return whole[name].values[place] / walk_of(whole, name)[place]
-
-
-SCALARS: "Mapping[str, tuple[str, Callable[[xr.Dataset], object]]]" = {
-    "diffusion_exponent": (
-        "slope of log mean squared displacement against log lag; null below 8 checkpoints",
-        _of_all("diffusion_exponent"),
-    ),
-    "path_length": ("sum of the norms of all increments, weight units", _of_all("path_length")),
-    "displacement": (
-        "distance between first and last checkpoint, weight units",
-        _end("displacement", -1),
-    ),
-    "increment_rms": ("root mean square increment of a weight", _of_all("increment_rms")),
-    "zero_increment_fraction": (
-        "share of weight increments that are exactly zero",
-        _of_all("zero_increment_fraction"),
-    ),
-    "rounding_floor": (
-        "root mean square rounding error of the stored dtype, weight units",
-        _of_all("rounding_floor"),
-    ),
-    "norm_first": ("length of the weights at the first checkpoint, weight units", _end("norm", 0)),
-    "norm_last": ("the same at the last checkpoint", _end("norm", -1)),
-    "norm_balance": (
-        "1 where the norm is kept, 0 where it grows as that of a random walk",
-        _of_all("norm_balance"),
-    ),
-    "relative_increment": (
-        "length of an increment over that of the weights, median along the run",
-        _middle("relative_increment"),
-    ),
-    "rotation_angle": (
-        "angle between the weights of neighbouring checkpoints, radians, median along the run",
-        _middle("rotation_angle"),
-    ),
-    "rotation_angle_equilibrium": (
-        "the same of scale-invariant weights at the equilibrium of weight decay, √(2ηλ) over one "
-        "step; null where learning rate or weight decay are not known",
-        lambda observables: middle(observables[EQUILIBRIUM_ANGLE]),
-    ),
-    "cosine_first_last": (
-        "cosine between the weights of the first and the last checkpoint",
-        _end("cosine_to_first", -1),
-    ),
-    "river_window": (
-        "checkpoints per average, of those swept the length at which the share along the river "
-        "differs most from a random walk's; null below 16 checkpoints",
-        lambda observables: _along_river(observables, WINDOW_LENGTH),
-    ),
-    "river_share": (
-        "share of the variance of these averages along their first principal component",
-        lambda observables: _along_river(observables, "river_share"),
-    ),
-    "river_share_walk": (
-        "the same of a random walk in many directions",
-        lambda observables: _along_river(observables, "river_share_brownian"),
-    ),
-    "river_cosine": (
-        "mean cosine between successive steps from average to average",
-        lambda observables: _along_river(observables, "river_cosine"),
-    ),
-    "river_cosine_walk": (
-        "the same of a random walk in many directions",
-        lambda observables: _along_river(observables, "river_cosine_brownian"),
-    ),
-    "hill_energy_ratio": (
-        "mean squared distance of checkpoints from their averages, over a random walk's",
-        lambda observables: _over_walk(observables, "hill_energy"),
-    ),
-    "river_speed_ratio": (
-        "distance from average to average, over a random walk's",
-        lambda observables: _over_walk(observables, "river_speed"),
-    ),
-    "phase_area": (
-        "signed area swept in the plane of position and increment along the direction of largest "
-        "increments, per interval, over their variance: −1 for a random walk, −2 where velocities "
-        "persist, 0 where steps turn back; null below 16 checkpoints and where spacing is uneven",
-        lambda observables: observables["phase_area"].values[0],
-    ),
-    "phase_area_p": (
-        "its p, two-sided against permuted increments, among six directions (maxT)",
-        lambda observables: observables["phase_area_p"].values[0],
-    ),
-    "weights_never_moving": ("weights equal at every checkpoint", _weights_never_moving),
-}
-"""Scalar observables of all weights together: key, meaning, and where the number is found.
-
-Besides these there is ``explained_variance_1``, ``_2``, ...: the share of each component.
-"""
-
-
-def _scalars(observables: "xr.Dataset") -> dict[str, object]:
-    found: dict[str, object] = {}
-    for name, (_, value) in SCALARS.items():
-        try:
-            found[name] = plain(value(observables))
-        except (KeyError, ValueError):  # an observable that this result does not hold
-            found[name] = None
-    if "explained_variance" in observables:
-        shares = observables["explained_variance"].isel({GROUP: 0})
-        for component, share in zip(shares[COMPONENT].values, shares.values, strict=True):
-            found[f"explained_variance_{int(component)}"] = plain(share)
     return found

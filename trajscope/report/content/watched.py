@@ -9,8 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from trajscope.errors import printable
-from trajscope.report.content.numbers import number
-from trajscope.report.content.summary import plain
+from trajscope.report.content.numbers import number, plain
 from trajscope.schema import STEP
 
 _ALARMS: Final = 8

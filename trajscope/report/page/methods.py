@@ -11,8 +11,7 @@ from markupsafe import Markup
 from trajscope.errors import printable
 from trajscope.report.content.curves import MOST_POINTS
 from trajscope.report.content.input import Reading
-from trajscope.report.content.numbers import number
-from trajscope.report.content.summary import plain
+from trajscope.report.content.numbers import number, plain
 from trajscope.report.figures.record import Columns
 from trajscope.report.page.environment import asset, stylesheet
 
