@@ -55,6 +55,9 @@ def find_phases(
     else:
         noise = constant(len(window.increments))
     changes = find_changes(window.increments, noise, rate_of(run), draws_of(settings))
+    if found is not None and (found.rest.code == "anomalous" or found.rest.reason == "memory"):
+        # Without a time scale, slow movement is no drift.
+        changes = [change for change in changes if change.kind != "drift"]
     if not changes:
         return ()
     edges = [0, *(change.place for change in changes), window.n_steps]
