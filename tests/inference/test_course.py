@@ -1,5 +1,7 @@
 """Noise, course and rest of processes with known answers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -13,8 +15,9 @@ from trajscope.inference.course.clock import blocks_of, fitted, time_bases
 from trajscope.inference.course.exponent import anomalous_exponent, fractional
 from trajscope.inference.course.rest import Draws
 from trajscope.inference.decision.combine import decide_run
+from trajscope.inference.decision.parts import _of_noise
 from trajscope.inference.decision.result import verdict_dataset
-from trajscope.inference.decision.settings import DecisionSettings
+from trajscope.inference.decision.settings import Decision, DecisionSettings
 from trajscope.inference.decision.words import Run
 from trajscope.inference.statistics.brownian import p_value
 from trajscope.inference.statistics.noise import noise_scale_statistic
@@ -301,3 +304,14 @@ def test_a_long_window_of_few_blocks_is_looked_at_in_as_few_rows(monkeypatch):
     scale = np.where(TIME < 0.14, 1.0, 0.01)
     apart.take_apart(np.diff(walk(1, scale), axis=0), DRAWS, noise_changes=True)
     assert max(seen) <= 50
+
+
+def test_noise_that_ends_as_it_began_neither_falls_nor_rises():
+    loud = np.exp(2 * np.sin(np.pi * TIME))
+    found = take_apart(np.diff(walk(2, loud), axis=0), DRAWS, noise_changes=True)
+    decision, run = Decision(evidence={"noise_scale": 0.01}), Run(np.arange(T), "step", 1.0)
+    noise = replace(found.noise, kind="gradual", scale=loud[:-1] / loud.max())
+    said = _of_noise(decision, replace(found, noise=noise), run)
+    assert (
+        said == "Noise: its variance varies gradually, 54.6-fold between its extremes (p = 0.01)."
+    )

@@ -15,6 +15,8 @@ from trajscope.kernels.gram import Floats
 _ONE_WAY: Final = 0.9
 """Share of the course's squares along one direction, from which it is called straight."""
 _BRIEF: Final = 0.2
+_SAME: Final = 1.5
+"""Ratio of the last noise variance to the first, up to which noise neither falls nor rises."""
 _SLOWING: Final = 0.5
 _FIRST: Final = {
     "course": "Follows a slow course; {rest} about it.",
@@ -188,11 +190,16 @@ def _of_noise(decision: Decision, found: Found, run: Run) -> str:
     if found.noise.kind == "steps":
         places = ", ".join(run.place(place) for place in found.noise.places)
         return f"Noise: its variance steps at {places}; {number(ratio)} times the first {p}."
-    way = "falls" if ratio < 1 else "rises"
-    by = number(1 / ratio if ratio < 1 else ratio)
+    way, by = "falls" if ratio < 1 else "rises", max(ratio, 1 / ratio)
+    over = " over the window"
+    if by < _SAME:
+        widest = float((found.noise.scale.max() / found.noise.scale.min()) ** 2)
+        way, by, over = "varies", widest, " between its extremes"
     if found.noise.kind == "rate":
-        return f"Noise: its variance {way} {by}-fold, as the squared learning rate does {p}."
-    return f"Noise: its variance {way} gradually, {by}-fold over the window {p}."
+        return (
+            f"Noise: its variance {way} {number(by)}-fold, as the squared learning rate does {p}."
+        )
+    return f"Noise: its variance {way} gradually, {number(by)}-fold{over} {p}."
 
 
 def _of_course(found: Found, layers: Mapping[str, float]) -> str:
