@@ -4,15 +4,16 @@ from typing import Final
 
 import numpy as np
 
-from trajscope.inference.decision.catalogue import BROWNIAN, NAMES, TESTS
+from trajscope.inference.decision.catalogue import BROWNIAN, CIRCULATION, NAMES, TESTS
+from trajscope.inference.decision.loops import leading_path
 from trajscope.inference.decision.order import (
     FEWEST_CORRELATION_TIMES,
     FEWEST_FOR_A_BEGINNING,
-    leading_path,
 )
 from trajscope.inference.decision.settings import DecisionSettings
 from trajscope.inference.decision.verdict import decide
 from trajscope.inference.statistics import brownian
+from trajscope.inference.statistics.areas import draw_agreement
 from trajscope.inference.statistics.circulation import (
     draw_circulation,
     draw_independent_modes,
@@ -29,7 +30,7 @@ from trajscope.inference.statistics.oscillation import (
     line,
     ringing_time,
 )
-from trajscope.inference.statistics.permutations import draw_increments
+from trajscope.inference.statistics.permutations import MOST_NUMBERS, draw_increments
 from trajscope.inference.statistics.stationarity import correlation_time, draw_early_excess
 from trajscope.inference.statistics.volatility import with_even_noise
 from trajscope.inference.statistics.window import Window
@@ -98,7 +99,11 @@ def position_tests(window: Window, n_surrogates: int, seed: int, damping: float 
         (n_surrogates, n_surrogates),
         seed,
     )
-    found |= {"phases": phases, "AR modes": modes, "circulation": brownian.p_value(drawn)}
+    agreement = draw_agreement(window.walked, MOST_NUMBERS, seed)
+    found |= {"phases": phases, "AR modes": modes, "slow_planes": brownian.p_value(drawn)}
+    if agreement is not None:
+        found["all_planes"] = brownian.p_value(agreement)
+    found["circulation"] = CIRCULATION.twice_the_smaller(found)
     if damping is None or n_steps >= FEWEST_RINGING_TIMES * ringing_time(damping):
         series = series_of(slow_modes(spectra, n_steps).spectra, n_steps)
         is_narrow = line(series).is_narrow

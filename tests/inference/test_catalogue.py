@@ -11,7 +11,8 @@ from trajscope.simulate import brownian
 def test_names_are_those_that_results_have_always_had():
     assert NAMES == (
         "noise_scale", "omnibus", "confined", "brownian", "constant_drift", "relaxation", "drift",
-        "slow_drift", "early_excess", "circulation", "line", "noise_trend", "neighbours",
+        "slow_drift", "early_excess", "slow_planes", "all_planes", "circulation", "line",
+        "noise_trend", "neighbours",
     )  # fmt: skip
 
 
@@ -47,4 +48,4 @@ def test_a_result_says_in_words_what_its_tests_are():
         "twice the smaller p-value of constant_drift and relaxation"
     )
     shown = tests["test"].values[tests["in_layer_table"].values]
-    assert list(shown) == ["omnibus", "confined", "constant_drift", "circulation"]
+    assert list(shown) == ["omnibus", "confined", "constant_drift", "slow_planes", "all_planes"]

@@ -35,11 +35,11 @@ def test_layers_with_fewer_draws_of_a_null_are_compared_by_those_they_share(monk
     layers = [Window(np.diff(path.to_numpy(), axis=0)) for path in paths]
     found = decide_together(layers, DecisionSettings(n_surrogates=399))
     asked = [
-        len(each.statistics["circulation"]) for each in found if "circulation" in each.statistics
+        len(each.statistics["slow_planes"]) for each in found if "slow_planes" in each.statistics
     ]
     assert {200, 400} == set(asked)
     assert all(
-        each.evidence["circulation"] > 0 for each in found if "circulation" in each.statistics
+        each.evidence["circulation"] > 0 for each in found if "slow_planes" in each.statistics
     )
 
 

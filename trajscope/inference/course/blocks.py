@@ -44,8 +44,8 @@ class Blocks:
         n = len(increments)
         starts = np.concatenate([[0], ends[:-1]])
         walked = np.concatenate([np.zeros((1, increments.shape[1])), increments.cumsum(axis=0)])
-        squares = np.concatenate([[0.0], (scale**2).cumsum()])
-        lengths = np.sqrt(squares[ends] - squares[starts])
+        # Not differences of running sums: late noise may be a billionth of the first.
+        lengths = np.sqrt(np.add.reduceat(scale[: ends[-1]] ** 2, starts))
         moved = walked[ends] - walked[starts]
         own = (np.arange(len(ends)) + 0.5) / len(ends)
         middle = (starts + ends) / (2 * n)

@@ -9,7 +9,8 @@ import scipy.fft
 import scipy.linalg
 from numpy.typing import NDArray
 
-from trajscope.inference.course.clock import LOG_TIMES, NoiseCourse
+from trajscope.inference.course.blocks import Blocks
+from trajscope.inference.course.clock import LOG_TIMES, NoiseCourse, blocks_of
 from trajscope.inference.course.rest import Draws
 from trajscope.inference.nulls.draws import normals, over_batches
 from trajscope.inference.statistics.brownian import p_value
@@ -38,6 +39,9 @@ _EDGE: Final = 20
 that is half a well look like that."""
 _PLACES: Final = 400
 """At which a change of drift is looked for."""
+_CLEARLY: Final = 0.5
+"""Standard deviations of the null by which a change explains more than a drift that fades: it has
+many places to choose from."""
 _DEPTH: Final = 3
 """Changes of drift that are looked for within each other."""
 
@@ -68,11 +72,11 @@ def find_changes(
 
     Where the rate is known, its steps by half and more between two plateaus are changes. Noise
     changes where its course is one of steps (`clock.fitted`) and the test of the noise variance
-    rejects between the neighbouring changes. The drift changes where, between those, a step of the
-    mean increment explains more of the 24 slowest cosines of the increments, over the scale of the
-    noise and the spectrum of one autoregression, than in random rotations of these (Mueller &
-    Watson 2008, doi:10.3982/ECTA6814). A drift that fades is no change but a course: a step is kept
-    only where it explains more than drifts that change straight, or fade.
+    rejects between the neighbouring changes. The drift changes where, between those and in the
+    noise's own time, a step of the mean increment explains more of the 24 slowest cosines of the
+    increments, over the spectrum of one autoregression, than in random rotations of these (Mueller
+    & Watson 2008, doi:10.3982/ECTA6814). A drift that fades is no change but a course: a step is
+    kept only where it explains more than drifts that change straight, or fade.
 
     Parameters
     ----------
@@ -92,9 +96,11 @@ def find_changes(
         if kind == "learning rate" or p <= draws.alpha:
             found.append(Change(place, kind, p))
     edges = [0, *(change.place for change in found), n]
-    even = increments / noise.scale[:, np.newaxis]
     for first, last in pairwise(edges):
-        found += _drift_changes(even[first:last], first, draws, _DEPTH)
+        scale = noise.scale[first:last]
+        blocks = Blocks.of(increments[first:last], scale, blocks_of(scale), 1)
+        drifts = _drift_changes(blocks.rows, 0, draws, _DEPTH)
+        found += [replace(each, place=first + int(blocks.ends[each.place])) for each in drifts]
     return sorted(found, key=lambda change: change.place)
 
 
@@ -188,10 +194,12 @@ class _Shapes:
     count: int
 
     def falls(self) -> float:
-        """Power of what a change leaves, of the slowest third of the cosines over the fastest."""
-        power = (_slow(self._left_by(self.changes), self.count) ** 2).mean(axis=1)
-        third = self.count // 3
-        return float(power[:third].mean() / max(power[-third:].mean(), 1e-300))
+        """Power of what the best shape leaves: slowest third of the cosines over the fastest."""
+        third, ratios = self.count // 3, []
+        for shapes in (self.changes, self.fading):
+            power = (_slow(self._left_by(shapes), self.count) ** 2).mean(axis=1)
+            ratios.append(float(power[:third].mean() / max(power[-third:].mean(), 1e-300)))
+        return min(ratios)
 
     def strongest(self, places: NDArray[np.int64], draws: Draws) -> tuple[int, float] | None:
         """Place and p-value of the best change, unless it is usual or a fading drift is better."""
@@ -204,13 +212,14 @@ class _Shapes:
             return np.asarray(_squares(changes.T, drawn).max(axis=-1))
 
         own = _squares(changes.T, products)
-        null = over_batches(draw, draws.count, changes.size)
-        p = p_value(np.concatenate([[own.max()], *null]))
-        if p > draws.alpha or own.max() <= _squares(fading.T, products).max():
+        null = np.concatenate(over_batches(draw, draws.count, changes.size))
+        p = p_value(np.append(own.max(), null))
+        clearly = _CLEARLY * float(null.std())
+        if p > draws.alpha or own.max() <= clearly + _squares(fading.T, products).max():
             return None
         # What a change leaves of a fading drift has a spectrum that hides it.
         changes, fading, products = self._explained(self.fading)
-        if _squares(changes.T, products).max() <= _squares(fading.T, products).max():
+        if _squares(changes.T, products).max() <= clearly + _squares(fading.T, products).max():
             return None
         return int(places[own.argmax()]), p
 

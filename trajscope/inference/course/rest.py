@@ -15,9 +15,14 @@ from trajscope.inference.course.slow import (
     p_of_further,
 )
 from trajscope.inference.statistics import brownian
+from trajscope.inference.statistics.areas import draw_agreement
 from trajscope.inference.statistics.circulation import draw_least_favourable
 from trajscope.inference.statistics.components import leading
-from trajscope.inference.statistics.permutations import IncrementDraws, draw_increments
+from trajscope.inference.statistics.permutations import (
+    MOST_NUMBERS,
+    IncrementDraws,
+    draw_increments,
+)
 from trajscope.inference.statistics.power import slowest_relaxation, slowest_rotation
 from trajscope.inference.statistics.stationarity import correlation_time
 from trajscope.inference.statistics.volatility import with_even_noise
@@ -33,11 +38,12 @@ _MORE: Final = 4
 
 @dataclass(frozen=True)
 class Draws:
-    """How many are drawn of every null, the level of every test, and the seed."""
+    """How many are drawn of every null, of how many numbers, the level of every test, the seed."""
 
     count: int
     alpha: float
     seed: int
+    most_numbers: int = MOST_NUMBERS
 
 
 @dataclass(frozen=True)
@@ -119,16 +125,17 @@ def _confined(
     if evidence["alternation"] <= draws.alpha and -turns[0] <= FEWEST_TURNS:
         evidence["turns"] = -turns[0]
         return Rest("alternating", "", evidence), count, taken
-    areas = _circulation(left, count, draws)
-    evidence["circulation"] = brownian.p_value(areas)
-    least = slowest_rotation(areas[1:], m, time, draws.alpha) if len(areas) > 1 else None
+    areas = _slow_planes(left, count, draws)
+    evidence["circulation"] = _p_of_turning(left, areas, draws)
+    least = slowest_rotation(areas[1:], m, time, draws.alpha / 2) if len(areas) > 1 else None
     if least is not None:
         evidence["slowest_rotation"] = least
     if evidence["circulation"] <= draws.alpha:
         # What is left over of a course bends, and looks like a current.
         further = _in_positions(blocks, slow, count + _MORE)
         without = positions - further @ (further.T @ positions)
-        if brownian.p_value(_circulation(without, count + _MORE, draws)) <= draws.alpha:
+        areas = _slow_planes(without, count + _MORE, draws)
+        if _p_of_turning(without, areas, draws) <= draws.alpha:
             return Rest("circulating", "", evidence), count, taken
     return Rest("confined", "", evidence), count, taken
 
@@ -137,8 +144,19 @@ def _in_positions(blocks: Blocks, slow: Slow, count: int) -> Floats:
     return integrals(slow.basis[:, :count], blocks.lengths, blocks.scale)
 
 
-def _circulation(path: Floats, count: int, draws: Draws) -> Floats:
-    """Circulation at frequencies above those of the course, (draw,), the data first."""
+def _p_of_turning(path: Floats, areas: Floats, draws: Draws) -> float:
+    """Twice the smaller p-value: of slow modes, and of all planes."""
+    if len(areas) == 1:
+        return 1.0
+    p = brownian.p_value(areas)
+    agreement = draw_agreement(path, draws.most_numbers, draws.seed)
+    if agreement is not None:
+        p = min(p, brownian.p_value(agreement))
+    return min(1.0, 2 * p)
+
+
+def _slow_planes(path: Floats, count: int, draws: Draws) -> Floats:
+    """Areas of slow modes above the frequencies of the course, (draw,), the data first."""
     modes = leading(path)
     if modes.shape[1] < 2:
         return np.zeros(1)

@@ -35,7 +35,8 @@ def taken_apart(
 
 def draws_of(settings: DecisionSettings) -> Draws:
     """How many are drawn where a window is taken apart."""
-    return Draws(min(settings.n_surrogates, FEWER_SURROGATES), settings.alpha, settings.seed)
+    count = min(settings.n_surrogates, FEWER_SURROGATES)
+    return Draws(count, settings.alpha, settings.seed, settings.most_numbers)
 
 
 def rate_of(run: Run) -> Floats | None:
@@ -53,10 +54,10 @@ def detail_of(window: Window, decision: Decision, settings: DecisionSettings) ->
         return Detail()
     alpha, n = settings.alpha, window.n_exchangeable
     least = None
-    if "circulation" in decision.statistics:
+    if "slow_planes" in decision.statistics:
         time = decision.evidence["correlation_time"]
-        null = decision.statistics["circulation"][1:]
-        least = slowest_rotation(null, len(window.path), time, alpha)
+        null = decision.statistics["slow_planes"][1:]
+        least = slowest_rotation(null, len(window.path), time, alpha / 2)
     return Detail(
         slowest_relaxation=slowest_relaxation(decision.draws.variance_ratio[1:, -1], n, alpha),
         slowest_rotation=least,

@@ -55,7 +55,7 @@ class Test:
 
     def twice_the_smaller(self, p_values: Mapping[str, float]) -> float:
         """The p-value of a test that is `doubled_of` two others; NaN where both of theirs are."""
-        smaller = np.fmin.reduce([p_values[name] for name in self.doubled_of])
+        smaller = np.fmin.reduce([p_values.get(name, np.nan) for name in self.doubled_of])
         return float(np.minimum(1, 2 * smaller))
 
 
@@ -64,6 +64,7 @@ _EXCHANGEABLE: Final = (
     "The increments are exchangeable in time: Brownian motion of any covariance and any drift."
 )
 _NO_DRIFT: Final = "The increments are independent and symmetric about zero."
+_REVERSIBLE: Final = "The path is reversible in time."
 _LARGER_P: Final = "whichever leaves the larger p-value"
 
 BROWNIAN: Final = Test(
@@ -84,6 +85,15 @@ DRIFT: Final = Test(
     rejects="a drift, constant or early",
     question="drifting?",
     doubled_of=("constant_drift", "relaxation"),
+)
+CIRCULATION: Final = Test(
+    name="circulation",
+    label="circulation",
+    null_label="reversible",
+    null=_REVERSIBLE,
+    rejects="rotation in either direction",
+    question="circulating?",
+    doubled_of=("slow_planes", "all_planes"),
 )
 TESTS: Final = (
     Test(
@@ -164,17 +174,28 @@ TESTS: Final = (
         question="initial transient?",
     ),
     Test(
-        name="circulation",
-        label="circulation",
+        name="slow_planes",
+        label="rotation of slow modes",
         null_label="reversible",
-        null="The path is reversible in time.",
+        null=_REVERSIBLE,
         statistic="sum of squared standardised signed areas, over all pairs of slow modes",
         draws="phase surrogates of the modes, or independent autoregressive modes, of the path and "
         f"of the path without volatility of its noise, {_LARGER_P}",
         rejects="rotation in either direction",
-        question="circulating?",
         in_layer_table=True,
     ),
+    Test(
+        name="all_planes",
+        label="rotation in all planes",
+        null_label="reversible",
+        null=_REVERSIBLE,
+        statistic="sum of the products, over pairs of twelve parts of the path that are at least "
+        "three parts apart, of the signed areas that they sweep in all planes",
+        draws="all signs of the twelve parts' areas",
+        rejects="the same rotation in all parts",
+        in_layer_table=True,
+    ),
+    CIRCULATION,
     Test(
         name="line",
         label="spectral peak",

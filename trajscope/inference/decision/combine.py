@@ -10,7 +10,8 @@ import numpy as np
 from trajscope.inference.course.apart import Found
 from trajscope.inference.decision.alone import detail_of, taken_apart
 from trajscope.inference.decision.epochs import at_epochs
-from trajscope.inference.decision.order import FEWEST_CHECKPOINTS, leading_path
+from trajscope.inference.decision.loops import leading_path
+from trajscope.inference.decision.order import FEWEST_CHECKPOINTS
 from trajscope.inference.decision.parts import shares
 from trajscope.inference.decision.phases import Phase, find_phases
 from trajscope.inference.decision.settings import Decision, DecisionSettings

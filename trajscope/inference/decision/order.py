@@ -1,12 +1,12 @@
 """The decision procedure: the order of the tests that lead to a verdict."""
 
-from collections.abc import Callable
 from functools import cache
 from typing import Final
 
 import numpy as np
 
-from trajscope.inference.decision.catalogue import BROWNIAN, DRIFT, Test
+from trajscope.inference.decision.catalogue import BROWNIAN, DRIFT
+from trajscope.inference.decision.loops import MadeWhenAsked, leading_path, loops
 from trajscope.inference.decision.settings import (
     Decision,
     DecisionSettings,
@@ -16,30 +16,16 @@ from trajscope.inference.decision.settings import (
 )
 from trajscope.inference.decision.short import short_procedure
 from trajscope.inference.statistics import brownian
-from trajscope.inference.statistics.circulation import (
-    draw_least_favourable,
-    series_of,
-    slow_modes,
-    spectra_of,
-)
-from trajscope.inference.statistics.components import leading, n_leading
+from trajscope.inference.statistics.components import leading
 from trajscope.inference.statistics.drift import draw_drift, draw_slow_drift
 from trajscope.inference.statistics.growth import exponential_growth
 from trajscope.inference.statistics.increments import decays
 from trajscope.inference.statistics.noise import change_place, squared_differences
-from trajscope.inference.statistics.oscillation import (
-    FEWEST_RINGING_TIMES,
-    draw_line,
-    line,
-    ringing_time,
-)
 from trajscope.inference.statistics.permutations import IncrementDraws, draw_increments
 from trajscope.inference.statistics.stationarity import correlation_time, draw_early_excess
 from trajscope.inference.statistics.volatility import with_even_noise
 from trajscope.inference.statistics.window import Window
 from trajscope.kernels.gram import Floats
-
-MadeWhenAsked = Callable[[], Floats]
 
 FEWEST_CHECKPOINTS: Final = 32
 FEWEST_BLOCKS: Final = 16
@@ -53,8 +39,6 @@ _WORTH_CONFIRMING: Final = 0.1
 """p-value above which a transient needs no second look."""
 _PERSISTS: Final = 0.1
 """p-value below which memory, not a drift, is taken to be what drew increments together."""
-_NEGLIGIBLE: Final = 1e-6
-"""Share of the first component's variance: matrices of float32 products hold no smaller one."""
 _MILD: Final = 1.5
 """Ratio of noise variances up to which one verdict still fits both parts."""
 _SPACING: Final = 4.0
@@ -121,7 +105,7 @@ def _brownian(decision: Decision) -> PValueProcedure:
     assert decision.draws is not None
     yield PendingTest("omnibus", brownian.omnibus(decision.draws))
     yield PendingTest("confined", brownian.confinement(decision.draws))
-    return _doubled(BROWNIAN, decision)
+    return decision.doubled(BROWNIAN)
 
 
 def _drift(increments: Floats, decision: Decision, settings: DecisionSettings) -> PValueProcedure:
@@ -129,13 +113,7 @@ def _drift(increments: Floats, decision: Decision, settings: DecisionSettings) -
     drift = draw_drift(increments, settings.n_surrogates, settings.seed)
     yield PendingTest("constant_drift", drift)
     yield PendingTest("relaxation", brownian.relaxation(decision.draws))
-    return _doubled(DRIFT, decision)
-
-
-def _doubled(test: Test, decision: Decision) -> float:
-    """The p-value of a test that is doubled of two others."""
-    p_value = decision.evidence[test.name] = test.twice_the_smaller(decision.evidence)
-    return p_value
+    return decision.doubled(DRIFT)
 
 
 def _change(increments: Floats) -> dict[str, float]:
@@ -246,15 +224,7 @@ def _confined(window: Window, decision: Decision, settings: DecisionSettings) ->
             return
     decision.code = "confined"
     if path.shape[1] > 1:
-        yield from _loops(path, even, decision, settings)
-
-
-def leading_path(window: Window) -> Floats:
-    """Up to six components, one for twenty steps, without those that are rounding of the first."""
-    path = window.path
-    path = path[:, : n_leading(len(path))]
-    variances = path.var(axis=0)
-    return path[:, variances > _NEGLIGIBLE * variances.max()]
+        yield from loops(window, path, even, decision, settings)
 
 
 def _early_excess(path: Floats, even: MadeWhenAsked, settings: DecisionSettings) -> Floats:
@@ -268,31 +238,3 @@ def _early_excess(path: Floats, even: MadeWhenAsked, settings: DecisionSettings)
     if brownian.p_value(early) > _WORTH_CONFIRMING:
         return early
     return max(early, drawn(even()), key=brownian.p_value)
-
-
-def _loops(
-    path: Floats, even: MadeWhenAsked, decision: Decision, settings: DecisionSettings
-) -> Procedure:
-    """Whether a confined path circulates or oscillates."""
-    n_steps, n, seed = len(path), settings.n_surrogates, settings.seed
-    spectra = spectra_of(path)
-    n_draws = n, settings.n_draws(n_steps)
-    drawn = draw_least_favourable(path, even, n_draws, seed)
-    if (yield PendingTest("circulation", drawn)) <= settings.alpha:
-        decision.code = "circulating"
-        return
-    series = series_of(slow_modes(spectra, n_steps).spectra, n_steps)
-    shared = line(series)
-    decision.evidence["cycles"], decision.evidence["concentration"] = (
-        shared.cycles,
-        shared.concentration,
-    )
-    if not shared.is_narrow:
-        return
-    if settings.damping is not None:
-        time = ringing_time(settings.damping)
-        if n_steps < FEWEST_RINGING_TIMES * time:
-            decision.evidence["ringing_time"] = time
-            return
-    if (yield PendingTest("line", draw_line(series, settings.damping, n, seed))) <= settings.alpha:
-        decision.code = "oscillating"

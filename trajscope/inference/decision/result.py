@@ -170,6 +170,8 @@ def tests_summary(decided: RunDecision, method: str) -> dict[str, dict[str, obje
         },
         "circulation": {
             "p_value": p.get("circulation"),
+            "p_slow_planes": p.get("slow_planes"),
+            "p_all_planes": p.get("all_planes"),
             **_of_turning(current, spacing),
             "guard": guard(decision),
         },

@@ -203,7 +203,7 @@ def _confined(decision: Decision, detail: Detail, run: Run) -> str:
         rotation = "Only one component moves, so there is no plane to rotate in."
     elif detail.slowest_rotation:
         rotation = (
-            "No circulation detected; the slowest detectable rotation is "
+            "No circulation detected; the slowest detectable rotation in one plane is "
             f"{number(detail.slowest_rotation)} radians per relaxation time."
         )
     else:
@@ -235,7 +235,7 @@ def _circulating(decision: Decision, detail: Detail, run: Run) -> str:
 def _turn(detail: Detail, run: Run) -> str:
     """How fast it turns: as a period only where it turns round and round."""
     if not detail.per_relaxation:
-        return "at a rate that reversible paths reach by chance"
+        return "slowly, in no single plane faster than reversible paths do by chance"
     if detail.period is None or detail.period_interval is None:
         return f"by {number(detail.per_relaxation, 2)} radians per relaxation time"
     low, high = (run.length(each).partition(" ")[0] for each in detail.period_interval)

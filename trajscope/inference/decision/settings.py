@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 from trajscope.errors import OptionError
+from trajscope.inference.decision.catalogue import Test
 from trajscope.inference.statistics.permutations import MOST_NUMBERS, IncrementDraws
 from trajscope.kernels.gram import Floats
 
@@ -143,3 +144,8 @@ class Decision:
     statistics: dict[str, Floats] = field(default_factory=dict)
     draws: IncrementDraws | None = None
     flips: bool = False
+
+    def doubled(self, test: Test) -> float:
+        """The p-value of a test that is doubled of two others, from now on in the evidence."""
+        p_value = self.evidence[test.name] = test.twice_the_smaller(self.evidence)
+        return p_value

@@ -137,7 +137,7 @@ def redrawable(
     Over the largest of them; see `permutations.draw_increments`.
     """
     rows, progress, length = _rows(increments, course)
-    rows = _in_fewer_directions(rows, most, seed)
+    rows = in_fewer_directions(rows, most, seed)
     news = innovations(rows)
     n_components, n = rows.shape
     single = None if course is None else course.astype(np.float32)
@@ -194,7 +194,7 @@ def diagonal_sums(matrices: Iterable[Singles], shape: tuple[int, ...]) -> Floats
     return np.array(sums)
 
 
-def _in_fewer_directions(rows: Singles, most: int, seed: int) -> Singles:
+def in_fewer_directions(rows: Singles, most: int, seed: int) -> Singles:
     """Increments in random directions where there are too many numbers, (direction, interval)."""
     n_components, n = rows.shape
     kept = max(_FEWEST, most // n)

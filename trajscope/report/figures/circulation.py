@@ -47,7 +47,7 @@ def not_looked_for(curves: Curves) -> Obstacle:
     times = next((g.finding for g in curves.verdict.gates if g.question == "settled?"), "")
     if times:
         return Obstacle(
-            f"The window holds {times}; a circulation is tested from 7 on, since surrogates of "
+            f"The window holds {times}; a circulation is tested from 3.5 on, since surrogates of "
             "a shorter one turn as far by chance.",
             "keep more checkpoints.",
         )
