@@ -104,7 +104,6 @@ class Trainer:
         self.batch, self.momentum, self.decay, self.nesterov = batch, momentum, decay, nesterov
         n = batch
         self.picked = np.empty((n, self.data.shape[1]), np.float32)
-        self.across = np.empty((N_PIXELS, n), np.float32)
         self.hidden = np.empty((3, N_HIDDEN, n), np.float32)
         self.logits = np.empty((N_CLASSES, n), np.float32)
         self.gradient = np.empty(N_WEIGHTS, np.float32)
@@ -143,8 +142,7 @@ class Trainer:
         n = self.batch
         x, target = self.picked[:, :N_PIXELS], self.picked[:, N_PIXELS:].T
         h, a, r = self.hidden
-        np.copyto(self.across, x.T)  # which BLAS multiplies by in a third of the time
-        np.matmul(weights["0.weight"], self.across, out=h)
+        np.matmul(weights["0.weight"], x.T, out=h)
         mean = h @ self.mean
         h -= mean[:, None]
         variance = np.einsum("ij,ij->i", h, h) / np.float32(n)
