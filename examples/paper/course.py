@@ -13,7 +13,7 @@ PARTS = ("code", "sentence", "noise", "course", "rest")
 
 
 def fig3a(place: Workplace) -> Row:
-    """FFT of the increments, mean of every seed and standard deviation over weights of the first."""
+    """FFT of the increments: mean of every seed, standard deviation over weights of the first."""
     results = [analyzed(place, seed) for seed in range(place.seeds)]
     (axes,) = panels(title="FFT of the increments of tiny-fc")
     for seed, each in enumerate(results):

@@ -128,7 +128,7 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
     told = ["tiny-fc", "--out", str(tmp_path / "run"), "--epochs", "1", "--batch", "300"]
     train.main(told)
     with pytest.raises(SystemExit, match=r"trained otherwise .*recipe\.json\)\. Name another with"):
-        train.main([*told, "--decay", "0.1"])
+        train.main([*told, "--heavy-ball"])
     train.main([*told[:2], str(tmp_path / "another"), *told[3:], "--decay", "0.1"])
 
 
