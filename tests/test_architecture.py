@@ -20,7 +20,7 @@ LAYERS = (
     ("inference",),
     ("gradient_noise", "theory"),
     ("model",),
-    ("measure", "packing", "history", "callbacks"),
+    ("measure", "packing", "dense", "history", "callbacks"),
     ("trajectory", "arrays", "simulate", "saving"),
     ("checkpoints",),
     ("readers",),

@@ -21,7 +21,7 @@ from trajscope.errors import (
     TrajectoryError,
     TrajscopeWarning,
 )
-from trajscope.trajectory import TrajscopeBackend, open_trajectory, tensor
+from trajscope.trajectory import TrajscopeBackend, checkpoint_files, open_trajectory, tensor
 
 STEPS = (0, 10, 20, 100)
 SHAPES = {"fc1.bias": (4,), "fc1.weight": (4, 3), "fc2.weight": (2, 4)}
@@ -608,3 +608,17 @@ def test_a_trajectory_copied_in_chunks_is_the_same(zarr_format, trajectory, tmp_
     copy = xr.open_zarr(tmp_path / "copy.zarr")
     xr.testing.assert_identical(copy.load(), trajectory.load())
     assert copy.attrs == trajectory.attrs
+
+
+def test_the_files_of_checkpoints_are_told_and_those_of_a_store_are_none(tmp_path):
+    for step in (0, 1):
+        for place in (tmp_path / "flat" / f"step-{step}", tmp_path / "deep" / f"step-{step}" / "w"):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            save_file(model(step), place.with_suffix(".safetensors"))
+    flat_files, alone = checkpoint_files(open_trajectory(tmp_path / "flat"))
+    assert [path.name for path in flat_files] == ["step-0.safetensors", "step-1.safetensors"]
+    assert not alone
+    assert checkpoint_files(open_trajectory(tmp_path / "deep"))[1]
+    array = xr.DataArray(np.zeros((2, 3)), dims=("step", "weight"))
+    store = xr.Dataset({"weights": array}, {"path": ("step", ["run.zarr"] * 2)})
+    assert checkpoint_files(store) == checkpoint_files(array.to_dataset(name="w")) == ([], False)

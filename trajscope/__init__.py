@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trajscope.analysis.average import average
     from trajscope.analysis.compare import compare
     from trajscope.analysis.run import analyze
+    from trajscope.dense import CheckpointStore
     from trajscope.gradient_noise.api import diffusion
     from trajscope.model.problem import Problem
     from trajscope.packing import pack
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CheckpointError",
+    "CheckpointStore",
     "OptionError",
     "Problem",
     "ResultsError",
@@ -61,6 +63,7 @@ __version__ = version("trajscope")
 
 # Imported on first use: xarray and dask take seconds, and `trajscope --help` needs neither.
 _HOMES = {
+    "CheckpointStore": "trajscope.dense",
     "Problem": "trajscope.model.problem",
     "analyze": "trajscope.analysis.run",
     "audit": "trajscope.analysis.audit",

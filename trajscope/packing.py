@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
 
 import numpy as np
 import xarray as xr
@@ -19,6 +18,7 @@ from trajscope.files import replaced
 from trajscope.readers.zarr.coordinates import GROUP as COORDINATES
 from trajscope.readers.zarr.coordinates import LABEL
 from trajscope.readers.zarr.metadata import ORIGINAL_DTYPE
+from trajscope.readers.zarr.naming import array_paths
 from trajscope.schema import STEP, TENSOR, counted_along
 from trajscope.trajectory import open_trajectory
 
@@ -190,9 +190,7 @@ def _arrays(unfinished: Path, trajectory: xr.Dataset) -> "list[zarr.Array[Any]]"
     _count(unfinished, axis, axis, steps)
     for coordinate in counted_along(trajectory):
         _count(unfinished, axis, f"{COORDINATES}/{coordinate}", trajectory[coordinate].to_numpy())
-    names = [_as_path(str(name), axis) for name in trajectory[TENSOR].to_numpy()]
-    if any(other.startswith(f"{name}/") for name in names for other in names if "/" in other):
-        names = [name.replace("/", "%2F") for name in names]  # an array cannot hold arrays
+    names = array_paths(map(str, trajectory[TENSOR].to_numpy()), axis)
     arrays = []
     originals = trajectory["stored_dtype"].to_numpy().tolist()
     for name, shape, original in zip(names, _shapes(trajectory), originals, strict=True):
@@ -230,23 +228,6 @@ def _count(unfinished: Path, axis: str, path: str, values: np.ndarray) -> None:
     )
     if np.asarray(made[...]).tobytes() != values.tobytes():
         raise _differs(unfinished, path)
-
-
-def _as_path(name: str, axis: str) -> str:
-    """A tensor's name as the path of an array; different names stay different."""
-    levels = [
-        quote(level.encode("utf-8", "backslashreplace"), safe="") for level in name.split("/")
-    ]
-    if any(not level or set(level) == {"."} or level.startswith((".", "__")) for level in levels):
-        levels = ["".join(f"%{byte:02X}" for byte in name.encode("utf-8", "backslashreplace"))]
-    if levels[0].lower() in (axis, "c", "zarr.json", COORDINATES):
-        levels[0] = f"%{ord(levels[0][0]):02X}{levels[0][1:]}"
-    if any(len(level) > 200 for level in levels):
-        raise CheckpointError(
-            f"The tensor {printable(name, limit=80)!r} has a name that is invalid for a folder. "
-            "Leave it out with --exclude."
-        )
-    return "/".join(levels)
 
 
 def _store(unfinished: Path, array: "zarr.Array[Any]", piece: _Piece, values: np.ndarray) -> None:

@@ -27,9 +27,13 @@ class Model(Protocol):
         """Tensors by name."""
 
 
+if TYPE_CHECKING:
+    Weights = Model | Mapping[str, torch.Tensor | np.ndarray]
+
+
 def save_checkpoint(
     path: str | os.PathLike[str],
-    model: "Model | Mapping[str, torch.Tensor | np.ndarray]",
+    model: "Weights",
     *,
     step: int,
     epoch: int | float | None = None,
@@ -76,12 +80,7 @@ def save_checkpoint(
     >>> trajscope.save_checkpoint("runs/saved", weights, step=100).name
     'step-100.safetensors'
     """
-    if isinstance(step, bool) or not isinstance(step, int | np.integer) or step < 0:
-        raise OptionError(
-            f"step={printable(step)!r}: the number of the optimizer step was expected, a whole "
-            "number of at least 0."
-        )
-    state = model if isinstance(model, Mapping) else model.state_dict()
+    check_step(step)
     texts = {"step": str(step), **({} if epoch is None else {"epoch": str(epoch)})}
     texts |= {name: str(value) for name, value in metadata.items()}
     target = Path(path)
@@ -89,7 +88,7 @@ def save_checkpoint(
         target /= f"step-{step}.safetensors"
     try:
         with replaced(target, durable=True) as unfinished:
-            write_safetensors(unfinished, state, texts)
+            write_safetensors(unfinished, model, texts)
     except OSError as error:
         raise CheckpointError(
             f"{printable(target)} cannot be written: {printable(error)}. Check the permissions "
@@ -98,17 +97,24 @@ def save_checkpoint(
     return target
 
 
-def write_safetensors(
-    file: BinaryIO, state: "Mapping[str, torch.Tensor | np.ndarray]", texts: Mapping[str, str]
-) -> None:
+def check_step(step: object) -> None:
+    """Raise an `OptionError` unless it can be the number of an optimizer step."""
+    if isinstance(step, bool) or not isinstance(step, int | np.integer) or step < 0:
+        raise OptionError(
+            f"step={printable(step)!r}: the number of the optimizer step was expected, a whole "
+            "number of at least 0."
+        )
+
+
+def write_safetensors(file: BinaryIO, model: "Weights", texts: Mapping[str, str]) -> None:
     """Write an open file in the format of safetensors; equal tensors and texts give equal bytes.
 
     Raises
     ------
     OptionError
-        There is something in `state` that is neither array nor tensor.
+        There is something in `model` that is neither array nor tensor.
     """
-    arrays = _unique({name: _stored(name, value) for name, value in state.items()})
+    arrays = as_stored(model)
     specs = {name: (a.dtype, a.shape, a.raw.nbytes) for name, a in arrays.items()}
     stream_safetensors(file, specs, (array.raw.data for array in arrays.values()), texts)
 
@@ -141,8 +147,8 @@ def stream_safetensors(
         file.write(block)
 
 
-class _Array(NamedTuple):
-    """Elements as bytes, and where in memory the tensor they came from lies."""
+class Stored(NamedTuple):
+    """Elements as little-endian bytes, and where in memory the tensor they came from lies."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -150,12 +156,31 @@ class _Array(NamedTuple):
     address: int
 
 
-def _stored(name: str, value: object) -> _Array:
+def as_stored(model: "Weights") -> dict[str, Stored]:
+    """The elements of every tensor, by name; tensors that share all memory under the first name.
+
+    Raises
+    ------
+    OptionError
+        There is something in `model` that is neither array nor tensor.
+    """
+    state = model if isinstance(model, Mapping) else model.state_dict()
+    seen: set[tuple[object, ...]] = set()
+    unique = {}
+    for name, array in ((name, _stored(name, value)) for name, value in state.items()):
+        place = (array.address, array.shape, array.dtype)
+        if not array.address or not array.raw.nbytes or place not in seen:
+            unique[name] = array
+        seen.add(place)
+    return unique
+
+
+def _stored(name: str, value: object) -> Stored:
     if isinstance(value, np.ndarray | np.generic):
         values = np.ascontiguousarray(value)
         values = values.astype(values.dtype.newbyteorder("<"), copy=False)
         address = value.ctypes.data if isinstance(value, np.ndarray) else 0
-        found = _Array(values.dtype.name, np.shape(value), _bytes(values), address)
+        found = Stored(values.dtype.name, np.shape(value), _bytes(values), address)
     else:
         torch = sys.modules.get("torch")  # whoever holds a tensor has imported it
         if torch is None or not isinstance(value, torch.Tensor):
@@ -166,7 +191,7 @@ def _stored(name: str, value: object) -> _Array:
         flat = value.detach().cpu().contiguous().reshape(-1)
         raw = flat.view(torch.uint8).numpy()
         dtype = str(value.dtype).removeprefix("torch.")
-        found = _Array(dtype, tuple(value.shape), raw, value.data_ptr())
+        found = Stored(dtype, tuple(value.shape), raw, value.data_ptr())
     if found.dtype not in CODES or name == "__metadata__":
         raise OptionError(
             f"The entry {printable(name)!r} of dtype {printable(found.dtype)} cannot be stored in "
@@ -177,15 +202,3 @@ def _stored(name: str, value: object) -> _Array:
 
 def _bytes(values: np.ndarray) -> NDArray[np.uint8]:
     return values.reshape(-1).view(np.uint8)
-
-
-def _unique(arrays: Mapping[str, _Array]) -> dict[str, _Array]:
-    """The arrays without those that share all of their memory with one before."""
-    seen: set[tuple[object, ...]] = set()
-    unique = {}
-    for name, array in arrays.items():
-        place = (array.address, array.shape, array.dtype)
-        if not array.address or not array.raw.nbytes or place not in seen:
-            unique[name] = array
-        seen.add(place)
-    return unique

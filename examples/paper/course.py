@@ -9,24 +9,25 @@ from plots import binned, log_binned, panels, save
 from runs import LONG, Workplace, problem
 
 Row = dict[str, Any]
-BLUE = "C0"
 PARTS = ("code", "sentence", "noise", "course", "rest")
 
 
 def fig3a(place: Workplace) -> Row:
-    """FFT of the increments, mean and standard deviation over weights."""
+    """FFT of the increments: mean of every seed, standard deviation over weights of the first."""
     results = [analyzed(place, seed) for seed in range(place.seeds)]
-    seen = results[0]["observables"].to_dataset().sel(group="all")
-    mean, sd = (seen[f"increment_fft_{name}"].values for name in ("mean", "sd"))
     (axes,) = panels(title="FFT of the increments of tiny-fc")
-    x = log_binned(seen["frequency"].values)
-    low, middle, high = (log_binned(each) for each in (mean - sd, mean, mean + sd))
-    axes.fill_between(x, np.maximum(low, 1e-3), high, color=BLUE, alpha=0.25, lw=0)
-    axes.loglog(x, middle, color=BLUE, label="mean ± sd over weights")
+    for seed, each in enumerate(results):
+        seen = each["observables"].to_dataset().sel(group="all")
+        mean, sd = (seen[f"increment_fft_{name}"].values for name in ("mean", "sd"))
+        x = log_binned(seen["frequency"].values)
+        low, middle, high = (log_binned(each) for each in (mean - sd, mean, mean + sd))
+        if not seed:
+            axes.fill_between(x, np.maximum(low, 1e-3), high, color="C0", alpha=0.25, lw=0)
+            axes.set_ylim(0.1, 2 * float(high.max()))
+        axes.loglog(x, middle, color=f"C{seed}", lw=1, label=labelled(seed))
     white = float(results[0]["observables"].attrs["white_noise_fft_mean"])
     axes.axhline(white, color="0.4", ls="--", lw=1, label="white noise")
     axes.set(xlabel="frequency, cycles per step", ylabel="amplitude over rms")
-    axes.set_ylim(0.1, 2 * float(high.max()))
     axes.legend(frameon=False)
     save(axes, place.out / "fig3a.png")
     return {"seeds": [{**fft_of(each), **verdict_of(each)} for each in results]}
@@ -35,20 +36,27 @@ def fig3a(place: Workplace) -> Row:
 def fig3b(place: Workplace) -> Row:
     """Autocorrelation of the weights, with the 99% band of white noise and that of a walk."""
     results = [analyzed(place, seed) for seed in range(place.seeds)]
-    seen = results[0]["observables"].to_dataset().sel(group="all")
-    mean, sd = (seen[f"autocorrelation_{name}"].values for name in ("mean", "sd"))
     band = float(results[0]["observables"].attrs["white_noise_band"])
     (axes,) = panels(title="Autocorrelation of the weights of tiny-fc")
-    x = binned(seen["lag"].values)
-    axes.fill_between(x, binned(mean - sd), binned(mean + sd), color=BLUE, alpha=0.25, lw=0)
-    axes.plot(x, binned(mean), color=BLUE, label="mean ± sd over weights")
+    for seed, each in enumerate(results):
+        seen = each["observables"].to_dataset().sel(group="all")
+        mean, sd = (seen[f"autocorrelation_{name}"].values for name in ("mean", "sd"))
+        x = binned(seen["lag"].values)
+        if not seed:
+            axes.fill_between(x, binned(mean - sd), binned(mean + sd), color="C0", alpha=0.25, lw=0)
+        axes.plot(x, binned(mean), color=f"C{seed}", lw=1, label=labelled(seed))
     brownian = binned(seen["autocorrelation_brownian"].values)
-    axes.plot(x, brownian, color="C1", ls="--", label="Brownian motion, expected")
+    axes.plot(x, brownian, color="k", ls="--", lw=1, label="Brownian motion, expected")
     axes.axhspan(-band, band, color="0.7", alpha=0.6, lw=0, label="99% band of white noise")
     axes.set(xlabel="lag, steps", ylabel="autocorrelation")
     axes.legend(frameon=False)
     save(axes, place.out / "fig3b.png")
     return {"band": band, "seeds": [autocorrelation_of(each) for each in results]}
+
+
+def labelled(seed: int) -> str:
+    """What is drawn of the run in the legend."""
+    return f"seed {seed}, mean" + ("" if seed else " ± sd over weights")
 
 
 def fig3c(place: Workplace) -> Row:
@@ -62,7 +70,10 @@ def fig3c(place: Workplace) -> Row:
         found.append(report["diffusion"].to_dataset())
     (axes,) = panels(title="Gradient of tiny-fc")
     for seed, each in enumerate(found):
-        axes.loglog(*gradients(each, recipe), color=f"C{seed}", lw=1, label=f"seed {seed}")
+        epochs, norms = gradients(each, recipe)
+        axes.loglog(epochs, norms, color=f"C{seed}", lw=0.5, alpha=0.2)
+        means = [log_binned(values, 40) for values in (epochs, norms)]
+        axes.loglog(*means, color=f"C{seed}", lw=1.5, label=f"seed {seed}, mean")
     axes.axvline(recipe.anneal, color="0.6", ls=":", label="end of annealing")
     axes.set(xlabel="epoch", ylabel="|∇f| / √d")
     axes.legend(frameon=False)

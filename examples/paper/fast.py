@@ -53,17 +53,15 @@ class State:
         running = np.stack([np.zeros(N_HIDDEN), np.ones(N_HIDDEN)]).astype(np.float32)
         return cls(flat, np.zeros(N_WEIGHTS, np.float32), running)
 
-    def row(self) -> Floats:
-        """Weights, running means and running variances behind one another, copied."""
-        return np.concatenate([self.weights, self.running.ravel()])
+    def tensors(self) -> dict[str, Floats]:
+        """The tensors of the network but its count of batches, which share this memory."""
+        mean, variance = self.running
+        return {**views(self.weights), "1.running_mean": mean, "1.running_var": variance}
 
     def load_into(self, model: nn.Module) -> None:
         """Give the weights and the running statistics to a module of torch."""
-        arrays = named(self.row()[None])
-        arrays["1.num_batches_tracked"] = np.zeros((1,), np.int64)
-        model.load_state_dict(
-            {name: torch.from_numpy(each[0:1])[0] for name, each in arrays.items()}
-        )
+        tensors = {name: torch.from_numpy(each.copy()) for name, each in self.tensors().items()}
+        model.load_state_dict({**tensors, "1.num_batches_tracked": torch.tensor(0)})
 
 
 def views(flat: Floats) -> dict[str, Floats]:
@@ -74,16 +72,6 @@ def views(flat: Floats) -> dict[str, Floats]:
         found[name] = flat[start : start + size].reshape(shape)
         start += size
     return found
-
-
-def named(rows: Floats) -> dict[str, Floats]:
-    """Tensors of rows as `State.row` gives them, by name, each (row, ...)."""
-    found = {
-        name: rows[:, indices.ravel()].reshape(len(rows), *indices.shape)
-        for name, indices in views(np.arange(N_WEIGHTS)).items()
-    }
-    running = rows[:, N_WEIGHTS:].reshape(len(rows), 2, N_HIDDEN)
-    return {**found, "1.running_mean": running[:, 0], "1.running_var": running[:, 1]}
 
 
 class Trainer:
@@ -97,7 +85,9 @@ class Trainer:
     batch :
         Images of a step.
     momentum, decay :
-        Nesterov's momentum (0: plain SGD), and the weights' share in the gradient.
+        0 is plain SGD; and the weights' share in the gradient.
+    nesterov :
+        The momentum looks ahead.
     """
 
     def __init__(
@@ -107,10 +97,11 @@ class Trainer:
         batch: int,
         momentum: float = 0.9,
         decay: float = 0.0,
+        nesterov: bool = True,
     ) -> None:
         targets = np.eye(N_CLASSES, dtype=np.float32)[labels]
         self.data = np.ascontiguousarray(np.hstack([images, targets]), np.float32)
-        self.batch, self.momentum, self.decay = batch, momentum, decay
+        self.batch, self.momentum, self.decay, self.nesterov = batch, momentum, decay, nesterov
         n = batch
         self.picked = np.empty((n, self.data.shape[1]), np.float32)
         self.hidden = np.empty((3, N_HIDDEN, n), np.float32)
@@ -132,7 +123,10 @@ class Trainer:
                 gradient += decay * weights
             velocity *= momentum
             velocity += gradient
-            gradient += momentum * velocity
+            if self.nesterov:
+                gradient += momentum * velocity
+            else:
+                gradient[:] = velocity
             gradient *= step
             weights -= gradient
 

@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import dense
 import fast
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ import trajscope
 
 CHECKPOINTS, STORE = "checkpoints", "trajectory.zarr"
 LOG = "log.jsonl"
+LOGGED = 1_000  # epochs of `train_fast`
 
 
 def train_module(network: Network, recipe: Recipe, out: Path, seed: int) -> None:
@@ -30,7 +30,7 @@ def train_module(network: Network, recipe: Recipe, out: Path, seed: int) -> None
         model.parameters(),
         lr=recipe.first_rate,
         momentum=recipe.momentum,
-        nesterov=recipe.momentum > 0,
+        nesterov=recipe.momentum > 0 and not recipe.heavy_ball,
         weight_decay=recipe.decay,
     )
     path, done = out / "state.pt", 0
@@ -81,30 +81,31 @@ def train_fast(
             done = int(kept["epoch"])
             state = fast.State(kept["weights"], kept["velocity"], kept["running"])
     trainer = fast.Trainer(
-        *(images.numpy(), labels.numpy()), recipe.batch, recipe.momentum, recipe.decay
+        *(images.numpy(), labels.numpy(), recipe.batch),
+        *(recipe.momentum, recipe.decay, not recipe.heavy_ball),
     )
     n_steps = len(labels) // recipe.batch
     every = recipe.every or n_steps
-    written = done * n_steps // every + 1 if done else 0
-    rows = [] if done else [(0, state.row())]
-    for epoch in range(done + 1, recipe.epochs + 1):
-        batches = batches_of(labels, recipe, seed, epoch)
-        step, end = (epoch - 1) * n_steps, epoch * n_steps
-        while step < end:
-            stop = min(step - step % every + every, end)
-            some = batches[step - end :][: stop - step]
-            trainer.steps(state, some, recipe.rate(epoch))
-            step = stop
-            if step % every == 0:
-                rows.append((step, state.row()))
-        if len(rows) >= dense.ROWS or epoch == recipe.epochs:
-            steps, values = zip(*rows, strict=True)
-            dense.write_rows(out / STORE, written, fast.named(np.stack(values)), np.array(steps))
-            written, rows = written + len(rows), []
-            state.load_into(model)
-            log(out, network, model, epoch)
-            np.savez(path.with_suffix(".tmp.npz"), epoch=epoch, **vars(state))
-            path.with_suffix(".tmp.npz").replace(path)
+    after = done * n_steps if done else -1
+    with trajscope.CheckpointStore(out / STORE, after=after) as store:
+        if not done:
+            store.save(state.tensors(), step=0)
+        for epoch in range(done + 1, recipe.epochs + 1):
+            batches = batches_of(labels, recipe, seed, epoch)
+            step, end = (epoch - 1) * n_steps, epoch * n_steps
+            while step < end:
+                stop = min(step - step % every + every, end)
+                some = batches[step - end :][: stop - step]
+                trainer.steps(state, some, recipe.rate(epoch))
+                step = stop
+                if step % every == 0:
+                    store.save(state.tensors(), step=step)
+            if epoch % LOGGED == 0 or epoch == recipe.epochs:
+                store.flush()
+                state.load_into(model)
+                log(out, network, model, epoch)
+                np.savez(path.with_suffix(".tmp.npz"), epoch=epoch, **vars(state))
+                path.with_suffix(".tmp.npz").replace(path)
 
 
 def batches_of(

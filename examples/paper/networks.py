@@ -29,6 +29,8 @@ class Recipe:
     ----------
     momentum :
         Nesterov's; 0 for plain SGD.
+    heavy_ball :
+        The momentum does not look ahead.
     decay :
         Factor of the weights that is added to the gradient.
     every :
@@ -46,6 +48,7 @@ class Recipe:
     decay: float = 0.0
     every: int = 0
     replace: bool = False
+    heavy_ball: bool = False
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch, the first of which is 1."""

@@ -34,6 +34,9 @@ def scaling(place: Workplace) -> Row:
         axes.errorbar(row["expected"], middle, bars, fmt="o", color=f"C{index}", label=row["run"])
     axes.loglog([0.4, 2.5], [0.4, 2.5], color="0.5", lw=1, label="expected")
     axes.set(xlabel="ratio of η/b", ylabel="ratio of variances, 99% interval")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks([0.5, 1, 2], ["0.5", "1", "2"])
+        axis.set_ticks([], minor=True)
     axes.legend(frameon=False, fontsize=9)
     save(axes, place.out / "scaling.png")
     cases = results["cases"].children.values()

@@ -48,11 +48,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--start", type=Path, metavar="DIR", help="run of tiny-fc at whose last weights to begin"
     )
     for each in fields(Recipe):
+        option = f"--{each.name.replace('_', '-')}"
         if each.type is bool:
-            parser.add_argument(f"--{each.name}", action="store_true", default=None)
+            parser.add_argument(option, action="store_true", default=None)
         else:
             kind: Callable[[str], object] = int if each.type is int else float
-            parser.add_argument(f"--{each.name.replace('_', '-')}", type=kind)
+            parser.add_argument(option, type=kind)
     return parser.parse_args(arguments)
 
 

@@ -7,12 +7,12 @@ compared with ``2 pi lambda / Z``, Z = 7.6235.
 
 from typing import Any
 
-import dense
 import numpy as np
 import xarray as xr
 from plots import panels, save
 from runs import Workplace
 
+import trajscope
 from trajscope.simulate import double_well
 
 STRENGTHS = (0.0, 0.5, 1.5)
@@ -44,7 +44,9 @@ def verdict_of(place: Workplace, strength: float) -> Row:
         1_500 if place.short else 6_000, 100, strength=strength, interval=INTERVAL, seed=0
     ).to_numpy()
     run = place.runs / f"well-{strength:g}" / "trajectory.zarr"
-    dense.write_rows(run, 0, {"well.weight": path.astype(np.float32)}, np.arange(len(path)))
+    with trajscope.CheckpointStore(run, after=-1) as store:
+        for step, weights in enumerate(path.astype(np.float32)):
+            store.save({"well.weight": weights}, step=step)
     results = place.report(f"well-{strength:g}", "analyze", run)
     verdict, tests = results["verdict"].attrs, results["tests"]
     row = {"code": verdict["code"], "p_value": verdict["evidence"].get("circulation")}

@@ -70,10 +70,11 @@ def test_the_written_out_gradient_is_that_of_torch():
     np.testing.assert_allclose(running[1], model[1].running_var.numpy(), rtol=1e-6)
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-@pytest.mark.parametrize("replace_", [False, True])
-def test_the_fast_loop_trains_as_torch_does(tmp_path, momentum, replace_):
-    recipe = networks.Recipe(3, 2, 100, momentum=momentum, decay=1e-3, replace=replace_, every=4)
+@pytest.mark.parametrize(
+    "how", [{"momentum": 0.0, "replace": True}, {"momentum": 0.9}, {"heavy_ball": True}], ids=str
+)
+def test_the_fast_loop_trains_as_torch_does(tmp_path, how):
+    recipe = networks.Recipe(3, 2, 100, decay=1e-3, every=4, **how)
     for name, loop in (("fast", loops.train_fast), ("torch", loops.train_module)):
         (tmp_path / name).mkdir()
         loop(TINY, recipe, tmp_path / name, seed=3)
@@ -127,7 +128,7 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
     told = ["tiny-fc", "--out", str(tmp_path / "run"), "--epochs", "1", "--batch", "300"]
     train.main(told)
     with pytest.raises(SystemExit, match=r"trained otherwise .*recipe\.json\)\. Name another with"):
-        train.main([*told, "--decay", "0.1"])
+        train.main([*told, "--heavy-ball"])
     train.main([*told[:2], str(tmp_path / "another"), *told[3:], "--decay", "0.1"])
 
 

@@ -183,6 +183,20 @@ def test_a_store_that_grows_is_seen_again(tmp_path: Path) -> None:
     assert block(tmp_path / "w.zarr", "w", [4], 0, 3).tolist() == [[1, 1, 1]]
 
 
+def test_weights_behind_the_last_numbered_step_are_not_written_yet(tmp_path: Path) -> None:
+    def written(name: str, n_v: int, n_w: int, steps: list[int]) -> Path:
+        v, w = trajectory(n_v, 3), trajectory(n_w, 2)
+        numbers = (np.array(steps), ("step",))
+        return write(tmp_path / name, 3, v=(v, ("step", "a")), w=(w, ("step", "b")), step=numbers)
+
+    header = READER.read_header(written("grows.zarr", 6, 5, [0, 10, 20, 30]))
+    assert (header.n_steps, header.steps, header.unwritten) == (4, (0, 10, 20, 30), 2)
+    longer = READER.read_header(written("longer.zarr", 5, 5, [10, 20, 30, 0, 0]))
+    assert (longer.n_steps, longer.steps) == (3, (10, 20, 30))
+    with pytest.raises(CheckpointError, match="found: first dimensions of 2 lengths"):
+        READER.read_header(written("uneven.zarr", 4, 5, [0, 10, 20, 30, 40]))
+
+
 def test_folders_that_are_no_store_are_not_recognised(tmp_path: Path) -> None:
     assert not READER.recognises(tmp_path)
     (tmp_path / "weights.npz").write_bytes(b"")

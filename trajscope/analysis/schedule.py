@@ -3,7 +3,6 @@
 import math
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -18,10 +17,10 @@ from trajscope.schema import (
     EQUILIBRIUM_ANGLE,
     INTERVAL,
     LEARNING_RATE,
-    PATH,
     STEP,
     WEIGHT_DECAY,
 )
+from trajscope.trajectory import checkpoint_files
 
 
 @dataclass(frozen=True)
@@ -104,11 +103,8 @@ def equilibrium_angle(trajectory: xr.Dataset) -> dict[str, xr.Variable]:
 
 def _weight_decay(trajectory: xr.Dataset) -> dict[str, object] | None:
     """The weight decay in the files of the last checkpoint, where it is SGD's or decoupled."""
-    if PATH not in trajectory.coords:
-        return None
-    paths = [Path(str(path)) for path in trajectory[PATH].values]
-    folders = [path if path.is_dir() else path.parent for path in paths]
-    found = recorded(paths[-1], own_folder=len(set(folders)) == len(folders) > 1)
+    paths, own_folders = checkpoint_files(trajectory)
+    found = recorded(paths[-1], own_folder=own_folders) if paths else None
     if found is None or not found.weight_decay or found.kind not in (SGD, "adam"):
         return None
     per_step = (1 - found.dampening) / (1 - (found.momentum or 0.0))
@@ -140,8 +136,8 @@ def _with_own_rate(trajectory: xr.Dataset) -> xr.Dataset:
 
 
 def _recorded(trajectory: xr.Dataset) -> Schedule | None:
-    if PATH not in trajectory.coords or LEARNING_RATE in trajectory.coords:
+    paths, _ = checkpoint_files(trajectory)
+    if not paths or LEARNING_RATE in trajectory.coords:
         return None
-    paths = [Path(str(path)) for path in trajectory[PATH].values]
     unit = str(trajectory.attrs.get("step_unit", "index"))
     return recorded_schedule(paths, trajectory[STEP].values, unit)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -14,7 +13,8 @@ from trajscope.checkpoints.training import Recorded, batch_on_a_process, recorde
 from trajscope.errors import OptionError, printable
 from trajscope.inference.comparison.law_guards import refusal
 from trajscope.optimizer import SAMPLINGS, Optimizer
-from trajscope.schema import LEARNING_RATE, PATH
+from trajscope.schema import LEARNING_RATE
+from trajscope.trajectory import checkpoint_files
 
 Given = float | Sequence[float] | None
 """One number for all runs, or one for each."""
@@ -151,11 +151,9 @@ def _be(unknown: Sequence[str]) -> str:
 
 def _recorded(trajectory: xr.Dataset) -> tuple[Recorded | None, int | None]:
     """What the files of the last checkpoint say, and samples of a batch on each process."""
-    if PATH not in trajectory.coords:
+    paths, own = checkpoint_files(trajectory)
+    if not paths:
         return None, None
-    paths = [Path(str(path)) for path in trajectory[PATH].values]
-    folders = [path if path.is_dir() else path.parent for path in paths]
-    own = len(set(folders)) == len(folders) > 1
     return recorded(paths[-1], own_folder=own), batch_on_a_process(paths[-1]) if own else None
 
 

@@ -73,8 +73,6 @@ def recorded_schedule(paths: Sequence[Path], steps: NDArray[Any], unit: str) -> 
     safetensors. Of several groups of parameters the first one's rate.
     """
     found = Schedule(np.full(len(steps), np.nan))
-    if len(set(paths)) < len(steps) or not len(steps):
-        return found  # states inside one file
     _from_log(paths, steps, unit, found)
     if np.isfinite(found.rates).all():
         return found

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import itemgetter
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -14,6 +13,7 @@ from trajscope.checkpoints.training import Recorded, batch_on_a_process, recorde
 from trajscope.errors import printable
 from trajscope.optimizer import ADAPTIVE, Optimizer
 from trajscope.schema import STEP
+from trajscope.trajectory import checkpoint_files
 
 _SAME: Final = 0.05
 """Relative: by so much a learning rate may change while it is called the same."""
@@ -141,12 +141,7 @@ class _Files:
     """What the trainer's files say at the checkpoints of a trajectory, each looked at once."""
 
     def __init__(self, trajectory: xr.Dataset) -> None:
-        paths: list[str] = []
-        if "path" in trajectory.coords:
-            paths = trajectory["path"].to_numpy().tolist()
-        self.paths = [Path(path) for path in paths]
-        folders = {path if path.is_dir() else path.parent for path in self.paths}
-        self.own_folders = len(folders) == len(self.paths)
+        self.paths, self.own_folders = checkpoint_files(trajectory)
         self.known: dict[int, Recorded | None] = {}
 
     @cached_property

@@ -5,14 +5,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trajscope.trajectory.backend import TrajscopeBackend
+    from trajscope.trajectory.files import checkpoint_files
     from trajscope.trajectory.opening import open_selection, open_trajectory, with_buffers
     from trajscope.trajectory.tensors import tensor
 
-__all__ = ["TrajscopeBackend", "open_selection", "open_trajectory", "tensor", "with_buffers"]
+__all__ = [
+    "TrajscopeBackend",
+    "checkpoint_files",
+    "open_selection",
+    "open_trajectory",
+    "tensor",
+    "with_buffers",
+]
 
 # Imported on first use: to list a folder takes neither xarray nor what xarray loads.
 _HOMES = {
     "TrajscopeBackend": "backend",
+    "checkpoint_files": "files",
     "open_selection": "opening",
     "open_trajectory": "opening",
     "tensor": "tensors",

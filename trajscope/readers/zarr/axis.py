@@ -82,7 +82,7 @@ def _with_axis(
         along = {n: each for n, each in arrays.items() if each.shape}
     axes = sorted({each.dimensions[0] if each.dimensions else "" for each in along.values()})
     lengths = {each.shape[0] for each in along.values()}
-    if not along or len(axes) > 1 or len(lengths) > 1:
+    if not along or len(axes) > 1 or (len(lengths) > 1 and not _is_growing(axes[0], along)):
         found = f"first dimensions of {len(lengths)} lengths" if along else "none"
         if len(axes) > 1:
             found = f"axes named {', '.join(repr(printable(each)) for each in axes)}"
@@ -91,6 +91,13 @@ def _with_axis(
             f"found: {found}. Name the first dimension of the weights 'step'."
         )
     return axes[0], along
+
+
+def _is_growing(axis: str, along: Mapping[str, ArrayMetadata]) -> bool:
+    """Whether the steps are numbered so far as all arrays reach: weights are written first."""
+    numbers = _coordinate(axis, along) if axis else ""
+    shortest = min(each.shape[0] for each in along.values())
+    return bool(numbers) and along[numbers].shape[0] == shortest
 
 
 def _coordinate(axis: str, along: Mapping[str, ArrayMetadata]) -> str:

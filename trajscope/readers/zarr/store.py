@@ -60,16 +60,20 @@ def read_header(path: Path) -> StoreHeader:
                 f"{printable(path)}: array '{printable(name)}' is not read, since "
                 f"{arrays[name].problem}. Write the store again with the usual settings."
             )
-    claimed = next(iter(found.weights.values())).shape[0]
+    claimed = max(each.shape[0] for each in found.weights.values())
     if claimed > _MOST_STEPS:
         raise CheckpointError(
             f"{printable(path)} claims {claimed} checkpoints; the limit is {_MOST_STEPS}. Write "
             "the store again with fewer."
         )
     n_steps = _written_steps(path, arrays, found, claimed)
+    steps = None
+    if found.coordinate:
+        steps = _steps(path, found.coordinate, min(n_steps, arrays[found.coordinate].shape[0]))
+        n_steps = len(steps)
     return StoreHeader(
         n_steps=n_steps,
-        steps=_steps(path, found.coordinate, n_steps) if numbered else None,
+        steps=steps,
         step_unit=unit_of(found.coordinate) if numbered else "index",
         step_source=f"the store's array '{printable(found.coordinate)}'"
         if numbered
@@ -154,6 +158,7 @@ def _written_steps(
 
 
 def _steps(path: Path, name: str, n_steps: int) -> tuple[float, ...]:
+    """The numbers of the steps, without zeros at the end, which are not written yet."""
     array = opened(path, name)
     try:
         values = array.read(slice(0, n_steps)).astype(np.float64)
@@ -167,7 +172,7 @@ def _steps(path: Path, name: str, n_steps: int) -> tuple[float, ...]:
             f"{printable(path)}: its steps, array '{printable(name)}', are not all finite "
             "numbers. It may be unfinished; wait, or write the store again."
         )
-    return tuple(values.tolist())
+    return tuple(values[: max(np.flatnonzero(values), default=0) + 1].tolist())
 
 
 def _as_slice(rows: NDArray[np.intp]) -> slice | NDArray[np.intp]:

@@ -1,0 +1,44 @@
+"""How tensors are called in a zarr store, where names are paths of folders."""
+
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from trajscope.errors import CheckpointError, printable
+from trajscope.readers.zarr.coordinates import GROUP
+
+
+def array_paths(names: Iterable[str], axis: str) -> list[str]:
+    """A path for the array of each tensor; different names stay different.
+
+    Signs that cannot be part of a path become ``%`` and their code.
+
+    Parameters
+    ----------
+    axis :
+        Name of the array that numbers the steps, which no tensor may have.
+
+    Raises
+    ------
+    CheckpointError
+        A name is too long for a folder.
+    """
+    paths = [_path(name, axis) for name in names]
+    if any(other.startswith(f"{path}/") for path in paths for other in paths if "/" in other):
+        return [path.replace("/", "%2F") for path in paths]  # an array cannot hold arrays
+    return paths
+
+
+def _path(name: str, axis: str) -> str:
+    levels = [
+        quote(level.encode("utf-8", "backslashreplace"), safe="") for level in name.split("/")
+    ]
+    if any(not level or set(level) == {"."} or level.startswith((".", "__")) for level in levels):
+        levels = ["".join(f"%{byte:02X}" for byte in name.encode("utf-8", "backslashreplace"))]
+    if levels[0].lower() in (axis, "c", "zarr.json", GROUP):
+        levels[0] = f"%{ord(levels[0][0]):02X}{levels[0][1:]}"
+    if any(len(level) > 200 for level in levels):
+        raise CheckpointError(
+            f"The tensor {printable(name, limit=80)!r} has a name that is invalid for a folder. "
+            "Leave it out with --exclude."
+        )
+    return "/".join(levels)
