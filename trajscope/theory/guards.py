@@ -114,8 +114,7 @@ GUARDS: Final = (
     ),
     Guard(
         "sampling_unknown", "some",
-        "The sampling of batches is unknown, and the predictions with and without replacement "
-        "differ by more than 10% in {detail}.",
+        "How batches were sampled is unknown: with and without replacement {detail}.",
         "Say how with --sampling.",
     ),
     Guard(

@@ -7,9 +7,11 @@ import xarray as xr
 
 from trajscope.kernels.factors import factor_of_gram, factor_width
 from trajscope.kernels.gram import Floats
+from trajscope.optimizer import Optimizer
 from trajscope.theory.entropy import FEWEST_ROTATION, LEAST_MODULUS, entropy
 from trajscope.theory.forward import FEWEST_TIMES
-from trajscope.theory.result import PLACE, entropy_variables
+from trajscope.theory.guards import prevented
+from trajscope.theory.result import PLACE, SAID, entropy_variables
 
 N_DIRECTIONS: Final = 4
 _FEWEST: Final = 40
@@ -19,7 +21,10 @@ _KEPT: Final = 0.5
 
 
 def unpredicted(
-    reductions: xr.Dataset, spoken: dict[str, str], rng: np.random.Generator
+    reductions: xr.Dataset,
+    optimizer: Optimizer,
+    spoken: dict[str, str],
+    rng: np.random.Generator,
 ) -> dict[str, Any]:
     """Variables of the second half of a run, along principal directions of the first.
 
@@ -31,6 +36,8 @@ def unpredicted(
     ----------
     reductions :
         Sums of a pass, as in a result.
+    optimizer :
+        Its temperature makes a potential of the covariance: ``U = S^-1 / beta``.
     spoken :
         By code of each guard that has spoken, its detail.
     """
@@ -46,22 +53,43 @@ def unpredicted(
     if kept.sum() < 2:
         return {}
     found = entropy(path[:, kept], None, rng)
-    if found is None or len(path) < FEWEST_TIMES * found.time:
-        share = "too few" if found is None else f"{len(path) / found.time:.3g}"
-        spoken["too_short"] = f"Half of the window holds {share} correlation times"
+    share = 0.0 if found is None else len(path) / found.time
+    if found is None or found.production is None:
+        spoken["too_short"] = f"Half of the window holds {share:.3g} correlation times"
+    if found is None or share < FEWEST_TIMES:
         return {}
-    if found.production is None:
-        spoken["too_short"] = f"Half of the window holds {len(path) / found.time:.3g} of them"
     fine = found.least >= LEAST_MODULUS
     if not fine:
         spoken["lag_too_coarse"] = f"{found.least:.2g}"
-    rotates = fine and len(path) >= FEWEST_ROTATION * found.time
+    rotates = fine and share >= FEWEST_ROTATION
     variables = entropy_variables(found, np.flatnonzero(kept), rotates=rotates)
     variables["entropy_direction"][2]["long_name"] = "principal directions of the first half"
     variables["principal_variance"] = (PLACE, path[:, kept].var(axis=0), {
         "units": "weight^2", "long_name": "variance in the second half of the run",
     })  # fmt: skip
+    if found.not_normal:
+        spoken["non_gaussian"] = found.not_normal
+    elif (temperature := _temperature(optimizer, spoken)) is not None:
+        for end, values in (("", found.precision), ("_low", found.precision_low),
+                            ("_high", found.precision_high)):  # fmt: skip
+            variables[f"potential_curvature{end}"] = (PLACE, temperature * values, {
+                "units": "loss weight^-2",
+                "long_name": f"diagonal of U = S^-1 / beta{SAID[end]}",
+            })  # fmt: skip
     return variables
+
+
+def _temperature(optimizer: Optimizer, spoken: dict[str, str]) -> float | None:
+    """1/beta, where the noise is known to be that of SGD at one temperature."""
+    if prevented({code: "" for code in spoken if code != "problem_missing"}):
+        return None
+    if optimizer.temperature is None or optimizer.with_replacement:
+        return optimizer.temperature
+    if optimizer.is_shuffled:
+        spoken["shuffled"] = "The length of an epoch is unknown"
+    else:
+        spoken["sampling_unknown"] = "the temperature of slow directions differs"
+    return None
 
 
 def positions_of(reductions: xr.Dataset) -> Floats | None:
