@@ -133,6 +133,7 @@ CASES = (
     Case("not_converged", "steep", "steep", {"lr": 0.001}),
     Case("wrong_mode", problem="dropping", options={"mode": "eval"}),
     Case("no_current_predicted", "isotropic", "isotropic", {"seed": 1}),
+    Case("spoilt problem_missing", "jump", None),
     Case("weak_currents too_short", options={"steps": "0:300"}),
 )  # fmt: skip
 
@@ -184,10 +185,15 @@ def runs(tmp_path_factory):
         jumps = np.repeat(rng.choice([-1.0, 1.0], (50, 2)), 4, axis=0)
         return xr.DataArray(jumps + 0.1 * rng.standard_normal(jumps.shape), dims=("step", "weight"))
 
+    def jump():
+        run = run_of(loss, PLAIN, n_steps=60)
+        return run.copy(data=run.values + 1e4 * (np.arange(60) >= 30)[:, None])
+
     six = np.geomspace(3, 0.5, 6)
     makers = {
         "plain": lambda folder: save(folder, run_of(loss, PLAIN, n_steps=120)),
         "walk": lambda folder: save(folder, simulate.brownian(100, 50, seed=0)),
+        "jump": lambda folder: save(folder, jump()),
         "wells": lambda folder: save(folder, wells()),
         "fast": lambda folder: save(
             folder, simulate.ornstein_uhlenbeck(200, taus=[0.2, 2.0, 2.0], seed=0)

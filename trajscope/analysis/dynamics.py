@@ -10,6 +10,7 @@ from trajscope.analysis.settings import memory_limit, opened
 from trajscope.analysis.sources import finished
 from trajscope.arrays import Source
 from trajscope.errors import OptionError
+from trajscope.inference.audit.rules import withheld
 from trajscope.measure.directions import Directions
 from trajscope.measure.executor import executor
 from trajscope.model.problem import Problem
@@ -125,8 +126,8 @@ def dynamics(  # noqa: PLR0913 - a front door: its options are the command line'
     along = None if tested.directions is None else Directions(tested.directions)
     engine = Engine(memory_limit(memory), seed, strict=False, progress=_silence, directions=along)
     with executor(None, None) as running:
-        _, _, (whole, *_) = audited(prepared.trajectory, running, engine, [])
-    return tested.measured(whole.reductions)
+        trajectory, _, (whole, *_) = audited(prepared.trajectory, running, engine, [])
+    return tested.measured(whole.reductions, withheld(trajectory))
 
 
 def _silence(done: int, total: int) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from trajscope.errors import OptionError, TrajscopeError, printable
-from trajscope.model.losses import State, batch_loss
+from trajscope.model.losses import State, batch_loss, with_gradient
 from trajscope.model.mapping import ParameterMapping
 from trajscope.model.problem import Problem
 from trajscope.model.samples import mapped
@@ -85,10 +85,14 @@ class Hessian:
         ------
         OptionError
             The loss cannot be differentiated twice.
+        FloatingPointError
+            A product is not finite.
         """
         total, count = 0 * vectors, sum(len(place.rows) for place in self.places)
         for found in self.products(vectors):
             total += found / count
+        if not total.isfinite().all():
+            raise FloatingPointError("the loss or its derivatives are not finite")
         return total + self.weight_decay * vectors
 
     def products(self, vectors: "Tensor") -> "Iterator[Tensor]":
@@ -197,6 +201,8 @@ class Hessian:
         ------
         OptionError
             They differ: a layer's backward pass cannot be differentiated, and does not say so.
+        FloatingPointError
+            As `product`.
         """
         import torch
 
@@ -230,7 +236,7 @@ class Hessian:
 
         names = [parameter.name for parameter in self.mapping.parameters]
         leaves = {name: state[name].detach().requires_grad_() for name in names}
-        loss = batch_loss(self.problem, {**state, **leaves}, batch)
+        loss = with_gradient(batch_loss(self.problem, {**state, **leaves}, batch))
         found = torch.autograd.grad(
             loss, list(leaves.values()), create_graph=create_graph, materialize_grads=True
         )

@@ -56,7 +56,7 @@ def compared(
     path = _even_part(window, projection, spoken)
     if path is None or not _is_finite(found, spoken):
         return {}
-    usable = _usable(window, found, spoken)
+    usable = _usable(window, found, path, spoken)
     if len(usable) < FEWEST_DIRECTIONS:
         spoken["indefinite_hessian"] = str(len(usable))
         return {}
@@ -145,17 +145,17 @@ def _is_finite(found: Curvature, spoken: dict[str, str]) -> bool:
     return True
 
 
-def _usable(window: Window, found: Curvature, spoken: dict[str, str]) -> Places:
+def _usable(window: Window, found: Curvature, path: Floats, spoken: dict[str, str]) -> Places:
     """Positions of the directions with a steady state, whose eigenvectors are there."""
     h = found.curvatures
     stable = is_stable(h, window.optimizer) & (h > 2 * found.errors)
-    noisy = np.diagonal(found.noise.matrix) > 0
+    noisy = (np.diagonal(found.noise.matrix) > 0) & (path.std(axis=0) > 0)
     converged = found.residuals <= _CONVERGED * np.abs(found.ritz)
     if not (stable & noisy).all():
         n = int((~(stable & noisy)).sum())
         spoken["directions_dropped"] = (
             f"{n} of {len(h)} leading eigenvalues of H are not positive, not above their error, or "
-            "too large for this learning rate"
+            "too large for this learning rate, or the run does not move along them"
         )
     if not converged[stable].all():
         spoken["not_converged"] = f"{int((~converged[stable]).sum())} of {len(h)}"

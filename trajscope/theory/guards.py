@@ -102,6 +102,11 @@ GUARDS: Final = (
         "Save a checkpoint at the end of every epoch, or select those with --steps.",
     ),
     Guard(
+        "spoilt", "prediction",
+        "The audit of the checkpoints allows no conclusion: {detail}",
+        "Leave out what is spoilt (--exclude, --steps); trajscope inspect --audit lists it.",
+    ),
+    Guard(
         "too_short", "some",
         "{detail}: a variance needs 20 correlation times, a rotation 50, entropy production 100.",
         "Save more checkpoints at the same settings.",
@@ -120,7 +125,8 @@ GUARDS: Final = (
     Guard(
         "directions_dropped", "some",
         "{detail}: no steady state there, so they are left out.",
-        "Select a part of the run near a minimum (--burn-in), or lower the learning rate.",
+        "Select a part of the run near a minimum (--burn-in), lower the learning rate, or freeze "
+        "in the problem what training froze.",
     ),
     Guard(
         "not_converged", "some",

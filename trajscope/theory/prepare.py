@@ -49,14 +49,21 @@ class Tested:
         """(direction, weight), along which the trajectory has to be projected."""
         return None if self.found is None else self.found.vectors
 
-    def measured(self, reductions: xr.Dataset) -> xr.Dataset:
-        """The Dataset that `dynamics` describes, from the sums of the pass."""
-        return self.prepared.measured(self.found, reductions.get(PROJECTION), reductions)
+    def measured(self, reductions: xr.Dataset, withheld: str) -> xr.Dataset:
+        """The Dataset that `dynamics` describes, from the sums of the pass.
+
+        Parameters
+        ----------
+        withheld :
+            Why the audit allows no verdict on the run, else empty.
+        """
+        projection = reductions.get(PROJECTION)
+        return self.prepared.measured(self.found, projection, reductions, withheld)
 
     def add_to(self, results: xr.DataTree) -> None:
         """Put the comparison into a result, and the projection with it."""
         reductions = results["reductions"].to_dataset()
-        results[DYNAMICS] = xr.DataTree(self.measured(reductions))
+        results[DYNAMICS] = xr.DataTree(self.measured(reductions, _withheld(results)))
         if PROJECTION in reductions:
             results["reductions"] = xr.DataTree(reductions.drop_vars(PROJECTION))
 
@@ -95,7 +102,11 @@ class Prepared:
             expected = max(expected, done + count)
             progress(done, expected)
 
-        found = curvature(self.subject, advance)
+        try:
+            found = curvature(self.subject, advance)
+        except FloatingPointError as error:
+            self.spoken["no_noise"] = str(error)
+            return None
         progress(1, 1)
         return found
 
@@ -103,7 +114,8 @@ class Prepared:
         self,
         found: Curvature | None,
         projection: xr.DataArray | None,
-        reductions: xr.Dataset | None = None,
+        reductions: xr.Dataset,
+        withheld: str,
     ) -> xr.Dataset:
         """The Dataset that `dynamics` describes.
 
@@ -113,8 +125,10 @@ class Prepared:
             Of the trajectory on the eigenvectors, with its steps.
         reductions :
             Sums of the pass: what there is without a prediction comes from these.
+        withheld :
+            As in `Tested.measured`.
         """
-        spoken = dict(self.spoken)
+        spoken = dict(self.spoken) | ({"spoilt": withheld} if withheld else {})
         spoken["single_run_free_energy"] = ""
         variables: dict[str, Any] = {}
         steps: Floats | None = None
@@ -131,7 +145,7 @@ class Prepared:
             assert projection is not None
             rng = np.random.default_rng([self.seed, 3])
             variables |= compared(self.window, found, projection, spoken, rng)
-        elif reductions is not None:
+        elif not withheld:
             rng = np.random.default_rng([self.seed, 4])
             variables |= unpredicted(reductions, self.window.optimizer, spoken, rng)
         return as_dataset(variables, steps, attributes | {"guards": told(spoken)})
@@ -192,12 +206,16 @@ def of_result(result: xr.DataTree, optimizer: Optimizer, seed: int) -> xr.Datase
     """
     trajectory, reductions = (result[name].to_dataset() for name in ("trajectory", "reductions"))
     if DYNAMICS not in result.children:
-        return without_problem(trajectory, optimizer, seed).measured(None, None, reductions)
+        return without_problem(trajectory, optimizer, seed).measured(
+            None, None, reductions, _withheld(result)
+        )
     stored = result[DYNAMICS].to_dataset()
     settings, n_samples = settings_of(stored, optimizer), int(stored.attrs.get("n_samples", 0))
     found = curvature_of(stored)
     if found is None:
-        return without_problem(trajectory, settings, seed).measured(None, None, reductions)
+        return without_problem(trajectory, settings, seed).measured(
+            None, None, reductions, _withheld(result)
+        )
     for name in ("batch_size", "weight_decay"):
         known, said = stored.attrs[name], getattr(settings, name)
         if (known or 0) != (said or 0):
@@ -208,5 +226,10 @@ def of_result(result: xr.DataTree, optimizer: Optimizer, seed: int) -> xr.Datase
     spoken: dict[str, str] = {}
     window = window_of(trajectory, settings, n_samples, spoken)
     return Prepared(trajectory, window, None, seed, spoken).measured(
-        found, stored[PROJECTION], reductions
+        found, stored[PROJECTION], reductions, _withheld(result)
     )
+
+
+def _withheld(result: xr.DataTree) -> str:
+    """Why a result has no verdict."""
+    return str(result["verdict"].attrs.get("reason", ""))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -28,6 +28,8 @@ N_PLACES: Final = 20
 it differs from one place to the next."""
 _HESSIAN_SAMPLES: Final = 20_000
 FEWEST_BATCHES: Final = 4
+_SAME: Final = 1e-3
+"""Relative, of gradients in float32, summed in another order."""
 _VECTORS_HELD: Final = 16
 """Of the wanted number: basis, products, residuals, and copies."""
 
@@ -44,6 +46,9 @@ class Subject:
         Of the network, as computed.
     differs :
         In words how the modes differ, where they do.
+    mixes :
+        Whether the loss of a batch is not the mean of its samples' losses: batch norm in train mode
+        makes it so, or a loss that holds samples against each other.
     batch_size, weight_decay :
         Of training.
     """
@@ -58,11 +63,7 @@ class Subject:
     differs: str
     batch_size: int
     weight_decay: float
-
-    @property
-    def mixes(self) -> bool:
-        """Whether the loss of a batch is not the mean of its samples' losses."""
-        return bool(self.differs) and self.mode == "train"
+    mixes: bool
 
 
 def subject_of(
@@ -94,20 +95,49 @@ def subject_of(
     gradients = Gradients(problem, mapping)
     with exact_arithmetic():
         differs = difference_of_modes(gradients, samples, arrays, batch_size)
-    return Subject(
-        problem, checkpoints, gradients, samples, options, steps, options.mode or "train", differs,
-        batch_size, weight_decay,
+    mode = options.mode or "train"
+    alone = Subject(
+        problem, checkpoints, gradients, samples, options, steps, mode, differs, batch_size,
+        weight_decay, mixes=False,
     )  # fmt: skip
+    return replace(alone, mixes=(differs != "" and mode == "train") or _mixes(alone))
+
+
+def _mixes(subject: Subject) -> bool:
+    """Whether the gradient of a batch is not the mean of those of its halves."""
+    half = min(subject.batch_size, len(subject.samples)) // 2
+    if not half:
+        return False
+    rows = np.arange(2 * half)
+    last = replace(subject, steps=subject.steps[-1:])
+    with computing(subject):
+        ((_, whole),) = _at(last, [rows[None]]).gradients()
+        try:
+            parts = [each for _, each in _at(last, [rows.reshape(2, half)]).gradients()]
+        except OptionError:  # half a batch may be too few for the loss
+            return True
+        apart = float((sum(parts) / 2 - whole).norm())
+        return not apart <= _SAME * float(whole.norm())
 
 
 def refusal(subject: Subject) -> tuple[str, str] | None:
-    """Code and detail of the guard that keeps H from being computed, where one does."""
+    """Code and detail of the guard that keeps H from being computed, where one does.
+
+    Raises
+    ------
+    OptionError
+        The loss has no gradient.
+    """
     lacking = _lacking_memory(subject)
     if lacking:
         return "memory", lacking
     with computing(subject):
+        hessian = hessian_of(subject, stream=0)
+        next(hessian.gradients())  # what the loss itself raises, goes on to the user
         try:
-            hessian_of(subject, stream=0).check()
+            hessian.check()
+        except FloatingPointError as error:
+            return "no_noise", str(error)
         except OptionError as error:
             return "no_second_derivative", str(error)
     return None
@@ -151,7 +181,7 @@ def _lacking_memory(subject: Subject) -> str:
 def hessian_of(subject: Subject, *, stream: int) -> Hessian:
     """The Hessian at all places, from batches of one of several independent streams."""
     n, b = len(subject.samples), subject.batch_size
-    per_place = (subject.options.samples or _HESSIAN_SAMPLES) // len(subject.steps)
+    per_place = max((subject.options.samples or _HESSIAN_SAMPLES) // len(subject.steps), 1)
     rng = np.random.default_rng([subject.options.seed, stream])
     rows: Sequence[NDArray[np.int64]]
     if subject.mixes:

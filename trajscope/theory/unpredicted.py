@@ -7,7 +7,9 @@ import xarray as xr
 
 from trajscope.kernels.factors import factor_of_gram, factor_width
 from trajscope.kernels.gram import Floats
+from trajscope.model.clock import evenly_spaced
 from trajscope.optimizer import Optimizer
+from trajscope.schema import STEP
 from trajscope.theory.entropy import FEWEST_ROTATION, LEAST_MODULUS, entropy
 from trajscope.theory.forward import FEWEST_TIMES
 from trajscope.theory.guards import prevented
@@ -42,15 +44,15 @@ def unpredicted(
         By code of each guard that has spoken, its detail.
     """
     positions = positions_of(reductions)
-    if positions is None or len(positions) < _FEWEST:
-        n = 0 if positions is None else len(positions)
-        spoken["too_short"] = f"The window holds {n} checkpoints"
+    if len(positions) < _FEWEST:
+        spoken["too_short"] = f"The window holds {len(positions)} evenly spaced checkpoints"
         return {}
     path, ratios = second_half(positions, N_DIRECTIONS)
     kept = ratios >= _KEPT
     if not kept.all():
         spoken["subspace_selected_here"] = f"{int((~kept).sum())} of {len(kept)}"
     if kept.sum() < 2:
+        spoken["directions_dropped"] = f"The run moves along {int(kept.sum())} of these directions"
         return {}
     found = entropy(path[:, kept], None, rng)
     share = 0.0 if found is None else len(path) / found.time
@@ -92,16 +94,19 @@ def _temperature(optimizer: Optimizer, spoken: dict[str, str]) -> float | None:
     return None
 
 
-def positions_of(reductions: xr.Dataset) -> Floats | None:
-    """Positions about the first, along the axes in which the increments are kept, (step, axis)."""
+def positions_of(reductions: xr.Dataset) -> Floats:
+    """Positions in the longest evenly spaced part, (step, axis), about the run's first.
+
+    The axes are those along which the increments are kept.
+    """
     if "increment_gram" in reductions:
         gram = reductions["increment_gram"].isel(group=0).values
         factor: Floats = factor_of_gram(gram, factor_width(len(gram)))
-    elif "factor_all" in reductions:
-        factor = reductions["factor_all"].values.astype(np.float64)
     else:
-        return None
-    return np.concatenate([np.zeros((1, factor.shape[1])), factor.cumsum(axis=0)])
+        factor = reductions["factor_all"].values.astype(np.float64)
+    positions = np.concatenate([np.zeros((1, factor.shape[1])), factor.cumsum(axis=0)])
+    first, last = evenly_spaced(reductions[STEP].values.astype(np.float64))
+    return positions[first : last + 1]
 
 
 def second_half(positions: Floats, count: int) -> tuple[Floats, Floats]:
