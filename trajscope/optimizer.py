@@ -142,6 +142,11 @@ class Optimizer:
         same = self.undampened()
         return same.eta / (2 * same.b * (1 - same.mu))
 
+    @property
+    def weights(self) -> tuple[float, float]:
+        """A and c of ``x <- x - eta (a g + c v)``, v from before the update, without dampening."""
+        return (1 + self.mu, self.mu**2) if self.nesterov else (1.0, self.mu)
+
     def undampened(self) -> "Optimizer":
         """The same training without dampening: velocities ``v / (1 - d)``, ``eta (1 - d)``."""
         rate = self.learning_rate

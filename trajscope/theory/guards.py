@@ -103,7 +103,7 @@ GUARDS: Final = (
     ),
     Guard(
         "spoilt", "prediction",
-        "The audit of the checkpoints allows no conclusion: {detail}",
+        "The audit of the checkpoints allows no conclusion. It says: '{detail}'.",
         "Leave out what is spoilt (--exclude, --steps); trajscope inspect --audit lists it.",
     ),
     Guard(

@@ -9,7 +9,7 @@ import numpy as np
 from trajscope.kernels.gram import Floats
 from trajscope.theory.law import Law
 
-_AT_ONCE: Final = 64 << 20
+_AT_ONCE: Final = 8 << 20
 """Bytes of simulated paths."""
 _MATTERS: Final = 0.05
 """Of a kurtosis: what fifty directions show far below it changes no covariance."""
