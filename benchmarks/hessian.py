@@ -84,7 +84,7 @@ def ours(model: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[Hessian, Cal
 def theirs(model: nn.Module, inputs: Tensor, labels: Tensor) -> Callable[[], Found]:
     """Curvlinops' products through scipy's implicitly restarted Lanczos method."""
     parts = list(zip(inputs.split(AT_ONCE), labels.split(AT_ONCE), strict=True))
-    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    parameters = list(model.parameters())
     operator = HessianLinearOperator(
         model, nn.CrossEntropyLoss(), parameters, parts, check_deterministic=False
     )

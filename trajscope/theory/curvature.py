@@ -8,7 +8,7 @@ import numpy as np
 
 from trajscope.kernels.gram import Floats
 from trajscope.model.batches import variance_scale
-from trajscope.model.eigenvectors import leading_eigenvectors
+from trajscope.model.eigenvectors import BLOCK, leading_eigenvectors
 from trajscope.model.hessian import Hessian
 from trajscope.schema import TENSOR
 from trajscope.theory.forward import Noise
@@ -30,6 +30,8 @@ _GRADIENT_SAMPLES: Final = 100_000
 _MOST_BATCHES: Final = 100
 """At every checkpoint, of the noise."""
 _SHARPNESS_BATCHES: Final = 10
+_BLOCK_MAPPED: Final = 28
+"""Vectors that go back through small batches together cost little more than one."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,9 @@ def curvature(subject: Subject, advance: Callable[[int], None]) -> Curvature:
             advance(len(vectors))
             return found
 
-        found = leading_eigenvectors(
-            product, like, n_directions(subject), seed=subject.options.seed
-        )
+        block = _BLOCK_MAPPED if first.maps else BLOCK
+        count, seed = n_directions(subject), subject.options.seed
+        found = leading_eigenvectors(product, like, count, block=block, seed=seed)
         curvatures, errors = _along(second, found.vectors)
         noise = _noise(subject, found.vectors)
         sharpness = batches_of_training(subject, _SHARPNESS_BATCHES, 3).batch_sharpness()
