@@ -42,7 +42,8 @@ def isotropic():
 
 
 def steep():
-    return problem_of(quadratic(curvatures=np.r_[[1500] * 3, np.linspace(3, 1, 37)]))
+    bulk = np.linspace(3, 1, 97)
+    return problem_of(quadratic(curvatures=np.r_[[1500] * 3, bulk], n_samples=105))
 
 
 class Cube(torch.autograd.Function):
@@ -207,7 +208,7 @@ def runs(tmp_path_factory):
         "large": lambda folder: save(folder, simulate.brownian(4, 1_500_000, seed=0)),
         "epochs": lambda folder: save(folder, run_of(loss, SHUFFLED, n_steps=120, updates=12)),
         "six": lambda folder: save(folder, run_of(quadratic(curvatures=six), PLAIN, n_steps=120)),
-        "steep": lambda folder: save(folder, simulate.brownian(60, 40, seed=0)),
+        "steep": lambda folder: save(folder, simulate.brownian(60, 100, seed=0)),
         "isotropic": lambda folder: save(
             folder, run_of(quadratic(curvatures=six, isotropic=True), PLAIN, n_steps=120)
         ),
