@@ -19,7 +19,6 @@ import numpy as np
 from trajscope import simulate
 from trajscope.kernels.gram import Floats
 from trajscope.optimizer import Optimizer
-from trajscope.theory.compare import not_normal
 from trajscope.theory.entropy import entropy
 from trajscope.theory.forward import Errors, forward
 from trajscope.theory.law import response
@@ -81,7 +80,7 @@ def compared(windows: Windows) -> Row:
         "slope_covered": float(found.slope_low < 1 < found.slope_high),
         "current_01": float(found.p_current <= 0.01),
         "current_05": float(found.p_current <= 0.05),
-        "not_normal": float(bool(not_normal(windows))),
+        "not_normal": float(bool(windows.not_normal())),
     }
 
 
@@ -173,7 +172,7 @@ def of_shape(name: str, n_steps: int) -> Callable[[int], Row]:
 
     def run(seed: int) -> Row:
         rng = np.random.default_rng([seed, 4])
-        return {"not_normal": float(bool(not_normal(windows_of(path(seed), law, N_DRAWS, rng))))}
+        return {"not_normal": float(bool(windows_of(path(seed), law, N_DRAWS, rng).not_normal()))}
 
     return run
 

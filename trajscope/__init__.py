@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from trajscope.analysis.audit import audit
     from trajscope.analysis.average import average
     from trajscope.analysis.compare import compare
+    from trajscope.analysis.dynamics import dynamics
     from trajscope.analysis.run import analyze
     from trajscope.dense import CheckpointStore
     from trajscope.gradient_noise.api import diffusion
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from trajscope.packing import pack
     from trajscope.report import open_results, write_report
     from trajscope.saving import save_checkpoint
-    from trajscope.theory.api import dynamics
     from trajscope.trajectory import open_trajectory, tensor
 
 __all__ = [
@@ -70,7 +70,7 @@ _HOMES = {
     "average": "trajscope.analysis.average",
     "compare": "trajscope.analysis.compare",
     "diffusion": "trajscope.gradient_noise.api",
-    "dynamics": "trajscope.theory.api",
+    "dynamics": "trajscope.analysis.dynamics",
     "open_results": "trajscope.report",
     "open_trajectory": "trajscope.trajectory",
     "pack": "trajscope.packing",

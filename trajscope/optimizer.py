@@ -1,7 +1,7 @@
 """How a run was trained: one record of the optimizer's settings, whoever says what they are."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from trajscope.errors import OptionError, printable
@@ -130,6 +130,29 @@ class Optimizer:
     def memory(self) -> float:
         """``mu / (1 - mu)``: over so many updates a batch is remembered."""
         return self.mu / (1 - self.mu)
+
+    @property
+    def temperature(self) -> float | None:
+        """``1/beta = eta (1 - d) / (2 b (1 - mu))``, of batches drawn with replacement.
+
+        `None` where the learning rate or the batch size is not known.
+        """
+        if self.learning_rate is None or self.batch_size is None:
+            return None
+        same = self.undampened()
+        return same.eta / (2 * same.b * (1 - same.mu))
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """A and c of ``x <- x - eta (a g + c v)``, v from before the update, without dampening."""
+        return (1 + self.mu, self.mu**2) if self.nesterov else (1.0, self.mu)
+
+    def undampened(self) -> "Optimizer":
+        """The same training without dampening: velocities ``v / (1 - d)``, ``eta (1 - d)``."""
+        rate = self.learning_rate
+        if rate is not None and self.mu:  # without momentum torch.optim.SGD has no dampening
+            rate *= 1 - self.dampening
+        return replace(self, learning_rate=rate, dampening=0.0)
 
     def response(self) -> "NDArray[np.float64]":
         """What one batch adds to the updates from it on, in units of eta times its gradient.

@@ -125,7 +125,7 @@ def test_settings_are_read_from_the_trainer_s_own_files(tmp_path):
     found = training_of(open_trajectory(tmp_path), Optimizer(batch_size=5))
     assert found.optimizer.learning_rate == 0.25
     assert found.optimizer.momentum == 0.5
-    assert found.temperature == pytest.approx(0.25 / 5 / 0.5)
+    assert found.optimizer.temperature == pytest.approx(0.25 / 5 / 0.5 / 2)
     told = training_of(open_trajectory(tmp_path), Optimizer(learning_rate=0.5, batch_size=5))
     assert told.optimizer.learning_rate == 0.5
 

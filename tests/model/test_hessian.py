@@ -126,6 +126,27 @@ def test_a_large_matrix_takes_few_products_and_restarts():
     assert found.n_products < n / 2
 
 
+@pytest.mark.parametrize("block", [1, 4, 30])
+@pytest.mark.parametrize("values", [[1.0] * 20, [0.0] * 20, [3.0, 2.0] + [0.0] * 18, [-1.0] * 20])
+def test_an_invariant_space_is_left_for_the_rest(values, block):
+    matrix = torch.diag(torch.tensor(values, dtype=torch.float64))
+    found = leading_eigenvectors(lambda v: v @ matrix, matrix[0], 6, block=block)
+    np.testing.assert_allclose(found.values, sorted(values, reverse=True)[:6], atol=1e-12)
+    np.testing.assert_allclose(found.vectors @ found.vectors.T, np.eye(6), atol=1e-12)
+
+
+def test_vectors_one_by_one_have_the_same_products(monkeypatch):
+    together, alone = made("plain"), made("plain")
+    monkeypatch.setattr("trajscope.model.hessian._MAPPED", 0)
+    with at_work(alone.problem.model, "eval"):
+        assert not alone.maps
+        vectors = torch.randn(3, alone.mapping.n_weights)
+        one_by_one = alone.product(vectors)
+        monkeypatch.undo()
+        assert together.maps
+        torch.testing.assert_close(together.product(vectors), one_by_one, rtol=1e-4, atol=1e-5)
+
+
 def test_gradients_are_those_of_the_batches():
     hessian = made("plain")
     rows = list(hessian.gradients())

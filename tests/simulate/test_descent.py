@@ -39,6 +39,15 @@ def test_with_all_samples_in_a_batch_it_is_the_descent_of_torch(momentum, nester
     np.testing.assert_allclose(x, torch.stack(path), rtol=1e-12, atol=1e-13)
 
 
+def test_dampening_is_a_lower_learning_rate():
+    damped, same = Optimizer(0.2, 3, 0.6, dampening=0.25), Optimizer(0.15, 3, 0.6)
+    x, y = (
+        stochastic_gradient_descent(15, loss=LOSS, optimizer=each, seed=0)
+        for each in (damped, same)
+    )
+    np.testing.assert_allclose(x, y)
+
+
 OPTIMIZERS = {
     "plain": (Optimizer(0.5, 3), 1),
     "every third update": (Optimizer(0.5, 3), 3),

@@ -19,23 +19,25 @@ SETTINGS = {
 class Weights(nn.Module):
     """Weights that are what they are, whatever comes in."""
 
-    def __init__(self):
+    def __init__(self, count):
         super().__init__()
-        self.x = nn.Parameter(torch.zeros(len(CURVATURES)))
+        self.x = nn.Parameter(torch.zeros(count))
 
     def forward(self, batch):
         return self.x.expand(len(batch), -1)
 
 
-def quadratic(seed=0):
-    """The loss, with noise that does not commute with the curvature."""
-    rows = np.random.default_rng(seed).standard_normal((9, len(CURVATURES)))
-    rows += 1.5 * np.random.default_rng(seed + 1).standard_normal((9, 1))
-    rotation = np.linalg.qr(np.random.default_rng(seed + 2).standard_normal((4, 4))).Q
-    diffusion = rotation @ (rows.T @ rows / 9) @ rotation.T
-    hessian = rotation * CURVATURES @ rotation.T
+def quadratic(seed=0, curvatures=CURVATURES, *, isotropic=False, n_samples=SAMPLES):
+    """The loss, with noise that does not commute with the curvature, or is the same everywhere."""
+    k = len(curvatures)
+    rows = np.random.default_rng(seed).standard_normal((2 * k + 1, k))
+    rows += 1.5 * np.random.default_rng(seed + 1).standard_normal((2 * k + 1, 1))
+    rotation = np.linalg.qr(np.random.default_rng(seed + 2).standard_normal((k, k))).Q
+    diffusion = rotation @ (rows.T @ rows / len(rows)) @ rotation.T
+    diffusion = np.eye(k) if isotropic else diffusion
+    hessian = rotation * curvatures @ rotation.T
     return simulate.quadratic_loss(
-        (hessian + hessian.T) / 2, (diffusion + diffusion.T) / 2, n_samples=SAMPLES, seed=seed
+        (hessian + hessian.T) / 2, (diffusion + diffusion.T) / 2, n_samples=n_samples, seed=seed
     )
 
 
@@ -48,7 +50,7 @@ def problem_of(loss):
         x = model(batch)
         return ((x @ hessian.to(x)) * x).sum(1) / 2 + (batch.to(x) * x).sum(1)
 
-    return Problem(Weights(), (gradients,), lambda model, batch: value(model, batch[0]))
+    return Problem(Weights(len(hessian)), (gradients,), lambda model, batch: value(model, batch[0]))
 
 
 def run_of(loss, optimizer, *, n_steps=600, seed=0, updates=UPDATES, **options):

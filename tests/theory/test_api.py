@@ -13,13 +13,17 @@ from tests.theory.problems import (
     SAMPLES,
     SETTINGS,
     UPDATES,
+    Weights,
     problem_of,
     quadratic,
     run_of,
 )
-from trajscope import Problem, dynamics, simulate
+from trajscope import OptionError, Problem, dynamics, simulate
 from trajscope.model.settings import settle
 from trajscope.optimizer import Optimizer
+from trajscope.theory.options import Options
+from trajscope.theory.prepare import prepare
+from trajscope.theory.subject import hessian_of
 
 
 def codes(found):
@@ -49,6 +53,65 @@ def test_the_prediction_is_the_law_along_the_eigenvectors():
     np.testing.assert_allclose(found["variance_predicted"], np.diag(expected), rtol=0.15)
     path = run_of(loss, optimizer).values @ along
     np.testing.assert_allclose(found["variance"], np.var(path, axis=0), rtol=1e-4)
+
+
+def test_a_run_that_does_not_move_has_no_number():
+    run = run_of(quadratic(), SETTINGS["plain"], n_steps=60)
+    still = run.copy(data=np.tile(run.values[0], (60, 1)))
+    for problem in (problem_of(quadratic()), None):
+        found = dynamics(still, problem, SETTINGS["plain"])
+        assert "directions_dropped" in codes(found)
+        assert not {"volume_ratio", "p_reversible"} & set(found)
+
+
+@pytest.mark.filterwarnings("ignore::trajscope.errors.TrajscopeWarning")
+def test_a_run_that_the_audit_gives_up_has_no_number():
+    run = run_of(quadratic(), SETTINGS["plain"], n_steps=60)
+    run.values[25:] = run.values[25]
+    found = dynamics(run, problem_of(quadratic()), SETTINGS["plain"])
+    assert codes(found)[0] == "spoilt"
+    assert not {"volume_ratio", "p_reversible"} & set(found)
+
+
+NOT_FINITE = {
+    "everywhere": lambda x: x * np.nan,
+    "at some checkpoints": lambda x: torch.where(x > 0.1, x * np.inf, x),
+}
+
+
+@pytest.mark.parametrize("name", NOT_FINITE)
+def test_a_loss_that_is_not_finite_is_refused(name):
+    loss = quadratic()
+    problem = problem_of(loss)
+    spoilt = Problem(
+        problem.model, problem.data,
+        lambda model, batch: problem.loss(model, batch) * (1 + NOT_FINITE[name](model.x).sum()),
+    )  # fmt: skip
+    found = dynamics(run_of(loss, SETTINGS["plain"], n_steps=60), spoilt, SETTINGS["plain"])
+    assert [each for each in codes(found) if each.startswith("no_")] == ["no_noise"]
+    assert "volume_ratio" not in found
+
+
+def test_a_loss_without_a_gradient_is_an_error():
+    problem = Problem(Weights(4), (torch.randn(60, 4),), lambda _, batch: batch[0].sum())
+    with pytest.raises(OptionError, match="does not depend on the weights"):
+        dynamics(run_of(quadratic(), SETTINGS["plain"], n_steps=60), problem, SETTINGS["plain"])
+
+
+def test_a_loss_that_holds_samples_against_each_other_is_one_of_whole_batches():
+    """Of so few samples a batch is that of training, and not as many as fit."""
+    problem, run = problem_of(quadratic()), run_of(quadratic(), SETTINGS["plain"], n_steps=60)
+
+    def contrastive(model, batch):
+        seen = model(batch[0]) * batch[0]
+        return (seen @ seen.T).logsumexp(1)
+
+    for loss, mixes in ((problem.loss, False), (contrastive, True)):
+        given = Problem(problem.model, problem.data, loss)
+        subject = prepare(run, given, SETTINGS["plain"], Options()).subject
+        assert subject.mixes == mixes
+        rows = hessian_of(subject, stream=0).places[0].rows
+        assert (rows.shape[1] == SETTINGS["plain"].b) == mixes
 
 
 REFUSED = {

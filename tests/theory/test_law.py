@@ -121,3 +121,12 @@ def test_the_correlation_time_is_that_of_the_rate():
     np.testing.assert_allclose(
         law.correlation_times, -1 / (10 * np.log(1 - ETA * CURVATURES)), rtol=1e-9
     )
+
+
+def test_dampening_is_a_smaller_learning_rate():
+    damped = Optimizer(ETA, BATCH, 0.6, dampening=0.3)
+    same = damped.undampened()
+    np.testing.assert_allclose(damped.eta * damped.response(), same.eta * same.response())
+    assert damped.temperature == pytest.approx(ETA * 0.7 / (2 * BATCH * 0.4))
+    assert Optimizer(ETA, BATCH, 0.0, dampening=0.3).undampened().learning_rate == ETA
+    assert Optimizer(ETA).temperature is None

@@ -5,7 +5,6 @@ import pytest
 
 from tests.theory.test_forward import PLAIN, K, noise_matrix
 from trajscope import simulate
-from trajscope.theory.compare import not_normal
 from trajscope.theory.law import response
 from trajscope.theory.potential import commutator, cosine, potential, sphericity, turning
 from trajscope.theory.scaling import scaling
@@ -90,9 +89,9 @@ def test_a_free_walk_has_the_exponent_one_and_no_confinement():
 def test_two_wells_are_told_from_a_normal_law_and_a_normal_law_is_not():
     law = response(CURVATURES[:2], PLAIN, updates=5).law(np.eye(2))
     wells = simulate.double_well(4001, strength=0.0, seed=0).values[1:, ::-1]
-    assert not_normal(windows_of(wells, law, 200, np.random.default_rng(0)))
+    assert windows_of(wells, law, 200, np.random.default_rng(0)).not_normal()
     spoken = 0
     for seed in range(15):
         rng = np.random.default_rng([seed, 9])
-        spoken += bool(not_normal(windows_of(law.paths(1, 300, rng)[0], law, 200, rng)))
+        spoken += bool(windows_of(law.paths(1, 300, rng)[0], law, 200, rng).not_normal())
     assert spoken <= 2

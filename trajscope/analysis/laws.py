@@ -238,7 +238,8 @@ def _obstacles(label: str, halves: tuple[Half, Half]) -> list[tuple[str, str]]:
         return [("law_still", f"'{label}'")]
     times = sum(half.n_times for half in halves) if all(h.n_times > 0 for h in halves) else 0.0
     if times < _FEWEST_TIMES:
-        return [("law_too_short", f"'{label}' has {times:.2g} correlation times")]
+        many = f"{times:.2g} correlation times" if times >= 1 else "less than one correlation time"
+        return [("law_too_short", f"'{label}' has {many}")]
     found = checks(halves)
     if found["drift"] <= _LEVEL:
         return [("law_drifting", f"'{label}'")]

@@ -135,21 +135,21 @@ def _factor(sums: xr.Dataset, name: str) -> Any:
     )
 
 
-def _opened(source: Any, label: str, given: Mapping[str, Any]) -> Compared:
+def finished(source: Source | xr.DataTree, label: str) -> xr.DataTree | None:
+    """The finished result of one run that a source is, or the path of one; `None` of others.
+
+    Raises
+    ------
+    TrajscopeError
+        It is a DataTree and no result; or a comparison; or it has gradient noise only.
+    """
     store = _store(source)
     result = source if isinstance(source, xr.DataTree) else None
     if store is not None:
         result = open_results(store)
     if result is None:
-        return Compared(label, opened(source, given))
+        return None
     check_results(result)
-    asked = [name for name in _OF_CHECKPOINTS if given.get(name)]
-    if asked:
-        option = asked[0].replace("_", "-")
-        raise OptionError(
-            f"'{printable(label)}' is a finished result, and --{option} selects checkpoints or "
-            "tensors to read. Give the folder of its checkpoints, or drop the option."
-        )
     if "compare" in result.children:
         raise TrajectoryError(
             f"'{printable(label)}' is a comparison. Give the runs that it compares."
@@ -158,6 +158,20 @@ def _opened(source: Any, label: str, given: Mapping[str, Any]) -> Compared:
         raise TrajectoryError(
             f"'{printable(label)}' contains gradient noise only. Run 'trajscope analyze', or give "
             "the folder of its checkpoints."
+        )
+    return result
+
+
+def _opened(source: Any, label: str, given: Mapping[str, Any]) -> Compared:
+    result = finished(source, label)
+    if result is None:
+        return Compared(label, opened(source, given))
+    asked = [name for name in _OF_CHECKPOINTS if given.get(name)]
+    if asked:
+        option = asked[0].replace("_", "-")
+        raise OptionError(
+            f"'{printable(label)}' is a finished result, and --{option} selects checkpoints or "
+            "tensors to read. Give the folder of its checkpoints, or drop the option."
         )
     return Compared(label, result["trajectory"].to_dataset(), result)
 

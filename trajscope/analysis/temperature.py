@@ -38,14 +38,6 @@ class Training:
     optimizer: Optimizer
     changes: str = ""
 
-    @property
-    def temperature(self) -> float | None:
-        """``eta / (b (1 - mu))``, twice 1/beta; `None` where learning rate or batch are unknown."""
-        own = self.optimizer
-        if own.learning_rate is None or own.batch_size is None:
-            return None
-        return own.learning_rate / own.batch_size / (1 - own.mu)
-
 
 def told_optimizers(
     n_runs: int, lr: Given, batch_size: Given, momentum: float | None, sampling: str | None
@@ -132,7 +124,7 @@ def expected_ratio(
             return refused("adaptive_optimizer", f"'{label}' was trained by {each.optimizer.kind}")
         if each.changes:
             return refused("rate_changes", f"'{label}' ({each.changes})")
-    temperatures = [each.temperature for each in both]
+    temperatures = [each.optimizer.temperature for each in both]
     if None in temperatures:
         return refused("temperature_unknown", f"{' and '.join(unknown)} {_be(unknown)}")
     ratio = float(temperatures[1] / temperatures[0])  # type: ignore[operator]

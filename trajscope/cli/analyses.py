@@ -41,7 +41,14 @@ from trajscope.cli.process import (
     tell_json,
     warnings_kept_for_the_page,
 )
-from trajscope.cli.training import MOMENTUM, PROBLEM, PROBLEM_NAMES, TRAINING, WEIGHT_DECAY
+from trajscope.cli.training import (
+    MOMENTUM,
+    PROBLEM,
+    PROBLEM_NAMES,
+    SETTINGS,
+    TRAINING,
+    WEIGHT_DECAY,
+)
 from trajscope.errors import OptionError, TrajscopeError, printable
 
 if TYPE_CHECKING:
@@ -50,8 +57,7 @@ if TYPE_CHECKING:
     from trajscope.gradient_noise.api import Prepared
     from trajscope.gradient_noise.options import Options
     from trajscope.optimizer import Optimizer
-    from trajscope.theory.api import Tested
-    from trajscope.theory.options import Options as TheoryOptions
+    from trajscope.theory.prepare import Tested
 
 
 @click.command(cls=Grouped)
@@ -77,7 +83,8 @@ def analyze(
     """Analyze the checkpoints in DIR and write a report.
 
     With --problem, also measure the covariance of per-sample gradients at some of them; with the
-    settings of the optimizer too, test whether the theory of SGD's steady state holds.
+    settings of the optimizer too, test whether the theory of SGD's steady state holds. With these
+    settings alone there is what needs no gradients.
 
     Example: trajscope analyze runs/resnet18/checkpoints --burn-in 20%
     """
@@ -96,14 +103,16 @@ def analyze(
     hold(output)
     silent = quiet or as_json
     noise = _noise_options(options)
-    theory = None if noise is None else _theory_options(options, noise)
+    optimizer = _optimizer(options)
     engine = {name: options[name] for name in (*ENGINE_NAMES, *INFERENCE_NAMES)}
     with warnings_kept_for_the_page():
         trajectory = opened(checkpoints, options)
         if not silent:
             click.echo("\n".join(reading_lines(trajectory)) + "\n")
         prepared = None if noise is None else prepare(trajectory, options["problem"], noise)
-        tested = None if theory is None else _tested(trajectory, options["problem"], *theory, quiet)
+        tested = None
+        if optimizer is not None:
+            tested = _tested(trajectory, optimizer, options | {"quiet": quiet})
         told: list[str] = []
         with progress("one pass over the weights", quiet) as advance:
             results = analyze_run(
@@ -238,12 +247,11 @@ def _noise_options(options: Mapping[str, Any]) -> "Options | None":
     """The options of `trajscope.diffusion` that were given, checked; none without --problem."""
     given = {name: options[name] for name in PROBLEM_NAMES if options[name] is not None}
     if options["problem"] is None:
-        if options.get("weight_decay") is not None:
-            given["weight_decay"] = options["weight_decay"]
-        if given:
+        useless = [name for name in given if name not in SETTINGS]
+        if useless:
             raise OptionError(
-                f"--{next(iter(given)).replace('_', '-')} concerns gradient noise, which needs a "
-                "model, data and a loss. Give them with --problem FILE.py:FUNCTION."
+                f"--{useless[0].replace('_', '-')} concerns gradient noise, which needs a model, "
+                "data and a loss. Give them with --problem FILE.py:FUNCTION."
             )
         return None
     from trajscope.gradient_noise.options import Options
@@ -253,32 +261,38 @@ def _noise_options(options: Mapping[str, Any]) -> "Options | None":
     return Options(**given, **{name: options[name] for name in ("memory", "seed", "momentum")})
 
 
-def _theory_options(
-    options: Mapping[str, Any], noise: "Options"
-) -> "tuple[Optimizer, TheoryOptions]":
-    """The optimizer as the user says, and how H and D of the theory are computed."""
-    from dataclasses import replace
+def _optimizer(options: Mapping[str, Any]) -> "Optimizer | None":
+    """What the user says of the optimizer; `None` where nothing, nor a problem, asks for theory."""
+    if all(options[name] is None for name in ("problem", *SETTINGS)):
+        return None
+    from trajscope.optimizer import SAMPLINGS, Optimizer
 
-    from trajscope.theory.options import Options as TheoryOptions
-
-    given = {name: options[name] for name in ("device", "dtype") if options[name] is not None}
-    optimizer = replace(noise.optimizer, weight_decay=options["weight_decay"])
-    more = {name: options[name] for name in ("mode", "memory", "seed")}
-    return optimizer, TheoryOptions(**given, **more)
+    return Optimizer(
+        options["lr"],
+        options["batch_size"],
+        options["momentum"],
+        bool(options["nesterov"]),
+        SAMPLINGS[options["sampling"] or "unknown"],
+        weight_decay=options["weight_decay"],
+    )
 
 
 def _tested(
-    trajectory: "xr.Dataset",
-    problem: str,
-    optimizer: "Optimizer",
-    options: "TheoryOptions",
-    quiet: bool,
+    trajectory: "xr.Dataset", optimizer: "Optimizer", options: Mapping[str, Any]
 ) -> "Tested":
     """The test of the theory, with the directions that the pass is to project on."""
-    from trajscope.theory.api import prepare
+    from trajscope.theory.prepare import prepare, without_problem
 
-    prepared = prepare(trajectory, problem, optimizer, options)
-    with progress("eigenvectors of the Hessian", quiet) as advance:
+    if options["problem"] is None:
+        prepared = without_problem(trajectory, optimizer, options["seed"])
+    else:
+        from trajscope.theory.options import Options as TheoryOptions
+
+        given = {name: options[name] for name in ("device", "dtype") if options[name] is not None}
+        more = {name: options[name] for name in ("mode", "memory", "seed")}
+        how = TheoryOptions(**given, **more)
+        prepared = prepare(trajectory, options["problem"], optimizer, how)
+    with progress("eigenvectors of the Hessian", options["quiet"]) as advance:
         return prepared.with_curvature(advance)
 
 

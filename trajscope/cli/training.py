@@ -85,6 +85,8 @@ PROBLEM_NAMES = (
     "sketch",
     "work_dir",
 )
+SETTINGS = ("lr", "batch_size", "nesterov", "sampling", "weight_decay")
+"""Of the optimizer: without --problem they ask for what the trajectory alone says of the theory."""
 WEIGHT_DECAY = click.option(
     "--weight-decay",
     type=float,

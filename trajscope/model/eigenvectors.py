@@ -4,18 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from trajscope.kernels.gram import Floats
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_EXTRA: Final = 6
-"""Vectors of the block beyond those that are wanted: they speed the last of these up."""
+BLOCK: Final = 4
 _BASIS: Final = 6
 """Of the wanted number: vectors of the basis before it is cut back to the best."""
-
+_MOST_PRODUCTS: Final = 2000
 _DEPENDENT: Final = 1e-5
 """Size, of vectors of length 1, below which nothing but rounding is left of one."""
 
@@ -50,14 +47,14 @@ def leading_eigenvectors(
     count: int,
     *,
     tolerance: float = 1e-3,
-    most_products: int = 2000,
+    block: int = BLOCK,
     seed: int = 0,
 ) -> Eigenpairs:
-    """The `count` leading eigenpairs, by a block Krylov space with restarts.
+    """The `count` leading eigenpairs, by block Lanczos with full orthogonalisation and restarts.
 
-    Every block is the residuals ``H v - theta v`` of the Ritz vectors that are not yet there,
-    orthogonal to what is held (Knyazev 2001, doi:10.1137/S1064827500366124, with all former
-    directions kept); the basis is cut back to its best part when it is full.
+    Every block is ``H q`` of the last one, orthogonal to all that is held. A full basis is cut back
+    to its best Ritz vectors, whose residuals all lie in the block that comes next: a thick restart
+    (Wu & Simon 2000, doi:10.1137/S0895479898334605).
 
     Parameters
     ----------
@@ -67,41 +64,48 @@ def leading_eigenvectors(
         A tensor (weight,) of the dtype and device to compute in.
     tolerance :
         Of the residuals, as a share of the largest eigenvalue in size.
-    most_products :
-        Where it stops, whatever the residuals are: they are told.
+    block :
+        Vectors that are multiplied at once. Fewer need fewer products in all; more make good use of
+        products that share work.
+
+    Returns
+    -------
+    Eigenpairs
+        After 2,000 products it stops, whatever the residuals are: they are told.
     """
     import torch
 
     n_weights = like.numel()
     count = min(count, n_weights)
+    most = min((count + block) * _BASIS, n_weights)
     generator = torch.Generator().manual_seed(seed)
-    width = min(count + _EXTRA, n_weights)
-    start = torch.randn((width, n_weights), generator=generator, dtype=torch.float64).to(like)
-    basis = _orthonormal(start, None)
-    products, taken = product(basis), len(basis)
+
+    def random(rows: int) -> "Tensor":
+        return torch.randn((rows, n_weights), generator=generator, dtype=torch.float64).to(like)
+
+    basis = like.new_empty((0, n_weights))
+    products, added, taken = basis, _orthonormal(random(min(block, n_weights)), basis), 0
     while True:
-        ritz = _ritz(basis, products)
-        values, rotation = ritz
-        residual = rotation.T[:width].to(like) @ products
-        vectors = rotation.T[:width].to(like) @ basis
-        residual -= values[:width, None].to(like) * vectors
+        basis, images = torch.cat([basis, added]), product(added)
+        products, taken = torch.cat([products, images]), taken + len(added)
+        values, rotation = _ritz(basis, products)
+        best = rotation.T[:count].to(like)
+        vectors = best @ basis
+        residual = best @ products - values[:count, None].to(like) * vectors
         norms = residual.double().norm(dim=1).cpu().numpy()
         size = max(float(values.abs().max()), 1e-300)
-        open_ = np.flatnonzero(norms[:width] > tolerance * size)
-        done = not (open_ < count).any() or taken >= most_products or len(basis) >= n_weights
-        added = like.new_empty((0, n_weights)) if done else _orthonormal(residual[open_], basis)
-        if done or not len(added):
-            found = vectors[:count]
-            return Eigenpairs(
-                values[:count].cpu().numpy(), found, norms[:count], float(values[-1]), taken
-            )
-        if len(basis) + len(added) > _BASIS * width:
-            kept = rotation.T[: 2 * width].to(like)
+        is_there = len(basis) >= count and not (norms > tolerance * size).any()
+        if is_there or taken >= _MOST_PRODUCTS or len(basis) >= n_weights:
+            lowest = float(values[-1])
+            return Eigenpairs(values[:count].cpu().numpy(), vectors, norms, lowest, taken)
+        room = n_weights - len(basis)
+        added = _orthonormal(images, basis)[:room]
+        if not len(added):  # an invariant space, and perhaps not all of the leading one
+            added = _orthonormal(random(min(block, room)), basis)
+        if len(basis) + len(added) > most:
+            kept = rotation.T[: count + block].to(like)
             basis, products = kept @ basis, kept @ products
             added = _orthonormal(added, basis)
-        taken += len(added)
-        basis = torch.cat([basis, added])
-        products = torch.cat([products, product(added)])
 
 
 def _ritz(basis: "Tensor", products: "Tensor") -> "tuple[Tensor, Tensor]":
@@ -113,7 +117,7 @@ def _ritz(basis: "Tensor", products: "Tensor") -> "tuple[Tensor, Tensor]":
     return values.flip(0), vectors.flip(1)
 
 
-def _orthonormal(vectors: "Tensor", against: "Tensor | None") -> "Tensor":
+def _orthonormal(vectors: "Tensor", against: "Tensor") -> "Tensor":
     """Orthonormal rows that span them, and are orthogonal to those of `against`; few may be left.
 
     Twice, since once leaves what rounding took from nearly dependent vectors.
@@ -123,8 +127,7 @@ def _orthonormal(vectors: "Tensor", against: "Tensor | None") -> "Tensor":
     rows = vectors
     for _ in range(2):
         rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
-        if against is not None:
-            rows = rows - (rows @ against.T) @ against
+        rows = rows - (rows @ against.T) @ against
         _, sizes, right = torch.linalg.svd(rows, full_matrices=False)
         rows = right[sizes > _DEPENDENT]
     return rows

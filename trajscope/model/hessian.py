@@ -2,15 +2,15 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from trajscope.errors import OptionError, TrajscopeError, printable
-from trajscope.model.losses import State, batch_loss
+from trajscope.model.losses import State, batch_loss, with_gradient
 from trajscope.model.mapping import ParameterMapping
 from trajscope.model.problem import Problem
 from trajscope.model.samples import mapped
@@ -25,6 +25,8 @@ _STEP: Final = 1e-5
 """Of the norm of the weights: over which gradients are subtracted."""
 _SAME: Final = 0.05
 """Relative: kinks of activations within the step, and sums in float32, take less."""
+_MAPPED: Final = 200_000
+"""Numbers that the gradient of a batch keeps for the next derivative."""
 _ROUNDING: Final = 1e-6
 """Of a gradient, for modules that compute in float32 whatever they are given."""
 
@@ -85,10 +87,14 @@ class Hessian:
         ------
         OptionError
             The loss cannot be differentiated twice.
+        FloatingPointError
+            A product is not finite.
         """
         total, count = 0 * vectors, sum(len(place.rows) for place in self.places)
         for found in self.products(vectors):
             total += found / count
+        if not total.isfinite().all():
+            raise FloatingPointError("the loss or its derivatives are not finite")
         return total + self.weight_decay * vectors
 
     def products(self, vectors: "Tensor") -> "Iterator[Tensor]":
@@ -149,6 +155,27 @@ class Hessian:
                 total += float(gradient @ gradient)
         return curved / total if total > 0 else float("nan")
 
+    @cached_property
+    def maps(self) -> bool:
+        """Whether vectors go back through a batch together: on a CPU only through small ones.
+
+        There a mapped convolution of a large batch takes twice as long as one vector at a time.
+        """
+        import torch
+
+        place, found = self.places[0], 0
+        if next(iter(place.state.values())).device.type != "cpu":
+            return True
+
+        def note(tensor: "Tensor") -> "Tensor":
+            nonlocal found
+            found += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            self._gradient(place.state, next(self._own_batches(0, place)), create_graph=True)
+        return found <= _MAPPED
+
     def _mapped_gradients(self, state: State, rows: "NDArray[np.int64]") -> "Tensor":
         """Gradients of the mean losses of batches, (batch, weight), by one mapped pass."""
         import torch
@@ -184,11 +211,10 @@ class Hessian:
             grad = partial(
                 torch.autograd.grad, gradient, leaves, retain_graph=True, allow_unused=True
             )
-            try:
-                parts = [_filled(vectors, leaves, grad(vectors, is_grads_batched=True))]
-            except RuntimeError:  # what torch cannot map over vectors goes one by one
-                parts = [_filled(v[None], leaves, grad(v)) for v in vectors]
-        return torch.cat(parts)
+            if len(vectors) > 1 and self.maps:
+                with suppress(RuntimeError):  # what torch cannot map over vectors goes one by one
+                    return _filled(vectors, leaves, grad(vectors, is_grads_batched=True))
+            return torch.cat([_filled(v[None], leaves, grad(v)) for v in vectors])
 
     def check(self) -> None:
         """Hold the products to differences of gradients, for one batch, in float64.
@@ -197,6 +223,8 @@ class Hessian:
         ------
         OptionError
             They differ: a layer's backward pass cannot be differentiated, and does not say so.
+        FloatingPointError
+            As `product`.
         """
         import torch
 
@@ -230,7 +258,7 @@ class Hessian:
 
         names = [parameter.name for parameter in self.mapping.parameters]
         leaves = {name: state[name].detach().requires_grad_() for name in names}
-        loss = batch_loss(self.problem, {**state, **leaves}, batch)
+        loss = with_gradient(batch_loss(self.problem, {**state, **leaves}, batch))
         found = torch.autograd.grad(
             loss, list(leaves.values()), create_graph=create_graph, materialize_grads=True
         )

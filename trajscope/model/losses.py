@@ -68,6 +68,22 @@ def own_loss(problem: Problem, batch: Any) -> "Tensor":
     return mean
 
 
+def with_gradient(loss: "Tensor") -> "Tensor":
+    """The loss, which depends on weights that have a gradient.
+
+    Raises
+    ------
+    OptionError
+        It does not.
+    """
+    if not loss.requires_grad:
+        raise OptionError(
+            "The problem's loss does not depend on the weights: it lacks a gradient. Is it "
+            "detached, turned into a number with .item(), or computed under torch.no_grad()?"
+        )
+    return loss
+
+
 def length(batch: Any) -> int:
     """How many samples a batch holds."""
     found: list[int] = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from trajscope.errors import OptionError, printable
 from trajscope.model.batches import Batches
 from trajscope.model.gradients import dense_gradient
-from trajscope.model.losses import State, each_sample, length, own_loss
+from trajscope.model.losses import State, each_sample, length, own_loss, with_gradient
 from trajscope.model.mapping import ParameterMapping, loaded_state
 from trajscope.model.matching import Arrays
 from trajscope.model.problem import Problem, blamed
@@ -107,12 +107,7 @@ def _plain_backward(problem: Problem, batch: Any, parameters: "Iterable[nn.Param
 
     for parameter in parameters:
         parameter.grad = None
-    loss = own_loss(problem, batch)
-    if not loss.requires_grad:
-        raise OptionError(
-            "The problem's loss does not depend on the weights: it lacks a gradient. Is it "
-            "detached, turned into a number with .item(), or computed under torch.no_grad()?"
-        )
+    loss = with_gradient(own_loss(problem, batch))
     with blamed("The backward pass of the problem's loss"):
         torch.autograd.backward(loss)
 

@@ -1,6 +1,7 @@
 """Stochastic gradient descent itself, where everything about it is known."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import xarray as xr
@@ -19,6 +20,8 @@ from trajscope.simulate.embedding import (
 )
 from trajscope.simulate.quadratic import QuadraticLoss
 from trajscope.simulate.steady_state import state_covariance
+
+Batch = TypeVar("Batch")
 
 
 def stochastic_gradient_descent(  # noqa: PLR0913 - a problem, an optimizer, and what is logged
@@ -99,24 +102,23 @@ def stochastic_gradient_descent(  # noqa: PLR0913 - a problem, an optimizer, and
         "at least 1 update",
     )
     rng = random_stream(seed)
-    position, velocity = _start(loss, optimizer, start, rng)
+    state = _start(loss, optimizer, start, rng)
     n_updates = (n_steps - 1) * updates_per_checkpoint
-    rates = optimizer.eta * scales("schedule", 1.0 if schedule is None else schedule, n_updates + 1)
+    rates = optimizer.undampened().eta * scales(
+        "schedule", 1.0 if schedule is None else schedule, n_updates + 1
+    )
     batches = sampled_batches(loss.n_samples, optimizer, n_updates, rng)
-    between_checkpoints = batches.reshape(n_steps - 1, updates_per_checkpoint, -1)
-    modes = np.empty((n_steps, loss.n_modes))
-    modes[0] = position
-    update = 0
+    by_checkpoint = batches.reshape(n_steps - 1, updates_per_checkpoint, -1)
+    noises = (
+        noise for drawn in by_checkpoint for noise in loss.gradients_at_minimum[drawn].mean(axis=1)
+    )
+
+    def gradient(position: Floats, noise: Floats) -> Floats:
+        found: Floats = loss.hessian @ position + noise
+        return found
+
     with np.errstate(over="ignore", invalid="ignore"):
-        for checkpoint, drawn in enumerate(between_checkpoints, start=1):
-            for noise in loss.gradients_at_minimum[drawn].mean(axis=1):
-                gradient = loss.hessian @ position + noise
-                velocity = optimizer.mu * velocity + gradient
-                ahead = gradient + optimizer.mu * velocity
-                direction = ahead if optimizer.nesterov else velocity
-                position = position - rates[update] * direction
-                update += 1
-            modes[checkpoint] = position
+        modes = descended(gradient, noises, state, optimizer, rates, updates_per_checkpoint)
     expect(
         bool(np.isfinite(modes).all()),
         "learning_rate",
@@ -128,6 +130,38 @@ def stochastic_gradient_descent(  # noqa: PLR0913 - a problem, an optimizer, and
     if schedule is None:
         return trajectory
     return trajectory.assign_coords({LEARNING_RATE: (STEP, rates[::updates_per_checkpoint])})
+
+
+def descended(
+    gradient: Callable[[Floats, Batch], Floats],
+    batches: Iterable[Batch],
+    state: tuple[Floats, Floats],
+    optimizer: Optimizer,
+    rates: Floats,
+    every: int,
+) -> Floats:
+    """Positions before the first update and after every so many, (step, mode).
+
+    Parameters
+    ----------
+    gradient :
+        At a position, of a batch.
+    state :
+        Position and velocity to begin with.
+    rates : (update,)
+        Learning rates, without dampening; one more than there are updates.
+    """
+    (position, velocity), mu = state, optimizer.mu
+    positions = np.empty((1 + (len(rates) - 1) // every, len(position)))
+    positions[0] = position
+    for update, batch in enumerate(batches, start=1):
+        slope = gradient(position, batch)
+        velocity = mu * velocity + slope
+        direction = slope + mu * velocity if optimizer.nesterov else velocity
+        position = position - rates[update - 1] * direction
+        if update % every == 0:
+            positions[update // every] = position
+    return positions
 
 
 def sampled_batches(

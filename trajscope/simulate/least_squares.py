@@ -5,11 +5,12 @@ from typing import Final
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from trajscope.kernels.gram import Floats
 from trajscope.optimizer import Optimizer
 from trajscope.schema import STEP
-from trajscope.simulate.descent import sampled_batches
+from trajscope.simulate.descent import descended, sampled_batches
 from trajscope.simulate.embedding import (
     SAMPLES,
     as_trajectory,
@@ -212,15 +213,14 @@ def descent_on_least_squares(
     position, velocity = np.split(root @ rng.standard_normal(2 * k), 2)
     n_updates = (n_steps - 1) * updates_per_checkpoint
     batches = sampled_batches(loss.n_samples, optimizer, n_updates, rng)
-    modes = np.empty((n_steps, k))
-    modes[0] = position
-    for update, rows in enumerate(batches, start=1):
+
+    def gradient(position: Floats, rows: NDArray[np.int64]) -> Floats:
         inputs = loss.inputs[rows]
-        gradient = inputs.T @ (inputs @ position - loss.residuals[rows]) / len(rows)
-        velocity = optimizer.mu * velocity + gradient
-        ahead = gradient + optimizer.mu * velocity
-        position = position - optimizer.eta * (ahead if optimizer.nesterov else velocity)
-        if update % updates_per_checkpoint == 0:
-            modes[update // updates_per_checkpoint] = position
+        found: Floats = inputs.T @ (inputs @ position - loss.residuals[rows]) / len(rows)
+        return found
+
+    rates = np.full(n_updates + 1, optimizer.undampened().eta)
+    state = (position, velocity)
+    modes = descended(gradient, batches, state, optimizer, rates, updates_per_checkpoint)
     trajectory = as_trajectory(modes, n_weights, seed)
     return trajectory.assign_coords({STEP: updates_per_checkpoint * np.arange(n_steps)})

@@ -165,7 +165,7 @@ def inverse_temperature(loss: QuadraticLoss, optimizer: Optimizer) -> float:
         optimizer.b,
         f"without replacement, below the {loss.n_samples} samples (else there is no noise)",
     )
-    effective = optimizer.eta / (1 - optimizer.mu)
+    effective = optimizer.undampened().eta / (1 - optimizer.mu)
     return 2 * optimizer.b / (effective * share)
 
 
@@ -205,7 +205,7 @@ def circulation_matrix(loss: QuadraticLoss, optimizer: Optimizer) -> Floats:
 
 
 def state_covariance(loss: QuadraticLoss, optimizer: Optimizer) -> Floats:
-    """S2, the stationary covariance of positions and velocities together.
+    """S2, the stationary covariance of positions and velocities (without dampening) together.
 
     Returns
     -------
@@ -251,19 +251,20 @@ def _epoch_noise(loss: QuadraticLoss, optimizer: Optimizer, epoch: int) -> Float
 
 def _update(loss: QuadraticLoss, optimizer: Optimizer) -> Floats:
     """M."""
-    eta, mu = optimizer.eta, optimizer.mu
-    ahead, carried = (1 + mu, mu**2) if optimizer.nesterov else (1.0, mu)
-    one = np.eye(loss.n_modes)
+    ahead, carried = optimizer.weights
+    eta, one = optimizer.undampened().eta, np.eye(loss.n_modes)
     return np.block(
-        [[one - eta * ahead * loss.hessian, -eta * carried * one], [loss.hessian, mu * one]]
+        [
+            [one - eta * ahead * loss.hessian, -eta * carried * one],
+            [loss.hessian, optimizer.mu * one],
+        ]
     )
 
 
 def _noise_gain(loss: QuadraticLoss, optimizer: Optimizer) -> Floats:
     """G."""
-    ahead = 1 + optimizer.mu if optimizer.nesterov else 1.0
     one = np.eye(loss.n_modes)
-    return np.vstack([-optimizer.eta * ahead * one, one])
+    return np.vstack([-optimizer.undampened().eta * optimizer.weights[0] * one, one])
 
 
 def _noise_share(loss: QuadraticLoss, optimizer: Optimizer) -> float:

@@ -22,7 +22,7 @@ from trajscope.theory.result import (
     scaling_variables,
 )
 from trajscope.theory.scaling import scaling
-from trajscope.theory.statistics import Windows, windows_of
+from trajscope.theory.statistics import windows_of
 from trajscope.theory.window import Window
 
 Places = NDArray[np.intp]
@@ -36,10 +36,6 @@ _FLAT: Final = 5.0
 _DIFFERENT: Final = 0.1
 _FORGOTTEN: Final = 5.0
 """Memories ``1 / (1 - mu)`` of momentum between checkpoints."""
-_MATTERS: Final = 0.05
-"""Of a kurtosis: what fifty directions show far below it changes no covariance."""
-_NOT_NORMAL: Final = 3.0
-"""Standard deviations of the logarithm: 0.3% for each of two kurtoses, whose tails are longer."""
 
 
 def compared(
@@ -60,7 +56,7 @@ def compared(
     path = _even_part(window, projection, spoken)
     if path is None or not _is_finite(found, spoken):
         return {}
-    usable = _usable(window, found, spoken)
+    usable = _usable(window, found, path, spoken)
     if len(usable) < FEWEST_DIRECTIONS:
         spoken["indefinite_hessian"] = str(len(usable))
         return {}
@@ -83,7 +79,7 @@ def compared(
     curvatures = found.curvatures[chosen]
     by_curvature = scaling(windows, curvatures)
     variables |= scaling_variables(by_curvature, chosen, len(found.curvatures))
-    shape = not_normal(windows)
+    shape = windows.not_normal()
     if shape:
         spoken["non_gaussian"] = shape
     else:
@@ -127,24 +123,6 @@ def _entropy(
     return entropy_variables(found, chosen, rotates=fine and share >= FEWEST_ROTATION)
 
 
-def not_normal(windows: Windows) -> str:
-    """How the window differs from a normal law, in words; "" where it does not.
-
-    Mardia's kurtosis of all directions, and the kurtosis along the slowest, which alone sees two
-    wells; each two-sided against the simulated windows, at 1% together.
-    """
-    slowest = int(np.argmax(windows.law.correlation_times))
-    found = [windows.found.mardia, windows.found.kurtosis[slowest]]
-    drawn = [windows.draws.mardia, windows.draws.kurtosis[:, slowest]]
-    told = []
-    for name, value, draws in zip(("all", "the slowest"), found, drawn, strict=True):
-        logs = np.log(draws)
-        z = (np.log(value) - logs.mean()) / logs.std(ddof=1)
-        if abs(z) > _NOT_NORMAL and abs(value - draws.mean()) > _MATTERS:
-            told.append(f"kurtosis of {name} {value:.2f} times that of a normal law, z = {z:.1f}")
-    return "; ".join(told)
-
-
 def _even_part(window: Window, projection: xr.DataArray, spoken: dict[str, str]) -> Floats | None:
     """The longest evenly spaced part of what the pass has kept, where it is as planned."""
     steps = projection[STEP].values.astype(np.float64)
@@ -167,17 +145,17 @@ def _is_finite(found: Curvature, spoken: dict[str, str]) -> bool:
     return True
 
 
-def _usable(window: Window, found: Curvature, spoken: dict[str, str]) -> Places:
+def _usable(window: Window, found: Curvature, path: Floats, spoken: dict[str, str]) -> Places:
     """Positions of the directions with a steady state, whose eigenvectors are there."""
     h = found.curvatures
     stable = is_stable(h, window.optimizer) & (h > 2 * found.errors)
-    noisy = np.diagonal(found.noise.matrix) > 0
+    noisy = (np.diagonal(found.noise.matrix) > 0) & (path.std(axis=0) > 0)
     converged = found.residuals <= _CONVERGED * np.abs(found.ritz)
     if not (stable & noisy).all():
         n = int((~(stable & noisy)).sum())
         spoken["directions_dropped"] = (
             f"{n} of {len(h)} leading eigenvalues of H are not positive, not above their error, or "
-            "too large for this learning rate"
+            "too large for this learning rate, or the run does not move along them"
         )
     if not converged[stable].all():
         spoken["not_converged"] = f"{int((~converged[stable]).sum())} of {len(h)}"
@@ -217,7 +195,9 @@ def _long_enough(
     if optimizer.with_replacement is None:
         apart = _samplings_differ(window, found.curvatures[usable])
         if apart.any():
-            spoken["sampling_unknown"] = f"{int(apart.sum())} of {n} directions"
+            spoken["sampling_unknown"] = (
+                f"the predictions differ by more than 10% in {int(apart.sum())} of {n} directions"
+            )
             seen &= ~apart
     return np.flatnonzero(seen)
 

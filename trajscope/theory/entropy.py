@@ -11,7 +11,7 @@ from trajscope.kernels.gram import Floats
 from trajscope.kernels.vector_autoregression import VectorAutoregression, fitted
 from trajscope.theory.law import Law
 from trajscope.theory.potential import Estimate, p_value
-from trajscope.theory.statistics import currents, moments
+from trajscope.theory.statistics import Moments, currents, joined, moments, not_normal
 
 LEAST_MODULUS: Final = 0.1
 """Of what a mode keeps from a checkpoint to the next: below, the angle of the rest is noise."""
@@ -21,6 +21,8 @@ FEWEST_ENTROPY: Final = 100.0
 DIRECTIONS: Final = 4
 _DRAWS: Final = 200
 _BANDS: Final = 8
+_FEWEST_LINES: Final = 2
+"""Frequencies of a band for each direction: from fewer a density matrix is singular."""
 _MOST_BYTES: Final = 64 << 20
 _NORMAL: Final = 1.959964
 
@@ -37,6 +39,10 @@ class Entropy:
         Modulus of the fastest eigenvalue of the transition.
     p_reversible :
         Of a path without currents.
+    precision, precision_low, precision_high : (direction,)
+        Diagonal of S^-1, squared weights to the power -1, and its 95% interval.
+    not_normal :
+        How the path differs from a normal law, as `statistics.not_normal`.
     rotation : Estimate
         Largest angle of an eigenvalue of the transition, radians per checkpoint.
     production : Estimate or None
@@ -51,6 +57,10 @@ class Entropy:
     time: float
     least: float
     p_reversible: float
+    precision: Floats
+    precision_low: Floats
+    precision_high: Floats
+    not_normal: str
     rotation: Estimate
     production: Estimate | None
     bound: float
@@ -76,7 +86,7 @@ def entropy(path: Floats, law: Law | None, rng: np.random.Generator) -> Entropy 
     model = fitted(own)
     if model is None:
         return None
-    drawn, bands = _refitted(model, len(own), rng)
+    drawn, bands, shapes = _refitted(model, len(own), rng)
     if len(drawn) < _DRAWS // 2:
         return None
     of_law = (float("nan"),) * 3 if law is None else _predicted(own, law.of(chosen))
@@ -88,6 +98,8 @@ def entropy(path: Floats, law: Law | None, rng: np.random.Generator) -> Entropy 
         model.correlation_time,
         float(np.abs(np.linalg.eigvals(model.transition)).min()),
         _p_reversible(own, model, rng),
+        *_precision(model, drawn),
+        not_normal(moments(own), shapes, int(np.diagonal(model.transition).argmax())),
         _freed(angle, model, drawn, of_law[0]),
         _freed(production_of, model, drawn, of_law[1]) if long_enough else None,
         of_law[2],
@@ -161,8 +173,15 @@ def production_by_frequency(path: Floats) -> Floats:
     Parameters
     ----------
     path : (step, direction)
+
+    Returns
+    -------
+    (band,)
+        NaN for a path too short for a spectral density matrix in every band.
     """
     n = len(path)
+    if n < _FEWEST_LINES * path.shape[1] * 2 * _BANDS:
+        return np.full(_BANDS, np.nan)
     transform = np.fft.rfft((path - path.mean(axis=0)) * np.hanning(n)[:, None], axis=0)[1:]
     values = []
     parts = max(min(len(transform) // (16 * path.shape[1] * _BANDS), 32), 1) * _BANDS
@@ -209,16 +228,28 @@ def _freed(
     return Estimate(max(value, 0.0), low, max(value + sd, 0.0), predicted)
 
 
+def _precision(
+    model: VectorAutoregression, drawn: list[VectorAutoregression]
+) -> tuple[Floats, Floats, Floats]:
+    """Diagonal of S^-1 freed of its bias, and its interval, of logarithms: S has long tails."""
+    raw, *logs = (
+        np.log(np.diagonal(np.linalg.inv(each.covariance))) for each in (model, *drawn)
+    )  # fmt: skip
+    value, sd = 2 * raw - np.mean(logs, axis=0), _NORMAL * np.std(logs, axis=0, ddof=1)
+    return np.exp(value), np.exp(value - sd), np.exp(value + sd)
+
+
 def _refitted(
     model: VectorAutoregression, n_steps: int, rng: np.random.Generator
-) -> tuple[list[VectorAutoregression], Floats]:
-    """Fits of simulated paths, and their production by frequency, (path, band)."""
-    fits, bands = [], []
+) -> tuple[list[VectorAutoregression], Floats, Moments]:
+    """Fits of simulated paths, their production by frequency, (path, band), and their moments."""
+    fits, bands, shapes = [], [], []
     for path in _paths(model, n_steps, _DRAWS, rng):
         found = fitted(path)
         fits += [found] if found is not None else []
         bands.append(production_by_frequency(path))
-    return fits, np.array(bands)
+        shapes.append(moments(path[None]))
+    return fits, np.array(bands), joined(shapes)
 
 
 def _p_reversible(path: Floats, model: VectorAutoregression, rng: np.random.Generator) -> float:

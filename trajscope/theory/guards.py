@@ -102,6 +102,11 @@ GUARDS: Final = (
         "Save a checkpoint at the end of every epoch, or select those with --steps.",
     ),
     Guard(
+        "spoilt", "prediction",
+        "The audit of the checkpoints allows no conclusion. It says: '{detail}'.",
+        "Leave out what is spoilt (--exclude, --steps); trajscope inspect --audit lists it.",
+    ),
+    Guard(
         "too_short", "some",
         "{detail}: a variance needs 20 correlation times, a rotation 50, entropy production 100.",
         "Save more checkpoints at the same settings.",
@@ -114,14 +119,14 @@ GUARDS: Final = (
     ),
     Guard(
         "sampling_unknown", "some",
-        "The sampling of batches is unknown, and the predictions with and without replacement "
-        "differ by more than 10% in {detail}.",
+        "How batches were sampled is unknown: with and without replacement {detail}.",
         "Say how with --sampling.",
     ),
     Guard(
         "directions_dropped", "some",
         "{detail}: no steady state there, so they are left out.",
-        "Select a part of the run near a minimum (--burn-in), or lower the learning rate.",
+        "Select a part of the run near a minimum (--burn-in), lower the learning rate, or freeze "
+        "in the problem what training froze.",
     ),
     Guard(
         "not_converged", "some",

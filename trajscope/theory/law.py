@@ -146,7 +146,7 @@ def stability_limit(optimizer: Optimizer) -> float:
 
 def _update(curvatures: Floats, optimizer: Optimizer) -> Floats:
     """M_i, as (direction, 2, 2)."""
-    ahead, velocity = _weights(optimizer)
+    ahead, velocity = optimizer.weights
     h = np.asarray(curvatures, np.float64)
     update = np.empty((len(h), 2, 2))
     update[:, 0, 0] = 1 - optimizer.eta * ahead * h
@@ -158,13 +158,7 @@ def _update(curvatures: Floats, optimizer: Optimizer) -> Floats:
 
 def _noise_gain(optimizer: Optimizer) -> Floats:
     """G, as (2,)."""
-    return np.array([-optimizer.eta * _weights(optimizer)[0], 1.0])
-
-
-def _weights(optimizer: Optimizer) -> tuple[float, float]:
-    """How much of the new gradient, and of the old velocity, an update takes."""
-    mu = optimizer.mu
-    return (1 + mu, mu**2) if optimizer.nesterov else (1.0, mu)
+    return np.array([-optimizer.eta * optimizer.weights[0], 1.0])
 
 
 def _added(once: Floats, gain: Floats, epoch: int) -> Floats:

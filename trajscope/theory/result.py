@@ -1,6 +1,7 @@
 """Everything that was found of the theory, as one labelled Dataset."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,21 +14,25 @@ from trajscope.optimizer import Optimizer
 from trajscope.schema import DIRECTION, STEP
 from trajscope.theory.curvature import Curvature
 from trajscope.theory.entropy import Entropy
-from trajscope.theory.forward import Forward, Ratios
+from trajscope.theory.forward import Forward, Noise, Ratios
 from trajscope.theory.law import stability_limit
 from trajscope.theory.potential import Estimate, Potential
 from trajscope.theory.scaling import Scaling
+from trajscope.theory.window import Window
 
 Variables = dict[str, Any]
 DIRECTION_OTHER, HALF = "direction_other", "half"
-PLACE, BAND = "place", "band"
-_SAID = {
+PLACE, BAND, HESSIAN_STEP = "place", "band", "hessian_step"
+SAID = {
     "": "",
     "_low": ": lower end of the 95% interval",
     "_high": ": upper end of the 95% interval",
     "_predicted": ": predicted",
 }
 _PAIRS = (DIRECTION, DIRECTION_OTHER)
+_SETTINGS = (
+    "learning_rate", "batch_size", "momentum", "nesterov", "weight_decay", "with_replacement",
+)  # fmt: skip
 
 
 def stability_variables(found: Curvature, optimizer: Optimizer) -> Variables:
@@ -66,7 +71,59 @@ def curvature_variables(found: Curvature) -> Variables:
             "units": "loss^2 weight^-2",
             "long_name": "D along the eigenvectors, from two independent halves of the batches",
         }),
+        "gradient_variance": ((HESSIAN_STEP, DIRECTION), found.noise.by_place, {
+            "units": "loss^2 weight^-2",
+            "long_name": "diagonal of D along the eigenvectors at every checkpoint of H",
+        }),
     }  # fmt: skip
+
+
+def curvature_attributes(found: Curvature) -> dict[str, Any]:
+    """What else is known of H and D."""
+    return {
+        "mode": found.mode,
+        "modes_differ": found.modes_differ,
+        "hessian_steps": found.steps,
+        "hessian_lowest": found.lowest,
+        "hessian_products": found.n_products,
+        "batch_sharpness": found.batch_sharpness,
+    }
+
+
+def curvature_of(stored: xr.Dataset) -> Curvature | None:
+    """H and D of a finished result, without the vectors; `None` where it does not hold them."""
+    if "gradient_variance" not in stored:
+        return None
+    ritz, residuals, values, errors, halves, by_place = (
+        stored[name].values for name in (
+            "hessian_ritz", "hessian_residual", "hessian_eigenvalue", "hessian_error",
+            "gradient_covariance_half", "gradient_variance",
+        )
+    )  # fmt: skip
+    attributes = stored.attrs
+    return Curvature(
+        np.empty((len(values), 0)), ritz, residuals, values, errors,
+        attributes["hessian_lowest"], Noise(halves, by_place), attributes["hessian_products"],
+        attributes["batch_sharpness"], attributes["hessian_steps"], attributes["mode"],
+        attributes["modes_differ"],
+    )  # fmt: skip
+
+
+def settings_attributes(window: Window) -> dict[str, Any]:
+    """How the run was trained, as attributes."""
+    told = {name: getattr(window.optimizer, name) for name in _SETTINGS}
+    return told | {
+        "optimizer_words": window.words, "updates": window.updates, "n_samples": window.n_samples,
+    }  # fmt: skip
+
+
+def settings_of(stored: xr.Dataset, told: Optimizer) -> Optimizer:
+    """What was said of the optimizer now, and what was known of it when a result was made."""
+    known: dict[str, Any] = {name: stored.attrs.get(name) for name in _SETTINGS}
+    given = {name: getattr(told, name) for name in _SETTINGS if getattr(told, name) is not None}
+    if told.momentum is None and not told.nesterov:
+        given.pop("nesterov")
+    return replace(told, **(known | given))
 
 
 def projection_variables(projection: xr.DataArray) -> Variables:
@@ -137,7 +194,7 @@ def scaling_variables(found: Scaling, chosen: NDArray[np.intp], n_directions: in
     ):  # fmt: skip
         for end, values in (("", ratios.value), ("_low", ratios.low), ("_high", ratios.high),
                             ("_predicted", predicted)):  # fmt: skip
-            said = {"units": "1", "long_name": f"{words}{_SAID[end]}"}
+            said = {"units": "1", "long_name": f"{words}{SAID[end]}"}
             variables[f"{name}{end}"] = (DIRECTION, spread(values), said)
     return variables | _estimate(
         "variance_slope", found.variance_slope, "slope of log variance on log eigenvalue of H"
@@ -192,7 +249,7 @@ def _estimate(name: str, found: Estimate, words: str, units: str = "1") -> Varia
     ends = (("", found.value), ("_low", found.low), ("_high", found.high),
             ("_predicted", found.predicted))  # fmt: skip
     return {
-        f"{name}{end}": ((), value, {"units": units, "long_name": f"{words}{_SAID[end]}"})
+        f"{name}{end}": ((), value, {"units": units, "long_name": f"{words}{SAID[end]}"})
         for end, value in ends
     }
 
@@ -224,7 +281,7 @@ def _pair(
     for end, values in (("", ratios.value), ("_low", ratios.low), ("_high", ratios.high)):
         found[f"{name}_ratio{end}"] = (
             DIRECTION, spread(values),
-            {"units": "1", "long_name": f"{words}, measured over predicted{_SAID[end]}"},
+            {"units": "1", "long_name": f"{words}, measured over predicted{SAID[end]}"},
         )  # fmt: skip
     return found
 

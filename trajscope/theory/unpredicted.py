@@ -7,9 +7,13 @@ import xarray as xr
 
 from trajscope.kernels.factors import factor_of_gram, factor_width
 from trajscope.kernels.gram import Floats
+from trajscope.model.clock import evenly_spaced
+from trajscope.optimizer import Optimizer
+from trajscope.schema import STEP
 from trajscope.theory.entropy import FEWEST_ROTATION, LEAST_MODULUS, entropy
 from trajscope.theory.forward import FEWEST_TIMES
-from trajscope.theory.result import PLACE, entropy_variables
+from trajscope.theory.guards import prevented
+from trajscope.theory.result import PLACE, SAID, entropy_variables
 
 N_DIRECTIONS: Final = 4
 _FEWEST: Final = 40
@@ -19,7 +23,10 @@ _KEPT: Final = 0.5
 
 
 def unpredicted(
-    reductions: xr.Dataset, spoken: dict[str, str], rng: np.random.Generator
+    reductions: xr.Dataset,
+    optimizer: Optimizer,
+    spoken: dict[str, str],
+    rng: np.random.Generator,
 ) -> dict[str, Any]:
     """Variables of the second half of a run, along principal directions of the first.
 
@@ -31,49 +38,75 @@ def unpredicted(
     ----------
     reductions :
         Sums of a pass, as in a result.
+    optimizer :
+        Its temperature makes a potential of the covariance: ``U = S^-1 / beta``.
     spoken :
         By code of each guard that has spoken, its detail.
     """
     positions = positions_of(reductions)
-    if positions is None or len(positions) < _FEWEST:
-        n = 0 if positions is None else len(positions)
-        spoken["too_short"] = f"The window holds {n} checkpoints"
+    if len(positions) < _FEWEST:
+        spoken["too_short"] = f"The window holds {len(positions)} evenly spaced checkpoints"
         return {}
     path, ratios = second_half(positions, N_DIRECTIONS)
     kept = ratios >= _KEPT
     if not kept.all():
         spoken["subspace_selected_here"] = f"{int((~kept).sum())} of {len(kept)}"
     if kept.sum() < 2:
+        spoken["directions_dropped"] = f"The run moves along {int(kept.sum())} of these directions"
         return {}
     found = entropy(path[:, kept], None, rng)
-    if found is None or len(path) < FEWEST_TIMES * found.time:
-        share = "too few" if found is None else f"{len(path) / found.time:.3g}"
-        spoken["too_short"] = f"Half of the window holds {share} correlation times"
+    share = 0.0 if found is None else len(path) / found.time
+    if found is None or found.production is None:
+        spoken["too_short"] = f"Half of the window holds {share:.3g} correlation times"
+    if found is None or share < FEWEST_TIMES:
         return {}
-    if found.production is None:
-        spoken["too_short"] = f"Half of the window holds {len(path) / found.time:.3g} of them"
     fine = found.least >= LEAST_MODULUS
     if not fine:
         spoken["lag_too_coarse"] = f"{found.least:.2g}"
-    rotates = fine and len(path) >= FEWEST_ROTATION * found.time
+    rotates = fine and share >= FEWEST_ROTATION
     variables = entropy_variables(found, np.flatnonzero(kept), rotates=rotates)
     variables["entropy_direction"][2]["long_name"] = "principal directions of the first half"
     variables["principal_variance"] = (PLACE, path[:, kept].var(axis=0), {
         "units": "weight^2", "long_name": "variance in the second half of the run",
     })  # fmt: skip
+    if found.not_normal:
+        spoken["non_gaussian"] = found.not_normal
+    elif (temperature := _temperature(optimizer, spoken)) is not None:
+        for end, values in (("", found.precision), ("_low", found.precision_low),
+                            ("_high", found.precision_high)):  # fmt: skip
+            variables[f"potential_curvature{end}"] = (PLACE, temperature * values, {
+                "units": "loss weight^-2",
+                "long_name": f"diagonal of U = S^-1 / beta{SAID[end]}",
+            })  # fmt: skip
     return variables
 
 
-def positions_of(reductions: xr.Dataset) -> Floats | None:
-    """Positions about the first, along the axes in which the increments are kept, (step, axis)."""
+def _temperature(optimizer: Optimizer, spoken: dict[str, str]) -> float | None:
+    """1/beta, where the noise is known to be that of SGD at one temperature."""
+    if prevented({code: "" for code in spoken if code != "problem_missing"}):
+        return None
+    if optimizer.temperature is None or optimizer.with_replacement:
+        return optimizer.temperature
+    if optimizer.is_shuffled:
+        spoken["shuffled"] = "The length of an epoch is unknown"
+    else:
+        spoken["sampling_unknown"] = "the temperature of slow directions differs"
+    return None
+
+
+def positions_of(reductions: xr.Dataset) -> Floats:
+    """Positions in the longest evenly spaced part, (step, axis), about the run's first.
+
+    The axes are those along which the increments are kept.
+    """
     if "increment_gram" in reductions:
         gram = reductions["increment_gram"].isel(group=0).values
         factor: Floats = factor_of_gram(gram, factor_width(len(gram)))
-    elif "factor_all" in reductions:
-        factor = reductions["factor_all"].values.astype(np.float64)
     else:
-        return None
-    return np.concatenate([np.zeros((1, factor.shape[1])), factor.cumsum(axis=0)])
+        factor = reductions["factor_all"].values.astype(np.float64)
+    positions = np.concatenate([np.zeros((1, factor.shape[1])), factor.cumsum(axis=0)])
+    first, last = evenly_spaced(reductions[STEP].values.astype(np.float64))
+    return positions[first : last + 1]
 
 
 def second_half(positions: Floats, count: int) -> tuple[Floats, Floats]:

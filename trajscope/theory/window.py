@@ -75,12 +75,12 @@ def window_of(
     optimizer = settled.optimizer
     if rate is None and optimizer.learning_rate is not None:
         spoken["rate_changes"] = said.get("rate_from_files", "")
-    optimizer = replace(optimizer, learning_rate=rate)
+    optimizer = replace(optimizer, learning_rate=rate).undampened()
     _missing(optimizer, spoken)
     updates = _updates(trajectory, steps, rows, optimizer, n_samples, spoken)
     if optimizer.batch_size is not None and n_samples and optimizer.b >= n_samples:
         spoken["no_noise"] = f"a batch holds all {n_samples} samples"
-    if updates and optimizer.is_shuffled:
+    if updates and n_samples and optimizer.is_shuffled:
         first = _in_updates(steps[rows[0]], trajectory, optimizer, n_samples)
         _phases(first, updates, optimizer, n_samples, spoken)
     spacing = float(steps[rows[0] + 1] - steps[rows[0]]) if rows[1] > rows[0] else 0.0
@@ -114,7 +114,7 @@ def _updates(
 ) -> int:
     unit = str(trajectory.attrs.get("step_unit", "index"))
     per_epoch = n_samples / optimizer.b if optimizer.batch_size else float("nan")
-    if rows[1] <= rows[0]:
+    if rows[1] <= rows[0] or (unit == "epoch" and not n_samples):
         return 0
     found = updates_between(float(steps[rows[0] + 1] - steps[rows[0]]), unit, per_epoch)
     if found is None and "settings_missing" not in spoken:

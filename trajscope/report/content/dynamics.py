@@ -27,6 +27,10 @@ _STABILITY = (
     "sharpness", "stability_limit", "batch_sharpness", "batch_limit_low", "batch_limit_high",
 )  # fmt: skip
 _P_VALUES = ("p_current", "p_phi_is_f", "p_commuting", "p_reversible")
+_UNPREDICTED = (
+    "principal_variance", "potential_curvature", "potential_curvature_low",
+    "potential_curvature_high",
+)  # fmt: skip
 _BY_CURVATURE = ("variance", "exponent", "confinement")
 _SETTINGS = (
     "learning_rate", "batch_size", "momentum", "nesterov", "weight_decay", "with_replacement",
@@ -116,6 +120,7 @@ def dynamics_summary(
     told |= {name: plain(_scalar(found, name)) for name in (*_P_VALUES, *_STABILITY)}
     names = ("hessian_eigenvalue", *(f"{name}_ratio" for name, _ in COLUMNS), *_BY_CURVATURE)
     told["directions"] = {name: plain(found[name].values) for name in names if name in found}
+    told["unpredicted"] = {n: plain(found[n].values) for n in _UNPREDICTED if n in found}
     told["guards"] = plain(found.attrs.get("guards", []))
     return told
 
@@ -182,6 +187,10 @@ def _entropy(found: xr.Dataset) -> list[str]:
     which = f"directions {places}"
     if "principal_variance" in found:
         which = f"principal directions {places} of the first half, in the second"
+    return [f"{_flow(found, which)}.", *_stiffness(found, which)]
+
+
+def _flow(found: xr.Dataset, which: str) -> str:
     told = f"Along {which}: p = {number(_scalar(found, 'p_reversible'), 2)} of a path "
     told += "that looks the same backwards"
     for name, words in (
@@ -195,7 +204,23 @@ def _entropy(found: xr.Dataset) -> list[str]:
     if _is_there(found, "entropy_bound"):
         bound = number(_scalar(found, "entropy_bound"), 2)
         told += f"; by the uncertainty of the current at least {bound}"
-    return [f"{told}."]
+    return told
+
+
+def _stiffness(found: xr.Dataset, which: str) -> list[str]:
+    """Curvatures of the potential, where the temperature alone makes them of the covariance."""
+    name = "potential_curvature"
+    if name not in found:
+        return []
+    ends = (found[f"{name}{end}"].values for end in ("", "_low", "_high"))
+    told = ", ".join(
+        f"{number(float(value))} ({number(float(low))} to {number(float(high))})"
+        for value, low, high in zip(*ends, strict=True)
+    )
+    return [
+        f"Curvature of the potential Phi along {which}, U = S^-1 / beta from the learning rate and "
+        f"the batch size, with 95% CI: {told}."
+    ]
 
 
 def _curvature(found: xr.Dataset) -> list[str]:

@@ -24,7 +24,8 @@ def dynamics_section(results: xr.DataTree) -> Markup:
             "<p>The theory was not tested: it needs the model, the data and the loss, and the "
             "settings of the optimizer. Run <code>trajscope analyze</code> with "
             "<code>--problem</code>, <code>--lr</code>, <code>--batch-size</code> and "
-            "<code>--momentum</code>.</p>"
+            "<code>--momentum</code>; without <code>--problem</code> there is what the trajectory "
+            "alone says.</p>"
         )
     rows = direction_rows(found)
     is_drawn = is_drawable(found)
