@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trajscope.cli.gradients import (
+    measured_noise,
+    noise_options,
+    tested_theory,
+    theory_options,
+)
 from trajscope.cli.grouped import Grouped
 from trajscope.cli.options import (
     CHECKPOINTS,
@@ -41,17 +47,11 @@ from trajscope.cli.process import (
     tell_json,
     warnings_kept_for_the_page,
 )
-from trajscope.cli.training import MOMENTUM, PROBLEM, PROBLEM_NAMES, TRAINING, WEIGHT_DECAY
-from trajscope.errors import OptionError, TrajscopeError, printable
+from trajscope.cli.training import MOMENTUM, PROBLEM, TRAINING, WEIGHT_DECAY
+from trajscope.errors import TrajscopeError, printable
 
 if TYPE_CHECKING:
     import xarray as xr
-
-    from trajscope.gradient_noise.api import Prepared
-    from trajscope.gradient_noise.options import Options
-    from trajscope.optimizer import Optimizer
-    from trajscope.theory.api import Tested
-    from trajscope.theory.options import Options as TheoryOptions
 
 
 @click.command(cls=Grouped)
@@ -95,15 +95,19 @@ def analyze(
     check_output(output)
     hold(output)
     silent = quiet or as_json
-    noise = _noise_options(options)
-    theory = None if noise is None else _theory_options(options, noise)
+    noise = noise_options(options)
+    theory = None if noise is None else theory_options(options, noise)
     engine = {name: options[name] for name in (*ENGINE_NAMES, *INFERENCE_NAMES)}
     with warnings_kept_for_the_page():
         trajectory = opened(checkpoints, options)
         if not silent:
             click.echo("\n".join(reading_lines(trajectory)) + "\n")
         prepared = None if noise is None else prepare(trajectory, options["problem"], noise)
-        tested = None if theory is None else _tested(trajectory, options["problem"], *theory, quiet)
+        tested = (
+            None
+            if theory is None
+            else tested_theory(trajectory, options["problem"], *theory, quiet)
+        )
         told: list[str] = []
         with progress("one pass over the weights", quiet) as advance:
             results = analyze_run(
@@ -131,7 +135,7 @@ def analyze(
         click.echo(screen(results, page=page, told=trajectory))
     if prepared is not None:
         try:
-            results["diffusion"] = xr.DataTree(_measured(prepared.again(), quiet))
+            results["diffusion"] = xr.DataTree(measured_noise(prepared.again(), quiet))
             write_report(results, output)
         except TrajscopeError as error:
             done = (
@@ -212,7 +216,7 @@ def diffusion(
     from trajscope.report.files.write_gradient_noise import check_diffusion_output, write_diffusion
     from trajscope.report.screen.gradient_noise import diffusion_lines
 
-    noise = _noise_options(options)
+    noise = noise_options(options)
     if noise is None:
         raise click.UsageError("--problem is missing: FILE.py:FUNCTION or MODULE:FUNCTION.")
     with warnings_kept_for_the_page():
@@ -222,7 +226,7 @@ def diffusion(
         if not quiet and not as_json:
             click.echo("\n".join(reading_lines(trajectory)) + "\n")
         prepared = prepare(trajectory, options["problem"], noise)
-        found = _measured(prepared, quiet)
+        found = measured_noise(prepared, quiet)
     command = shlex.join(["trajscope", *sys.argv[1:]])
     page = write_diffusion(trajectory, found, output, command=command)
     prepared.clear()
@@ -232,63 +236,6 @@ def diffusion(
     elif not quiet:
         click.echo("\n".join(diffusion_lines(found)))
         click.echo(f"\nReport    {printable(str(page), limit=4096)}")
-
-
-def _noise_options(options: Mapping[str, Any]) -> "Options | None":
-    """The options of `trajscope.diffusion` that were given, checked; none without --problem."""
-    given = {name: options[name] for name in PROBLEM_NAMES if options[name] is not None}
-    if options["problem"] is None:
-        if options.get("weight_decay") is not None:
-            given["weight_decay"] = options["weight_decay"]
-        if given:
-            raise OptionError(
-                f"--{next(iter(given)).replace('_', '-')} concerns gradient noise, which needs a "
-                "model, data and a loss. Give them with --problem FILE.py:FUNCTION."
-            )
-        return None
-    from trajscope.gradient_noise.options import Options
-
-    chunk = given.get("chunk", "auto")
-    given["chunk"] = int(chunk) if chunk.isdecimal() else chunk
-    return Options(**given, **{name: options[name] for name in ("memory", "seed", "momentum")})
-
-
-def _theory_options(
-    options: Mapping[str, Any], noise: "Options"
-) -> "tuple[Optimizer, TheoryOptions]":
-    """The optimizer as the user says, and how H and D of the theory are computed."""
-    from dataclasses import replace
-
-    from trajscope.theory.options import Options as TheoryOptions
-
-    given = {name: options[name] for name in ("device", "dtype") if options[name] is not None}
-    optimizer = replace(noise.optimizer, weight_decay=options["weight_decay"])
-    more = {name: options[name] for name in ("mode", "memory", "seed")}
-    return optimizer, TheoryOptions(**given, **more)
-
-
-def _tested(
-    trajectory: "xr.Dataset",
-    problem: str,
-    optimizer: "Optimizer",
-    options: "TheoryOptions",
-    quiet: bool,
-) -> "Tested":
-    """The test of the theory, with the directions that the pass is to project on."""
-    from trajscope.theory.api import prepare
-
-    prepared = prepare(trajectory, problem, optimizer, options)
-    with progress("eigenvectors of the Hessian", quiet) as advance:
-        return prepared.with_curvature(advance)
-
-
-def _measured(prepared: "Prepared", quiet: bool) -> "xr.Dataset":
-    """The diffusion matrix, with a progress bar."""
-    with (
-        warnings_kept_for_the_page(),
-        progress("gradients per sample", quiet) as advance,
-    ):
-        return prepared.measure(advance)
 
 
 def _history(
