@@ -19,7 +19,7 @@ from tests.tables import catalogue_table as tests_table  # noqa: E402
 from tests.tables import matrices_table, numbers_table, observables_table, scalars_table  # noqa: E402
 from trajscope import analyze, plot, simulate, write_report  # noqa: E402
 from trajscope.report.figures.catalogue import FIGURES  # noqa: E402
-from trajscope.report.figures.gradient_noise import FIGURES as NOISE_FIGURES  # noqa: E402
+from trajscope.report.figures.parts import PARTS  # noqa: E402
 
 MADE: Final = DOCS / "made"
 """Made pages; `_extra` beside it holds whole reports, which the site takes as they are."""
@@ -171,7 +171,7 @@ def catalogue() -> str:
 
 
 def _figures() -> Iterable[str]:
-    for record in (*FIGURES, *NOISE_FIGURES):
+    for record in (*FIGURES, *PARTS):
         yield f"### {record.quantity}"
         yield ""
         yield f"`trajscope.plot.{record.name.replace('-', '_')}`. {record.caption}"

@@ -35,6 +35,7 @@ from trajscope.measure.measurement import pass_over, tensor_ends
 from trajscope.measure.plan import make_plan
 from trajscope.measure.span import NonFiniteError
 from trajscope.optimizer import Optimizer
+from trajscope.progress import shown
 from trajscope.schema import AUDIT, STEP
 
 Progress = Callable[[int, int], None]
@@ -120,7 +121,8 @@ def compare(  # noqa: PLR0913 - its options are the command line's
     runs = compared_sources(sources, labels, selection)
     for each in runs:
         settings.for_decision(each.trajectory)  # refused before anything is read
-    engine = Engine(memory_limit(memory), seed, strict, progress or (lambda *_: None))
+    advance = shown(progress, "one pass over the weights")
+    engine = Engine(memory_limit(memory), seed, strict, advance)
     started = time.perf_counter()
     measured, joint, guards = _measured(
         runs, engine, partial(executor, workers, scheduler, stall=stall)

@@ -1,14 +1,16 @@
-"""The learning rate along a trajectory, the length of an epoch, weight decay: told or recorded."""
+"""Learning rate, length of an epoch, weight decay and loss of a run: told, or recorded."""
 
 import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import xarray as xr
 
 from trajscope.checkpoints.given import Given, Pairs, given_pairs
+from trajscope.checkpoints.logs import recorded_log
 from trajscope.checkpoints.schedule import Schedule, held, recorded_schedule
 from trajscope.checkpoints.training import recorded
 from trajscope.errors import OptionError, TrajscopeWarning, printable
@@ -22,6 +24,12 @@ from trajscope.schema import (
     STEP,
     WEIGHT_DECAY,
 )
+
+_LOGGED: Final = {
+    "loss": {"units": "loss", "long_name": "training loss, as logged"},
+    "validation_loss": {"units": "loss", "long_name": "validation loss, as logged"},
+    "learning_rate": {"units": "1", "long_name": "learning rate, as logged"},
+}
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,34 @@ def with_schedule(trajectory: xr.Dataset, told: Told) -> xr.Dataset:
     return trajectory.assign_coords({LEARNING_RATE: (STEP, found.rates, attrs)}).assign_attrs(
         {} if decay is None else {WEIGHT_DECAY: decay}
     )
+
+
+def training_log(trajectory: xr.Dataset) -> xr.Dataset | None:
+    """Loss and learning rate as the trainer logged them from the first checkpoint to the last.
+
+    Returns
+    -------
+    Dataset or None
+        ``loss(step)``, ``validation_loss(step)``, ``learning_rate(step)``, those that were logged,
+        NaN at steps where only others were; `None` where no log was found.
+    """
+    if PATH not in trajectory.coords:
+        return None
+    steps = trajectory[STEP].values
+    paths = [Path(str(path)) for path in trajectory[PATH].values]
+    found = recorded_log(paths, str(trajectory.attrs.get("step_unit", "index")))
+    if found is None:
+        return None
+    within = sorted(
+        step for step in set().union(*found.series.values()) if steps[0] <= step <= steps[-1]
+    )
+    if not within:
+        return None
+    logged = {
+        name: (STEP, np.array([values.get(step, np.nan) for step in within]), _LOGGED[name])
+        for name, values in found.series.items()
+    }
+    return xr.Dataset(logged, {STEP: within}, {"source": printable(found.source, limit=200)})
 
 
 def equilibrium_angle(trajectory: xr.Dataset) -> dict[str, xr.Variable]:

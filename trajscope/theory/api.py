@@ -16,6 +16,7 @@ from trajscope.model.checkpoints import open_checkpoints
 from trajscope.model.problem import Problem, load_problem
 from trajscope.model.samples import n_samples_of
 from trajscope.optimizer import Optimizer
+from trajscope.progress import shown
 from trajscope.schema import DYNAMICS, STEP
 from trajscope.theory.compare import compared
 from trajscope.theory.curvature import Curvature, Subject, curvature, refusal, subject_of
@@ -118,12 +119,12 @@ def dynamics(  # noqa: PLR0913 - a front door: its options are the command line'
     """
     options = Options(mode, device, dtype, memory, samples, seed)
     prepared = prepare(source, problem, optimizer, options, by=by)
-    found = prepared.curvature(progress or _silence)
+    found = prepared.curvature(shown(progress, "eigenvectors of the Hessian"))
     along = None if found is None else Directions(found.vectors)
     with executor(None, None) as running:
         whole, *_ = measure(
             prepared.trajectory, running, memory=options.room(), seed=seed,
-            directions=along, progress=_silence,
+            directions=along, progress=lambda *_: None,
         )  # fmt: skip
     sums = whole.reductions
     return prepared.measured(found, sums.get(PROJECTION), sums)
@@ -276,7 +277,3 @@ def prepare(
             spoken[refused[0]] = refused[1]
             subject = None
     return Prepared(checkpoints.trajectory, window, subject, options, spoken)
-
-
-def _silence(done: int, total: int) -> None:
-    """Show nothing."""
