@@ -124,11 +124,8 @@ class _Panels:
 
     @property
     def _size(self) -> tuple[float, float]:
-        place, figure = self.axes.get_position(), self.axes.get_figure(root=True)
-        if figure is None:
-            return _SIZE
-        width, height = figure.get_size_inches()
-        return place.width * width / self.whole[2], place.height * height / self.whole[3]
+        extent, inch = self.axes.get_window_extent(), self.axes.figure.dpi
+        return extent.width / inch / self.whole[2], extent.height / inch / self.whole[3]
 
     def add_axes(self, box: Box, **how: Any) -> "Axes":
         """The axes themselves, or a panel inside them."""
