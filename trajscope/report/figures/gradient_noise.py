@@ -12,7 +12,7 @@ from trajscope.report.content.numbers import exact, number, percent
 from trajscope.report.figures import canvas
 from trajscope.report.figures.palette import TIME, light
 from trajscope.report.figures.record import Columns, PartPlot
-from trajscope.schema import COMPONENT, STEP
+from trajscope.schema import COMPONENT, STEP, is_comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,6 +90,8 @@ def _part(needs: str) -> Callable[[xr.DataTree], xr.Dataset | None]:
     """The diffusion part of a result, where it holds this variable and not zeros alone."""
 
     def part(results: xr.DataTree) -> xr.Dataset | None:
+        if is_comparison(results):
+            return None
         found = results["diffusion"].to_dataset()
         is_there = is_computed(found) and needs in found
         return found if is_there and bool((found[needs].values > 0).any()) else None

@@ -83,7 +83,7 @@ def timeline(results: xr.DataTree) -> Timeline | None:
 
 def timeline_of_phases(results: xr.DataTree) -> Timeline | None:
     """Of a result whose verdict names phases."""
-    if not phases(results):
+    if is_comparison(results) or not phases(results):
         return None
     whole = curves(results)
     squares = whole["increment_norm"] ** 2 / max(whole.number("n_weights"), 1)
