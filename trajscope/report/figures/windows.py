@@ -102,8 +102,6 @@ def timeline_title(found: Timeline) -> str:
     verdicts = len({span.verdict for span in found.spans})
     what = counted(len(found.spans), found.what)
     heading = f"{found.what.capitalize()}s: {counted(verdicts, 'verdict')} in {what}"
-    if not found.moves:
-        return f"{heading}; no weight moved"
     ratios = [span.variance / found.whole.variance for span in found.spans]
     low, high = number(min(ratios), 2), number(max(ratios), 2)
     return f"{heading}; variance {low if low == high else f'{low} to {high}'} times the run's"
