@@ -38,6 +38,12 @@ PEERS = (
 )
 ELSEWHERE = ("http://", "https://", "made/", "../made/", "gallery/")
 """Begins of links that need no file of the repository; Sphinx follows those to made pages."""
+LOWEST = (
+    "tests/test_plot.py",
+    "tests/test_progress.py",
+    "tests/report/test_updates.py",
+)
+"""Tests that touch every dependency, and need no torch."""
 AXE_CORE = "4.14.1"
 NO_TORCH = "import importlib.util as u; assert not u.find_spec('torch'), 'torch was installed'"
 CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.DOTALL | re.MULTILINE)
@@ -74,6 +80,7 @@ def ci(session: nox.Session) -> None:
     session.run("mypy")
     check_docs(session)
     build_site(session)
+    check_lowest(session)
     run_tests(session, "-m", "not slow or slice")
 
 
@@ -118,6 +125,20 @@ def packages(session: nox.Session) -> None:
             session.install("-c", "constraints.txt", "--force-reinstall", "--no-deps", str(package))
             with session.chdir(clone.parent):  # not where the package lies as a folder
                 session.run("trajscope", "inspect", "clone/trajscope-demo/checkpoints")
+
+
+@nox.session(python=["3.12", "3.13", "3.14"])
+def versions(session: nox.Session) -> None:
+    """Run the tests on newer Pythons; one that is not installed is skipped."""
+    session.install("-c", "constraints.txt", "torch==2.13.0")
+    install_group(session, "tests", project=".")
+    run_tests(session, "-m", "not slow")
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Test with the lowest versions that pyproject.toml allows, without torch."""
+    check_lowest(session)
 
 
 @nox.session
@@ -180,6 +201,20 @@ def peers(session: nox.Session) -> None:
     install_project(session)
     session.install("--no-deps", *PEERS)
     session.run("python", "benchmarks/diffusion.py", *(session.posargs or ["--scale", "0.01"]))
+
+
+def check_lowest(session: nox.Session) -> None:
+    """Install the lowest versions in an environment of their own, and draw, store and read."""
+    folder = Path(session.create_tmp(), "lowest").resolve()
+    python = folder / "bin" / "python"
+    session.install("uv")
+    session.run("uv", "venv", "--clear", "-q", "-p", "3.11", str(folder))
+    install = ("uv", "pip", "install", "-q", "-p", str(python))
+    session.run(*install, "--resolution", "lowest-direct", ".")
+    session.run(*install, "hypothesis", "pytest", "pytest-timeout")
+    # What they bring is newer than they are, and calls them old-fashioned.
+    quiet = ("-W", "ignore::DeprecationWarning", "-W", "ignore::FutureWarning")
+    session.run(str(python), "-m", "pytest", "-q", *quiet, *LOWEST, external=True)
 
 
 def check_style(session: nox.Session) -> None:

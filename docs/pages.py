@@ -11,7 +11,7 @@ from typing import Final
 DOCS: Final = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent))  # the processes of docs/verdicts.md are those of the tests
 
-from real_runs import RECIPES, Recipe, trained  # noqa: E402
+from real_runs import RECIPES, Recipe  # noqa: E402
 
 import trajscope  # noqa: E402
 from tests.sentences import SAID, Said  # noqa: E402
@@ -19,7 +19,7 @@ from tests.tables import catalogue_table as tests_table  # noqa: E402
 from tests.tables import matrices_table, numbers_table, observables_table, scalars_table  # noqa: E402
 from trajscope import analyze, plot, simulate, write_report  # noqa: E402
 from trajscope.report.figures.catalogue import FIGURES  # noqa: E402
-from trajscope.report.figures.gradient_noise import FIGURES as NOISE_FIGURES  # noqa: E402
+from trajscope.report.figures.parts import PARTS  # noqa: E402
 
 MADE: Final = DOCS / "made"
 """Made pages; `_extra` beside it holds whole reports, which the site takes as they are."""
@@ -65,6 +65,10 @@ QUESTIONS: Final = (
     )),
 )  # fmt: skip
 """In the order in which a reader asks."""
+_NOT_TRAINED: Final = (
+    "*Trained:* no training of seconds that was tried gives this verdict; it stands on the "
+    "simulated process alone."
+)
 
 
 def process_of(code: str) -> Said:
@@ -89,7 +93,8 @@ def gallery(out: Path) -> str:
         lines += [f"## {question.asked}", ""]
         for code, meaning in question.answers:
             lines += _entry(code, meaning, out)
-            lines += [line for own, told in real if own == code for line in told]
+            trained = [line for own, told in real if own == code for line in told]
+            lines += trained or [_NOT_TRAINED, ""]
     return "\n".join(lines)
 
 
@@ -114,8 +119,8 @@ def _entry(code: str, meaning: str, out: Path) -> list[str]:
 
 def _real(recipe: Recipe, out: Path) -> tuple[str, list[str]]:
     """What is said of a short training on the digits: its verdict depends on the machine."""
-    found, told = _reported(trained(recipe), out / recipe.name, {})
-    return found, [f"*Trained, on the digits of the demo:* {recipe.told}.", "", *told]
+    found, told = _reported(recipe.trained(), out / recipe.name, {})
+    return found, [f"*Trained, on the digits that ship with trajscope:* {recipe.told}.", "", *told]
 
 
 def _reported(source: object, folder: Path, options: Mapping[str, object]) -> tuple[str, list[str]]:
@@ -171,7 +176,7 @@ def catalogue() -> str:
 
 
 def _figures() -> Iterable[str]:
-    for record in (*FIGURES, *NOISE_FIGURES):
+    for record in (*FIGURES, *PARTS):
         yield f"### {record.quantity}"
         yield ""
         yield f"`trajscope.plot.{record.name.replace('-', '_')}`. {record.caption}"

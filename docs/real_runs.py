@@ -1,6 +1,8 @@
 """Short trainings on the digits that ship with trajscope, whose verdicts the gallery shows."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Final
 
 import numpy as np
@@ -9,53 +11,152 @@ from numpy.typing import NDArray
 from trajscope.demo.digits import load_digits
 from trajscope.demo.network import gradients, network
 
+Weights = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training of the demo's network by plain SGD.
+    """A training.
 
     Attributes
     ----------
     name, told :
         Of its report, and what is trained in words.
+    trained :
+        Weights of the kept checkpoints, (step, weight).
+    """
+
+    name: str
+    told: str
+    trained: Callable[[], Weights]
+
+
+def _network(
+    n: int, every: int, first: int, learning_rate: float, batch: int | None, *, seed: int = 0
+) -> Weights:
+    """The demo's network by plain SGD.
+
+    Parameters
+    ----------
     n, every, first :
         How many checkpoints are kept, every how many steps, from which on.
     batch :
         Images of a batch, drawn with replacement; `None` for all of them at once.
     """
-
-    name: str
-    told: str
-    n: int
-    every: int
-    first: int
-    learning_rate: float
-    batch: int | None
-
-
-RECIPES: Final = (
-    Recipe("real-late", "a checkpoint every step, late in training", 200, 1, 6000, 0.1, 32),
-    Recipe("real-slow", "a learning rate of 0.001, with batches of 8", 150, 1, 3000, 1e-3, 8),
-    Recipe("real-tenth", "a checkpoint every ten steps, late in training", 200, 10, 6000, 0.1, 32),
-    Recipe("real-full", "all images in a batch, at a learning rate of 1", 150, 1, 300, 1.0, None),
-    Recipe("real-huge", "a learning rate of 30 from the first step on", 100, 1, 0, 30.0, 32),
-)
-
-
-def trained(recipe: Recipe, seed: int = 0) -> NDArray[np.float32]:
-    """Weights of the kept checkpoints, (step, weight)."""
     pixels, digits = load_digits()
     images = pixels.reshape(-1, 64).astype(np.float32) / np.float32(8) - np.float32(1)
     labels = digits.astype(np.intp)
     rng = np.random.default_rng(seed)
     own, kept = network(rng), []
-    for step in range(recipe.first + recipe.n * recipe.every):
-        everything = recipe.batch is None
-        batch = (
-            np.arange(len(labels)) if everything else rng.integers(len(labels), size=recipe.batch)
-        )
-        for name, gradient in gradients(own, images[batch], labels[batch]).items():
-            own.weights[name] = own.weights[name] - np.float32(recipe.learning_rate) * gradient
-        if step >= recipe.first and (step - recipe.first) % recipe.every == 0:
+    for step in range(first + n * every):
+        chosen = np.arange(len(labels)) if batch is None else rng.integers(len(labels), size=batch)
+        for name, gradient in gradients(own, images[chosen], labels[chosen]).items():
+            own.weights[name] = own.weights[name] - np.float32(learning_rate) * gradient
+        if step >= first and (step - first) % every == 0:
             kept.append(np.concatenate([each.ravel() for each in own.weights.values()]))
     return np.array(kept)
+
+
+@cache
+def _regression() -> tuple[Floats, Floats, Floats, float]:
+    """Images, labels, and the minimum and the largest curvature of ridge regression on them."""
+    pixels, digits = load_digits()
+    images = pixels.reshape(-1, 64) / 16
+    images = np.c_[images - images.mean(axis=0), np.ones(len(images))]
+    labels = np.eye(10)[digits.astype(np.intp)]
+    hessian = images.T @ images / len(images) + _DECAY * np.eye(65)
+    minimum = np.linalg.solve(hessian, images.T @ labels / len(images))
+    return images, labels, minimum, float(np.linalg.eigvalsh(hessian)[-1])
+
+
+_DECAY: Final = 1e-3
+
+
+def _ridge(  # noqa: PLR0913 - a training has as many settings
+    n: int,
+    every: int,
+    first: int,
+    learning_rate: float,
+    batch: int | None,
+    *,
+    at_minimum: bool = True,
+    in_order: bool = False,
+    seed: int = 0,
+) -> Weights:
+    """Ridge regression of the digits on their pixels, by plain SGD; parameters as of `_network`.
+
+    Parameters
+    ----------
+    learning_rate :
+        Over the largest curvature.
+    at_minimum :
+        Whether training begins there, or at random.
+    in_order :
+        Whether the same batches are used in the same order in every epoch.
+    """
+    images, labels, minimum, curvature = _regression()
+    rng = np.random.default_rng(seed)
+    weights = minimum if at_minimum else 0.1 * rng.standard_normal(minimum.shape)
+    kept = []
+    for step in range(first + n * every):
+        if batch is None:
+            chosen = np.arange(len(images))
+        elif in_order:
+            start = step * batch % (len(images) - len(images) % batch)
+            chosen = np.arange(start, start + batch)
+        else:
+            chosen = rng.integers(len(images), size=batch)
+        errors = images[chosen] @ weights - labels[chosen]
+        gradient = images[chosen].T @ errors / len(chosen) + _DECAY * weights
+        weights = weights - learning_rate / curvature * gradient
+        if step >= first and (step - first) % every == 0:
+            kept.append(weights.ravel().astype(np.float32))
+    return np.array(kept)
+
+
+def _adversarial(n: int, every: int, first: int, *, seed: int = 0) -> Weights:
+    """The smallest Wasserstein GAN: a generator g of one image against a linear critic v.
+
+    Loss v (x - g) - 0.15 |v|^2 with x the mean of a batch of 32, by descent in g and ascent in v.
+    """
+    pixels, _ = load_digits()
+    images = pixels.reshape(-1, 64) / 16
+    rng = np.random.default_rng(seed)
+    generator, critic = np.zeros(64), np.zeros(64)
+    kept = []
+    for step in range(first + n * every):
+        mean = images[rng.integers(len(images), size=32)].mean(axis=0)
+        ascent = mean - generator - 0.3 * critic
+        generator, critic = generator + 0.1 * critic, critic + 0.1 * ascent
+        if step >= first and (step - first) % every == 0:
+            kept.append(np.r_[generator, critic].astype(np.float32))
+    return np.array(kept)
+
+
+_OWN: Final = "the demo's network, "
+_RIDGE: Final = "ridge regression of the digits on their pixels, "
+RECIPES: Final = (
+    Recipe("real-late", f"{_OWN}a checkpoint every step, late in training",
+           partial(_network, 200, 1, 6000, 0.1, 32)),
+    Recipe("real-slow", f"{_OWN}a learning rate of 0.001, with batches of 8",
+           partial(_network, 150, 1, 3000, 1e-3, 8)),
+    Recipe("real-tenth", f"{_OWN}a checkpoint every ten steps, late in training",
+           partial(_network, 200, 10, 6000, 0.1, 32)),
+    Recipe("real-full", f"{_OWN}all images in a batch, at a learning rate of 1",
+           partial(_network, 150, 1, 300, 1.0, None)),
+    Recipe("real-huge", f"{_OWN}a learning rate of 30 from the first step on",
+           partial(_network, 100, 1, 0, 30.0, 32)),
+    Recipe("real-walk", f"{_RIDGE}from its minimum, at a learning rate too small to lead back in "
+           "this window", partial(_ridge, 200, 10, 0, 1e-3, 8)),
+    Recipe("real-settled", f"{_RIDGE}long settled, a checkpoint every 50 steps",
+           partial(_ridge, 200, 50, 20_000, 0.1, 32)),
+    Recipe("real-ordered", f"{_RIDGE}20 batches to an epoch, in the same order in every epoch",
+           partial(_ridge, 200, 1, 3000, 0.2, 89, in_order=True)),
+    Recipe("real-edge", f"{_RIDGE}at 1.9 over the largest curvature",
+           partial(_ridge, 150, 1, 500, 1.9, 16)),
+    Recipe("real-beyond", f"{_RIDGE}at 2.05 over the largest curvature, all images in a batch",
+           partial(_ridge, 100, 1, 0, 2.05, None, at_minimum=False)),
+    Recipe("real-game", "a generator of one image against a linear critic, by descent and ascent "
+           "at once", partial(_adversarial, 256, 5, 2000)),
+)  # fmt: skip

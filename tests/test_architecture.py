@@ -24,7 +24,7 @@ LAYERS = (
     ("trajectory", "arrays", "simulate", "saving"),
     ("checkpoints",),
     ("readers",),
-    ("kernels", "schema", "optimizer", "files", "units"),
+    ("kernels", "schema", "optimizer", "files", "units", "progress"),
     ("errors",),
 )
 DEPTH = {part: depth for depth, layer in enumerate(LAYERS) for part in layer}

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from trajscope.report.figures.catalogue import FIGURES
-from trajscope.report.figures.gradient_noise import FIGURES as NOISE_FIGURES
-from trajscope.report.figures.gradient_noise import NoisePlot
-from trajscope.report.figures.onto import drawn_onto
-from trajscope.report.figures.record import Plot
+from trajscope.report.figures.onto import Record, drawn_onto
+from trajscope.report.figures.parts import PARTS
+from trajscope.report.figures.record import PartPlot
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -26,7 +25,8 @@ Compare with: {compare}
 Parameters
 ----------
 results :
-    A finished result of one run, from `trajscope.analyze` or `trajscope.open_results`.
+    A finished result, from `trajscope.analyze`, `trajscope.compare` or `trajscope.open_results`.
+    Of several runs curves are drawn over one another, where the page of a comparison has them.
 ax :
     matplotlib axes to draw onto; by default a new figure is made, with the figure's title.
 
@@ -50,7 +50,7 @@ Examples
 >>> ax = trajscope.plot.{name}(results)
 >>> ax.figure.savefig("{name}.png")  # doctest: +SKIP
 """
-_NOISE_EXAMPLE: Final = """
+_PART_EXAMPLE: Final = """
 Examples
 --------
 >>> import trajscope
@@ -59,14 +59,14 @@ Examples
 """
 
 
-def _function(record: Plot | NoisePlot) -> "Callable[..., Axes]":
+def _function(record: Record) -> "Callable[..., Axes]":
     """The function that draws one record."""
 
     def figure(results: "xr.DataTree", *, ax: "Axes | None" = None) -> "Axes":
         return drawn_onto(record, results, ax)
 
     name = record.name.replace("-", "_")
-    example = (_NOISE_EXAMPLE if isinstance(record, NoisePlot) else _EXAMPLE).format(name=name)
+    example = (_PART_EXAMPLE if isinstance(record, PartPlot) else _EXAMPLE).format(name=name)
     figure.__name__ = figure.__qualname__ = name
     figure.__doc__ = _TEXT.format(
         quantity=record.quantity, caption=record.caption, compare=record.compare, example=example
@@ -74,7 +74,7 @@ def _function(record: Plot | NoisePlot) -> "Callable[..., Axes]":
     return figure
 
 
-_RECORDS: Final[tuple[Plot | NoisePlot, ...]] = (*FIGURES, *NOISE_FIGURES)
+_RECORDS: Final[tuple[Record, ...]] = (*FIGURES, *PARTS)
 _DRAWN: Final = {each.__name__: each for each in map(_function, _RECORDS)}
 globals().update(_DRAWN)
 __all__ = list(_DRAWN)

@@ -99,6 +99,9 @@ SPECTRA = "spectra"
 DYNAMICS = "dynamics"
 """Child of a result: what theory predicts and what was measured, where that was asked for."""
 
+LOG = "log"
+"""Child of a result: loss and learning rate as the trainer logged them, where a log was found."""
+
 RESULT_PARTS = ("trajectory", "reductions", "observables", "tests", "diffusion", "verdict")
 """Children of a result, a DataTree, in the order of the report."""
 

@@ -108,12 +108,26 @@ def test_the_period_of_what_turns_round_lies_in_its_interval(w, n_steps):
         path = rotating_ornstein_uhlenbeck(n_steps, 2, rate=0.15, angular_velocity=w, seed=seed)
         found = describe_current(components(path.to_numpy(), 2), seed=seed)
         low, high = found.period_interval
+        assert low <= found.period <= high
         covered += low <= 2 * np.pi / w <= high
         entropies += found.entropy_interval[0] <= 2 * w**2 / 0.15 <= found.entropy_interval[1]
         assert found.per_relaxation == pytest.approx(w / 0.15, rel=0.5)
         assert found.entropy_interval[0] < found.entropy_production < found.entropy_interval[1]
     assert covered >= 8
     assert entropies >= 8
+
+
+def test_the_period_of_many_planes_that_turn_alike_lies_in_its_interval_too():
+    rng = np.random.default_rng(0)
+    path = np.zeros((256, 16, 2))
+    for t in range(1, 256):
+        g, v = path[t - 1].T  # a damped oscillator each, pushed along its second axis
+        for _ in range(5):
+            g, v = g + 0.1 * v, v - 0.1 * (g + 0.3 * v) + 0.1 * rng.standard_normal(16)
+        path[t] = np.stack([g, v], axis=1)
+    found = describe_current(components(path.reshape(256, -1), 32), seed=0)
+    low, high = found.period_interval
+    assert low <= found.period <= high
 
 
 def test_a_current_with_real_eigenvalues_has_no_period():

@@ -75,7 +75,7 @@ def test_a_verdict_that_says_less_is_still_read(results, damage):
 @pytest.mark.parametrize(
     ("layers", "words"),
     [
-        (["confined"] * 4, "all 4 confined"),
+        (["confined"] * 4, "all 4: confined"),
         (["too_short"], "l0: too short"),
         (["confined", "circulating", "confined"], "1 circulating (l1); 2 confined"),
         (["a", "b", "b", "b", *["a"] * 9], "3 b (l1, l2, 1 more); 10 a"),

@@ -234,7 +234,7 @@ def test_the_verdict_and_its_tests_stand_on_the_screen(results):
     assert tests[0] == f"constant noise      {'─' * 12}●{'─' * 7}┤{' ' * 21}    0.50      0.5"
     assert tests[4] == f"reversible          {'─' * 20}┤{' ' * 14}◆{' ' * 6}     2.0    0.001"
     assert tests[5] == ""
-    assert "Layers    all 3 confined" in shown
+    assert "Layers    all 3: confined" in shown
 
 
 def test_without_unicode_the_bands_are_ascii(results):

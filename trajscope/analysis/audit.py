@@ -11,6 +11,7 @@ from trajscope.analysis.settings import memory_limit, opened
 from trajscope.analysis.unchanged import check_read, unchanged
 from trajscope.arrays import Source
 from trajscope.measure.executor import executor
+from trajscope.progress import shown
 from trajscope.schema import AUDIT
 
 
@@ -74,7 +75,7 @@ def audit(  # noqa: PLR0913
         "include": include or None, "exclude": exclude or None, "strict": strict or None,
     }  # fmt: skip
     trajectory = opened(source, selection)
-    engine = Engine(memory_limit(memory), 0, strict, progress or (lambda *_: None))
+    engine = Engine(memory_limit(memory), 0, strict, shown(progress, "one pass over the weights"))
     with executor(workers, scheduler, stall=stall) as running:
 
         def go(some: Sequence[xr.Dataset]) -> xr.Dataset:

@@ -23,6 +23,7 @@ from trajscope.inference.decision.result import verdict_dataset
 from trajscope.inference.decision.run import decide_measured_run
 from trajscope.measure.executor import executor
 from trajscope.optimizer import Optimizer
+from trajscope.progress import shown
 from trajscope.schema import STEP
 
 Progress = Callable[[int, int], None]
@@ -108,7 +109,8 @@ def compare(  # noqa: PLR0913 - its options are the command line's
     runs = compared_sources(sources, labels, selection)
     for each in runs:
         settings.for_decision(each.trajectory)  # refused before anything is read
-    engine = Engine(memory_limit(memory), seed, strict, progress or (lambda *_: None))
+    advance = shown(progress, "one pass over the weights")
+    engine = Engine(memory_limit(memory), seed, strict, advance)
     started = time.perf_counter()
     measured, joint, guards = measured_together(
         runs, engine, partial(executor, workers, scheduler, stall=stall)

@@ -15,6 +15,7 @@ from trajscope.measure.directions import Directions
 from trajscope.measure.executor import executor
 from trajscope.model.problem import Problem
 from trajscope.optimizer import Optimizer
+from trajscope.progress import shown
 from trajscope.theory.options import Options
 from trajscope.theory.prepare import of_result, prepare, without_problem
 
@@ -122,7 +123,7 @@ def dynamics(  # noqa: PLR0913 - a front door: its options are the command line'
         prepared = without_problem(opened(source, {"by": by}), optimizer, seed)
     else:
         prepared = prepare(source, problem, optimizer, options, by=by)
-    tested = prepared.with_curvature(progress or _silence)
+    tested = prepared.with_curvature(shown(progress, "eigenvectors of the Hessian"))
     along = None if tested.directions is None else Directions(tested.directions)
     engine = Engine(memory_limit(memory), seed, strict=False, progress=_silence, directions=along)
     with executor(None, None) as running:

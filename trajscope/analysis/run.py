@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from trajscope.analysis.audited import audited
 from trajscope.analysis.finite import Engine
 from trajscope.analysis.result import allowed, made, parts_of, with_cases
-from trajscope.analysis.schedule import as_told, with_schedule
+from trajscope.analysis.schedule import as_told, training_log, with_schedule
 from trajscope.analysis.settings import Settings, memory_limit, opened
 from trajscope.analysis.spectra import Asked, steps_of_spectra
 from trajscope.analysis.spectra import spectra as spectra_of
@@ -33,7 +33,8 @@ from trajscope.measure.found import Measurement
 from trajscope.measure.measurement import check_memory
 from trajscope.measure.parts import clear_parts
 from trajscope.optimizer import Optimizer
-from trajscope.schema import SPECTRA, STEP, WEIGHT
+from trajscope.progress import shown
+from trajscope.schema import LOG, SPECTRA, STEP, WEIGHT
 from trajscope.units import labelled
 
 _LOG: Final = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         Checkpoints at which singular values of every weight matrix are computed: ``"20%,100%"``
         (steps, or shares of the last step), ``"all"``; by default none.
     progress :
-        Called with (tasks done, total number of tasks).
+        Called with (tasks done, total number of tasks); by default a notebook shows a bar.
 
     Returns
     -------
@@ -149,9 +150,10 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         ``/trajectory`` (what was read), ``/reductions`` (the sums of the one pass),
         ``/observables`` (labelled curves and numbers per group), ``/tests`` (p-values and curves
         with their bands), ``/verdict`` (its code and sentence, of all weights in the attributes),
-        ``/diffusion``, and ``/spectra`` if it was asked for. With `windows`, ``/cases/1``,
-        ``/cases/2``, ... are results of the same kind, without curves that are normalised per
-        weight; their attribute ``label`` names the window.
+        ``/diffusion``, ``/spectra`` if it was asked for, and ``/log`` (loss and learning rate)
+        where the trainer left one. With `windows`, ``/cases/1``, ``/cases/2``, ... are results of
+        the same kind, without curves that are normalised per weight; their attribute ``label``
+        names the window.
 
     Raises
     ------
@@ -186,7 +188,8 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     along = None if directions is None else Directions(np.asarray(directions))
     if along is not None:
         along.check(trajectory.sizes[WEIGHT])
-    engine = Engine(memory_limit(memory), seed, strict, progress or _silence, folder, along)
+    advance = shown(progress, "one pass over the weights")
+    engine = Engine(memory_limit(memory), seed, strict, advance, folder, along)
     started = time.perf_counter()
     with executor(workers, scheduler, stall=stall) as running:
         rows = [each.rows(trajectory[STEP].values) for each in parts]
@@ -222,9 +225,11 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         for each, label in zip(decided, [{}, *(p.label for p in parts)], strict=True)
     )
     result = with_cases(whole, others)
+    unit = str(trajectory.attrs.get("step_unit", "index"))
     if matrices is not None:
-        unit = str(trajectory.attrs.get("step_unit", "index"))
         result[SPECTRA] = xr.DataTree(labelled(matrices, unit))
+    if (log := training_log(trajectory)) is not None:
+        result[LOG] = xr.DataTree(labelled(log, unit))
     if diffusion is not None:
         result["diffusion"] = xr.DataTree(diffusion)
     if folder is not None:
@@ -246,7 +251,3 @@ def _from_history(trajectory: xr.Dataset, history: History | None) -> Iterator[x
         if not found.is_kept:
             warnings.warn(found.line, TrajscopeWarning, stacklevel=4)
         yield found.trajectory
-
-
-def _silence(done: int, total: int) -> None:
-    """Show nothing."""

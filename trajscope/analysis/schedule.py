@@ -1,13 +1,15 @@
-"""The learning rate along a trajectory, the length of an epoch, weight decay: told or recorded."""
+"""Learning rate, length of an epoch, weight decay and loss of a run: told, or recorded."""
 
 import math
 import warnings
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import xarray as xr
 
 from trajscope.checkpoints.given import Given, Pairs, given_pairs
+from trajscope.checkpoints.logs import recorded_log
 from trajscope.checkpoints.schedule import Schedule, held, recorded_schedule
 from trajscope.checkpoints.training import recorded
 from trajscope.errors import OptionError, TrajscopeWarning, printable
@@ -21,6 +23,12 @@ from trajscope.schema import (
     WEIGHT_DECAY,
 )
 from trajscope.trajectory import checkpoint_files
+
+_LOGGED: Final = {
+    "loss": {"units": "loss", "long_name": "training loss, as logged"},
+    "validation_loss": {"units": "loss", "long_name": "validation loss, as logged"},
+    "learning_rate": {"units": "1", "long_name": "learning rate, as logged"},
+}
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,32 @@ def with_schedule(trajectory: xr.Dataset, told: Told) -> xr.Dataset:
     return trajectory.assign_coords({LEARNING_RATE: (STEP, found.rates, attrs)}).assign_attrs(
         {} if decay is None else {WEIGHT_DECAY: decay}
     )
+
+
+def training_log(trajectory: xr.Dataset) -> xr.Dataset | None:
+    """Loss and learning rate as the trainer logged them from the first checkpoint to the last.
+
+    Returns
+    -------
+    Dataset or None
+        ``loss(step)``, ``validation_loss(step)``, ``learning_rate(step)``, those that were logged,
+        NaN at steps where only others were; `None` where no log was found.
+    """
+    steps = trajectory[STEP].values
+    paths, _ = checkpoint_files(trajectory)
+    found = recorded_log(paths, str(trajectory.attrs.get("step_unit", "index"))) if paths else None
+    if found is None:
+        return None
+    within = sorted(
+        step for step in set().union(*found.series.values()) if steps[0] <= step <= steps[-1]
+    )
+    if not within:
+        return None
+    logged = {
+        name: (STEP, np.array([values.get(step, np.nan) for step in within]), _LOGGED[name])
+        for name, values in found.series.items()
+    }
+    return xr.Dataset(logged, {STEP: within}, {"source": printable(found.source, limit=200)})
 
 
 def equilibrium_angle(trajectory: xr.Dataset) -> dict[str, xr.Variable]:

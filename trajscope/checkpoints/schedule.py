@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajscope.checkpoints.given import MOST_FILE
+from trajscope.checkpoints.logs import TRAINER_STATE, log_folders
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers import safetensors
 from trajscope.readers.files import beginning
 from trajscope.readers.torch.optimizer import learning_rates
 
-_TRAINER_STATE: Final = "trainer_state.json"
 _SIDECARS: Final = ("optimizer.pt", "optimizer.bin", "scheduler.pt", "scheduler.bin")
 _OTHERS: Final = (".npz", ".npy", ".keras", ".h5", ".zarr")
 _MOST_BYTES: Final = 8 << 20
@@ -141,13 +141,7 @@ def _of_metadata(path: Path) -> list[float]:
 
 def _from_log(paths: Sequence[Path], steps: NDArray[Any], unit: str, found: Schedule) -> None:
     """The log of the last checkpoint that has one, which tells of the run up to there."""
-    folders = [path if path.is_dir() else path.parent for path in paths]
-    last = folders[-1]
-    # Above a folder of each checkpoint lies the run; above one folder of all may lie other runs.
-    is_above = 1 < len(folders) == len(set(folders)) and {f.parent for f in folders} == {
-        last.parent
-    }
-    for file in [last / _TRAINER_STATE, *([last.parent / _TRAINER_STATE] if is_above else [])]:
+    for file in [folder / TRAINER_STATE for folder in log_folders(paths)]:
         if not file.is_file():
             continue
         try:
@@ -160,7 +154,7 @@ def _from_log(paths: Sequence[Path], steps: NDArray[Any], unit: str, found: Sche
         if unit in ("step", "epoch"):
             found.rates = held(_logged(state, unit), steps)
         found.epoch_steps = _epoch_steps(state) if unit == "step" else None
-        found.source = _TRAINER_STATE if np.isfinite(found.rates).any() else ""
+        found.source = TRAINER_STATE if np.isfinite(found.rates).any() else ""
         return
 
 

@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trajscope.cli.gradients import (
+    measured_noise,
+    noise_options,
+    optimizer_of,
+    tested_theory,
+)
 from trajscope.cli.grouped import Grouped
 from trajscope.cli.options import (
     CHECKPOINTS,
@@ -41,23 +47,11 @@ from trajscope.cli.process import (
     tell_json,
     warnings_kept_for_the_page,
 )
-from trajscope.cli.training import (
-    MOMENTUM,
-    PROBLEM,
-    PROBLEM_NAMES,
-    SETTINGS,
-    TRAINING,
-    WEIGHT_DECAY,
-)
-from trajscope.errors import OptionError, TrajscopeError, printable
+from trajscope.cli.training import MOMENTUM, PROBLEM, TRAINING, WEIGHT_DECAY
+from trajscope.errors import TrajscopeError, printable
 
 if TYPE_CHECKING:
     import xarray as xr
-
-    from trajscope.gradient_noise.api import Prepared
-    from trajscope.gradient_noise.options import Options
-    from trajscope.optimizer import Optimizer
-    from trajscope.theory.prepare import Tested
 
 
 @click.command(cls=Grouped)
@@ -102,8 +96,8 @@ def analyze(
     check_output(output)
     hold(output)
     silent = quiet or as_json
-    noise = _noise_options(options)
-    optimizer = _optimizer(options)
+    noise = noise_options(options)
+    optimizer = optimizer_of(options)
     engine = {name: options[name] for name in (*ENGINE_NAMES, *INFERENCE_NAMES)}
     with warnings_kept_for_the_page():
         trajectory = opened(checkpoints, options)
@@ -112,7 +106,7 @@ def analyze(
         prepared = None if noise is None else prepare(trajectory, options["problem"], noise)
         tested = None
         if optimizer is not None:
-            tested = _tested(trajectory, optimizer, options | {"quiet": quiet})
+            tested = tested_theory(trajectory, optimizer, options | {"quiet": quiet})
         told: list[str] = []
         with progress("one pass over the weights", quiet) as advance:
             results = analyze_run(
@@ -140,7 +134,7 @@ def analyze(
         click.echo(screen(results, page=page, told=trajectory))
     if prepared is not None:
         try:
-            results["diffusion"] = xr.DataTree(_measured(prepared.again(), quiet))
+            results["diffusion"] = xr.DataTree(measured_noise(prepared.again(), quiet))
             write_report(results, output)
         except TrajscopeError as error:
             done = (
@@ -221,7 +215,7 @@ def diffusion(
     from trajscope.report.files.write_gradient_noise import check_diffusion_output, write_diffusion
     from trajscope.report.screen.gradient_noise import diffusion_lines
 
-    noise = _noise_options(options)
+    noise = noise_options(options)
     if noise is None:
         raise click.UsageError("--problem is missing: FILE.py:FUNCTION or MODULE:FUNCTION.")
     with warnings_kept_for_the_page():
@@ -231,7 +225,7 @@ def diffusion(
         if not quiet and not as_json:
             click.echo("\n".join(reading_lines(trajectory)) + "\n")
         prepared = prepare(trajectory, options["problem"], noise)
-        found = _measured(prepared, quiet)
+        found = measured_noise(prepared, quiet)
     command = shlex.join(["trajscope", *sys.argv[1:]])
     page = write_diffusion(trajectory, found, output, command=command)
     prepared.clear()
@@ -241,68 +235,6 @@ def diffusion(
     elif not quiet:
         click.echo("\n".join(diffusion_lines(found)))
         click.echo(f"\nReport    {printable(str(page), limit=4096)}")
-
-
-def _noise_options(options: Mapping[str, Any]) -> "Options | None":
-    """The options of `trajscope.diffusion` that were given, checked; none without --problem."""
-    given = {name: options[name] for name in PROBLEM_NAMES if options[name] is not None}
-    if options["problem"] is None:
-        useless = [name for name in given if name not in SETTINGS]
-        if useless:
-            raise OptionError(
-                f"--{useless[0].replace('_', '-')} concerns gradient noise, which needs a model, "
-                "data and a loss. Give them with --problem FILE.py:FUNCTION."
-            )
-        return None
-    from trajscope.gradient_noise.options import Options
-
-    chunk = given.get("chunk", "auto")
-    given["chunk"] = int(chunk) if chunk.isdecimal() else chunk
-    return Options(**given, **{name: options[name] for name in ("memory", "seed", "momentum")})
-
-
-def _optimizer(options: Mapping[str, Any]) -> "Optimizer | None":
-    """What the user says of the optimizer; `None` where nothing, nor a problem, asks for theory."""
-    if all(options[name] is None for name in ("problem", *SETTINGS)):
-        return None
-    from trajscope.optimizer import SAMPLINGS, Optimizer
-
-    return Optimizer(
-        options["lr"],
-        options["batch_size"],
-        options["momentum"],
-        bool(options["nesterov"]),
-        SAMPLINGS[options["sampling"] or "unknown"],
-        weight_decay=options["weight_decay"],
-    )
-
-
-def _tested(
-    trajectory: "xr.Dataset", optimizer: "Optimizer", options: Mapping[str, Any]
-) -> "Tested":
-    """The test of the theory, with the directions that the pass is to project on."""
-    from trajscope.theory.prepare import prepare, without_problem
-
-    if options["problem"] is None:
-        prepared = without_problem(trajectory, optimizer, options["seed"])
-    else:
-        from trajscope.theory.options import Options as TheoryOptions
-
-        given = {name: options[name] for name in ("device", "dtype") if options[name] is not None}
-        more = {name: options[name] for name in ("mode", "memory", "seed")}
-        how = TheoryOptions(**given, **more)
-        prepared = prepare(trajectory, options["problem"], optimizer, how)
-    with progress("eigenvectors of the Hessian", options["quiet"]) as advance:
-        return prepared.with_curvature(advance)
-
-
-def _measured(prepared: "Prepared", quiet: bool) -> "xr.Dataset":
-    """The diffusion matrix, with a progress bar."""
-    with (
-        warnings_kept_for_the_page(),
-        progress("gradients per sample", quiet) as advance,
-    ):
-        return prepared.measure(advance)
 
 
 def _history(

@@ -14,6 +14,7 @@ from trajscope.gradient_noise.spectrum.resume import Ledger
 from trajscope.model.checkpoints import open_checkpoints
 from trajscope.model.problem import Problem, load_problem
 from trajscope.model.samples import n_samples_of
+from trajscope.progress import shown
 
 
 def diffusion(  # noqa: PLR0913 - the one front door: its options are the command line's
@@ -195,7 +196,7 @@ class Prepared:
 
     def measure(self, progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
         """The Dataset that `diffusion` describes."""
-        return run(self.work.reporting(progress or _silence), self.kept)
+        return run(self.work.reporting(shown(progress, "gradients per sample")), self.kept)
 
     @property
     def updates_per_epoch(self) -> float | None:
@@ -213,7 +214,3 @@ class Prepared:
         """Remove what was kept of finished work, once the result is kept elsewhere."""
         for ledger in self.kept:
             ledger.clear()
-
-
-def _silence(done: int, total: int) -> None:
-    """Show nothing."""

@@ -5,8 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
-import numpy as np
-
 from trajscope.inference.course.apart import Found
 from trajscope.inference.decision.alone import detail_of, taken_apart
 from trajscope.inference.decision.epochs import at_epochs
@@ -101,9 +99,7 @@ def decide_run(
     if current is not None and whole.code == "circulating":
         details[0] = replace(
             details[0],
-            period=None
-            if current.period_interval is None
-            else 2 * np.pi / current.angular_velocity,
+            period=current.period,
             period_interval=current.period_interval,
             per_relaxation=current.per_relaxation,
             entropy_production=current.entropy_production,

@@ -190,7 +190,7 @@ def _of_turning(current: Current | None, spacing: float) -> dict[str, object]:
     found = (
         current.angular_velocity / spacing,
         current.per_relaxation,
-        None if interval is None else 2 * np.pi / current.angular_velocity * spacing,
+        None if current.period is None else current.period * spacing,
         None if interval is None else [end * spacing for end in interval],
         current.entropy_production / spacing,
         [end / spacing for end in current.entropy_interval],

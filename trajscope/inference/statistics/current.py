@@ -35,6 +35,8 @@ class Current:
         area.
     per_relaxation :
         The same in radians per relaxation time of the plane.
+    period : float or None
+        Of the eigenvalues of the propagator, in checkpoints.
     period_interval : tuple of float or None
         95% interval of the period, in checkpoints, where the eigenvalues of the propagator are
         complex in that interval: only then does the plane turn round and round.
@@ -53,6 +55,7 @@ class Current:
 
     angular_velocity: float
     per_relaxation: float
+    period: float | None
     period_interval: tuple[float, float] | None
     entropy_production: float
     entropy_interval: tuple[float, float]
@@ -100,10 +103,12 @@ def describe_current(positions: Floats, seed: int) -> Current:
     entropy = entropy_production(series)
     resampled = _entropies(series, seed)
     low, high = np.quantile(resampled - resampled.mean(), [0.025, 0.975])
+    period, interval = _period(path, turning, seed) if velocity > 0 else (None, None)
     return Current(
         velocity,
         velocity / float(rates.mean()),
-        _period_interval(path, turning, seed) if velocity > 0 else None,
+        period,
+        interval,
         entropy - surrogate,
         # What resampled paths add to the entropy, their own surrogates would take off again.
         (entropy - surrogate + float(low), entropy - surrogate + float(high)),
@@ -133,16 +138,18 @@ def _resampled(path: Floats, turning: Floats, seed: int) -> Floats:
     return drawn
 
 
-def _period_interval(path: Floats, turning: Floats, seed: int) -> tuple[float, float] | None:
-    """Where the angle of the eigenvalues lies, as a period; `None` where it may be zero."""
+def _period(
+    path: Floats, turning: Floats, seed: int
+) -> tuple[float, tuple[float, float]] | tuple[None, None]:
+    """The angle of the eigenvalues as a period, and where it lies; `None` where it may be zero."""
     fitted = np.array([_propagator(each) for each in _resampled(path, turning, seed)])
     angles = np.abs(np.angle(np.linalg.eigvals(fitted)))[:, 0]
     own = float(np.abs(np.angle(np.linalg.eigvals(turning)))[0])
     complex_in = np.linalg.eigvals(fitted).imag[:, 0] != 0
     low, high = np.quantile(np.where(complex_in, angles, 0.0), [0.025, 0.975])
     if own == 0 or low <= 0:
-        return None
-    return float(2 * np.pi / high), float(2 * np.pi / low)
+        return None, None
+    return 2 * np.pi / own, (float(2 * np.pi / high), float(2 * np.pi / low))
 
 
 def _entropies(series: Floats, seed: int) -> Floats:

@@ -1,6 +1,6 @@
 """The curves as the figures need them: all weights together, time in checkpoints."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import xarray as xr
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from trajscope.report.content.headline import all_weights
 from trajscope.report.content.numbers import Window, window
 from trajscope.report.content.verdict import Verdict, verdict
-from trajscope.schema import FREQUENCY, GROUP, LAG, SCALE, STEP
+from trajscope.schema import FREQUENCY, GROUP, LAG, LEARNING_RATE, LOG, SCALE, STEP
 
 Floats = NDArray[np.float64]
 
@@ -27,12 +27,21 @@ class Curves:
         The group "all" of the observables.
     tests :
         Of every group, that of all weights first; empty where there are none.
+    groups :
+        The observables of every group, that of all weights first.
+    rates : (step,)
+        Learning rates of the checkpoints; NaN where not known.
+    log :
+        What the trainer logged along the run; empty where nothing was found.
     """
 
     window: Window
     values: xr.Dataset
     tests: xr.Dataset
     verdict: Verdict | None
+    groups: xr.Dataset = field(default_factory=xr.Dataset)
+    rates: Floats = field(default_factory=lambda: np.empty(0))
+    log: xr.Dataset = field(default_factory=xr.Dataset)
 
     def __getitem__(self, name: str) -> Floats:
         """One observable as an array."""
@@ -106,11 +115,16 @@ class Curves:
 
 def curves(results: xr.DataTree) -> Curves:
     """The curves of a result."""
+    trajectory = results["trajectory"].to_dataset()
+    unknown = np.full(trajectory.sizes[STEP], np.nan)
     return Curves(
-        window(results["trajectory"].to_dataset()),
+        window(trajectory),
         all_weights(results),
         results["tests"].to_dataset(),
         verdict(results),
+        results["observables"].to_dataset(),
+        np.asarray(trajectory.get(LEARNING_RATE, unknown), dtype=np.float64),
+        results[LOG].to_dataset() if LOG in results.children else xr.Dataset(),
     )
 
 

@@ -166,7 +166,7 @@ def layers_in_words(results: xr.DataTree) -> str:
         return ""
     if len(by_code) == 1:
         ((code, names),) = by_code.items()
-        return f"all {len(names):,} {code}" if len(names) > 1 else f"{names[0]}: {code}"
+        return f"all {len(names):,}: {code}" if len(names) > 1 else f"{names[0]}: {code}"
     ordered = sorted(by_code.items(), key=lambda item: len(item[1]))
     *fewer, (most, names) = ordered
     parts = [f"{len(few):,} {code} ({_first(few)})" for code, few in fewer]

@@ -4,7 +4,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree
 
 import numpy as np
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FONT_SIZE = 12.5
+WIDE: Final = 980
+"""Pixels of a figure as wide as the page."""
+HALF: Final = (480, 300)
+"""Width and height of the others."""
+SHADES: Final = (0.06, 0.2, 0.34, 0.48, 0.62, 0.76, 0.9)
+"""Opacity of every level of what is shown by shades, the lowest first."""
 
 # Any: matplotlib's stubs want each key as a literal type.
 STYLE: Mapping[Any, Any] = {
@@ -55,7 +61,7 @@ def drawing(
     title: str,
     draw: Callable[["Figure"], None],
     *,
-    size: tuple[int, int] = (480, 300),
+    size: tuple[int, int] = HALF,
     description: str = "",
 ) -> str:
     """Inline SVG of what `draw` puts on an empty figure; the same bytes for the same input.
@@ -178,7 +184,7 @@ def label(
 
 
 def log_ticks(axis: Any, low: float, high: float) -> None:
-    """Plain numbers on a logarithmic axis: every decade, thirds where there are few."""
+    """Plain numbers on a logarithmic axis, whose limits must be set: decades, thirds where few."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     decades = [10.0**power for power in range(-12, 13)]
@@ -188,9 +194,14 @@ def log_ticks(axis: Any, low: float, high: float) -> None:
         shown = [tick for tick in ticks if low <= tick <= high]
         if len(shown) >= 4:
             break
-    axis.set_major_locator(FixedLocator(shown[:: 1 + len(shown) // 8]))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.12g}"))
+    if len(shown) < 3:  # less than a factor of ten
+        plain_ticks(axis, 5)
+        return
+    axis.set_major_locator(FixedLocator(shown[:: 1 + len(shown) // 8]))
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:,.12g}" if value >= 1e-4 else number(value, 1))
+    )
 
 
 def plain_ticks(axis: Any, most: int = 6) -> None:

@@ -1,49 +1,38 @@
 """Every figure of the report, and which of them shows what decided."""
 
 from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
-
-from trajscope.report.content.curves import MOST_POINTS, Curves, Floats
-from trajscope.report.content.numbers import number
+from trajscope.report.content.curves import MOST_POINTS, Curves
 from trajscope.report.figures import components as plots_components
 from trajscope.report.figures import curves as plots_curves
 from trajscope.report.figures import increments as plots_increments
 from trajscope.report.figures import null as plots_null
-from trajscope.report.figures.canvas import drawing
-from trajscope.report.figures.known import LONGEST, draw_known
+from trajscope.report.figures.canvas import HALF, WIDE, drawing
+from trajscope.report.figures.known import LONGEST, draw_known, known_columns
+from trajscope.report.figures.log import LOGGED
 from trajscope.report.figures.norms import DISTANCES, NORM
 from trajscope.report.figures.portrait import PORTRAIT
-from trajscope.report.figures.record import Columns, Plot, obstacle
+from trajscope.report.figures.record import Columns, PartPlot, Plot, in_numbers, obstacle
 from trajscope.report.figures.river import RIVER
 from trajscope.report.figures.tested import CIRCULATION, EXPONENTS, STANDINGS, VARIANCE_RATIO
+from trajscope.report.figures.updates import UPDATES
 
 
-def svg(plot: Plot, curves: Curves) -> str:
-    """The figure as inline SVG, with its title inside for those who cannot see it."""
+def svg(plot: Plot | PartPlot, found: Any) -> str:
+    """The figure as inline SVG, with its title and its numbers for those who cannot see it.
+
+    Parameters
+    ----------
+    found :
+        `Curves`, or the part that is drawn.
+    """
     return drawing(
         plot.name,
-        plot.title(curves),
-        lambda figure: plot.draw(figure, curves),
-        description=in_numbers(plot.columns(curves)),
-    )
-
-
-def in_numbers(columns: Columns) -> str:
-    """The curves of a figure for those who cannot see them: first, last, least and largest."""
-    return " ".join(_in_numbers(name, values) for name, values in columns.items())
-
-
-def _in_numbers(name: str, values: Floats) -> str:
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return f"{name.replace('_', ' ')}: no number."
-    first, last, least, largest = (
-        number(float(each)) for each in (finite[0], finite[-1], finite.min(), finite.max())
-    )
-    return (
-        f"{name.replace('_', ' ')}: {finite.size:,} values, first {first}, last {last}, "
-        f"least {least}, largest {largest}."
+        plot.title(found),
+        lambda figure: plot.draw(figure, found),
+        size=HALF if plot.height is None else (WIDE, plot.height(found)),
+        description=in_numbers(plot.columns(found)),
     )
 
 
@@ -63,17 +52,17 @@ def known_processes_svg() -> str:
         "Mean squared displacement of a random walk, a confined, a circulating and a momentum "
         f"process to lag {LONGEST}"
     )
-    return drawing("known", title, draw_known, size=(980, 190))
+    description = in_numbers(known_columns())
+    return drawing("known", title, draw_known, size=(WIDE, 190), description=description)
 
 
 def caption(plot: Plot, curves: Curves) -> str:
     """The caption, with what was done to curves too long to be drawn point by point."""
+    if plot.thinned is not None:
+        return f"{plot.caption}{plot.thinned(curves)}"
     longest = max(column.size for column in plot.columns(curves).values())
-    if longest <= MOST_POINTS or plot in (EXPONENTS, DISTANCES):
+    if longest <= MOST_POINTS:
         return plot.caption
-    if plot.name in {"components", "circulation", "phase-portrait"}:
-        stride = plots_components.drawn_stride(longest)
-        return f"{plot.caption} One checkpoint in {stride} is drawn."
     return (
         f"{plot.caption} The {longest:,} points lie in {MOST_POINTS} bins: the thick line goes "
         "through their means, thin bars from lowest to highest."
@@ -134,6 +123,8 @@ def _turns(curves: Curves) -> Columns:
 
 
 FIGURES: tuple[Plot, ...] = (
+    UPDATES,
+    LOGGED,
     NORM,
     DISTANCES,
     RIVER,
@@ -166,7 +157,8 @@ FIGURES: tuple[Plot, ...] = (
         "Squared distance between checkpoints that lie a lag apart, averaged over start times, "
         "summed over weights, in units of one mean squared increment.",
         "the dotted slopes. A curve that flattens is mean-reverting; long lags average few "
-        "windows, and every run scatters there.",
+        "windows, and every run scatters there. Its power is fitted with the drift, to a quarter "
+        "of the window; the diffusion exponent of the verdict has the mean increment removed.",
         "MSD(q) = mean over t of |x(t+q) − x(t)|²; the exponent is its slope on log axes",
         _displacement_growth,
     ),
@@ -214,6 +206,7 @@ FIGURES: tuple[Plot, ...] = (
         "eigenvectors of the covariance of x over time; a random walk's shares are proportional "
         "to 1 / sin²(πk / 2T)",
         _components,
+        thinned=lambda curves: plots_components.strided(curves.steps.size),
     ),
     Plot(
         "increment-size",

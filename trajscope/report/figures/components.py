@@ -79,6 +79,12 @@ def drawn_stride(n_steps: int) -> int:
     return -(-n_steps // MOST_POINTS)
 
 
+def strided(n_steps: int) -> str:
+    """A sentence for the caption of a path that is too long to be drawn whole."""
+    stride = drawn_stride(n_steps)
+    return f" One checkpoint in {stride} is drawn." if stride > 1 else ""
+
+
 def _draw_plane(axes: "Axes", curves: Curves) -> None:
     scores = curves["principal_component"][:, :2]
     shown = scores[:: drawn_stride(len(scores))]
@@ -99,9 +105,10 @@ def _draw_plane(axes: "Axes", curves: Curves) -> None:
     face = light("background")
     axes.plot(*first, "o", mfc=face, mec=ring, mew=2, ms=8, zorder=4)
     axes.plot(*last, "o", mfc=disc, mec=disc, ms=8, zorder=4)
-    for point, word in ((first, "first"), (last, "last")):
+    # To both sides, since a confined path ends near where it began.
+    for point, word, away, side in ((first, "first", -8, "right"), (last, "last", 8, "left")):
         axes.annotate(
-            word, point, (8, 0), textcoords="offset points", va="center", zorder=5,
+            word, point, (away, 0), textcoords="offset points", va="center", ha=side, zorder=5,
             color=light("ink"),
         )  # fmt: skip
     axes.margins(0.16, 0.08)

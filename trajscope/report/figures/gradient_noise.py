@@ -1,18 +1,18 @@
 """Figures of the gradient noise: eigenvalues of D, and loss and gradient norm along the run."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import xarray as xr
 
 from trajscope.report.content.curves import MOST_POINTS, Floats
-from trajscope.report.content.gradient_noise_summary import trend_of
+from trajscope.report.content.gradient_noise_summary import is_computed, trend_of
 from trajscope.report.content.numbers import exact, number, percent
 from trajscope.report.figures import canvas
 from trajscope.report.figures.palette import TIME, light
-from trajscope.schema import COMPONENT, STEP
+from trajscope.report.figures.record import Columns, PartPlot
+from trajscope.schema import COMPONENT, STEP, is_comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,32 +20,6 @@ if TYPE_CHECKING:
 
 _DECADES: Final = 18
 """Below lambda_max: smaller eigenvalues are rounding in any dtype."""
-
-
-@dataclass(frozen=True)
-class NoisePlot:
-    """One figure of the gradient noise.
-
-    Attributes
-    ----------
-    name, quantity, caption, compare :
-        As in `Plot`.
-    needs :
-        Variable of the diffusion part without which it is not drawn.
-    to_see :
-        How to get it, where it is not there.
-    draw, title :
-        As in `Plot`, of the diffusion part.
-    """
-
-    name: str
-    quantity: str
-    needs: str
-    to_see: str
-    draw: Callable[["Figure", xr.Dataset], None]
-    title: Callable[[xr.Dataset], str]
-    caption: str
-    compare: str
 
 
 def draw_spectra(figure: "Figure", found: xr.Dataset) -> None:
@@ -112,14 +86,45 @@ def descent_title(found: xr.Dataset) -> str:
     return f"Gradient norm: {number(float(finite[-1] / finite[0]), 2)} of its first value; {known}"
 
 
+def _part(needs: str) -> Callable[[xr.DataTree], xr.Dataset | None]:
+    """The diffusion part of a result, where it holds this variable and not zeros alone."""
+
+    def part(results: xr.DataTree) -> xr.Dataset | None:
+        if is_comparison(results):
+            return None
+        found = results["diffusion"].to_dataset()
+        is_there = is_computed(found) and needs in found
+        return found if is_there and bool((found[needs].values > 0).any()) else None
+
+    return part
+
+
+def _spectra_columns(found: xr.Dataset) -> Columns:
+    order = np.arange(1, found.sizes[COMPONENT] + 1, dtype=np.float64)
+    shown = _drawn(order)
+    return {"number": order[shown]} | {
+        f"step {exact(float(step))}": values[shown]
+        for step, values in zip(found[STEP].values, found["eigenvalue"].values, strict=True)
+    }
+
+
+def _descent_columns(found: xr.Dataset) -> Columns:
+    names = ("checkpoint", "checkpoint_gradient_norm", "checkpoint_loss")
+    return {
+        name.removeprefix("checkpoint_"): np.asarray(found[name].values, dtype=np.float64)
+        for name in names
+    }
+
+
 FIGURES: Final = (
-    NoisePlot(
+    PartPlot(
         "noise-spectrum",
         "Eigenvalues of D",
-        "eigenvalue",
+        _part("eigenvalue"),
         "trajscope analyze --problem",
         draw_spectra,
         spectra_title,
+        _spectra_columns,
         "All eigenvalues of the covariance of per-sample gradients (the paper's Figs. 1 and 2), "
         "checkpoints from dark to light, both axes logarithmic. Dashed: thresholds below which "
         "the rank does not count, as a share of the largest eigenvalue.",
@@ -127,13 +132,14 @@ FIGURES: Final = (
         "Curves over one another: the noise changes little along the run. Where the curve "
         "crosses a threshold depends on the dtype's epsilon, not on the network alone.",
     ),
-    NoisePlot(
+    PartPlot(
         "noise-descent",
         "Gradient norm and loss",
-        "checkpoint_gradient_norm",
+        _part("checkpoint_gradient_norm"),
         "trajscope analyze --problem, with --mode eval and --every above 0.",
         draw_descent,
         descent_title,
+        _descent_columns,
         "Length of the mean gradient over the square root of the number of weights, and the loss "
         "(the paper's Fig. 3c), at the checkpoints; the network in eval mode, logarithmic.",
         "zero, where a run that has converged to a critical point would go. A gradient that stays "

@@ -8,11 +8,12 @@ import numpy as np
 import xarray as xr
 
 from trajscope.errors import printable
-from trajscope.report.content.curves import Floats, binned
+from trajscope.report.content.curves import Floats, binned, curves
 from trajscope.report.content.numbers import counted, number, percent
 from trajscope.report.figures import canvas
 from trajscope.report.figures.components import MOST_BARS, draw_shares
 from trajscope.report.figures.palette import light
+from trajscope.report.figures.record import Columns, PartPlot
 from trajscope.report.figures.runs import (
     DOTTED,
     Entry,
@@ -23,7 +24,7 @@ from trajscope.report.figures.runs import (
     run_entries,
     short_names,
 )
-from trajscope.schema import COMPONENT, PAIR, RUN
+from trajscope.schema import COMPONENT, PAIR, RUN, cases_of, is_comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -243,3 +244,88 @@ def _equal_scales(axes: "Axes", points: Floats) -> None:
     axes.set_ylim(middle[1] - half[1], middle[1] + half[1])
     canvas.plain_ticks(axes.xaxis, 5)
     canvas.plain_ticks(axes.yaxis, 5)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The part of a comparison that these figures draw.
+
+    Attributes
+    ----------
+    labels :
+        Of all runs, as they are in the result.
+    """
+
+    compare: xr.Dataset
+    labels: tuple[str, ...]
+    step_title: str
+
+
+def compared(results: xr.DataTree) -> Compared | None:
+    """Of a result that compares runs."""
+    if not is_comparison(results):
+        return None
+    cases = cases_of(results)
+    labels = tuple(str(case.attrs.get("label", "")) for case in cases)
+    return Compared(results["compare"].to_dataset(), labels, curves(cases[0]).step_title)
+
+
+def _with_joint(results: xr.DataTree) -> Compared | None:
+    found = compared(results)
+    return found if found is not None and has_joint(found.compare) else None
+
+
+def _apart(results: xr.DataTree) -> Compared | None:
+    found = compared(results)
+    if found is None:
+        return None
+    pairs = known_pairs(found.compare)
+    return found if any(pair.distance.any() for pair in pairs) else None
+
+
+def _joint_columns(found: Compared) -> Columns:
+    own = paths(found.compare, found.labels)
+    names = {"run": np.concatenate([np.full(len(p), k + 1.0) for k, p in own.found.items()])}
+    for kind, each in (("", own.found), ("_walk", own.walk)):
+        points = np.concatenate(list(each.values()))
+        names |= {f"joint_pc_{k + 1}{kind}": points[:, k] for k in range(2)}
+    return names
+
+
+def _distance_columns(found: Compared) -> Columns:
+    pairs = known_pairs(found.compare)
+    pair = np.concatenate([np.full(each.steps.size, k) for k, each in enumerate(pairs, 1)])
+    names = {"pair": pair.astype(np.float64)}
+    return names | {
+        name: np.concatenate([getattr(each, name) for each in pairs])
+        for name in ("steps", "distance", "walk")
+    }
+
+
+JOINT: Final = PartPlot(
+    "joint-components",
+    "Joint components",
+    _with_joint,
+    "compare the folders of the runs' checkpoints; finished results hold no weights.",
+    lambda figure, found: draw_joint(figure, found.compare, found.labels),
+    lambda found: joint_title(found.compare),
+    _joint_columns,
+    "All runs in the plane of their first two joint principal components, ring first, disc last, "
+    "equal scales; right, the share of all runs' variance along each component.",
+    "the dotted paths and the ticks: what random walks give that start where the runs do and have "
+    "increments as long. Their directions are arbitrary where shares are alike.",
+    lambda _: 420,
+)
+DISTANCE: Final = PartPlot(
+    "distance",
+    "Distance",
+    _apart,
+    "compare the folders of runs that differ and have checkpoints at the same steps.",
+    lambda figure, found: draw_distances(figure, found.compare, found.step_title),
+    lambda found: distance_title(found.compare),
+    _distance_columns,
+    "Distance between the weights of two runs at the same step.",
+    "the dotted distance of random walks from the same starts with increments as long. Below it "
+    "the runs stay together, or each is mean-reverting; above it they drift apart.",
+    lambda _: 300,
+)

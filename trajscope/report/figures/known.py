@@ -63,9 +63,18 @@ PROCESSES = (
 )
 
 
+def known_columns() -> dict[str, Floats]:
+    """The curves that are drawn."""
+    lag = np.geomspace(1, LONGEST, 120)
+    return {"lag": lag} | {
+        each.name: each.displacement(lag) / each.displacement(np.ones(1)) for each in PROCESSES
+    }
+
+
 def draw_known(figure: "Figure") -> None:
     """One panel per process, all on the same axes as figure 1."""
-    lag = np.geomspace(1, LONGEST, 120)
+    curves = known_columns()
+    lag = curves["lag"]
     for place, process in enumerate(PROCESSES):
         title = "mean squared displacement" if place == 0 else ""
         axes = canvas.add_axes(
@@ -74,9 +83,8 @@ def draw_known(figure: "Figure") -> None:
         )  # fmt: skip
         axes.set_xscale("log")
         axes.set_yscale("log")
-        growth = process.displacement(lag) / process.displacement(np.ones(1))
         canvas.theory(axes, lag, lag)
-        canvas.observed(axes, lag, growth, by_ratio=True)
+        canvas.observed(axes, lag, curves[process.name], by_ratio=True)
         axes.set_xlim(1, LONGEST)
         axes.set_ylim(0.8, 3000)
         canvas.log_ticks(axes.xaxis, 1, 50)

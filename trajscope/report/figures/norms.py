@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_SHADES: Final = (0.06, 0.2, 0.34, 0.48, 0.62, 0.76, 0.9)
-"""Opacity of every level of distance, the nearest first."""
-
 
 def walk_norm(curves: Curves) -> Floats:
     """Norm of a random walk from the same start, with increments of the lengths of this run's.
@@ -70,7 +67,7 @@ def norm_title(curves: Curves) -> str:
     norm = curves["norm"]
     return (
         f"Norm: {number(norm[0])} to {number(norm[-1])}, a random walk's "
-        f"{number(walk_norm(curves)[-1])}; balance {number(curves.number('norm_balance'), 2)}"
+        f"{number(walk_norm(curves)[-1])}; balance {number(curves.number('norm_balance'))}"
     )
 
 
@@ -102,10 +99,10 @@ def draw_distances(figure: "Figure", curves: Curves) -> None:
         figure, curves.step_title, curves.step_title, box=(0.13, 0.155, 0.58, 0.745)
     )
     marks, found, walk = _marks(curves), curves["distance"], walk_distances(curves)
-    levels = np.linspace(0, max(float(found.max()), float(walk.max())), len(_SHADES) + 1)
+    levels = np.linspace(0, max(float(found.max()), float(walk.max())), len(canvas.SHADES) + 1)
     above = np.tri(marks.size, dtype=bool)  # row by row upwards
     for values, is_shown, role in ((found, above.T, "observed"), (walk, above, "null")):
-        shades = [(light(role), shade) for shade in _SHADES]
+        shades = [(light(role), shade) for shade in canvas.SHADES]
         shown = np.ma.array(values, mask=~is_shown)
         axes.contourf(marks, marks, shown, levels=levels, colors=shades, corner_mask=True)
     axes.plot(marks[[0, -1]], marks[[0, -1]], color=light("ink"), linewidth=0.9)
@@ -120,7 +117,7 @@ def _draw_key(figure: "Figure", levels: Floats) -> None:
     """The shades of both, beside the distances that they stand for."""
     axes = canvas.add_axes(figure, "distance", "", box=(0.755, 0.155, 0.15, 0.745))
     for place, role in enumerate(("observed", "null")):
-        for low, high, shade in zip(levels[:-1], levels[1:], _SHADES, strict=True):
+        for low, high, shade in zip(levels[:-1], levels[1:], canvas.SHADES, strict=True):
             axes.bar(place, high - low, 1, low, color=light(role), alpha=shade, linewidth=0)
     axes.set_xlim(-0.5, 1.5)
     axes.set_ylim(0, float(levels[-1]))
@@ -198,4 +195,5 @@ DISTANCES: Final = Plot(
     "stripes that lighten far from it are returns.",
     "|x(s) − x(t)|; grey, sqrt(Σ |y(u)|²) over s ≤ u < t",
     distances_columns,
+    thinned=lambda _: "",
 )

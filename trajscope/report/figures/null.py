@@ -35,7 +35,10 @@ def draw_variance_ratio(figure: "Figure", curves: Curves) -> None:
     axes.set_yscale("log")
     shown = np.concatenate([ratio[ratio > 0], mean[mean > 0], high[high > 0], low[low > 0.05]])
     shown = shown if shown.size else np.ones(1)  # all increments are equal
-    bottom, top = 0.7 * float(shown.min()), 1.7 * float(shown.max())
+    # Room above for the labels, more where the curves take up more.
+    decades = np.log10(shown.max() / shown.min())
+    bottom = float(shown.min()) * 10 ** (-0.1 * decades - 0.05)
+    top = float(shown.max()) * 10 ** (0.3 * decades + 0.1)
     canvas.null_band(axes, q, np.maximum(low, bottom), high)
     canvas.null_mean(axes, q, mean)
     canvas.observed_beside_band(axes, q, ratio, low, high)

@@ -7,11 +7,12 @@ import xarray as xr
 
 from trajscope.errors import ResultsError
 from trajscope.report.content.curves import curves
-from trajscope.report.content.gradient_noise_summary import is_computed
 from trajscope.report.figures.canvas import FONT_SIZE, STYLE
-from trajscope.report.figures.gradient_noise import NoisePlot
+from trajscope.report.figures.overlay import draw_overlay, drawn, hindrances, overlay_title
+from trajscope.report.figures.overlays import OVERLAYS
 from trajscope.report.figures.palette import light
-from trajscope.report.figures.record import Plot, obstacle
+from trajscope.report.figures.record import PartPlot, Plot, obstacle
+from trajscope.report.figures.several import several
 from trajscope.schema import check_results, is_comparison
 
 if TYPE_CHECKING:
@@ -25,9 +26,10 @@ _THEIRS: Final = frozenset(
 )
 """What the page decides of its figures, and whoever owns the axes decides here."""
 Box = tuple[float, float, float, float]
+Record = Plot | PartPlot
 
 
-def drawn_onto(record: Plot | NoisePlot, results: xr.DataTree, axes: "Axes | None") -> "Axes":
+def drawn_onto(record: Record, results: xr.DataTree, axes: "Axes | None") -> "Axes":
     """The axes with the figure on them; new ones, below its title, where none are given.
 
     Where the figure has several panels, they lie inside `axes`, which itself becomes invisible.
@@ -35,7 +37,7 @@ def drawn_onto(record: Plot | NoisePlot, results: xr.DataTree, axes: "Axes | Non
     Raises
     ------
     ResultsError
-        `results` is not the finished result of one run, or does not hold what the figure draws.
+        `results` is not a finished result, or does not hold what the figure draws.
     """
     title, draw = _ready(record, results)
     import matplotlib as mpl
@@ -54,25 +56,35 @@ def drawn_onto(record: Plot | NoisePlot, results: xr.DataTree, axes: "Axes | Non
     return axes
 
 
-def _ready(
-    record: Plot | NoisePlot, results: xr.DataTree
-) -> tuple[str, Callable[["Figure"], None]]:
+def _ready(record: Record, results: xr.DataTree) -> tuple[str, Callable[["Figure"], None]]:
     """The title, and what draws the figure onto an empty one."""
     check_results(results)
+    if isinstance(record, PartPlot):
+        part, found = record, record.part(results)
+        if found is None:
+            _refuse(part.quantity, "This result does not hold it.", part.to_see)
+        return part.title(found), lambda figure: part.draw(figure, found)
     if is_comparison(results):
-        raise ResultsError(
-            "A result that compares runs has no figures of its own; the result of one run is "
-            "expected. Give one of its runs: results['cases/1']."
-        )
-    if isinstance(record, NoisePlot):
-        noise, found = record, results["diffusion"].to_dataset()
-        if not is_computed(found) or noise.needs not in found:
-            _refuse(noise.quantity, "This result does not hold it.", noise.to_see)
-        return noise.title(found), lambda figure: noise.draw(figure, found)
+        return _overlaid(record, results)
     plot, seen = record, curves(results)
     if (hindrance := obstacle(plot, seen)) is not None:
         _refuse(plot.quantity, hindrance.reason, hindrance.to_see)
     return plot.title(seen), lambda figure: plot.draw(figure, seen)
+
+
+def _overlaid(plot: Plot, results: xr.DataTree) -> tuple[str, Callable[["Figure"], None]]:
+    """The same of runs that are compared, their curves over one another."""
+    overlay = next((each for each in OVERLAYS if each.plot is plot), None)
+    if overlay is None:
+        raise ResultsError(
+            f"{plot.quantity} is drawn of one run, and this result compares several. Give one of "
+            "its runs: results['cases/1']."
+        )
+    runs = several(results)
+    if not drawn(overlay, runs):
+        why = hindrances(overlay, runs)[0][1]
+        _refuse(plot.quantity, why.reason, why.to_see)
+    return overlay_title(overlay, runs), lambda figure: draw_overlay(figure, overlay, runs)
 
 
 def _refuse(quantity: str, reason: str, to_see: str) -> None:
@@ -98,6 +110,22 @@ class _Panels:
         self.whole = left, bottom, right - left, top - bottom
         if not self.is_single:
             axes.set_axis_off()
+
+    dpi = 72
+    """Pixels per inch, as on the page, where a point is a pixel."""
+
+    def get_figwidth(self) -> float:
+        """Inches of the figure whose panels would lie as those on the axes do."""
+        return float(self._size[0])
+
+    def get_figheight(self) -> float:
+        """Inches, likewise."""
+        return float(self._size[1])
+
+    @property
+    def _size(self) -> tuple[float, float]:
+        extent, inch = self.axes.get_window_extent(), self.axes.figure.dpi
+        return extent.width / inch / self.whole[2], extent.height / inch / self.whole[3]
 
     def add_axes(self, box: Box, **how: Any) -> "Axes":
         """The axes themselves, or a panel inside them."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from trajscope.report.content.curves import MOST_POINTS, Curves, Floats, binned
 from trajscope.report.figures import canvas
-from trajscope.report.figures.record import Obstacle, Plot, obstacle
+from trajscope.report.figures.record import Columns, Obstacle, Plot, in_numbers, obstacle
 from trajscope.report.figures.runs import (
     BESIDE,
     Entry,
@@ -112,11 +112,19 @@ def overlay_svg(overlay: Overlay, runs: Several) -> str:
     return canvas.drawing(
         overlay.plot.name,
         overlay_title(overlay, runs),
-        lambda figure: _draw(figure, overlay, runs),
+        lambda figure: draw_overlay(figure, overlay, runs),
+        description=in_numbers(_spoken(overlay, runs)),
     )
 
 
-def _draw(figure: "Figure", overlay: Overlay, runs: Several) -> None:
+def _spoken(overlay: Overlay, runs: Several) -> Columns:
+    """The curve of every run that is drawn, by its label."""
+    places = drawn(overlay, runs)
+    return {runs.labels[place]: overlay.line(runs.curves[place])[1] for place in places}
+
+
+def draw_overlay(figure: "Figure", overlay: Overlay, runs: Several) -> None:
+    """The curves of all runs over one another, beside what they are held against."""
     axes = canvas.add_axes(figure, overlay.y_title, _x_title(overlay, runs), box=BESIDE)
     places = drawn(overlay, runs)
     first = runs.curves[places[0]]
@@ -193,8 +201,6 @@ def _limit(axes: "Axes", logarithmic: str) -> None:
     if "y" in logarithmic:
         axes.set_ylim(0.6 * low, 1.6 * high)
         canvas.log_ticks(axes.yaxis, 0.6 * low, 1.6 * high)
-        if len(axes.get_yticks()) < 3:  # less than a factor of ten
-            canvas.plain_ticks(axes.yaxis, 6)
     else:
         room = 0.06 * (high - low) or 1.0
         axes.set_ylim(low - room if low else 0.0, high + room)

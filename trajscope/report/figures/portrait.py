@@ -7,6 +7,7 @@ import numpy as np
 from trajscope.report.content.curves import MOST_POINTS, Curves
 from trajscope.report.content.numbers import decimal
 from trajscope.report.figures import canvas
+from trajscope.report.figures.components import strided
 from trajscope.report.figures.palette import TIME, light
 from trajscope.report.figures.record import Columns, Plot
 
@@ -38,7 +39,8 @@ def draw_portrait(figure: "Figure", curves: Curves) -> None:
     )
     areas.plot(axes, found, "o", color=light("observed"), markersize=5)
     areas.set_xlim(0.4, len(found) + 0.6)
-    low, high = min(-1.1, float(found.min())), max(-0.9, float(found.max()))
+    low = min(-1.1, float(np.nanmin(np.r_[found, curves["phase_area_low"]])))
+    high = max(-0.9, float(np.nanmax(np.r_[found, curves["phase_area_high"]])))
     areas.set_ylim(low - 0.15 * (high - low), high + 0.4 * (high - low))
     areas.xaxis.set_ticks(axes, [f"{int(axis)}" for axis in axes])
     canvas.plain_ticks(areas.yaxis, 5)
@@ -83,4 +85,5 @@ PORTRAIT: Final = Plot(
     "Σ (x(t) y(t+1) − y(t) x(t+1)) / Σ y(t)², x and y along principal axes of the increments, "
     "about their means (arXiv:2107.09133)",
     portrait_columns,
+    thinned=lambda curves: strided(curves.steps.size - 1),
 )

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import xarray as xr
 
-from trajscope.report.content.curves import Curves
-from trajscope.schema import GROUP, SCALE
+from trajscope.report.content.cases import label_of
+from trajscope.report.content.curves import Curves, curves
+from trajscope.schema import GROUP, SCALE, cases_of
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,16 @@ class Several:
         if not self.counts_steps:
             return "checkpoint"
         return {"step": "optimizer step", "epoch": "epoch"}.get(self.curves[0].window.unit, "index")
+
+
+def several(results: xr.DataTree) -> Several:
+    """The runs of a comparison."""
+    cases = cases_of(results)
+    own = tuple(curves(case) for case in cases)
+    pool: tuple[Curves, ...] = ()
+    if "ensemble" in results.children:
+        pool = pooled_curves(results["ensemble"].to_dataset(), own)
+    return Several(tuple(label_of(case) for case in cases), own, pool)
 
 
 def pooled_curves(ensemble: xr.Dataset, runs: Sequence[Curves]) -> tuple[Curves, ...]:

@@ -1,6 +1,6 @@
 """The figure of singular values: the largest matrix at its first and its last checkpoint."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import xarray as xr
@@ -8,18 +8,21 @@ import xarray as xr
 from trajscope.errors import printable
 from trajscope.report.content.curves import binned
 from trajscope.report.content.numbers import exact
+from trajscope.report.content.spectra import spectra_of
 from trajscope.report.figures import canvas
 from trajscope.report.figures.palette import TIME, light
-from trajscope.schema import MATRIX, STEP
+from trajscope.report.figures.record import Columns, PartPlot
+from trajscope.schema import MATRIX, RANK, STEP
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NAME = "matrix-spectrum"
 
-
-def largest(found: xr.Dataset) -> xr.Dataset | None:
+def largest(results: xr.DataTree) -> xr.Dataset | None:
     """The matrix with the most entries among those that are not zero at either end."""
+    found = spectra_of(results)
+    if found is None:
+        return None
     norms = found["spectral_norm"].values[[0, -1]].min(axis=0)
     sizes = np.where(norms > 0, found["rows"].values * found["columns"].values, -1)
     place = int(np.argmax(sizes))
@@ -61,3 +64,29 @@ def spectrum_title(own: xr.Dataset) -> str:
     above = [exact(float(own["n_above_edge"].isel({STEP: end}))) for end in (0, -1)]
     name = printable(own[MATRIX].item(), limit=28)
     return f"Singular values of {name}: {above[0]} above the edge at first, {above[1]} at last"
+
+
+def spectrum_columns(own: xr.Dataset) -> Columns:
+    """Singular values over the edge, at both ends."""
+    ends = {"first": own.isel({STEP: 0}), "last": own.isel({STEP: -1})}
+    rank = np.arange(1.0, own.sizes[RANK] + 1)
+    return {"rank": rank} | {
+        f"{word}, over the edge": at["singular_value"].values / float(at["random_edge"])
+        for word, at in ends.items()
+    }
+
+
+MATRIX_SPECTRUM: Final = PartPlot(
+    "matrix-spectrum",
+    "Singular values",
+    largest,
+    "trajscope analyze --spectra 20%,100%",
+    draw_spectrum,
+    spectrum_title,
+    spectrum_columns,
+    "Singular values of the matrix with the most entries, the largest first, over the edge; "
+    "logarithmic.",
+    "the dotted edge, where the largest singular value of a matrix of independent entries with the "
+    "same Frobenius norm lies. Values above it are structure; values below it are no evidence of "
+    "noise.",
+)

@@ -3,6 +3,7 @@
 from trajscope.report.content.curves import Curves
 from trajscope.report.figures import circulation as plots_circulation
 from trajscope.report.figures import null as plots_null
+from trajscope.report.figures.components import strided
 from trajscope.report.figures.record import Columns, Plot, not_tested
 
 
@@ -50,6 +51,7 @@ CIRCULATION = Plot(
     "the plane of largest standardised area; orange above all surrogates drawn",
     plots_circulation.circulation_columns,
     plots_circulation.not_looked_for,
+    thinned=lambda curves: strided(len(curves.tested("plane_path"))),
 )
 
 STANDINGS = Plot(
@@ -84,4 +86,5 @@ EXPONENTS = Plot(
     "permutations, of each group alone",
     plots_null.exponents,
     not_tested,
+    thinned=lambda _: "",
 )

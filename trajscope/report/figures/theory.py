@@ -1,24 +1,26 @@
 """The figure of the theory: variances over predicted ones along eigenvectors of the Hessian."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from trajscope.report.content.dynamics import dynamics_of
 from trajscope.report.content.numbers import exact, number
 from trajscope.report.figures import canvas
 from trajscope.report.figures.palette import light
+from trajscope.report.figures.record import Columns, PartPlot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NAME = "theory-variances"
 
-
-def is_drawable(found: xr.Dataset) -> bool:
-    """Whether there are ratios to draw."""
-    return "variance_ratio" in found and bool((_kept(found)).any())
+def ratios_of(results: xr.DataTree) -> xr.Dataset | None:
+    """The part of a result that holds ratios to draw."""
+    found = dynamics_of(results)
+    there = found is not None and "variance_ratio" in found and bool(_kept(found).any())
+    return found if there else None
 
 
 def draw_ratios(figure: "Figure", found: xr.Dataset) -> None:
@@ -54,7 +56,29 @@ def ratios_title(found: xr.Dataset) -> str:
     return f"Variances: {mean} times the predicted; {held} of {exact(int(kept.sum()))} hold 1"
 
 
+def ratios_columns(found: xr.Dataset) -> Columns:
+    """The ratios that are drawn, and their intervals."""
+    kept = _kept(found)
+    names = ("hessian_eigenvalue", "variance_ratio", "variance_ratio_low", "variance_ratio_high")
+    return {name: found[name].values[kept] for name in names}
+
+
 def _kept(found: xr.Dataset) -> NDArray[np.bool_]:
     parts = np.array([found[f"variance_ratio{end}"].values for end in ("", "_low", "_high")])
     kept: NDArray[np.bool_] = (np.isfinite(parts) & (parts > 0)).all(axis=0)
     return kept
+
+
+THEORY: Final = PartPlot(
+    "theory-variances",
+    "Variances, measured over predicted",
+    ratios_of,
+    "trajscope analyze --problem, with --lr, --batch-size and --momentum",
+    draw_ratios,
+    ratios_title,
+    ratios_columns,
+    "Stationary variance along leading eigenvectors of the Hessian over that which linear theory "
+    "predicts from the Hessian, the gradient noise and the optimizer; lines: 95% intervals from "
+    "simulated windows of the predicted law.",
+    "the dotted line at 1. Above it in flat directions: a drift; everywhere: another temperature.",
+)

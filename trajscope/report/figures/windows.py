@@ -13,13 +13,13 @@ from trajscope.report.content.numbers import counted, number
 from trajscope.report.content.phases import phases
 from trajscope.report.figures import canvas
 from trajscope.report.figures.palette import light
-from trajscope.schema import cases_of
+from trajscope.report.figures.record import Columns, PartPlot
+from trajscope.schema import cases_of, is_comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH: Final = 980
 _TALLEST: Final = 420
 """Pixels of the bars of all windows together."""
 _ROW: Final = 24
@@ -72,15 +72,19 @@ class Timeline:
         return min(_ROW * len(self.spans), _TALLEST)
 
 
-def timeline(results: xr.DataTree) -> Timeline:
+def timeline(results: xr.DataTree) -> Timeline | None:
     """Of a result whose cases are windows."""
+    if is_comparison(results) or not cases_of(results):
+        return None
     whole = curves(results)
     spans = tuple(_span(label_of(case), curves(case)) for case in cases_of(results))
     return Timeline(spans, _span("whole run", whole), whole.step_title)
 
 
-def timeline_of_phases(results: xr.DataTree) -> Timeline:
+def timeline_of_phases(results: xr.DataTree) -> Timeline | None:
     """Of a result whose verdict names phases."""
+    if is_comparison(results) or not phases(results):
+        return None
     whole = curves(results)
     squares = whole["increment_norm"] ** 2 / max(whole.number("n_weights"), 1)
     at = whole.steps[:-1]
@@ -93,23 +97,11 @@ def timeline_of_phases(results: xr.DataTree) -> Timeline:
     return Timeline(tuple(spans), _span("whole run", whole), whole.step_title, "phase")
 
 
-def timeline_svg(found: Timeline) -> str:
-    """The figure as inline SVG."""
-    return canvas.drawing(
-        "timeline" if found.what == "window" else "phases-timeline",
-        timeline_title(found),
-        lambda figure: draw_timeline(figure, found),
-        size=(WIDTH, found.height),
-    )  # fmt: skip
-
-
 def timeline_title(found: Timeline) -> str:
     """Title with the number of different verdicts and the range of the variance."""
     verdicts = len({span.verdict for span in found.spans})
     what = counted(len(found.spans), found.what)
     heading = f"{found.what.capitalize()}s: {counted(verdicts, 'verdict')} in {what}"
-    if not found.moves:
-        return f"{heading}; no weight moved"
     ratios = [span.variance / found.whole.variance for span in found.spans]
     low, high = number(min(ratios), 2), number(max(ratios), 2)
     return f"{heading}; variance {low if low == high else f'{low} to {high}'} times the run's"
@@ -185,3 +177,47 @@ def _span(label: str, own: Curves) -> Span:
         label, own.verdict.word if own.verdict else "no verdict", own.window.first, own.window.last,
         own.number("increment_rms") ** 2,
     )  # fmt: skip
+
+
+def _moving(found: Timeline | None) -> Timeline | None:
+    return found if found is not None and found.moves else None
+
+
+def _columns(found: Timeline) -> Columns:
+    names = ("first", "last", "variance")
+    return {
+        name: np.array([getattr(span, name) for span in found.spans], dtype=np.float64)
+        for name in names
+    }
+
+
+_CAPTION: Final = (
+    "Top: the checkpoints of each {}, and its verdict on all weights. Bottom, logarithmic: mean "
+    "squared increment of a weight, from a checkpoint to the next."
+)
+WINDOWS: Final = PartPlot(
+    "timeline",
+    "Windows",
+    lambda results: _moving(timeline(results)),
+    "trajscope analyze --windows 4, of a run that moves.",
+    draw_timeline,
+    timeline_title,
+    _columns,
+    _CAPTION.format("window"),
+    "the dashed level of the whole run, and the windows beside it. A window is shorter than the "
+    "run and sees less.",
+    lambda found: found.height,
+)
+PHASES: Final = PartPlot(
+    "phases-timeline",
+    "Phases",
+    lambda results: _moving(timeline_of_phases(results)),
+    "a run whose learning rate, noise or drift changes.",
+    draw_timeline,
+    timeline_title,
+    _columns,
+    _CAPTION.format("phase, what it begins with"),
+    "the dashed level of the whole run. Changes of noise and drift are found at the level of the "
+    "tests; each phase is then tested alone, and a short one shows less.",
+    lambda found: found.height,
+)

@@ -1,6 +1,6 @@
 """The page of several runs side by side."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +18,7 @@ from trajscope.report.content.comparison import (
     pairs_found,
     verdicts_in_words,
 )
-from trajscope.report.content.curves import MOST_POINTS, Curves, curves
+from trajscope.report.content.curves import MOST_POINTS
 from trajscope.report.content.headline import (
     Headline,
     KeyNumber,
@@ -41,12 +41,12 @@ from trajscope.report.figures.overlay import (
 from trajscope.report.figures.overlays import OVERLAYS
 from trajscope.report.figures.record import Columns
 from trajscope.report.figures.runs import dashes_of, role_of
-from trajscope.report.figures.several import Several, pooled_curves
+from trajscope.report.figures.several import Several, several
 from trajscope.report.page.environment import template
 from trajscope.report.page.folded import Folded, folded
 from trajscope.report.page.joint import joint_panels
 from trajscope.report.page.methods import frame, methods, timings
-from trajscope.report.page.render import Panel
+from trajscope.report.page.panels import Panel, absent, part_tables
 from trajscope.schema import ALL_WEIGHTS, cases_of, check_results
 
 _MOST_PAIRS: Final = 12
@@ -82,8 +82,8 @@ def render_comparison(results: xr.DataTree) -> str:
     """
     check_results(results)
     cases = cases_of(results)
-    runs = _several(results, cases)
-    panels = list(_panels(results, runs, [str(case.attrs.get("label", "")) for case in cases]))
+    runs = several(results)
+    panels = list(_panels(results, runs))
     tests = differences(results)
     by_p = sorted(tests, key=lambda one: (one.group != ALL_WEIGHTS, one.p_value))
     has_pool = "ensemble" in results.children
@@ -116,7 +116,9 @@ def render_comparison(results: xr.DataTree) -> str:
         methods=_methods(results),
         evidence=(),
         csv_note="Of each curve figure.1 is that of the first run, figure.2 of the second.",
-        **frame(results, _tables(runs), _definitions(), rows=rows, runs=True),
+        **frame(
+            results, {**_tables(runs), **part_tables(results)}, _definitions(), rows=rows, runs=True
+        ),
     )  # fmt: skip
 
 
@@ -129,35 +131,24 @@ def _findings(results: xr.DataTree) -> Folded[PairFound]:
     return Folded(shown, () if is_all else found[:_MOST_TESTS], len(found))
 
 
-def _several(results: xr.DataTree, cases: Sequence[xr.DataTree]) -> Several:
-    own = tuple(curves(case) for case in cases)
-    pool: tuple[Curves, ...] = ()
-    if "ensemble" in results.children:
-        pool = pooled_curves(results["ensemble"].to_dataset(), own)
-    return Several(tuple(label_of(case) for case in cases), own, pool)
-
-
-def _panels(results: xr.DataTree, runs: Several, labels: Sequence[str]) -> Iterator[Panel]:
-    compare = results["compare"].to_dataset()
-    yield from joint_panels(compare, labels, runs.curves[0].step_title)
+def _panels(results: xr.DataTree, runs: Several) -> Iterator[Panel]:
+    yield from joint_panels(results)
     for place, overlay in enumerate(OVERLAYS, 3):
         yield _overlaid(place, overlay, runs)
 
 
 def _overlaid(place: int, overlay: Overlay, runs: Several) -> Panel:
-    absent = hindrances(overlay, runs)
-    name = overlay.plot.name
+    missing = hindrances(overlay, runs)
     if not drawn(overlay, runs):
-        title = f"{overlay.plot.quantity}: not drawn"
-        return Panel(place, name, title, Markup(""), "", "", absent[0][1])
+        return absent(str(place), overlay.plot, missing[0][1])
     caption = overlay.caption
-    if absent:
-        label, why = absent[0]
-        more = f" And {len(absent) - 1} more." if len(absent) > 1 else ""
+    if missing:
+        label, why = missing[0]
+        more = f" And {len(missing) - 1} more." if len(missing) > 1 else ""
         caption = f"{caption} Not drawn: {label}. {why.reason}{more}"
     return Panel(
-        number=place,
-        name=name,
+        number=str(place),
+        name=overlay.plot.name,
         title=overlay_title(overlay, runs),
         svg=Markup(overlay_svg(overlay, runs)),
         caption=caption,

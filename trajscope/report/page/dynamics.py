@@ -10,10 +10,10 @@ from trajscope.report.content.dynamics import (
     dynamics_sentences,
     refusals,
 )
-from trajscope.report.figures.canvas import drawing
-from trajscope.report.figures.theory import NAME, draw_ratios, is_drawable, ratios_title
+from trajscope.report.figures.theory import THEORY
 from trajscope.report.page.environment import template
 from trajscope.report.page.folded import folded
+from trajscope.report.page.panels import part_panel
 
 
 def dynamics_section(results: xr.DataTree) -> Markup:
@@ -28,16 +28,11 @@ def dynamics_section(results: xr.DataTree) -> Markup:
             "alone says.</p>"
         )
     rows = direction_rows(found)
-    is_drawn = is_drawable(found)
-    title = ratios_title(found) if is_drawn else ""
-    svg = drawing(NAME, title, lambda figure: draw_ratios(figure, found)) if is_drawn else ""
     return Markup(
         template("dynamics.html").render(
             sentences=dynamics_sentences(found),
             refusals=refusals(found),
-            name=NAME,
-            title=title,
-            svg=Markup(svg),
+            panel=part_panel("", THEORY, results) if THEORY.part(results) is not None else None,
             columns=[label for _, label in COLUMNS],
             rows=folded(rows, lambda row: row.is_main) if rows else None,
         )

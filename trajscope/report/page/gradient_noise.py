@@ -1,6 +1,5 @@
 """The section of the page about gradient noise."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,9 +27,9 @@ from trajscope.report.content.noise_budget import (
     sketch_sentence,
 )
 from trajscope.report.content.numbers import exact, percent
-from trajscope.report.figures.canvas import drawing
-from trajscope.report.figures.gradient_noise import FIGURES, NoisePlot
+from trajscope.report.figures.gradient_noise import FIGURES
 from trajscope.report.page.environment import template
+from trajscope.report.page.panels import part_panel
 from trajscope.schema import ALL_WEIGHTS, GROUP, STEP
 
 _MOST_STEPS: Final = 8
@@ -62,19 +61,6 @@ class Row:
     cells: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class NoisePanel:
-    """A figure of the section; `svg` is empty where the result does not hold it."""
-
-    number: str
-    name: str
-    title: str
-    svg: Markup
-    caption: str
-    compare: str
-    to_see: str
-
-
 def diffusion_section(results: xr.DataTree) -> Markup:
     """HTML of the section below its heading; one sentence where D was not computed."""
     found = results["diffusion"].to_dataset()
@@ -87,7 +73,7 @@ def diffusion_section(results: xr.DataTree) -> Markup:
     return Markup(
         template("diffusion.html").render(
             heading=heading(found)[1],
-            panels=list(_panels(found)),
+            panels=[part_panel(f"N{k}", plot, results) for k, plot in enumerate(FIGURES, 1)],
             steps=[exact(float(found[STEP].values[row])) for row in shown],
             numbers=numbers,
             sentences=[
@@ -108,20 +94,6 @@ def diffusion_section(results: xr.DataTree) -> Markup:
             definitions=[*DEFINITIONS, *((row.label, row.meaning) for row in numbers)],
         )
     )
-
-
-def _panels(found: xr.Dataset) -> Iterator[NoisePanel]:
-    for place, plot in enumerate(FIGURES, start=1):
-        there = plot.needs in found and bool((found[plot.needs].values > 0).any())
-        title = plot.title(found) if there else f"{plot.quantity}: not drawn"
-        svg = _drawn(plot, found, title) if there else Markup("")
-        yield NoisePanel(
-            f"N{place}", plot.name, title, svg, plot.caption, plot.compare, plot.to_see
-        )
-
-
-def _drawn(plot: NoisePlot, found: xr.Dataset, title: str) -> Markup:
-    return Markup(drawing(plot.name, title, lambda figure: plot.draw(figure, found)))
 
 
 def _shown_steps(n_steps: int) -> list[int]:

@@ -5,8 +5,9 @@ from markupsafe import Markup
 
 from trajscope.report.content.numbers import exact
 from trajscope.report.content.phases import phases
-from trajscope.report.figures.windows import timeline_of_phases, timeline_svg, timeline_title
+from trajscope.report.figures.windows import PHASES
 from trajscope.report.page.environment import template
+from trajscope.report.page.panels import part_panel
 
 
 def phases_section(results: xr.DataTree) -> Markup | None:
@@ -14,13 +15,11 @@ def phases_section(results: xr.DataTree) -> Markup | None:
     found = phases(results)
     if not found:
         return None
-    drawn = timeline_of_phases(results)
     rows = [(f"{exact(each.first)} to {exact(each.last)}", each) for each in found]
     return Markup(
         template("phases.html")
         .render(
-            title=timeline_title(drawn),
-            svg=Markup(timeline_svg(drawn) if drawn.moves else ""),
+            panel=part_panel("", PHASES, results),
             rows=rows,
         )
         .rstrip()

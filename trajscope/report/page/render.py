@@ -1,7 +1,5 @@
 """A finished result as one self-contained page."""
 
-from dataclasses import dataclass
-
 import xarray as xr
 from markupsafe import Markup
 
@@ -12,33 +10,15 @@ from trajscope.report.content.input import Reading, reading, step_word
 from trajscope.report.content.layers import layers
 from trajscope.report.content.numbers import exact, number, percent
 from trajscope.report.content.verdict import Verdict, layers_in_words, verdict
-from trajscope.report.figures.catalogue import FIGURES, caption, in_order, known_processes_svg, svg
-from trajscope.report.figures.record import Columns, Obstacle, Plot, obstacle
+from trajscope.report.figures.catalogue import FIGURES, in_order, known_processes_svg
+from trajscope.report.figures.record import Columns, obstacle
 from trajscope.report.page.environment import template
 from trajscope.report.page.methods import frame, methods, timings
+from trajscope.report.page.panels import panel, part_tables
 from trajscope.report.page.phases import phases_section
 from trajscope.report.page.sections import SECTIONS
 from trajscope.report.page.windows import windows_section
 from trajscope.schema import cases_of, check_results
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A figure in its place on the page: drawn, or the reason why not.
-
-    Attributes
-    ----------
-    svg :
-        Our own drawing, hence safe to put on the page as it is; empty where there is an obstacle.
-    """
-
-    number: int
-    name: str
-    title: str
-    svg: Markup
-    caption: str
-    compare: str
-    obstacle: Obstacle | None
 
 
 def render(results: xr.DataTree) -> str:
@@ -55,7 +35,7 @@ def render(results: xr.DataTree) -> str:
     check_results(results)
     measured = curves(results)
     judged = verdict(results)
-    panels = [_panel(place, plot, measured) for place, plot in enumerate(in_order(measured), 1)]
+    panels = [panel(place, plot, measured) for place, plot in enumerate(in_order(measured), 1)]
     seen = reading(results["trajectory"].to_dataset(), results.attrs.get("warnings", ()))
     sections = [(section, section.html(results)) for section in SECTIONS]
     parts = phases_section(results)
@@ -89,7 +69,7 @@ def render(results: xr.DataTree) -> str:
         evidence=_evidence(judged) if judged else [],
         **frame(
             results,
-            _tables(measured),
+            _tables(measured) | part_tables(results),
             [(plot.quantity, plot.definition) for plot in FIGURES],
             runs=windows is not None,
         ),
@@ -100,22 +80,6 @@ def _tables(measured: Curves) -> dict[str, Columns]:
     return {
         plot.name: plot.columns(measured) for plot in FIGURES if obstacle(plot, measured) is None
     }
-
-
-def _panel(place: int, plot: Plot, measured: Curves) -> Panel:
-    hindrance = obstacle(plot, measured)
-    if hindrance is not None:
-        title = f"{plot.quantity}: not drawn"
-        return Panel(place, plot.name, title, Markup(""), "", "", hindrance)
-    return Panel(
-        number=place,
-        name=plot.name,
-        title=plot.title(measured),
-        svg=Markup(svg(plot, measured)),
-        caption=caption(plot, measured),
-        compare=plot.compare,
-        obstacle=None,
-    )
 
 
 def _evidence(judged: Verdict) -> list[tuple[str, str]]:

@@ -9,10 +9,10 @@ from trajscope.report.content.spectra import (
     spectra_of,
     spectra_sentences,
 )
-from trajscope.report.figures.canvas import drawing
-from trajscope.report.figures.spectra import NAME, draw_spectrum, largest, spectrum_title
+from trajscope.report.figures.spectra import MATRIX_SPECTRUM
 from trajscope.report.page.environment import template
 from trajscope.report.page.folded import folded
+from trajscope.report.page.panels import part_panel
 
 _LARGEST = 20
 
@@ -28,16 +28,11 @@ def spectra_section(results: xr.DataTree) -> Markup:
     rows = matrix_rows(found)
     sizes = sorted((row.size for row in rows), reverse=True)
     least = sizes[min(_LARGEST, len(sizes)) - 1]
-    own = largest(found)
-    title = spectrum_title(own) if own is not None else ""
-    svg = drawing(NAME, title, lambda figure: draw_spectrum(figure, own)) if own is not None else ""
     return Markup(
         template("spectra.html").render(
             rows=folded(rows, lambda row: row.size >= least),
             columns=[label for _, label in COLUMNS],
             sentences=spectra_sentences(found),
-            name=NAME,
-            title=title,
-            svg=Markup(svg),
+            panel=part_panel("", MATRIX_SPECTRUM, results),
         )
     )
