@@ -70,6 +70,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     epoch_steps: float | None = None,
     diffusion: xr.Dataset | None = None,
     directions: NDArray[np.floating] | None = None,
+    exact: bool = False,
     spectra: Asked | None = None,
     strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -137,6 +138,10 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     directions :
         (direction, weight): the reductions then hold ``projection(step, direction)``, the
         displacement from the first checkpoint along each.
+    exact :
+        Whether the standard deviation of the autocorrelation is that of all weights. By default, it
+        is from a random sample where a group has more than 32,768, with its standard error; all
+        else is of all weights in any case.
     spectra :
         Checkpoints at which singular values of every weight matrix are computed: ``"20%,100%"``
         (steps, or shares of the last step), ``"all"``; by default none.
@@ -186,7 +191,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     along = None if directions is None else Directions(np.asarray(directions))
     if along is not None:
         along.check(trajectory.sizes[WEIGHT])
-    engine = Engine(memory_limit(memory), seed, strict, progress or _silence, folder, along)
+    engine = Engine(memory_limit(memory), seed, strict, progress or _silence, folder, along, exact)
     started = time.perf_counter()
     with executor(workers, scheduler, stall=stall) as running:
         rows = [each.rows(trajectory[STEP].values) for each in parts]

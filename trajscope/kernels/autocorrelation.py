@@ -1,15 +1,23 @@
-"""Autocorrelation of positions: per weight as mean and spread, pooled, and for a Brownian path."""
+"""Autocorrelation of positions: its spread over weights, pooled, and for a Brownian path."""
+
+from typing import Final
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
 from trajscope.kernels.gram import Floats
-from trajscope.kernels.spectra import column_pieces, scaled_by_largest, squares_are_safe
+from trajscope.kernels.spectra import column_pieces, scaled_by_displacement, squares_are_safe
+
+DEFICITS: Final = ("deficit", "deficit_square", "deficit_cube", "deficit_fourth")
+_NUMBERS_AT_ONCE: Final = 4
+"""Of Philox, which counts in fours."""
+_OWN_KEYS: Final = 1 << 64
+"""Other random numbers of the same seed have keys below."""
 
 
-def autocorrelation_moments(weights: NDArray[np.floating]) -> dict[str, Floats]:
-    """Sums over weights of the autocorrelation of positions and of its square.
+def deficit_moments(weights: NDArray[np.floating]) -> dict[str, Floats]:
+    """Sums over weights of powers of ``1 - r_i(h)``, of which their spread and its error follow.
 
     ``r_i(h) = sum_{t<T-h} (x_t - m)(x_{t+h} - m) / sum_t (x_t - m)^2``, h = 0..T-1 (biased)
 
@@ -20,33 +28,58 @@ def autocorrelation_moments(weights: NDArray[np.floating]) -> dict[str, Floats]:
     Returns
     -------
     dict
-        ``autocorrelation`` (lag,) and ``autocorrelation_square`` (lag,): sums over the weights that
-        move; ``n_autocorrelations`` (): how many those are.
+        ``deficit``, ``deficit_square``, ``deficit_cube``, ``deficit_fourth``, each (lag,), over the
+        weights that move; ``n_deficits`` (): how many those are.
 
     Notes
     -----
     The first position is taken off before the mean, so the mean does not cost the digits of a
-    displacement that is small beside the weight.
+    displacement that is small beside the weight. At short lags r is near one and hardly spreads;
+    one less r keeps the digits of that.
     """
-    n_steps = len(weights)
-    sums = {
-        "autocorrelation": np.zeros(n_steps),
-        "autocorrelation_square": np.zeros(n_steps),
-        "n_autocorrelations": np.zeros(()),
-    }
+    sums = {name: np.zeros(len(weights)) for name in DEFICITS} | {"n_deficits": np.zeros(())}
     scratch: dict[int, NDArray[np.floating]] = {}
-    for columns in column_pieces(weights, _padded_length(n_steps)):
+    for columns in column_pieces(weights, _padded_length(len(weights))):
         piece = weights[:, columns]
         products = _lagged_products(piece, scratch)
-        # Products are squared once more below.
+        # Products are squared below, twice.
         if not squares_are_safe(np.square(products[0]), piece):
-            products = _lagged_products(scaled_by_largest(piece - piece[0])[0], scratch)
+            products = _lagged_products(scaled_by_displacement(piece)[0], scratch)
         moves = products[0] > 0
-        inverse = np.where(moves, 1 / np.where(moves, products[0], 1), 0)
-        sums["autocorrelation"] += products @ inverse
-        sums["autocorrelation_square"] += np.square(products) @ np.square(inverse)
-        sums["n_autocorrelations"] += moves.sum()
+        # In float64: a fourth central moment is what is left of sums 1e12 times as large.
+        deficit = products.astype(np.float64)
+        deficit *= np.divide(-1, deficit[0], out=np.zeros(len(moves)), where=moves)
+        deficit += moves
+        square = np.square(deficit)
+        factors = ((deficit, moves), (square, moves), (square, deficit), (square, square))
+        for name, (one, other) in zip(DEFICITS, factors, strict=True):
+            sums[name] += np.einsum("tw,tw->t" if other.ndim == 2 else "tw,w->t", one, other)
+        sums["n_deficits"] += moves.sum()
     return sums
+
+
+def sampled(first: int, n_weights: int, *, share: float, seed: int) -> NDArray[np.bool_]:
+    """Which of neighbouring weights are in a random sample that holds this share of all weights.
+
+    Parameters
+    ----------
+    first :
+        Number of the first weight: a weight is in the sample or not whatever piece it comes in.
+
+    Returns
+    -------
+    (weight,)
+
+    Examples
+    --------
+    >>> chosen = sampled(0, 100, share=0.5, seed=0)
+    >>> bool((sampled(30, 40, share=0.5, seed=0) == chosen[30:70]).all())
+    True
+    """
+    before = first % _NUMBERS_AT_ONCE
+    source = np.random.Philox(key=seed | _OWN_KEYS, counter=first // _NUMBERS_AT_ONCE)
+    numbers: NDArray[np.uint64] = source.random_raw(before + n_weights)[before:]
+    return numbers < np.float64(share) * 2.0**64
 
 
 def _lagged_products(

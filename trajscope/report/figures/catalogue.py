@@ -100,6 +100,7 @@ def _autocorrelation(curves: Curves) -> Columns:
         "lag_checkpoints": curves.lags,
         "autocorrelation_mean": curves["autocorrelation_mean"],
         "autocorrelation_sd": curves["autocorrelation_sd"],
+        "autocorrelation_sd_error": curves["autocorrelation_sd_error"],
         "autocorrelation_brownian": curves["autocorrelation_brownian"],
     }
 
@@ -188,7 +189,12 @@ FIGURES: tuple[Plot, ...] = (
     Plot(
         "autocorrelation",
         "Autocorrelation",
-        ("autocorrelation_mean", "autocorrelation_sd", "autocorrelation_brownian"),
+        (
+            "autocorrelation_mean",
+            "autocorrelation_sd",
+            "autocorrelation_sd_error",
+            "autocorrelation_brownian",
+        ),
         8,
         plots_curves.draw_autocorrelation,
         plots_curves.autocorrelation_title,
@@ -197,7 +203,9 @@ FIGURES: tuple[Plot, ...] = (
         "the dashed Brownian path of the same length. The paper's band is that of white noise, "
         "which no Brownian path stays in.",
         "r(h) = Σ (x(t) − m)(x(t+h) − m) / Σ (x(t) − m)² of every weight, biased; mean and "
-        "standard deviation over the weights that move",
+        "standard deviation over the weights that move; of more than 32,768 weights the latter is "
+        "from a random sample, with its standard error in the data, unless the run was analyzed "
+        "with --exact",
         _autocorrelation,
     ),
     Plot(
