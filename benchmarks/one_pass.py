@@ -54,7 +54,7 @@ class Row:
 
 
 QUADRATIC = ("counts", "gram")
-PER_WEIGHT = ("counts", "curves", "spread")
+PER_WEIGHT = ("counts", "curves")
 COLUMNS = 4096
 """Weights per block for the peers; blocks of 1,000 to 20,000 measured alike."""
 

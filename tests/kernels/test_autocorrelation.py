@@ -7,14 +7,12 @@ from statsmodels.tsa.stattools import acf
 from tests import naive
 from tests.trajectories import brownian, late_training, ornstein_uhlenbeck, trajectories
 from trajscope.kernels.autocorrelation import (
-    DEFICITS,
     brownian_autocorrelation,
-    deficit_moments,
     lagged_from_power,
     pooled_products,
-    sampled,
 )
 from trajscope.kernels.curves import curve_moments
+from trajscope.kernels.spread import DEFICITS, sampled
 
 
 @given(trajectories())
@@ -28,12 +26,22 @@ def test_autocorrelations_match_the_definition_at_any_magnitude(x):
 
 @given(trajectories())
 def test_deficits_match_the_definition_at_any_magnitude(x):
-    sums = deficit_moments(x)
+    sums = curve_moments(x)
     deficits = 1 - naive.autocorrelations(x.astype(np.float64))
     tolerance = (1e-4 if x.dtype == np.float32 else 1e-9) * max(len(deficits), 1)
     assert sums["n_deficits"] == len(deficits)
     for power, name in enumerate(DEFICITS, 1):
         np.testing.assert_allclose(sums[name], (deficits**power).sum(axis=0), atol=tolerance)
+
+
+@pytest.mark.parametrize("n_steps", [40, 41])
+def test_deficits_of_chosen_weights_are_theirs_alone(n_steps):
+    x = brownian(n_steps, 1000, dtype=np.float32)
+    chosen = sampled(0, 1000, share=0.2, seed=1)
+    some, own = curve_moments(x, chosen), curve_moments(x[:, chosen])
+    for name in (*DEFICITS, "n_deficits"):
+        np.testing.assert_allclose(some[name], own[name], rtol=1e-5, atol=1e-5, err_msg=name)
+    np.testing.assert_allclose(some["autocorrelation"], curve_moments(x)["autocorrelation"])
 
 
 @given(st.integers(0, 2**40), st.integers(0, 300), st.data())
@@ -60,9 +68,7 @@ def test_autocorrelations_agree_with_statsmodels(n_steps):
 
 @given(trajectories())
 def test_autocorrelations_do_not_change_when_time_is_reversed(x):
-    forwards, backwards = (
-        curve_moments(each) | deficit_moments(each) for each in (x, x[::-1].copy())
-    )
+    forwards, backwards = curve_moments(x), curve_moments(x[::-1].copy())
     for name in ("autocorrelation", "n_autocorrelations", "deficit", "deficit_square"):
         np.testing.assert_allclose(backwards[name], forwards[name], atol=1e-5 * x.shape[1])
 
@@ -139,7 +145,7 @@ def test_the_expected_autocorrelation_of_three_positions_has_the_closed_form():
 @pytest.mark.parametrize("n_steps", [5, 40])
 def test_the_expected_autocorrelation_is_the_mean_over_simulated_paths(n_steps):
     n_paths = 40_000
-    sums = deficit_moments(brownian(n_steps, n_paths))
+    sums = curve_moments(brownian(n_steps, n_paths))
     deficit = sums["deficit"] / n_paths
     mean, error = 1 - deficit, np.sqrt((sums["deficit_square"] / n_paths - deficit**2) / n_paths)
     assert np.all(np.abs(mean - brownian_autocorrelation(n_steps)) < 5 * error + 1e-9)

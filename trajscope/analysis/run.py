@@ -140,7 +140,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
         displacement from the first checkpoint along each.
     exact :
         Whether the standard deviation of the autocorrelation is that of all weights. By default, it
-        is from a random sample where a group has more than 32,768, with its standard error; all
+        is from a random sample where a group has more than 8,192, with its standard error; all
         else is of all weights in any case.
     spectra :
         Checkpoints at which singular values of every weight matrix are computed: ``"20%,100%"``

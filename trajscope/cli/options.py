@@ -163,7 +163,7 @@ EXACT = click.option(
     "--exact",
     is_flag=True,
     help="Take the standard deviation of the autocorrelation from all weights, not from a random "
-    "sample of 32,768 of each group.",
+    "sample of 8,192 of each group.",
 )
 SCHEDULE = (
     click.option(

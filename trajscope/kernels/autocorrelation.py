@@ -1,121 +1,11 @@
-"""Autocorrelation of positions: its spread over weights, pooled, and for a Brownian path."""
-
-from typing import Final
+"""Autocorrelation of positions: pooled over weights, and for a Brownian path."""
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
 from trajscope.kernels.gram import Floats
-from trajscope.kernels.spectra import column_pieces, scaled_by_displacement, squares_are_safe
-
-DEFICITS: Final = ("deficit", "deficit_square", "deficit_cube", "deficit_fourth")
-_NUMBERS_AT_ONCE: Final = 4
-"""Of Philox, which counts in fours."""
-_OWN_KEYS: Final = 1 << 64
-"""Other random numbers of the same seed have keys below."""
-
-
-def deficit_moments(weights: NDArray[np.floating]) -> dict[str, Floats]:
-    """Sums over weights of powers of ``1 - r_i(h)``, of which their spread and its error follow.
-
-    ``r_i(h) = sum_{t<T-h} (x_t - m)(x_{t+h} - m) / sum_t (x_t - m)^2``, h = 0..T-1 (biased)
-
-    Parameters
-    ----------
-    weights : (step, weight)
-
-    Returns
-    -------
-    dict
-        ``deficit``, ``deficit_square``, ``deficit_cube``, ``deficit_fourth``, each (lag,), over the
-        weights that move; ``n_deficits`` (): how many those are.
-
-    Notes
-    -----
-    The first position is taken off before the mean, so the mean does not cost the digits of a
-    displacement that is small beside the weight. At short lags r is near one and hardly spreads;
-    one less r keeps the digits of that.
-    """
-    sums = {name: np.zeros(len(weights)) for name in DEFICITS} | {"n_deficits": np.zeros(())}
-    scratch: dict[int, NDArray[np.floating]] = {}
-    for columns in column_pieces(weights, _padded_length(len(weights))):
-        piece = weights[:, columns]
-        products = _lagged_products(piece, scratch)
-        # Products are squared below, twice.
-        if not squares_are_safe(np.square(products[0]), piece):
-            products = _lagged_products(scaled_by_displacement(piece)[0], scratch)
-        moves = products[0] > 0
-        # In float64: a fourth central moment is what is left of sums 1e12 times as large.
-        deficit = products.astype(np.float64)
-        deficit *= np.divide(-1, deficit[0], out=np.zeros(len(moves)), where=moves)
-        deficit += moves
-        square = np.square(deficit)
-        factors = ((deficit, moves), (square, moves), (square, deficit), (square, square))
-        for name, (one, other) in zip(DEFICITS, factors, strict=True):
-            sums[name] += np.einsum("tw,tw->t" if other.ndim == 2 else "tw,w->t", one, other)
-        sums["n_deficits"] += moves.sum()
-    return sums
-
-
-def sampled(first: int, n_weights: int, *, share: float, seed: int) -> NDArray[np.bool_]:
-    """Which of neighbouring weights are in a random sample that holds this share of all weights.
-
-    Parameters
-    ----------
-    first :
-        Number of the first weight: a weight is in the sample or not whatever piece it comes in.
-
-    Returns
-    -------
-    (weight,)
-
-    Examples
-    --------
-    >>> chosen = sampled(0, 100, share=0.5, seed=0)
-    >>> bool((sampled(30, 40, share=0.5, seed=0) == chosen[30:70]).all())
-    True
-    """
-    before = first % _NUMBERS_AT_ONCE
-    source = np.random.Philox(key=seed | _OWN_KEYS, counter=first // _NUMBERS_AT_ONCE)
-    numbers: NDArray[np.uint64] = source.random_raw(before + n_weights)[before:]
-    return numbers < np.float64(share) * 2.0**64
-
-
-def _lagged_products(
-    weights: NDArray[np.floating], scratch: dict[int, NDArray[np.floating]]
-) -> NDArray[np.floating]:
-    """``sum_{t<T-h} (x_t - m)(x_{t+h} - m)`` times a constant, (lag, weight)."""
-    # The power of a real series is real and even, so a cosine transform inverts it, in less time
-    # than the general inverse.
-    products: NDArray[np.floating] = scipy.fft.dct(
-        _padded_power(weights, scratch), type=1, axis=0, overwrite_x=True
-    )
-    return products[: len(weights)]
-
-
-def _padded_power(
-    weights: NDArray[np.floating], scratch: dict[int, NDArray[np.floating]]
-) -> NDArray[np.floating]:
-    """``|FFT(x - m)|^2`` of each weight padded to `_padded_length`, (frequency, weight).
-
-    `scratch` keeps the padded array from piece to piece, by its width: making it anew each time
-    cost a fifth of the whole.
-    """
-    n_steps, n_weights = weights.shape
-    if n_weights not in scratch:
-        scratch[n_weights] = np.zeros((_padded_length(n_steps), n_weights), weights.dtype)
-    padded = scratch[n_weights]
-    centred = padded[:n_steps]
-    np.subtract(weights, weights[0], out=centred)
-    centred -= centred.mean(axis=0)
-    power: NDArray[np.floating] = np.square(np.abs(scipy.fft.rfft(padded, axis=0)))
-    return power
-
-
-def _padded_length(n_steps: int) -> int:
-    """An even length without wrap-around up to lag T - 1, whose transform is fast."""
-    return int(2 * scipy.fft.next_fast_len(n_steps, real=True))
+from trajscope.kernels.spectra import column_pieces
 
 
 def pooled_products(weights: NDArray[np.floating]) -> dict[str, Floats]:
@@ -142,6 +32,30 @@ def pooled_products(weights: NDArray[np.floating]) -> dict[str, Floats]:
         sums["squared_norms"] += np.einsum("tw,tw->t", centred, centred)
         sums["product_power"] += _padded_power(displacement, scratch).sum(axis=1)
     return sums
+
+
+def _padded_power(
+    weights: NDArray[np.floating], scratch: dict[int, NDArray[np.floating]]
+) -> NDArray[np.floating]:
+    """``|FFT(x - m)|^2`` of each weight padded to `_padded_length`, (frequency, weight).
+
+    `scratch` keeps the padded array from piece to piece, by its width: making it anew each time
+    cost a fifth of the whole.
+    """
+    n_steps, n_weights = weights.shape
+    if n_weights not in scratch:
+        scratch[n_weights] = np.zeros((_padded_length(n_steps), n_weights), weights.dtype)
+    padded = scratch[n_weights]
+    centred = padded[:n_steps]
+    np.subtract(weights, weights[0], out=centred)
+    centred -= centred.mean(axis=0)
+    power: NDArray[np.floating] = np.square(np.abs(scipy.fft.rfft(padded, axis=0)))
+    return power
+
+
+def _padded_length(n_steps: int) -> int:
+    """An even length without wrap-around up to lag T - 1, whose transform is fast."""
+    return int(2 * scipy.fft.next_fast_len(n_steps, real=True))
 
 
 def lagged_from_power(power: Floats, n_steps: int) -> Floats:

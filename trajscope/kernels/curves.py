@@ -17,6 +17,7 @@ from trajscope.kernels.spectra import (
     scaled_by_displacement,
     squares_are_safe,
 )
+from trajscope.kernels.spread import Spread
 
 Values = NDArray[np.floating]
 Scratch = dict[int, Values]
@@ -26,7 +27,7 @@ _SMOOTH: Final = 11
 """Largest prime factor of a length for which the transform is fast."""
 
 
-def curve_moments(weights: Values) -> dict[str, Floats]:
+def curve_moments(weights: Values, chosen: NDArray[np.bool_] | None = None) -> dict[str, Floats]:
     """Sums over weights of amplitudes of increments, of their squares, and of autocorrelations.
 
     ``a_i[j] = |FFT(yc_i)[j]| / sqrt(mean_k |FFT(yc_i)[k]|^2)``, j, k = 1..floor(n/2)
@@ -35,6 +36,8 @@ def curve_moments(weights: Values) -> dict[str, Floats]:
     Parameters
     ----------
     weights : (step, weight)
+    chosen : (weight,)
+        Of which the spread of r_i is summed too; by default of all.
 
     Returns
     -------
@@ -44,13 +47,14 @@ def curve_moments(weights: Values) -> dict[str, Floats]:
         weight units; ``n_amplitudes`` (): how many weights entered the normalised sums. A weight
         whose increments do not vary in time has no shape to average and is left out of those.
         ``autocorrelation`` (lag,): sum of r_i over the weights that move; ``n_autocorrelations``
-        (): how many those are.
+        (): how many those are. The sums of `deficit_moments`, of the chosen weights that move;
+        ``n_deficits`` (): how many those are.
 
     Notes
     -----
     The sum of r_i is the transform of the sum of the powers of padded positions, each divided by
-    its variance, so that no weight has a transform back. Where squares would leave the range of the
-    dtype, each weight is first scaled by its own largest displacement.
+    its variance, so that only chosen weights have a transform back. Where squares would leave the
+    range of the dtype, each weight is first scaled by its own largest displacement.
 
     Examples
     --------
@@ -69,6 +73,7 @@ def curve_moments(weights: Values) -> dict[str, Floats]:
         "n_autocorrelations": np.zeros(()),
     }
     pooled = np.zeros(len(padding.factor))
+    spread = Spread(padding.length, padding.factor, n_steps)
     scratch: Scratch = {}
     for columns in column_pieces(weights, padding.length):
         piece = weights[:, columns]
@@ -79,15 +84,17 @@ def curve_moments(weights: Values) -> dict[str, Floats]:
             found = _powers(piece, padding, scratch)
         if n > 1:
             _add_amplitudes(sums, found, np.square(scale.astype(np.float64)) / n)
-        inverse = _inverse(found.variance, found.variance > 0)
-        pooled += found.squares @ np.repeat(inverse, found.squares.shape[1] // len(inverse))
-        sums["n_autocorrelations"] += np.count_nonzero(inverse)
+        moves = found.variance > 0
+        inverse = _inverse(found.variance, moves)
+        pooled += found.squares @ np.repeat(inverse, 2)
+        sums["n_autocorrelations"] += moves.sum()
+        spread.add(found.squares, inverse, moves if chosen is None else moves & chosen[columns])
     power = np.zeros(padding.length // 2 + 1)
     power[-len(pooled) :] = pooled * padding.factor
     sums["autocorrelation"] = scipy.fft.irfft(power, padding.length)[:n_steps]
     if padding.length == 2 * n:
         sums["autocorrelation"][-1] /= 2  # lag n and lag -n fall on one another
-    return sums
+    return sums | spread.sums()
 
 
 class _Padding(NamedTuple):

@@ -13,7 +13,7 @@ from trajscope.kernels.gram import SAFE_SQUARES, Floats
 # Columns are transformed in pieces that stay in the second-level cache. scipy transforms several
 # neighbouring columns at once, and is slower below some thirty of them.
 _PIECE_BYTES: Final = 1 << 19
-_FEWEST_COLUMNS: Final = 32
+FEWEST_COLUMNS: Final = 32
 _LONGEST_PRODUCT: Final = 1024
 _AWKWARD: Final = 50
 """Prime factor of a length above which, and length up to which, products with a matrix of waves are
@@ -31,7 +31,7 @@ def column_pieces(values: NDArray[np.floating], n_padded: int | None = None) -> 
     """
     n_steps, n_weights = values.shape
     length = (n_padded or n_steps) * values.itemsize
-    width = max(_FEWEST_COLUMNS, _PIECE_BYTES // length // 16 * 16)
+    width = max(FEWEST_COLUMNS, _PIECE_BYTES // length // 16 * 16)
     for start in range(0, n_weights, width):
         yield slice(start, start + width)
 

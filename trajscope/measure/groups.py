@@ -16,7 +16,7 @@ from trajscope.readers.base import resolution
 from trajscope.schema import ALL_WEIGHTS
 
 MOST_GROUPS: Final = 20_000
-SAMPLE: Final = 32_768
+SAMPLE: Final = 8192
 """Weights of a group from which the spread of the autocorrelation is taken, on average."""
 _WORKER_RESIDENT: Final = 160 << 20
 """What a dask worker process holds once it has imported what the pass needs; measured."""

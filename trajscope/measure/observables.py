@@ -6,9 +6,9 @@ from typing import Final
 
 import numpy as np
 
-from trajscope.kernels.autocorrelation import DEFICITS
 from trajscope.kernels.components import explained_variance
 from trajscope.kernels.gram import Floats
+from trajscope.kernels.spread import DEFICITS
 from trajscope.measure.pooled import Pooled
 from trajscope.schema import COMPONENT, FREQUENCY, INTERVAL, LAG, STEP, TURN
 
@@ -187,7 +187,7 @@ CURVES: Final = (
     Observable(
         "autocorrelation_sd", (LAG,), "1",
         "autocorrelation of the weights, biased: standard deviation over weights",
-        "standard deviation of r_i(h) over weights; of groups of more than 32,768 from a random "
+        "standard deviation of r_i(h) over weights; of groups of more than 8,192 from a random "
         "sample of so many, unless `exact`",
         lambda m: np.sqrt(_sampled_variance(m)[0]),
         is_per_weight=True,

@@ -19,7 +19,6 @@ from trajscope.measure.reductions import (
     PROJECTION,
     ROUNDING,
     SKETCH,
-    SPREAD,
     STEPWISE,
     Reduction,
 )
@@ -33,7 +32,7 @@ _EIGENVECTORS: Final = 1.5e-10
 _TRANSFORM: Final = 4e-8
 _DUAL_PRODUCT: Final = 5e-11
 
-PER_WEIGHT: Final = (COUNTS, ROUNDING, POSITIONS, CURVES, SPREAD)
+PER_WEIGHT: Final = (COUNTS, ROUNDING, POSITIONS, CURVES)
 """On every path: means and spreads over weights, which no Gram matrix holds."""
 
 

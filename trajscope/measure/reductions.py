@@ -8,12 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trajscope.kernels.autocorrelation import (
-    DEFICITS,
-    deficit_moments,
-    pooled_products,
-    sampled,
-)
+from trajscope.kernels.autocorrelation import pooled_products
 from trajscope.kernels.components import components_from_weights, sketch_of_gram
 from trajscope.kernels.curves import curve_moments
 from trajscope.kernels.directions import (
@@ -25,6 +20,7 @@ from trajscope.kernels.factors import N_PROJECTIONS, factor_of_increments, facto
 from trajscope.kernels.gram import Floats, increment_gram
 from trajscope.kernels.river import MOST as MOST_AVERAGES
 from trajscope.kernels.spectra import pooled_power
+from trajscope.kernels.spread import DEFICITS, sampled
 from trajscope.kernels.stepwise import rounding_variance, squared_positions, stepwise_products
 from trajscope.schema import (
     FREQUENCY,
@@ -128,18 +124,19 @@ def _rounding(piece: Piece) -> Sums:
     return {"rounding_variance": np.float64(sum(ends) / 2)}
 
 
-def _spread(piece: Piece) -> Sums:
-    """Of the sample; a weight counts for as many as it stands for."""
-    values = piece.values
+def _curves(piece: Piece) -> Sums:
+    """A weight of the sample counts for as many as it stands for."""
+    chosen = None
     if piece.share < 1:
-        chosen = sampled(piece.first, values.shape[1], share=piece.share, seed=piece.seed)
-        values = values[:, np.flatnonzero(chosen)]
-    sums = deficit_moments(values)
-    n_moving = sums.pop("n_deficits")
+        n_weights = piece.values.shape[1]
+        chosen = sampled(piece.first, n_weights, share=piece.share, seed=piece.seed)
+    sums = curve_moments(piece.values, chosen)
+    n_deficits = sums.pop("n_deficits")
     return {
-        **{name: total / piece.share for name, total in sums.items()},
-        "n_sampled": n_moving / piece.share,
-        "n_sampled_square": n_moving / piece.share**2,
+        **sums,
+        **{name: sums[name] / piece.share for name in DEFICITS},
+        "n_sampled": n_deficits / piece.share,
+        "n_sampled_square": n_deficits / piece.share**2,
     }
 
 
@@ -183,7 +180,7 @@ GRAM: Final = Reduction(
 CURVES: Final = Reduction(
     "curves",
     False,
-    lambda piece: curve_moments(piece.values),
+    _curves,
     {
         "amplitude": (FREQUENCY,),
         "amplitude_square": (FREQUENCY,),
@@ -191,8 +188,11 @@ CURVES: Final = Reduction(
         "n_amplitudes": (),
         "autocorrelation": (LAG,),
         "n_autocorrelations": (),
+        **dict.fromkeys(DEFICITS, (LAG,)),
+        "n_sampled": (),
+        "n_sampled_square": (),
     },
-    lambda n_steps: 40 * n_steps,
+    lambda n_steps: 104 * n_steps,
 )
 POSITIONS: Final = Reduction(
     "positions",
@@ -207,13 +207,6 @@ PERIODOGRAM: Final = Reduction(
     lambda piece: pooled_power(piece.values),
     {"power": (FREQUENCY,)},
     lambda n_steps: 8 * n_steps,
-)
-SPREAD: Final = Reduction(
-    "spread",
-    False,
-    _spread,
-    dict.fromkeys(DEFICITS, (LAG,)) | {"n_sampled": (), "n_sampled_square": ()},
-    lambda n_steps: 64 * n_steps,
 )
 POOLED: Final = Reduction(
     "pooled",
@@ -290,7 +283,6 @@ REDUCTIONS: Final = (
     GRAM,
     CURVES,
     PERIODOGRAM,
-    SPREAD,
     POOLED,
     FIRST,
     DIRECTIONS,

@@ -203,7 +203,7 @@ FIGURES: tuple[Plot, ...] = (
         "the dashed Brownian path of the same length. The paper's band is that of white noise, "
         "which no Brownian path stays in.",
         "r(h) = Σ (x(t) − m)(x(t+h) − m) / Σ (x(t) − m)² of every weight, biased; mean and "
-        "standard deviation over the weights that move; of more than 32,768 weights the latter is "
+        "standard deviation over the weights that move; of more than 8,192 weights the latter is "
         "from a random sample, with its standard error in the data, unless the run was analyzed "
         "with --exact",
         _autocorrelation,
