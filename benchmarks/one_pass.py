@@ -54,7 +54,7 @@ class Row:
 
 
 QUADRATIC = ("counts", "gram")
-PER_WEIGHT = ("counts", "spectrum", "autocorrelation")
+PER_WEIGHT = ("counts", "curves")
 COLUMNS = 4096
 """Weights per block for the peers; blocks of 1,000 to 20,000 measured alike."""
 
@@ -91,6 +91,7 @@ def trajscope_sums(names: tuple[str, ...]) -> Callable[[Path], None]:
     def run(folder: Path) -> None:
         import trajscope
         from trajscope.measure.executor import executor
+        from trajscope.measure.groups import Groups
         from trajscope.measure.plan import Path as SumsPath
         from trajscope.measure.plan import Segment, Size, cut
         from trajscope.measure.reductions import reductions_named
@@ -109,7 +110,8 @@ def trajscope_sums(names: tuple[str, ...]) -> Callable[[Path], None]:
         )
         path = SumsPath("some", "none", reductions_named(names))
         segment = Segment(group=0, start=0, stop=size.n_weights, resolution=2.0**-23)
-        plan = cut(size, [segment], path, workers=1)
+        segments = Groups(("all",), (segment,)).sampled().segments
+        plan = cut(size, segments, path, workers=1)
         with executor(None, None) as running:
             for _ in stream(weights, plan, running, seed=0, progress=lambda *_: None):
                 pass

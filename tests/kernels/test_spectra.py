@@ -6,11 +6,12 @@ from hypothesis import strategies as st
 
 from tests import naive
 from tests.trajectories import brownian, late_training, ornstein_uhlenbeck, trajectories
-from trajscope.kernels.spectra import column_pieces, scaled_by_largest, spectral_moments
+from trajscope.kernels.curves import curve_moments
+from trajscope.kernels.spectra import column_pieces, scaled_by_displacement
 
 
 def moments_of(x):
-    return spectral_moments(np.diff(x, axis=0))
+    return curve_moments(x)
 
 
 def relative_tolerance(x):
@@ -90,13 +91,13 @@ def test_weights_that_never_move_cost_no_digits_of_others():
     sums = moments_of(x)
     assert sums["n_amplitudes"] == 9
     for name, values in moments_of(x[:, :9]).items():
-        np.testing.assert_allclose(sums[name], values, rtol=1e-6)
+        np.testing.assert_allclose(sums[name], values, rtol=1e-6, atol=1e-6)
 
 
 def test_two_checkpoints_have_no_frequency():
-    assert {name: values.shape for name, values in moments_of(brownian(2, 3)).items()} == {
-        "amplitude": (0,), "amplitude_square": (0,), "power": (0,), "n_amplitudes": (),
-    }  # fmt: skip
+    sums = moments_of(brownian(2, 3))
+    assert {sums[name].shape for name in ("amplitude", "amplitude_square", "power")} == {(0,)}
+    np.testing.assert_allclose(sums["autocorrelation"], [3, -1.5])
 
 
 @pytest.mark.parametrize("n_steps", [3, 4, 50, 51])
@@ -134,7 +135,8 @@ def test_increments_of_an_ornstein_uhlenbeck_process_have_its_spectral_density()
 def test_autoregressive_increments_have_their_spectral_density():
     phi, n, n_weights = 0.5, 1024, 2000
     y = ornstein_uhlenbeck(n, n_weights, phi)
-    power = spectral_moments(y)["power"] / n_weights
+    x = np.concatenate([np.zeros((1, n_weights)), y.cumsum(axis=0)])
+    power = curve_moments(x)["power"] / n_weights
     w = 2 * np.pi * np.arange(1, 513) / 1024
     expected = (1 - phi**2) / np.abs(1 - phi * np.exp(-1j * w)) ** 2
     np.testing.assert_allclose(power, expected, rtol=0.14)
@@ -153,7 +155,26 @@ def test_pieces_cover_every_column_once(n_steps, n_weights):
     assert columns == list(range(n_weights))
 
 
-def test_a_weight_that_is_zero_throughout_stays_zero_when_scaled():
-    scaled, largest = scaled_by_largest(np.array([[0.0, 2.0], [0.0, -4.0]]))
-    np.testing.assert_array_equal(scaled, [[0, 0.5], [0, -1]])
-    np.testing.assert_array_equal(largest, [0, 4])
+def test_weights_are_scaled_by_powers_of_two_near_their_displacement():
+    scaled, scale = scaled_by_displacement(np.array([[7.0, 3.0, 1e-40], [7.0, -4.0, 2e-40]]))
+    np.testing.assert_array_equal(scaled[:, :2], [[7, 0.75], [7, -1]])
+    np.testing.assert_array_equal(scale[:2], [0, 4])
+    assert 1 <= scaled[1, 2] - scaled[0, 2] < 2
+
+
+@pytest.mark.parametrize("n_steps", [121, 122, 200, 201])
+@pytest.mark.parametrize("drift", [0, 1000, -1000])
+def test_float32_curves_keep_their_digits_under_a_drift(n_steps, drift):
+    rng = np.random.default_rng(n_steps)
+    steps = rng.standard_normal((n_steps, 300)) + drift
+    x = (1e-5 * steps.cumsum(axis=0)).astype(np.float32)
+    wide, sums = x.astype(np.float64), moments_of(x)
+    amplitudes = naive.fft_amplitudes(wide)
+    for name, expected in (
+        ("amplitude", amplitudes.sum(axis=0)),
+        ("amplitude_square", (amplitudes**2).sum(axis=0)),
+        ("power", naive.periodogram(wide)),
+    ):
+        np.testing.assert_allclose(sums[name], expected, rtol=1e-6, err_msg=name)
+    expected = naive.autocorrelations(wide).sum(axis=0)
+    np.testing.assert_allclose(sums["autocorrelation"] / 300, expected / 300, atol=1e-5)

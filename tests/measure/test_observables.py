@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 
 from tests import naive
-from tests.measure.passes import PATH, observed
+from tests.measure.passes import PATH, RESOLUTION, observed
 from tests.trajectories import (
     ORDINARY,
     brownian,
@@ -355,3 +355,28 @@ def test_checkpoints_that_are_all_equal_give_zeros(components):
 
 def test_the_spread_over_no_weights_is_zero():
     np.testing.assert_array_equal(spread(np.zeros(3), np.zeros(3), np.zeros(())), np.zeros(3))
+
+
+def test_the_spread_of_a_sample_is_that_of_all_weights_within_its_standard_error():
+    x = ornstein_uhlenbeck(40, 20_000, 0.9).astype(np.float32)
+    whole = observed(x, "gram")
+    cut = [(Segment(0, 0, 7000, RESOLUTION, share=0.1), Segment(1, 7000, 20_000, RESOLUTION))]
+    sample = observed(x, "gram", tasks=cut, width=3000)
+    assert not whole["autocorrelation_sd_error"].any()
+    for name in ("autocorrelation_mean", "increment_fft_sd"):
+        np.testing.assert_allclose(sample[name], whole[name], rtol=0, atol=1e-6)
+    off = sample["autocorrelation_sd"] - whole["autocorrelation_sd"]
+    error = sample["autocorrelation_sd_error"]
+    assert max(error[0], abs(off[0])) < 1e-6
+    assert 0.3 < np.sqrt(np.mean(np.square(off[1:] / error[1:]))) < 2
+
+
+def test_the_error_of_a_spread_is_the_scatter_over_samples():
+    x = ornstein_uhlenbeck(8, 3000, 0.5)
+    found = [
+        observed(x, "gram", tasks=[(Segment(0, 0, 3000, RESOLUTION, share=0.1),)], seed=seed)
+        for seed in range(60)
+    ]
+    scatter = np.std([each["autocorrelation_sd"] for each in found], axis=0)
+    stated = np.mean([each["autocorrelation_sd_error"] for each in found], axis=0)
+    np.testing.assert_allclose(stated[1:], scatter[1:], rtol=0.35)  # of 60 draws: a tenth, twice

@@ -111,7 +111,8 @@ def observe(groups, step, spacing, even, n_components):
     dims = {
         "increment_fft_mean": "frequency", "increment_fft_sd": "frequency",
         "increment_periodogram": "frequency", "autocorrelation_mean": "lag",
-        "autocorrelation_sd": "lag", "mean_squared_displacement": "lag",
+        "autocorrelation_sd": "lag", "autocorrelation_sd_error": "lag",
+        "mean_squared_displacement": "lag",
         "explained_variance": "component", "displacement": "step",
         "increment_norm": "interval", "increment_cosine": "turn", "norm": "step",
         "relative_increment": "interval", "rotation_angle": "interval",
@@ -200,6 +201,7 @@ def _observe_one(x, k):
         "increment_periodogram": power,
         "autocorrelation_mean": acf_mean,
         "autocorrelation_sd": acf_sd,
+        "autocorrelation_sd_error": np.zeros_like(acf_sd),
         "mean_squared_displacement": msd,
         "diffusion_exponent": slope,
         "explained_variance": np.pad(share, (0, pad)),

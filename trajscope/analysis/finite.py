@@ -34,6 +34,8 @@ class Engine:
         Folder in which finished parts of a pass are kept.
     directions :
         Along which a run is projected.
+    exact :
+        Whether the spread of the autocorrelation is that of all weights.
     """
 
     memory: int
@@ -42,6 +44,7 @@ class Engine:
     progress: Callable[[int, int], None]
     parts: Path | None = None
     directions: Directions | None = None
+    exact: bool = False
 
 
 def measured(
@@ -62,6 +65,7 @@ def measured(
         memory=engine.memory,
         seed=engine.seed,
         directions=engine.directions,
+        exact=engine.exact,
         progress=engine.progress,
         parts=engine.parts,
     )

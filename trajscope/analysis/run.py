@@ -71,6 +71,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     epoch_steps: float | None = None,
     diffusion: xr.Dataset | None = None,
     directions: NDArray[np.floating] | None = None,
+    exact: bool = False,
     spectra: Asked | None = None,
     strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -138,6 +139,10 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     directions :
         (direction, weight): the reductions then hold ``projection(step, direction)``, the
         displacement from the first checkpoint along each.
+    exact :
+        Whether the standard deviation of the autocorrelation is that of all weights. By default, it
+        is from a random sample where a group has more than 8,192, with its standard error; all
+        else is of all weights in any case.
     spectra :
         Checkpoints at which singular values of every weight matrix are computed: ``"20%,100%"``
         (steps, or shares of the last step), ``"all"``; by default none.
@@ -189,7 +194,7 @@ def analyze(  # noqa: PLR0913 - the one front door: its options are the command 
     if along is not None:
         along.check(trajectory.sizes[WEIGHT])
     advance = shown(progress, "one pass over the weights")
-    engine = Engine(memory_limit(memory), seed, strict, advance, folder, along)
+    engine = Engine(memory_limit(memory), seed, strict, advance, folder, along, exact)
     started = time.perf_counter()
     with executor(workers, scheduler, stall=stall) as running:
         rows = [each.rows(trajectory[STEP].values) for each in parts]

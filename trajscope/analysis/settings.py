@@ -63,6 +63,7 @@ class Settings:
             "n_surrogates": self.n_surrogates,
             "momentum": self.optimizer.momentum,
             "updates_per_epoch": self.updates_per_epoch,
+            "exact": engine.exact or None,
         }
         return {name: value for name, value in given.items() if value is not None}
 

@@ -165,7 +165,7 @@ def _groups(runs: Sequence[xr.Dataset]) -> Groups:
             segments.pop()
         segments.append(Segment(number, start, stop, spacings[0], spacings))
         start = stop
-    return Groups(tuple(names), tuple(segments))
+    return Groups(tuple(names), tuple(segments)).sampled()
 
 
 def _thinned(items: list[Item], most: int) -> list[Item]:

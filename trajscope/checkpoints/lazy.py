@@ -62,8 +62,7 @@ class TrajectoryArray(BackendArray):
 
     def _select(self, key: tuple[Any, ...]) -> Any:
         rows, columns = (_positions(k, n) for k, n in zip(key, self.shape, strict=True))
-        block = _picked(self.manifest, np.asarray(rows, np.intp), columns)
-        return block[_without_scalars(key)]
+        return _reduced(_picked(self.manifest, np.asarray(rows, np.intp), columns), key)
 
 
 class ShapedArray(BackendArray):
@@ -81,7 +80,7 @@ class ShapedArray(BackendArray):
         rows, *within = (_positions(k, n) for k, n in zip(key, self.shape, strict=True))
         columns = _flattened(within, self.shape[1:])
         block = self.flat[np.asarray(rows, np.intp), columns].to_numpy()
-        return block.reshape(len(rows), *map(len, within))[_without_scalars(key)]
+        return _reduced(block.reshape(len(rows), *map(len, within)), key)
 
 
 def _indexed(
@@ -108,9 +107,13 @@ def _positions(key: Any, length: int) -> range | NDArray[np.int64]:
     return np.where(positions < 0, positions + length, positions)
 
 
-def _without_scalars(key: tuple[Any, ...]) -> tuple[int | slice, ...]:
-    """The index that removes the dimensions that a key selects with a single number."""
-    return tuple(slice(None) if isinstance(each, slice) or np.ndim(each) else 0 for each in key)
+def _reduced(block: NDArray[np.floating], key: tuple[Any, ...]) -> NDArray[np.floating]:
+    """Without the dimensions that a key selects with a single number; else the block itself.
+
+    A view of it would have to be copied before it is written to.
+    """
+    index = tuple(slice(None) if isinstance(each, slice) or np.ndim(each) else 0 for each in key)
+    return block[index] if 0 in index else block
 
 
 def _flattened(

@@ -159,6 +159,12 @@ SPECTRA = click.option(
     show_default=True,
     help="Checkpoints at which singular values of every weight matrix are computed: 20%,100%.",
 )
+EXACT = click.option(
+    "--exact",
+    is_flag=True,
+    help="Take the standard deviation of the autocorrelation from all weights, not from a random "
+    "sample of 8,192 of each group.",
+)
 SCHEDULE = (
     click.option(
         "--lr-schedule",

@@ -1,88 +1,11 @@
-"""Autocorrelation of positions: per weight as mean and spread, pooled, and for a Brownian path."""
+"""Autocorrelation of positions: pooled over weights, and for a Brownian path."""
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
 from trajscope.kernels.gram import Floats
-from trajscope.kernels.spectra import column_pieces, scaled_by_largest, squares_are_safe
-
-
-def autocorrelation_moments(weights: NDArray[np.floating]) -> dict[str, Floats]:
-    """Sums over weights of the autocorrelation of positions and of its square.
-
-    ``r_i(h) = sum_{t<T-h} (x_t - m)(x_{t+h} - m) / sum_t (x_t - m)^2``, h = 0..T-1 (biased)
-
-    Parameters
-    ----------
-    weights : (step, weight)
-
-    Returns
-    -------
-    dict
-        ``autocorrelation`` (lag,) and ``autocorrelation_square`` (lag,): sums over the weights that
-        move; ``n_autocorrelations`` (): how many those are.
-
-    Notes
-    -----
-    The first position is taken off before the mean, so the mean does not cost the digits of a
-    displacement that is small beside the weight.
-    """
-    n_steps = len(weights)
-    sums = {
-        "autocorrelation": np.zeros(n_steps),
-        "autocorrelation_square": np.zeros(n_steps),
-        "n_autocorrelations": np.zeros(()),
-    }
-    scratch: dict[int, NDArray[np.floating]] = {}
-    for columns in column_pieces(weights, _padded_length(n_steps)):
-        piece = weights[:, columns]
-        products = _lagged_products(piece, scratch)
-        # Products are squared once more below.
-        if not squares_are_safe(np.square(products[0]), piece):
-            products = _lagged_products(scaled_by_largest(piece - piece[0])[0], scratch)
-        moves = products[0] > 0
-        inverse = np.where(moves, 1 / np.where(moves, products[0], 1), 0)
-        sums["autocorrelation"] += products @ inverse
-        sums["autocorrelation_square"] += np.square(products) @ np.square(inverse)
-        sums["n_autocorrelations"] += moves.sum()
-    return sums
-
-
-def _lagged_products(
-    weights: NDArray[np.floating], scratch: dict[int, NDArray[np.floating]]
-) -> NDArray[np.floating]:
-    """``sum_{t<T-h} (x_t - m)(x_{t+h} - m)`` times a constant, (lag, weight)."""
-    # The power of a real series is real and even, so a cosine transform inverts it, in less time
-    # than the general inverse.
-    products: NDArray[np.floating] = scipy.fft.dct(
-        _padded_power(weights, scratch), type=1, axis=0, overwrite_x=True
-    )
-    return products[: len(weights)]
-
-
-def _padded_power(
-    weights: NDArray[np.floating], scratch: dict[int, NDArray[np.floating]]
-) -> NDArray[np.floating]:
-    """``|FFT(x - m)|^2`` of each weight padded to `_padded_length`, (frequency, weight).
-
-    `scratch` keeps the padded array from piece to piece, by its width: making it anew each time
-    cost a fifth of the whole.
-    """
-    n_steps, n_weights = weights.shape
-    if n_weights not in scratch:
-        scratch[n_weights] = np.zeros((_padded_length(n_steps), n_weights), weights.dtype)
-    padded = scratch[n_weights]
-    centred = padded[:n_steps]
-    np.subtract(weights, weights[0], out=centred)
-    centred -= centred.mean(axis=0)
-    power: NDArray[np.floating] = np.square(np.abs(scipy.fft.rfft(padded, axis=0)))
-    return power
-
-
-def _padded_length(n_steps: int) -> int:
-    """An even length without wrap-around up to lag T - 1, whose transform is fast."""
-    return int(2 * scipy.fft.next_fast_len(n_steps, real=True))
+from trajscope.kernels.spectra import column_pieces
 
 
 def pooled_products(weights: NDArray[np.floating]) -> dict[str, Floats]:
@@ -109,6 +32,30 @@ def pooled_products(weights: NDArray[np.floating]) -> dict[str, Floats]:
         sums["squared_norms"] += np.einsum("tw,tw->t", centred, centred)
         sums["product_power"] += _padded_power(displacement, scratch).sum(axis=1)
     return sums
+
+
+def _padded_power(
+    weights: NDArray[np.floating], scratch: dict[int, NDArray[np.floating]]
+) -> NDArray[np.floating]:
+    """``|FFT(x - m)|^2`` of each weight padded to `_padded_length`, (frequency, weight).
+
+    `scratch` keeps the padded array from piece to piece, by its width: making it anew each time
+    cost a fifth of the whole.
+    """
+    n_steps, n_weights = weights.shape
+    if n_weights not in scratch:
+        scratch[n_weights] = np.zeros((_padded_length(n_steps), n_weights), weights.dtype)
+    padded = scratch[n_weights]
+    centred = padded[:n_steps]
+    np.subtract(weights, weights[0], out=centred)
+    centred -= centred.mean(axis=0)
+    power: NDArray[np.floating] = np.square(np.abs(scipy.fft.rfft(padded, axis=0)))
+    return power
+
+
+def _padded_length(n_steps: int) -> int:
+    """An even length without wrap-around up to lag T - 1, whose transform is fast."""
+    return int(2 * scipy.fft.next_fast_len(n_steps, real=True))
 
 
 def lagged_from_power(power: Floats, n_steps: int) -> Floats:

@@ -1,4 +1,4 @@
-"""Fourier amplitudes of increments: pooled over weights, and per weight as mean and spread."""
+"""Power of increments: pooled over weights, and by products where a transform is slow."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -13,7 +13,7 @@ from trajscope.kernels.gram import SAFE_SQUARES, Floats
 # Columns are transformed in pieces that stay in the second-level cache. scipy transforms several
 # neighbouring columns at once, and is slower below some thirty of them.
 _PIECE_BYTES: Final = 1 << 19
-_FEWEST_COLUMNS: Final = 32
+FEWEST_COLUMNS: Final = 32
 _LONGEST_PRODUCT: Final = 1024
 _AWKWARD: Final = 50
 """Prime factor of a length above which, and length up to which, products with a matrix of waves are
@@ -31,66 +31,13 @@ def column_pieces(values: NDArray[np.floating], n_padded: int | None = None) -> 
     """
     n_steps, n_weights = values.shape
     length = (n_padded or n_steps) * values.itemsize
-    width = max(_FEWEST_COLUMNS, _PIECE_BYTES // length // 16 * 16)
+    width = max(FEWEST_COLUMNS, _PIECE_BYTES // length // 16 * 16)
     for start in range(0, n_weights, width):
         yield slice(start, start + width)
 
 
-def spectral_moments(increments: NDArray[np.floating]) -> dict[str, Floats]:
-    """Sums over weights of the Fourier amplitudes of the increments and of their squares.
-
-    ``a_i[j] = |FFT(yc_i)[j]| / sqrt(mean_k |FFT(yc_i)[k]|^2)``, j, k = 1..floor(n/2)
-
-    Parameters
-    ----------
-    increments : (interval, weight)
-
-    Returns
-    -------
-    dict
-        ``amplitude`` (frequency,): sum over weights of a_i; ``amplitude_square`` (frequency,): sum
-        of a_i^2; ``power`` (frequency,): sum of ``|FFT(yc_i)|^2 / n``, not normalised, squared
-        weight units; ``n_amplitudes`` (): how many weights entered the normalised sums. A weight
-        whose increments do not vary in time has no shape to average and is left out of those.
-
-    Notes
-    -----
-    Where squares would leave the range of the dtype, each weight is first scaled by its own
-    largest increment, so no magnitude overflows or vanishes.
-    """
-    n = len(increments)
-    n_frequencies = n // 2
-    sums = {
-        "amplitude": np.zeros(n_frequencies),
-        "amplitude_square": np.zeros(n_frequencies),
-        "power": np.zeros(n_frequencies),
-        "n_amplitudes": np.zeros(()),
-    }
-    if n_frequencies == 0:
-        return sums
-    for columns in column_pieces(increments):
-        piece = increments[:, columns]
-        amplitude, power, varies = _amplitudes(piece)
-        mean_power = power.mean(axis=0)
-        scale = np.ones_like(mean_power)
-        if not squares_are_safe(mean_power, piece):
-            piece, scale = scaled_by_largest(piece)
-            amplitude, power, varies = _amplitudes(piece)
-            mean_power = power.mean(axis=0)
-        inverse = np.where(varies, 1 / np.where(varies, mean_power, 1), 0).astype(power.dtype)
-        squared_scale = np.square(scale.astype(np.float64)) / n
-        largest = squared_scale.max()
-        weighted = np.stack([squared_scale / (largest or 1), inverse], axis=1).astype(power.dtype)
-        pooled, normalised = (power @ weighted).T
-        sums["power"] += pooled * np.float64(largest)
-        sums["amplitude_square"] += normalised
-        sums["amplitude"] += amplitude @ np.sqrt(inverse)
-        sums["n_amplitudes"] += varies.sum()
-    return sums
-
-
 def pooled_power(increments: NDArray[np.floating]) -> dict[str, Floats]:
-    """The ``power`` of `spectral_moments` alone, in float64.
+    """Sum over weights of ``|FFT(yc_i)[j]|^2 / n``, j = 1..floor(n/2), in float64.
 
     Parameters
     ----------
@@ -111,28 +58,13 @@ def pooled_power(increments: NDArray[np.floating]) -> dict[str, Floats]:
     return {"power": power}
 
 
-def _amplitudes(
-    increments: NDArray[np.floating],
-) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.bool_]]:
-    """``|FFT|`` and ``|FFT|^2`` (frequency, weight), and which weights' increments vary in time."""
-    n = len(increments)
-    centred = increments.copy()  # into the cache: the block is too wide for it
-    mean = centred.mean(axis=0)
-    centred -= mean
-    if n <= _LONGEST_PRODUCT and _largest_factor(n) > _AWKWARD:
-        power = _power_by_products(centred)
-        amplitude = np.sqrt(power)
-    else:
-        transformed = scipy.fft.rfft(centred, axis=0, overwrite_x=True)
-        amplitude = np.abs(transformed[1 : n // 2 + 1])
-        power = np.square(amplitude)
-    # A constant increment leaves only the rounding of its mean, about eps in every term.
-    rounding = 4 * float(np.finfo(increments.dtype).eps) * np.abs(mean)
-    return amplitude, power, power.mean(axis=0) > n * np.square(rounding)
+def is_awkward(n: int) -> bool:
+    """Whether products with a matrix of waves are faster than a transform of this length."""
+    return n <= _LONGEST_PRODUCT and largest_factor(n) > _AWKWARD
 
 
 @lru_cache(maxsize=64)
-def _largest_factor(n: int) -> int:
+def largest_factor(n: int) -> int:
     """The largest prime factor, at least 1."""
     largest, factor = 1, 2
     while factor * factor <= n:
@@ -142,7 +74,7 @@ def _largest_factor(n: int) -> int:
     return max(largest, n)
 
 
-def _power_by_products(centred: NDArray[np.floating]) -> NDArray[np.floating]:
+def power_by_products(centred: NDArray[np.floating]) -> NDArray[np.floating]:
     """``|FFT|^2`` at j = 1..floor(n/2), (frequency, weight), of a length whose transform is slow.
 
     Time is counted from the middle, which changes no amplitude; then cosines see only the sums of
@@ -185,10 +117,12 @@ def squares_are_safe(squares: NDArray[np.floating], values: NDArray[np.floating]
     return bool((squares[~is_safe] == 0).all() and (others == others[0]).all())
 
 
-def scaled_by_largest(
+def scaled_by_displacement(
     values: NDArray[np.floating],
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """A copy with every weight divided by its largest magnitude, and those magnitudes.
+    """A copy with every weight divided by a power of two near its largest displacement, and those.
+
+    Displacements are from the first step; division by a power of two is exact.
 
     Parameters
     ----------
@@ -197,7 +131,9 @@ def scaled_by_largest(
     Returns
     -------
     (step, weight), (weight,)
-        A weight that is zero throughout stays zero, with magnitude 0.
+        A weight that never moves is kept, with scale 0.
     """
-    largest = np.maximum(values.max(axis=0), -values.min(axis=0))
-    return values / np.where(largest == 0, 1, largest), largest
+    displacement = values - values[0]
+    largest = np.maximum(displacement.max(axis=0), -displacement.min(axis=0))
+    exponent = np.where(largest == 0, 0, np.frexp(largest)[1] - 1)
+    return np.ldexp(values, -exponent), np.where(largest == 0, 0, np.ldexp(1.0, exponent))

@@ -83,6 +83,7 @@ def executor(
 def _threads(n_workers: int) -> Executor:
     def compute(values: Sequence[Any], at_once: int, on_done: OnDone) -> Iterator[Any]:
         import dask
+        from dask import threaded
         from dask.callbacks import Callback
 
         def posttask(key: Any, result: Any, *_: Any) -> None:
@@ -90,8 +91,9 @@ def _threads(n_workers: int) -> Executor:
 
         # Around the tasks too, so that it is set once and not by each of them.
         with one_blas_thread(), Callback(posttask=posttask):
+            # By its name, dask would import distributed to look for a cluster.
             results: Sequence[Any] = dask.compute(
-                *values, scheduler="threads", num_workers=at_once, optimize_graph=False
+                *values, scheduler=threaded.get, num_workers=at_once, optimize_graph=False
             )
         return iter(results)
 

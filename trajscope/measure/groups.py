@@ -1,7 +1,8 @@
 """Which weights are measured together, and how large the work on them is."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import xarray as xr
@@ -15,6 +16,8 @@ from trajscope.readers.base import resolution
 from trajscope.schema import ALL_WEIGHTS
 
 MOST_GROUPS: Final = 20_000
+SAMPLE: Final = 8192
+"""Weights of a group from which the spread of the autocorrelation is taken, on average."""
 _WORKER_RESIDENT: Final = 160 << 20
 """What a dask worker process holds once it has imported what the pass needs; measured."""
 
@@ -43,6 +46,15 @@ class Groups:
         if not self.are_layers:
             return [ALL_WEIGHTS]
         return [ALL_WEIGHTS, *(f"'{name}'" if name == ALL_WEIGHTS else name for name in self.names)]
+
+    def sampled(self) -> "Groups":
+        """The same, larger groups with the share of weights that makes up a random sample."""
+        sizes: Counter[int] = Counter()
+        for each in self.segments:
+            sizes[each.group] += each.stop - each.start
+        shares = {group: min(1.0, SAMPLE / size) for group, size in sizes.items() if size}
+        segments = (replace(each, share=shares.get(each.group, 1.0)) for each in self.segments)
+        return Groups(self.names, tuple(segments))
 
 
 def groups_of(trajectory: xr.Dataset) -> Groups:

@@ -42,6 +42,7 @@ def measure(  # noqa: PLR0913
     seed: int,
     windows: Sequence[Rows] = (),
     directions: Directions | None = None,
+    exact: bool = False,
     progress: Progress,
     parts: Path | None = None,
 ) -> list[Measurement]:
@@ -58,6 +59,9 @@ def measure(  # noqa: PLR0913
         Each the first of its checkpoints, and the one after its last, counted from 0.
     directions :
         Along which the run is projected: its reductions then hold ``projection(step, direction)``.
+    exact :
+        Whether the spread of the autocorrelation is that of all weights, not of a random sample of
+        each group.
     progress :
         Called with (tasks done, tasks in all).
     parts :
@@ -72,7 +76,7 @@ def measure(  # noqa: PLR0913
     CheckpointError
         A file could not be read any more.
     """
-    groups = groups_of(trajectory)
+    groups = groups_of(trajectory) if exact else groups_of(trajectory).sampled()
     size = size_of(trajectory["weights"], groups, executor, memory, windows=windows)
     kept, planned = parts_of(
         trajectory, parts, size, groups.segments, windows=windows, directions=directions, seed=seed

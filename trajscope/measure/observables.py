@@ -8,6 +8,7 @@ import numpy as np
 
 from trajscope.kernels.components import explained_variance
 from trajscope.kernels.gram import Floats
+from trajscope.kernels.spread import DEFICITS
 from trajscope.measure.pooled import Pooled
 from trajscope.schema import COMPONENT, FREQUENCY, INTERVAL, LAG, STEP, TURN
 
@@ -92,6 +93,26 @@ def spread(total: Floats, squares: Floats, count: Floats) -> Floats:
     return np.sqrt(np.maximum(mean(squares, count) - average**2, 0.0))
 
 
+def _sampled_variance(measured: Measured) -> tuple[Floats, Floats]:
+    """Variance of the autocorrelation over weights, and its fourth central moment, (lag,)."""
+    one, two, three, four = (
+        mean(measured.sums[name], measured.sums["n_sampled"]) for name in DEFICITS
+    )
+    fourth = four - 4 * one * three + 6 * one**2 * two - 3 * one**4
+    return np.maximum(two - one**2, 0.0), np.maximum(fourth, 0.0)
+
+
+def _sampling_error(measured: Measured) -> Floats:
+    variance, fourth = _sampled_variance(measured)
+    standing, squared = measured.sums["n_sampled"], measured.sums["n_sampled_square"]
+    # 1/s - 1/P, with s the number of weights of equal standing that would be as good.
+    unseen = np.maximum(squared / np.maximum(standing, 1) - 1, 0) / np.maximum(standing, 1)
+    error = np.sqrt(np.maximum(fourth - variance**2, 0) * unseen)
+    twice = 2 * np.sqrt(variance)
+    relative: Floats = np.divide(error, twice, out=np.zeros_like(error), where=twice > 0)
+    return relative
+
+
 def diffusion_exponent(squared_displacement: Floats) -> float:
     """Slope of ``log MSD(q)`` on ``log q`` over lags 1 to T/4, by least squares.
 
@@ -166,12 +187,16 @@ CURVES: Final = (
     Observable(
         "autocorrelation_sd", (LAG,), "1",
         "autocorrelation of the weights, biased: standard deviation over weights",
-        "standard deviation of r_i(h) over weights",
-        lambda m: spread(
-            m.sums["autocorrelation"],
-            m.sums["autocorrelation_square"],
-            m.sums["n_autocorrelations"],
-        ),
+        "standard deviation of r_i(h) over weights; of groups of more than 8,192 from a random "
+        "sample of so many, unless `exact`",
+        lambda m: np.sqrt(_sampled_variance(m)[0]),
+        is_per_weight=True,
+    ),
+    Observable(
+        "autocorrelation_sd_error", (LAG,), "1",
+        "standard error of that standard deviation, from the sample; 0 if it is of all weights",
+        "√((μ₄ − σ⁴)(1/s − 1/P)) / 2σ, s weights in the sample, μ₄ the fourth central moment",
+        _sampling_error,
         is_per_weight=True,
     ),
     Observable(

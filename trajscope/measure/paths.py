@@ -5,8 +5,8 @@ from typing import Final
 
 from trajscope.kernels.factors import N_PROJECTIONS
 from trajscope.measure.reductions import (
-    AUTOCORRELATION,
     COUNTS,
+    CURVES,
     DIRECTIONS,
     DUAL,
     FACTOR,
@@ -19,7 +19,6 @@ from trajscope.measure.reductions import (
     PROJECTION,
     ROUNDING,
     SKETCH,
-    SPECTRUM,
     STEPWISE,
     Reduction,
 )
@@ -33,7 +32,7 @@ _EIGENVECTORS: Final = 1.5e-10
 _TRANSFORM: Final = 4e-8
 _DUAL_PRODUCT: Final = 5e-11
 
-PER_WEIGHT: Final = (COUNTS, ROUNDING, POSITIONS, SPECTRUM, AUTOCORRELATION)
+PER_WEIGHT: Final = (COUNTS, ROUNDING, POSITIONS, CURVES)
 """On every path: means and spreads over weights, which no Gram matrix holds."""
 
 

@@ -52,6 +52,8 @@ class Segment:
         Spacing at 1 of that dtype.
     resolutions :
         The same of every run, where several lie in the block.
+    share :
+        Of the weights of the group, how many are in the random sample.
     """
 
     group: int
@@ -59,6 +61,7 @@ class Segment:
     stop: int
     resolution: float
     resolutions: tuple[float, ...] = ()
+    share: float = 1.0
 
 
 @dataclass(frozen=True)

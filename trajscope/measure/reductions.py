@@ -8,8 +8,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trajscope.kernels.autocorrelation import autocorrelation_moments, pooled_products
+from trajscope.kernels.autocorrelation import pooled_products
 from trajscope.kernels.components import components_from_weights, sketch_of_gram
+from trajscope.kernels.curves import curve_moments
 from trajscope.kernels.directions import (
     MOST_LANDMARKS,
     directions_of_weights,
@@ -18,7 +19,8 @@ from trajscope.kernels.directions import (
 from trajscope.kernels.factors import N_PROJECTIONS, factor_of_increments, factor_width, project
 from trajscope.kernels.gram import Floats, increment_gram
 from trajscope.kernels.river import MOST as MOST_AVERAGES
-from trajscope.kernels.spectra import pooled_power, spectral_moments
+from trajscope.kernels.spectra import pooled_power
+from trajscope.kernels.spread import DEFICITS, sampled
 from trajscope.kernels.stepwise import rounding_variance, squared_positions, stepwise_products
 from trajscope.schema import (
     FREQUENCY,
@@ -55,6 +57,8 @@ class Piece:
         The first position.
     first :
         Number of the first weight.
+    share :
+        Of the weights of its group, how many are in the random sample.
     """
 
     values: NDArray[np.floating]
@@ -62,6 +66,7 @@ class Piece:
     seed: int
     origin: NDArray[np.floating]
     first: int = 0
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -96,15 +101,19 @@ class Reduction:
 
 def _counts(piece: Piece) -> Sums:
     increments = piece.values
-    moved = np.zeros(increments.shape[1], dtype=bool)
-    n_nonzero = 0
+    n_weights = increments.shape[1]
+    moved = np.zeros(n_weights, dtype=bool)
+    n_nonzero, all_moved = 0, False
     for row in increments:
         nonzero = row != 0
-        n_nonzero += int(np.count_nonzero(nonzero))
-        moved |= nonzero
+        n_moving = int(np.count_nonzero(nonzero))
+        n_nonzero += n_moving
+        all_moved = all_moved or n_moving == n_weights
+        if not all_moved:
+            moved |= nonzero
     return {
-        "n_weights": np.float64(increments.shape[1]),
-        "n_moving": np.float64(moved.sum()),
+        "n_weights": np.float64(n_weights),
+        "n_moving": np.float64(n_weights if all_moved else moved.sum()),
         "n_zero_increments": np.float64(increments.size - n_nonzero),
     }
 
@@ -113,6 +122,22 @@ def _rounding(piece: Piece) -> Sums:
     first, last = piece.values[0], piece.values[-1]
     ends = (rounding_variance(first, piece.resolution), rounding_variance(last, piece.resolution))
     return {"rounding_variance": np.float64(sum(ends) / 2)}
+
+
+def _curves(piece: Piece) -> Sums:
+    """A weight of the sample counts for as many as it stands for."""
+    chosen = None
+    if piece.share < 1:
+        n_weights = piece.values.shape[1]
+        chosen = sampled(piece.first, n_weights, share=piece.share, seed=piece.seed)
+    sums = curve_moments(piece.values, chosen)
+    n_deficits = sums.pop("n_deficits")
+    return {
+        **sums,
+        **{name: sums[name] / piece.share for name in DEFICITS},
+        "n_sampled": n_deficits / piece.share,
+        "n_sampled_square": n_deficits / piece.share**2,
+    }
 
 
 def _sketch(piece: Piece) -> Sums:
@@ -152,17 +177,22 @@ GRAM: Final = Reduction(
     {"increment_gram": (INTERVAL, INTERVAL_OTHER)},
     lambda n_steps: 20 * n_steps**2,
 )
-SPECTRUM: Final = Reduction(
-    "spectrum",
-    True,
-    lambda piece: spectral_moments(piece.values),
+CURVES: Final = Reduction(
+    "curves",
+    False,
+    _curves,
     {
         "amplitude": (FREQUENCY,),
         "amplitude_square": (FREQUENCY,),
         "power": (FREQUENCY,),
         "n_amplitudes": (),
+        "autocorrelation": (LAG,),
+        "n_autocorrelations": (),
+        **dict.fromkeys(DEFICITS, (LAG,)),
+        "n_sampled": (),
+        "n_sampled_square": (),
     },
-    lambda n_steps: 24 * n_steps,
+    lambda n_steps: 104 * n_steps,
 )
 POSITIONS: Final = Reduction(
     "positions",
@@ -177,13 +207,6 @@ PERIODOGRAM: Final = Reduction(
     lambda piece: pooled_power(piece.values),
     {"power": (FREQUENCY,)},
     lambda n_steps: 8 * n_steps,
-)
-AUTOCORRELATION: Final = Reduction(
-    "autocorrelation",
-    False,
-    lambda piece: autocorrelation_moments(piece.values),
-    {"autocorrelation": (LAG,), "autocorrelation_square": (LAG,), "n_autocorrelations": ()},
-    lambda n_steps: 32 * n_steps,
 )
 POOLED: Final = Reduction(
     "pooled",
@@ -258,9 +281,8 @@ REDUCTIONS: Final = (
     ROUNDING,
     POSITIONS,
     GRAM,
-    SPECTRUM,
+    CURVES,
     PERIODOGRAM,
-    AUTOCORRELATION,
     POOLED,
     FIRST,
     DIRECTIONS,

@@ -18,7 +18,9 @@ FEWEST_IN_BLOCK: Final = 64
 """Weights: with fewer, every page is read many times over."""
 NARROWEST_ROW: Final = 4096
 """Weights; opening a file costs as much as transforming this many."""
-_BLOCK_BYTES: Final = 32 * MIB  # stays in the last-level cache; 16 and 64 MiB took a tenth more
+# Stays in the last-level cache, and below the 32 MiB from which glibc takes every array anew from
+# the system; 16 and 64 MiB took a tenth more.
+_BLOCK_BYTES: Final = 30 * MIB
 _SCRATCH: Final = 48 * MIB  # cache-sized pieces, FFT plans, and the interpreter's own growth
 _SCRATCH_PER_STEP: Final = 2048  # bytes: the fewest columns a piece has, in transform
 _CURVES_PER_STEP: Final = 8 * (N_COMPONENTS + 18)  # bytes of one group's observables and moves

@@ -117,9 +117,10 @@ def _pieces_of(
     """What a reduction is given of the rows of one block, and the number of the group."""
     additive = reduction.is_additive
     cuts = _pieces(task, *block, own.part) if additive else _whole_groups(task, *block)
-    for group, columns, resolution in cuts:
+    for group, columns, resolution, share in cuts:
         first = block[0] + (columns.start if isinstance(columns, slice) else 0)
-        yield Piece(own.rows[:, columns], resolution, seed, own.origin[columns], first), group
+        rows, origin = own.rows[:, columns], own.origin[columns]
+        yield Piece(rows, resolution, seed, origin, first, share), group
 
 
 def scan_span(
@@ -194,8 +195,8 @@ def _blocks(task: Sequence[Segment], width: int) -> list[tuple[int, int]]:
     return [(start, min(start + width, last)) for start in range(first, last, width)]
 
 
-Cut = tuple[int, NDArray[np.intp] | slice, float]
-"""Number of a group, columns of a block, resolution of what is stored there."""
+Cut = tuple[int, NDArray[np.intp] | slice, float, float]
+"""Number of a group, columns of a block, resolution of what is stored there, share sampled."""
 
 
 def _pieces(task: Sequence[Segment], start: int, stop: int, part: int) -> list[Cut]:
@@ -205,6 +206,7 @@ def _pieces(task: Sequence[Segment], start: int, stop: int, part: int) -> list[C
             segment.group,
             slice(max(segment.start, start) - start, min(segment.stop, stop) - start),
             segment.resolutions[part] if segment.resolutions else segment.resolution,
+            segment.share,
         )
         for segment in task
         if segment.start < stop and segment.stop > start
@@ -217,9 +219,10 @@ def _whole_groups(task: Sequence[Segment], start: int, stop: int) -> list[Cut]:
     for segment in task:
         segments.setdefault(segment.group, []).append(segment)
     groups: list[Cut] = [
-        (group, _columns(parts, start), parts[0].resolution) for group, parts in segments.items()
+        (group, _columns(parts, start), parts[0].resolution, parts[0].share)
+        for group, parts in segments.items()
     ]
-    return [*groups, (WHOLE, slice(0, stop - start), task[0].resolution)]
+    return [*groups, (WHOLE, slice(0, stop - start), task[0].resolution, 1.0)]
 
 
 def _columns(segments: Sequence[Segment], start: int) -> NDArray[np.intp] | slice:

@@ -12,7 +12,6 @@ from typing import Final
 
 import numpy as np
 import scipy.special
-import scipy.stats
 
 from trajscope.kernels.gram import Floats
 
@@ -71,6 +70,8 @@ def free_energy(paths: Floats) -> FreeEnergy:
     paths : (replica, step, direction)
         Of replicas that start at one point, along directions that were not chosen on these steps.
     """
+    import scipy.stats
+
     n, n_steps, _ = paths.shape
     places = np.unique(np.geomspace(1, n_steps - 1, _MOST_TIMES).round().astype(int))
     whole = _parts(paths, places)

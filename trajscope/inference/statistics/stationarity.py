@@ -5,7 +5,6 @@ from typing import Final
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from trajscope.inference.nulls.draws import over_batches, phases
 from trajscope.inference.statistics.brownian import p_value, standardised
@@ -93,6 +92,8 @@ def _expected_sum(time: float, taken: Floats) -> float:
     With S its covariance of all steps and Q the functions, the mean autocovariance is that of
     ``(1 - Q Q') S (1 - Q Q')``, summed along diagonals.
     """
+    from scipy.signal import lfilter  # half a second, which a short run has no use for
+
     n_steps = len(taken)
     length = scipy.fft.next_fast_len(2 * n_steps - 1, real=True)
     r = (time - 1) / (time + 1)

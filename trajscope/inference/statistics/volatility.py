@@ -4,7 +4,6 @@ from typing import Final
 
 import numpy as np
 import scipy.linalg
-from scipy.signal import lfilter
 
 from trajscope.inference.statistics.stationarity import autocovariance
 from trajscope.kernels.gram import Floats
@@ -41,6 +40,8 @@ def with_even_noise(positions: Floats) -> Floats:
     (step, component)
         Centred.
     """
+    from scipy.signal import lfilter
+
     centred = positions - positions.mean(axis=0)
     coefficients = fitted_to_all(centred)
     order = len(coefficients) - 1

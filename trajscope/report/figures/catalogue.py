@@ -89,6 +89,7 @@ def _autocorrelation(curves: Curves) -> Columns:
         "lag_checkpoints": curves.lags,
         "autocorrelation_mean": curves["autocorrelation_mean"],
         "autocorrelation_sd": curves["autocorrelation_sd"],
+        "autocorrelation_sd_error": curves["autocorrelation_sd_error"],
         "autocorrelation_brownian": curves["autocorrelation_brownian"],
     }
 
@@ -180,7 +181,12 @@ FIGURES: tuple[Plot, ...] = (
     Plot(
         "autocorrelation",
         "Autocorrelation",
-        ("autocorrelation_mean", "autocorrelation_sd", "autocorrelation_brownian"),
+        (
+            "autocorrelation_mean",
+            "autocorrelation_sd",
+            "autocorrelation_sd_error",
+            "autocorrelation_brownian",
+        ),
         8,
         plots_curves.draw_autocorrelation,
         plots_curves.autocorrelation_title,
@@ -189,7 +195,9 @@ FIGURES: tuple[Plot, ...] = (
         "the dashed Brownian path of the same length. The paper's band is that of white noise, "
         "which no Brownian path stays in.",
         "r(h) = Σ (x(t) − m)(x(t+h) − m) / Σ (x(t) − m)² of every weight, biased; mean and "
-        "standard deviation over the weights that move",
+        "standard deviation over the weights that move; of more than 8,192 weights the latter is "
+        "from a random sample, with its standard error in the data, unless the run was analyzed "
+        "with --exact",
         _autocorrelation,
     ),
     Plot(
