@@ -30,15 +30,21 @@ def check_unchanged(weights: xr.Variable) -> None:
     Parameters
     ----------
     weights : (step, weight)
-        Lazy; of arrays in memory nothing is known.
+        Lazy, or cut into blocks by dask; of arrays in memory nothing is known.
 
     Raises
     ------
     ChangedError
     """
     # A manifest that is asked for no weights at some steps compares their files, however the array
-    # has been selected from or cut into blocks meanwhile.
-    weights[:, :0].to_numpy()
+    # has been selected from meanwhile. Of blocks of dask, that are the arrays it was given to cut.
+    if weights.chunks is None:
+        weights[:, :0].to_numpy()
+        return
+    for node in weights.data.dask.values():
+        array = getattr(node, "value", node)
+        if isinstance(array, indexing.ImplicitToExplicitIndexingAdapter) and array.ndim == 2:
+            np.asarray(array[:, :0])
 
 
 def shaped(flat: xr.Variable, shape: tuple[int, ...]) -> xr.Variable:
@@ -63,7 +69,7 @@ class TrajectoryArray(BackendArray):
     def _select(self, key: tuple[Any, ...]) -> Any:
         rows, columns = (_positions(k, n) for k, n in zip(key, self.shape, strict=True))
         block = _picked(self.manifest, np.asarray(rows, np.intp), columns)
-        return block[_without_scalars(key)]
+        return _without_scalars(block, key)
 
 
 class ShapedArray(BackendArray):
@@ -81,7 +87,7 @@ class ShapedArray(BackendArray):
         rows, *within = (_positions(k, n) for k, n in zip(key, self.shape, strict=True))
         columns = _flattened(within, self.shape[1:])
         block = self.flat[np.asarray(rows, np.intp), columns].to_numpy()
-        return block.reshape(len(rows), *map(len, within))[_without_scalars(key)]
+        return _without_scalars(block.reshape(len(rows), *map(len, within)), key)
 
 
 def _indexed(
@@ -108,9 +114,13 @@ def _positions(key: Any, length: int) -> range | NDArray[np.int64]:
     return np.where(positions < 0, positions + length, positions)
 
 
-def _without_scalars(key: tuple[Any, ...]) -> tuple[int | slice, ...]:
-    """The index that removes the dimensions that a key selects with a single number."""
-    return tuple(slice(None) if isinstance(each, slice) or np.ndim(each) else 0 for each in key)
+def _without_scalars(block: NDArray[np.floating], key: tuple[Any, ...]) -> NDArray[np.floating]:
+    """A block without the dimensions that its key selects with a single number.
+
+    Where there are none it is the block itself: of a view of it the pass would make a copy.
+    """
+    single = [not isinstance(each, slice) and not np.ndim(each) for each in key]
+    return block[tuple(0 if each else slice(None) for each in single)] if any(single) else block
 
 
 def _flattened(
