@@ -216,6 +216,12 @@ def test_neighbouring_tensors_are_read_at_once(tmp_path, reads):
     assert reads[1] == [96] * 4
 
 
+def test_a_block_belongs_to_its_reader_who_needs_no_copy(trajectory):
+    block = trajectory["weights"].variable[:, 3:9].to_numpy()
+    assert block.flags.owndata
+    assert block.flags.writeable
+
+
 def test_nothing_that_was_read_is_kept(trajectory, reads):
     for _ in range(2):
         trajectory["weights"].values  # noqa: B018

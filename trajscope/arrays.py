@@ -64,7 +64,7 @@ def as_array(source: Any) -> xr.DataArray:
     if shape is None or kind == "O" or not hasattr(values, "__array__"):
         raise OptionError(
             f"The source is a {type(source).__name__}; a folder of checkpoints, a Dataset from "
-            "open_trajectory, or or an array (step, weight) was expected. To make one from a dict "
+            "open_trajectory, or an array (step, weight) was expected. To make one from a dict "
             "of weights: numpy.concatenate([w.reshape(T, -1) for w in ...], 1)."
         )
     if len(shape) != 2:

@@ -3,6 +3,7 @@
 import os
 import re
 import unicodedata
+from collections.abc import Mapping
 
 
 class TrajscopeError(Exception):
@@ -22,11 +23,20 @@ class ChangedError(CheckpointError):
         The same without the name of the file and without advice, for a list of what was left out.
     unseen :
         Whether reading does not see it: a file beside the one that stands for the checkpoint.
+    rows :
+        Where several checkpoints were looked at: the reason for each that changed, by its place
+        among them.
     """
 
-    def __init__(self, message: str, reason: str = "", unseen: bool = False) -> None:
-        super().__init__(message, reason, unseen)
-        self.reason, self.unseen = reason, unseen
+    def __init__(
+        self,
+        message: str,
+        reason: str = "",
+        unseen: bool = False,
+        rows: Mapping[int, str] | None = None,
+    ) -> None:
+        super().__init__(message, reason, unseen, rows)
+        self.reason, self.unseen, self.rows = reason, unseen, dict(rows or {})
 
     def __str__(self) -> str:
         return str(self.args[0])

@@ -5,6 +5,7 @@ import math
 import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -104,14 +105,16 @@ def pack(
     unfinished = target.with_name(f"{target.name}.tmp")
     pieces = list(_pieces(trajectory))
     done = _taken_up(unfinished, str(trajectory.attrs["fingerprint"]))
-    arrays = _arrays(unfinished, trajectory)
+    with _writing(unfinished):
+        arrays = _arrays(unfinished, trajectory)
     weights, total = trajectory["weights"].variable, trajectory.sizes["weight"]
     while done < len(pieces):
         slab = _slab(pieces[done:], trajectory.sizes[STEP] * weights.dtype.itemsize)
         block = weights[:, slab[0].start : slab[-1].stop].to_numpy()
         for piece in slab:
             values = block[:, piece.start - slab[0].start : piece.stop - slab[0].start]
-            _store(unfinished, arrays[piece.tensor], piece, values)
+            with _writing(unfinished):
+                _store(unfinished, arrays[piece.tensor], piece, values)
         done += len(slab)
         _remember(unfinished, {"fingerprint": trajectory.attrs["fingerprint"], "chunks": done})
         progress(slab[-1].stop, total)
@@ -268,9 +271,15 @@ def _taken_up(unfinished: Path, fingerprint: str) -> int:
 
 
 def _remember(unfinished: Path, state: Mapping[str, object]) -> None:
+    with _writing(unfinished), replaced(unfinished / _PROGRESS, tidy=True) as new:
+        new.write(json.dumps(state).encode())
+
+
+@contextmanager
+def _writing(unfinished: Path) -> Iterator[None]:
+    """Name the store that cannot be written."""
     try:
-        with replaced(unfinished / _PROGRESS, tidy=True) as new:
-            new.write(json.dumps(state).encode())
+        yield
     except OSError as error:
         raise CheckpointError(
             f"{printable(unfinished)} cannot be written: {error.strerror}. Check the permissions "

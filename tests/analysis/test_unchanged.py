@@ -346,3 +346,106 @@ def test_a_worker_that_does_not_see_the_files_is_told_of(tmp_path):
 def test_the_error_travels_from_workers():
     again = pickle.loads(pickle.dumps(ChangedError("what\nhappened", "why", True)))
     assert (str(again), again.reason, again.unseen) == ("what\nhappened", "why", True)
+
+
+def store_of(kind, folder, salt=0, steps=range(N)):
+    """One store with a step axis: a file or a folder of chunks."""
+    values = {name: np.stack([state(step, salt)[name] for step in steps]) for name in state(0)}
+    if kind == "HDF5":
+        import h5py
+
+        with h5py.File(folder, "w") as file:
+            file["step"] = np.array(steps)
+            for name, array in values.items():
+                file[name] = array
+        return
+    group = zarr.open_group(folder, mode="w", zarr_format=2 if kind == "zarr 2" else 3)
+    length = {"zarr of all steps": N, "zarr of five steps": 5}.get(kind, 1)
+    axes = {} if kind == "zarr 2" else {"dimension_names": ("step",)}
+    made = group.create_array("step", data=np.array(steps), chunks=(N,), **axes)
+    axes = {} if kind == "zarr 2" else {"dimension_names": ("step", "weight")}
+    for name, array in values.items():
+        made = group.create_array(name, data=array, chunks=(length, 100), compressors=None, **axes)
+        if kind == "zarr 2":
+            made.attrs["_ARRAY_DIMENSIONS"] = ["step", "weight"]
+    if kind == "zarr 2":
+        group["step"].attrs["_ARRAY_DIMENSIONS"] = ["step"]
+
+
+def step_again(kind, path, step):
+    """Other weights at one step, of the same size."""
+    if kind == "HDF5":
+        import h5py
+
+        with h5py.File(path, "r+") as file:
+            file["a.w"][step] = state(step, 1)["a.w"]
+        return
+    zarr.open_group(path, mode="r+")["a.w"][step] = state(step, 1)["a.w"]
+
+
+LOST = {
+    "zarr": [3], "zarr 2": [3], "zarr of five steps": [0, 1, 2, 3, 4],
+    "zarr of all steps": list(range(N)), "HDF5": list(range(N)),
+}  # fmt: skip
+
+
+@UNEVEN
+@pytest.mark.parametrize("at", ["before", 0.4])
+@pytest.mark.parametrize("kind", LOST)
+def test_steps_of_a_store_that_are_written_again_are_left_out_or_all_is_refused(kind, at, tmp_path):
+    place = tmp_path / ("run.h5" if kind == "HDF5" else "run.zarr")
+    store_of(kind, place)
+    opened = open_trajectory(place)
+    options = dict(QUICK)
+    if at == "before":
+        step_again(kind, place, 3)
+    else:
+        options["progress"] = during(lambda: step_again(kind, place, 3), at)
+    if len(LOST[kind]) == N:
+        with pytest.raises(TrajectoryError, match=r"12 of 12 checkpoints changed .* is another"):
+            analyze(opened, **options)
+        return
+    with pytest.warns(TrajscopeWarning, match=rf"{len(LOST[kind])} of 12 .* is another, or is go"):
+        found = analyze(opened, **options)
+    left = [step for step in range(N) if step not in LOST[kind]]
+    assert found["trajectory"]["step"].values.tolist() == left
+    store_of(kind, tmp_path / "fewer.zarr", steps=left)
+    assert_same(found, analyze(tmp_path / "fewer.zarr", **QUICK))
+
+
+def test_a_store_that_only_grows_is_as_it_was(tmp_path):
+    store_of("zarr", tmp_path / "run.zarr", steps=range(N - 2))
+    opened = open_trajectory(tmp_path / "run.zarr")
+    before = analyze(opened, **QUICK)
+    group = zarr.open_group(tmp_path / "run.zarr", mode="r+")
+    for name, values in {**state(N - 2), "step": N - 2}.items():
+        group[name].append(np.asarray(values)[None])
+    assert_same(analyze(opened, **QUICK), before)
+
+
+@pytest.mark.parametrize("kind", LOST)
+def test_a_store_cut_by_dask_is_refused_once_it_is_written_again(kind, tmp_path):
+    place = tmp_path / ("run.h5" if kind == "HDF5" else "run.zarr")
+    store_of(kind, place)
+    opened = open_trajectory(place).chunk({"step": 4, "weight": 100}).isel(step=slice(1, None))
+    again = during(lambda: step_again(kind, place, 3), 0.4)
+    with pytest.raises(ChangedError, match=r"was written again after the trajectory was opened"):
+        analyze(opened, progress=again, **QUICK)
+
+
+def test_what_dask_holds_already_may_be_written_again(tmp_path):
+    store_of("zarr", tmp_path / "run.zarr")
+    held = open_trajectory(tmp_path / "run.zarr").chunk({"weight": 100}).persist()
+    before = analyze(held, **QUICK)
+    store_of("zarr", tmp_path / "run.zarr", salt=1)
+    assert_same(analyze(held, **QUICK), before)
+
+
+@pytest.mark.parametrize("kind", ["zarr", "HDF5"])
+def test_a_store_that_vanishes_is_told_of(kind, tmp_path):
+    place = tmp_path / ("run.h5" if kind == "HDF5" else "run.zarr")
+    store_of(kind, place)
+    opened = open_trajectory(place)
+    gone = during(lambda: place.rename(tmp_path / "elsewhere"), 0.4)
+    with pytest.raises(TrajectoryError, match=r"12 of 12 checkpoints changed or vanished"):
+        analyze(opened, progress=gone, **QUICK)

@@ -13,6 +13,7 @@ from tests.clusters import local_cluster
 from tests.measure.passes import assert_same_bits, cut_at, lazy, plan_of, sums_of
 from tests.trajectories import late_training
 from trajscope.errors import OptionError
+from trajscope.measure.cluster import local_cluster as cluster_of_processes
 from trajscope.measure.executor import executor
 from trajscope.measure.span import NonFiniteError
 
@@ -73,6 +74,19 @@ def test_worker_processes_give_the_same_bits_as_threads(x, bits):
         assert running.n_workers == 2
         found = sums_of(lazy(x), plan_of("gram", 300, **LAYOUT), running)
     assert_same_bits(found, bits["gram"])
+
+
+def test_worker_processes_have_imported_what_tasks_need_and_do_not_watch_themselves():
+    def told():
+        import sys
+
+        import dask
+
+        calm = not dask.config.get("distributed.worker.profile.enabled")
+        return calm, {"trajscope.trajectory", "trajscope.measure.span"} <= set(sys.modules)
+
+    with cluster_of_processes(1) as client:
+        assert list(client.run(told).values()) == [(True, True)]
 
 
 def test_a_weight_that_is_not_finite_stops_the_pass_on_a_cluster_too(x, client):

@@ -59,24 +59,17 @@ def check_read(trajectory: xr.Dataset) -> None:
     """Refuse a trajectory that has been read from files which changed meanwhile.
 
     Of most formats each reading has told, and what changes after the last one does not matter. It
-    is looked for here where a checkpoint is a folder of many files.
+    is looked for here where a checkpoint is a folder of many files, or one step of a store.
 
     Raises
     ------
     ChangedError
     """
-    weights = trajectory["weights"].variable
-    if weights.chunks is not None:  # dask would read a block to throw it away
-        return
     try:
-        check_unchanged(weights)
-    except ChangedError:
-        for row in range(len(weights)):
-            try:
-                check_unchanged(weights[row : row + 1])
-            except ChangedError as error:
-                if error.unseen:
-                    raise
+        check_unchanged(trajectory["weights"].variable)
+    except ChangedError as error:
+        if error.unseen:
+            raise
 
 
 def _without_changed(
@@ -95,14 +88,11 @@ def _without_changed(
 
 def _changed(trajectory: xr.Dataset) -> dict[int, str]:
     """Which checkpoints are not as they were, and why, by row."""
-    weights = trajectory["weights"].variable
-    rows: dict[int, str] = {}
-    for row in range(trajectory.sizes[STEP]):
-        try:
-            check_unchanged(weights[row : row + 1])
-        except ChangedError as error:
-            rows[row] = error.reason
-    return rows
+    try:
+        check_unchanged(trajectory["weights"].variable)
+    except ChangedError as error:
+        return error.rows
+    return {}
 
 
 def _without(trajectory: xr.Dataset, lost: dict[int, str]) -> xr.Dataset:

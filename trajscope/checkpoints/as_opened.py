@@ -1,6 +1,7 @@
 """Files that are not as they were when the trajectory was opened, and the errors that say so."""
 
 import os
+from collections.abc import Mapping
 
 from trajscope.errors import ChangedError, CheckpointError, printable
 from trajscope.readers.files import open_regular
@@ -41,6 +42,17 @@ def gone(path: str) -> ChangedError:
         f"{printable(path)} {what} on {printable(os.uname().nodename)}. Was it deleted? Workers of "
         "a cluster need access to the folder under the same path.",
         f"it {what} any more",
+    )
+
+
+def refuse(lost: Mapping[int, ChangedError]) -> None:
+    """Raise one error for all checkpoints that changed, by their places; none for none."""
+    if not lost:
+        return
+    first = next(iter(lost.values()))
+    unseen = any(each.unseen for each in lost.values())
+    raise ChangedError(
+        str(first), first.reason, unseen, {place: each.reason for place, each in lost.items()}
     )
 
 

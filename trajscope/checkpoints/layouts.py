@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajscope.checkpoints.base import Checkpoint, CheckpointPart, Series
-from trajscope.checkpoints.manifest import FileManifest, Indices, Manifest, StoreManifest, shifted
+from trajscope.checkpoints.manifest import FileManifest, Indices, Manifest, shifted
 from trajscope.checkpoints.plan import Layout, TensorPlace
+from trajscope.checkpoints.store_manifest import StoreManifest
 from trajscope.checkpoints.stored import Stored
 from trajscope.checkpoints.weight_tensors import Weights
 from trajscope.readers.base import widened_dtype

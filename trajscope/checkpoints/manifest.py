@@ -14,18 +14,16 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from trajscope.checkpoints.as_opened import changed, differ, open_part, status_of
-from trajscope.checkpoints.base import Store
+from trajscope.checkpoints.as_opened import changed, differ, open_part, refuse, status_of
 from trajscope.checkpoints.plan import (
     FactorPlan,
     Layout,
     PartPlan,
-    overlaps,
     plan_factors,
     plan_parts,
     read_stretches,
 )
-from trajscope.checkpoints.products import Factor, Product, apply_factor
+from trajscope.checkpoints.products import apply_factor
 from trajscope.errors import ChangedError, CheckpointError, printable
 from trajscope.readers.base import Reader, TensorSpec, Values
 from trajscope.readers.files import state_of
@@ -185,14 +183,21 @@ class FileManifest:
 
     def _check_all(self, rows: Rows) -> None:
         """Refuse checkpoints that are not as they were; no weights are read."""
-        for row in rows.tolist():
-            first = int(self.first_file[row])
-            readers = self.layouts[int(self.layout_of[row])].readers
-            for file, reader in enumerate(readers, first):
-                path = f"{self.root}/{os.fsdecode(self.paths[file])}"
-                self._check(file, path, status_of(path))
-                if file in self.digests:
-                    self._check_others(file, path, reader)
+        lost = {}
+        for place, row in enumerate(rows.tolist()):
+            try:
+                self._check_row(row)
+            except ChangedError as error:
+                lost[place] = error
+        refuse(lost)
+
+    def _check_row(self, row: int) -> None:
+        readers = self.layouts[int(self.layout_of[row])].readers
+        for file, reader in enumerate(readers, int(self.first_file[row])):
+            path = f"{self.root}/{os.fsdecode(self.paths[file])}"
+            self._check(file, path, status_of(path))
+            if file in self.digests:
+                self._check_others(file, path, reader)
 
     def _check(self, file: int, path: str, status: os.stat_result) -> None:
         """Refuse a file that was written again, or that another has taken the place of."""
@@ -209,54 +214,6 @@ class FileManifest:
             raise ChangedError(str(error), str(error), unseen=True) from error
         if digest != self.digests[file]:
             raise changed(path, "another size or time of a file beside it", unseen=True)
-
-
-@dataclass(frozen=True)
-class StoreManifest:
-    """A trajectory in one store; `rows` are the positions along its step axis.
-
-    `products` says for each of `names` what its elements are multiplied with, if anything.
-    """
-
-    store: Store
-    names: tuple[str, ...]
-    products: tuple[Product | None, ...]
-    dtype: np.dtype[np.floating]
-    starts: NDArray[np.int64]
-    rows: Rows
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Number of steps, number of weights."""
-        return len(self.rows), int(self.starts[-1])
-
-    def read(self, rows: Rows, start: int, stop: int) -> Values:
-        """Weights ``start:stop`` at the step indices `rows`, in their order: (step, weight)."""
-        block = np.empty((len(rows), max(stop - start, 0)), self.dtype)
-        reader, path, tensors = self.store.reader, self.store.path, self.store.header.tensors
-        for tensor, lo, hi in overlaps(self.starts, start, stop):
-            first = int(self.starts[tensor])
-            name, product = self.names[tensor], self.products[tensor]
-            own = block[:, lo - start : hi - start]
-            own[:] = reader.read_block(
-                path, name, tensors[name], self.rows[rows], lo - first, hi - first
-            )
-            for factor in product.factors if product is not None else ():
-                for row, out in zip(self.rows[rows], own, strict=True):
-                    self._multiply(row, factor, tensors[name].shape, lo - first, out)
-        return block
-
-    def _multiply(
-        self, row: np.intp, factor: Factor, shape: tuple[int, ...], start: int, out: Values
-    ) -> None:
-        path, reader = self.store.path, self.store.reader
-        tensor, rows = self.store.header.tensors[factor.name], np.array([row])
-
-        def read(first: int, last: int) -> Values:
-            values: Values = reader.read_block(path, factor.name, tensor, rows, first, last)[0]
-            return values
-
-        apply_factor(out, shape, start, factor, read)
 
 
 def shifted(spec: TensorSpec, distance: int) -> TensorSpec:

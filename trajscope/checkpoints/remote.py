@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from trajscope.checkpoints.addresses import Place
-from trajscope.checkpoints.manifest import FileManifest, Manifest, Rows, StoreManifest
+from trajscope.checkpoints.manifest import FileManifest, Manifest, Rows
 from trajscope.checkpoints.mirror import Mirror
 from trajscope.checkpoints.plan import PartPlan, bytes_of, plan_parts, put_stretches
+from trajscope.checkpoints.store_manifest import StoreManifest
 from trajscope.errors import CheckpointError, TrajscopeError
 from trajscope.readers.base import Reader, TensorSpec, Values, stored_dtype, widened
 

@@ -31,6 +31,8 @@ class Awaited:
         Futures, and the number of the value of each.
     found :
         Results by number, until it is their turn.
+    patience :
+        Seconds that a worker may be silent while others are not.
     """
 
     client: Any
@@ -38,6 +40,7 @@ class Awaited:
     stall: float
     running: dict[Any, int] = field(default_factory=dict)
     found: dict[int, Any] = field(default_factory=dict)
+    patience: float = field(default_factory=lambda: FROZEN)
 
     def results(self, values: Sequence[Any], on_done: Any) -> Iterator[Any]:
         """The results in order; `on_done` is called with key and result of each as it comes.
@@ -119,10 +122,16 @@ class Awaited:
             return {}
 
     def _drop_frozen(self, workers: dict[str, float]) -> None:
-        """Have the tasks of workers that are silent, while others are not, done elsewhere."""
+        """Have the tasks of workers that are silent, while most are not, done elsewhere.
+
+        A machine with too little processor time makes many silent, and some again and again: what
+        they had begun would be lost each time, and workers without a nanny do not come back. So
+        more than half of them are never given up, and patience doubles each time.
+        """
         latest = max(workers.values())
-        frozen = [name for name, seen in workers.items() if latest - seen > FROZEN]
-        if frozen and len(frozen) < len(workers):
+        frozen = [name for name, seen in workers.items() if latest - seen > self.patience]
+        if frozen and 2 * len(frozen) <= len(workers):
+            self.patience *= 2
             with suppress(Exception):  # it came back, or is gone by now
                 self.client.restart_workers(frozen, timeout=PATIENCE, raise_for_error=False)
 

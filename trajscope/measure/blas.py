@@ -19,9 +19,7 @@ class _Limit(threading.Thread):
         self.begun, self.over = threading.Event(), threading.Event()
 
     def run(self) -> None:
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(1, "blas"):
+        with blas_threads(1):
             self.begun.set()
             self.over.wait()
 

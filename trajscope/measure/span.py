@@ -70,6 +70,7 @@ def sum_span(  # noqa: PLR0913
             if directions is not None:
                 add_sums(totals.setdefault(JOINT, {}), directions.sums(block, start))
             _add_block(totals, block, (start, stop), task, wanted, seed)
+            del block
     for sums in totals.values():
         if not all(np.isfinite(part).all() for part in sums.values()):
             raise NonFiniteError("Some of the weights are NaN or infinite.")

@@ -152,8 +152,9 @@ class StoreHeader:
     `steps` is the store's own step coordinate, or `None` where it has none; `step_source` says in
     words where it came from. `left_out` gives the reason for each array that has no weights at the
     steps, `unwritten` the number of entries at the end of the axis that hold nothing yet and are
-    not among `n_steps`; `digest` changes whenever a file of the store does. `coordinates` are what
-    else is counted at each step, by name.
+    not among `n_steps`; `digest` changes whenever a file of the store does, and each of `states`,
+    (step,), whenever a file that holds weights of its step does. `coordinates` are what else is
+    counted at each step, by name.
     """
 
     n_steps: int
@@ -165,6 +166,7 @@ class StoreHeader:
     unwritten: int = 0
     digest: str = ""
     coordinates: Mapping[str, tuple[int | float | str, ...]] = field(default_factory=dict)
+    states: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,8 @@ class StoreReader:
         ``(path, name, tensor, rows, start, stop) -> (step, weight)``: elements ``start:stop`` of
         the flattened tensor at the step indices `rows` (any order), widened by `widened`. Raises
         `CheckpointError`, also where the array is no longer as `tensor` describes it.
+    read_states :
+        ``(path, header) -> (step,)``: what the header's `states` are now. Raises `CheckpointError`.
     suffixes :
         Lower-case endings of files that may be such a store; none where it is a folder.
     """
@@ -189,6 +193,7 @@ class StoreReader:
     recognises: Callable[[Path], bool]
     read_header: Callable[[Path], StoreHeader]
     read_block: Callable[[Path, str, StoreTensor, NDArray[np.intp], int, int], Values]
+    read_states: Callable[[Path, StoreHeader], NDArray[np.uint64]]
     suffixes: tuple[str, ...] = ()
 
 

@@ -77,15 +77,26 @@ def damaged(path: Path, error: BaseException) -> CheckpointError:
     )
 
 
-def _state(path: Path) -> tuple[int, int]:
-    """Size and time of the last change."""
+def status_of(path: Path) -> os.stat_result:
+    """What the system says of a file.
+
+    Raises
+    ------
+    CheckpointError
+        It is gone, or unreachable.
+    """
     try:
-        status = path.stat()
+        return path.stat()
     except OSError as error:
         raise CheckpointError(
             f"{printable(path)} cannot be opened: {error.strerror}. "
             "Check the permissions, or leave it out with --exclude."
         ) from error
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Size and time of the last change."""
+    status = status_of(path)
     return status.st_size, status.st_mtime_ns
 
 

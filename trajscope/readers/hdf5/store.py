@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers.base import StoreHeader, StoreReader, StoreTensor, Values, widened
+from trajscope.readers.files import state_of
 from trajscope.readers.hdf5.objects import Array, list_arrays, read_flat
-from trajscope.readers.hdf5.opening import damaged, opened
+from trajscope.readers.hdf5.opening import damaged, opened, status_of
 from trajscope.readers.ranges import paired_tensor
 from trajscope.readers.zarr.axis import STEP_UNITS
 from trajscope.readers.zarr.tree import STEP_GROUP
@@ -46,6 +47,7 @@ def read_header(path: Path) -> StoreHeader:
     CheckpointError
         The file is damaged, or an array is not stored in the file itself.
     """
+    status = status_of(path)
     found = _layout(path)
     if found is None:
         raise CheckpointError(
@@ -53,7 +55,6 @@ def read_header(path: Path) -> StoreHeader:
             "step, or arrays together with an array named 'step'. For one file per step, give "
             "their folder."
         )
-    status = path.stat()
     unit, steps, source = "step", found.groups, "the names of the file's groups"
     if found.coordinate:
         unit, source = (
@@ -70,6 +71,7 @@ def read_header(path: Path) -> StoreHeader:
         tensors=found.tensors,
         left_out=found.left_out,
         digest=f"{status.st_size} {status.st_mtime_ns}",
+        states=np.full(found.n_steps, state_of(status), np.uint64),
     )
 
 
@@ -103,11 +105,18 @@ def read_block(
     return block
 
 
-READER = StoreReader("HDF5 file with several steps", recognises, read_header, read_block, _ENDINGS)
+def read_states(path: Path, header: StoreHeader) -> NDArray[np.uint64]:
+    """The state of the file, at every step."""
+    return np.full(header.n_steps, state_of(status_of(path)), np.uint64)
+
+
+READER = StoreReader(
+    "HDF5 file with several steps", recognises, read_header, read_block, read_states, _ENDINGS
+)
 
 
 def _layout(path: Path) -> _Layout | None:
-    status = path.stat()
+    status = status_of(path)
     return _laid_out(path, status.st_size, status.st_mtime_ns)
 
 

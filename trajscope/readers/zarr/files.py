@@ -4,35 +4,63 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trajscope.errors import CheckpointError, printable
+from trajscope.readers.files import state_of
 
 # Chunks are called "c/3/0" and "3.0" by default, "c.3.0" and "3/0" by choice, and a scalar's "c" or
 # "0"; while one is written, its name has more behind it.
 _CHUNK = re.compile(r"c|(?:c[/.])?\d{1,12}(?:[/.]\d{1,12})*", re.ASCII)
+_FIRST = re.compile(r"(?:c[/.])?(\d{1,12})", re.ASCII)
 _FIRST_INDEX = re.compile(r"(?:c\.)?(\d{1,12})(?:\.\d{1,12})*$", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Survey:
-    """The files of a store: a digest of all, and the path of each in it."""
+    """The files of a store: a digest of all, the path of each in it, and the state of each."""
 
     digest: str
     files: tuple[str, ...]
+    file_states: tuple[int, ...]
+
+    def states(self, arrays: Mapping[str, int], n_steps: int) -> NDArray[np.uint64]:
+        """(step,): a number that changes when a chunk that holds the step does, or is another.
+
+        Parameters
+        ----------
+        arrays :
+            Paths of arrays along the steps, and how many steps a chunk of each holds.
+        """
+        total = np.zeros(n_steps, np.uint64)
+        for file, state in zip(self.files, self.file_states, strict=True):
+            name, chunk = _split(file, arrays)
+            if name is not None and (match := _FIRST.match(chunk)):
+                first = int(match[1]) * arrays[name]
+                total[first : first + arrays[name]] += np.uint64(state)  # modulo 2^64
+        return total
 
     def chunks(self, arrays: Collection[str]) -> dict[str, frozenset[str]]:
         """The chunks that are there, by array; the path ``""`` is a store that is one array."""
         found: dict[str, set[str]] = {name: set() for name in arrays}
         for file in self.files:
-            ends = (match.start() for match in re.finditer("/", file))
-            name = next((file[:end] for end in ends if file[:end] in found), "")
-            chunk = file[len(name) :].lstrip("/")
-            if name in found and _CHUNK.fullmatch(chunk):
+            name, chunk = _split(file, found)
+            if name is not None:
                 found[name].add(chunk)
         return {name: frozenset(chunks) for name, chunks in found.items()}
+
+
+def _split(file: str, arrays: Collection[str]) -> tuple[str | None, str]:
+    """The array that a file is a chunk of, and what the chunk is called; `None` of other files."""
+    ends = (match.start() for match in re.finditer("/", file))
+    name = next((file[:end] for end in ends if file[:end] in arrays), "")
+    chunk = file[len(name) :].lstrip("/")
+    return (name if name in arrays and _CHUNK.fullmatch(chunk) else None), chunk
 
 
 def survey(path: Path) -> Survey:
@@ -47,7 +75,7 @@ def survey(path: Path) -> Survey:
         One of the files is neither a regular file nor a link to one, or a folder cannot be listed.
     """
     digest = hashlib.sha256()
-    files = []
+    files, states = [], []
     waiting = [(path, "")]
     while waiting:
         folder, prefix = waiting.pop()
@@ -59,7 +87,8 @@ def survey(path: Path) -> Survey:
                 described = (name, status.st_size, status.st_mtime_ns)
                 digest.update(repr(described).encode("utf-8", "backslashreplace"))
                 files.append(name)
-    return Survey(digest.hexdigest(), tuple(files))
+                states.append(state_of(status))
+    return Survey(digest.hexdigest(), tuple(files), tuple(states))
 
 
 def listed(folder: Path) -> list["os.DirEntry[str]"]:

@@ -4,7 +4,7 @@ The metadata (zarr formats 2 and 3, https://zarr-specs.readthedocs.io) is read a
 before the zarr library sees the store; the library then only decodes chunks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +50,7 @@ def read_header(path: Path) -> StoreHeader:
     CheckpointError
         The metadata is damaged or unsafe, no array has a step axis, or a file of the store is none.
     """
-    digest = survey(path).digest
+    surveyed = survey(path)
     arrays, coordinates = apart(list_arrays(path))
     found = along_steps(path, arrays)
     numbered = [found.coordinate] if found.coordinate else []
@@ -84,7 +84,8 @@ def read_header(path: Path) -> StoreHeader:
         },
         left_out=found.left_out,
         unwritten=claimed - n_steps,
-        digest=digest,
+        digest=surveyed.digest,
+        states=surveyed.states(_along(path, arrays, found.weights), n_steps),
         coordinates=read_coordinates(path, coordinates, n_steps),
     )
 
@@ -131,7 +132,27 @@ def read_block(
     return widened(block)
 
 
-READER = StoreReader("zarr store", recognises, read_header, read_block)
+def read_states(path: Path, header: StoreHeader) -> NDArray[np.uint64]:
+    """A number for every step, of the chunks that hold its weights.
+
+    Raises
+    ------
+    CheckpointError
+        The metadata is damaged, or a file of the store is none.
+    """
+    return survey(path).states(_along(path, list_arrays(path), header.tensors), header.n_steps)
+
+
+READER = StoreReader("zarr store", recognises, read_header, read_block, read_states)
+
+
+def _along(path: Path, arrays: Mapping[str, ArrayMetadata], names: Iterable[str]) -> dict[str, int]:
+    """Paths in the store of the arrays of these names, and how many steps their chunks hold."""
+    return {
+        "" if array_folder(path, name) == path else name: arrays[name].chunks[0]
+        for name in names
+        if name in arrays
+    }
 
 
 def _written_steps(
