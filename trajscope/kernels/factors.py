@@ -2,7 +2,9 @@
 
 A basis found from the increments alone, as a set, turns with them when they are reordered or their
 signs are flipped. One found from the path does not: its leading components were chosen for being
-slow.
+slow. Where not all coordinates are kept, half are the leading principal axes of the increments, and
+half are random directions of what these leave out: a course that moves little in a step, but always
+the same way, lies along none of the leading axes of the noise.
 """
 
 from typing import Final
@@ -10,22 +12,29 @@ from typing import Final
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dpstrf
 
 from trajscope.kernels.gram import SAFE_SQUARES, Floats
 
 N_PROJECTIONS: Final = 64
 """Random directions that increments are projected on where there is no small matrix of them."""
+_HELD: Final = 1e-9
+"""Share of the squares that may be missing from coordinates that hold all of them."""
+_MIXTURE: Final = 12
+"""Seed of the random directions: the same for every group and analysis."""
 
 
 def factor_width(n: int) -> int:
-    """Coordinates that are kept of n increments: all of them up to 362, 64 up to 8,192."""
-    return min(n, max((1 << 17) // n, min(N_PROJECTIONS, (1 << 19) // n), 2))
+    """Coordinates that are kept of n increments: all of them up to 362, 64 up to 65,536."""
+    return min(n, max((1 << 17) // n, min(N_PROJECTIONS, (1 << 22) // n), 2))
 
 
 def factor_of_gram(gram: Floats, width: int | None = None) -> Floats:
-    """Coordinates of the increments along the leading principal axes, not centred.
+    """Coordinates of the increments along principal axes and in random directions, not centred.
 
-    ``F F' = J`` as far as `width` columns go, the largest first; by default `factor_width`.
+    ``F F' = J`` where `width` columns can hold it, the largest first; by default `factor_width`.
+    Else half of them do as far as they go, and ``E F F' = J`` over the random directions: with
+    ``L L' = J`` (Cholesky), those columns are ``(1 - V V') L R``, V the axes, R normal.
 
     Parameters
     ----------
@@ -41,7 +50,17 @@ def factor_of_gram(gram: Floats, width: int | None = None) -> Floats:
     kept = min(factor_width(n), width or n)
     subset = None if kept == n else (n - kept, n - 1)
     values, vectors = scipy.linalg.eigh(gram, subset_by_index=subset, check_finite=False)
-    return np.asarray(vectors[:, ::-1] * np.sqrt(np.maximum(values[::-1], 0.0)))
+    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+    left = float(np.trace(gram)) - float(values.sum())
+    if kept == n or kept < 2 or left <= _HELD * float(values.sum()):
+        return np.asarray(vectors * np.sqrt(values))
+    led = _n_leading(kept)
+    values, vectors = values[:led], vectors[:, :led]
+    lower, order, rank, _ = dpstrf(gram, lower=1)
+    root = np.empty((n, rank))
+    root[order - 1] = np.tril(lower)[:, :rank]
+    mixed = root @ _mixture(rank, kept - led)
+    return np.hstack([vectors * np.sqrt(values), mixed - vectors @ (vectors.T @ mixed)])
 
 
 def factor_of_increments(increments: NDArray[np.floating]) -> Floats:
@@ -69,11 +88,9 @@ def factor_of_increments(increments: NDArray[np.floating]) -> Floats:
     found = min(kept, n_weights)
     if not np.isfinite(dual).all():
         return np.full((n, kept), np.nan)
-    _, vectors = scipy.linalg.eigh(
-        dual, subset_by_index=(n_weights - found, n_weights - 1), check_finite=False
-    )
+    basis = _basis(dual, found)
     for rows in slices:
-        factor[rows, :found] = increments[rows].astype(np.float64) @ vectors[:, ::-1]
+        factor[rows, :found] = increments[rows].astype(np.float64) @ basis
     return factor
 
 
@@ -114,8 +131,8 @@ def random_signs(first: int, n_weights: int, seed: int) -> NDArray[np.int8]:
     return (2 * bits.view(np.int8) - 1).astype(np.int8)
 
 
-def leading_columns(factor: Floats, width: int) -> Floats:
-    """The factor in fewer columns, along the principal axes of its rows, not centred.
+def fewer_columns(factor: Floats, width: int) -> Floats:
+    """The factor in fewer columns: along principal axes of its rows, and in random directions.
 
     Parameters
     ----------
@@ -127,8 +144,29 @@ def leading_columns(factor: Floats, width: int) -> Floats:
     """
     if factor.shape[1] <= width:
         return factor
-    _, vectors = np.linalg.eigh(factor.T @ factor)
-    return np.asarray(factor @ vectors[:, : -width - 1 : -1])
+    return np.asarray(factor @ _basis(factor.T @ factor, width))
+
+
+def _basis(dual: Floats, kept: int) -> Floats:
+    """Leading eigenvectors of a dual matrix, and random mixtures of the others, (weight, axis)."""
+    values, vectors = scipy.linalg.eigh(dual, check_finite=False)
+    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+    left = float(values[kept:].sum())
+    led = kept if kept < 2 or left <= _HELD * float(values.sum()) else _n_leading(kept)
+    leading = vectors[:, :led]
+    mixed = _mixture(len(dual), kept - led)
+    return np.hstack([leading, mixed - leading @ (leading.T @ mixed)])
+
+
+def _n_leading(kept: int) -> int:
+    """Of the coordinates that are kept, the leading axes."""
+    return (kept + 1) // 2
+
+
+def _mixture(count: int, kept: int) -> Floats:
+    """Random directions that keep inner products on average, (component, direction)."""
+    drawn = np.random.default_rng(_MIXTURE).standard_normal((count, kept))
+    return np.asarray(drawn / max(kept, 1) ** 0.5)
 
 
 def _is_safe(largest: np.floating, n: int) -> bool:

@@ -13,7 +13,7 @@ from trajscope.kernels.components import (
     components_from_sketch,
 )
 from trajscope.kernels.directions import Directions, directions_of_gram
-from trajscope.kernels.factors import factor_of_gram, leading_columns
+from trajscope.kernels.factors import factor_of_gram, fewer_columns
 from trajscope.kernels.gram import (
     Floats,
     displacement_gram,
@@ -75,8 +75,8 @@ def pooled_quantities(sums: Mapping[str, Floats], n_steps: int, seed: int) -> Po
 def increment_factor(sums: Mapping[str, Floats], width: int) -> Floats:
     """Increments of one group in few coordinates that treat every order of them alike.
 
-    Exact but for the smallest axes on the gram path and where there are fewer weights than steps;
-    else random projections, right on average.
+    Exact where so many coordinates hold all of them; else half are principal axes of the increments
+    and half random directions, right on average.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def increment_factor(sums: Mapping[str, Floats], width: int) -> Floats:
     """
     if "increment_gram" in sums:
         return factor_of_gram(sums["increment_gram"], width)
-    return leading_columns(sums["factor"] if "factor" in sums else sums["projection"], width)
+    return fewer_columns(sums["factor"] if "factor" in sums else sums["projection"], width)
 
 
 def _from_gram(gram: Floats, power: Floats, sums: Mapping[str, Floats]) -> Pooled:
