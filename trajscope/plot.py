@@ -47,9 +47,16 @@ Examples
 >>> walk = trajscope.simulate.rotating_ornstein_uhlenbeck(
 ...     128, rate=0.15, angular_velocity=0.45, seed=1)
 >>> results = trajscope.analyze(walk, n_surrogates=199)
->>> ax = trajscope.plot.{name}(results)
+{beside}>>> ax = trajscope.plot.{name}(results)
 >>> ax.figure.savefig("{name}.png")  # doctest: +SKIP
 """
+_BESIDE: Final = {
+    "training-log": """>>> import xarray as xr
+>>> loss = xr.Dataset({"loss": ("step", [2.3, 0.4])}, {"step": [10, 110]}, {"source": "my own"})
+>>> results["log"] = xr.DataTree(loss)  # where a trainer's files hold none
+"""
+}
+"""What an example needs beside the result, by the name of the figure."""
 _PART_EXAMPLE: Final = """
 Examples
 --------
@@ -66,7 +73,8 @@ def _function(record: Record) -> "Callable[..., Axes]":
         return drawn_onto(record, results, ax)
 
     name = record.name.replace("-", "_")
-    example = (_PART_EXAMPLE if isinstance(record, PartPlot) else _EXAMPLE).format(name=name)
+    text = _PART_EXAMPLE if isinstance(record, PartPlot) else _EXAMPLE
+    example = text.format(name=name, beside=_BESIDE.get(record.name, ""))
     figure.__name__ = figure.__qualname__ = name
     figure.__doc__ = _TEXT.format(
         quantity=record.quantity, caption=record.caption, compare=record.compare, example=example

@@ -67,6 +67,8 @@ def test_the_summary_keeps_its_contract(trajscope, tmp_path, out):
         "noise_scale": {"p_value", "change_step", "ratio"},
         "circulation": {
             "p_value",
+            "p_slow_planes",
+            "p_all_planes",
             "angular_velocity",
             "radians_per_relaxation",
             "period",

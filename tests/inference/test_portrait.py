@@ -60,16 +60,20 @@ def test_momentum_is_seen_between_neighbouring_updates_and_forgotten_far_apart()
     loss = quadratic_loss(np.diag([0.02] * 3), np.eye(3), n_samples=200, seed=0)
     optimizer = Optimizer(learning_rate=0.05, batch_size=10, momentum=0.9, with_replacement=True)
     near, far = (
-        of(
-            stochastic_gradient_descent(
-                1000, loss=loss, optimizer=optimizer, seed=1, updates_per_checkpoint=every
-            ).values
-        )
-        for every in (1, 100)
+        [
+            of(
+                stochastic_gradient_descent(
+                    1000, loss=loss, optimizer=optimizer, seed=seed, updates_per_checkpoint=every
+                ).values
+            )
+            for seed in range(count)
+        ]
+        for every, count in ((1, 6), (100, 1))
     )
-    np.testing.assert_allclose(near.area, -1.9, atol=0.05)
-    assert (near.p_values <= 0.01).all()
-    assert (far.area > -1.3).all()
+    # The ends of a path add up to 0.1 to the area of one axis: these are eighteen.
+    assert np.mean([each.area for each in near]) == pytest.approx(-1.9, abs=0.05)
+    assert all((each.p_values <= 0.01).all() for each in near)
+    assert (far[0].area > -1.3).all()
 
 
 def test_random_walks_are_rejected_as_often_as_the_level_says():

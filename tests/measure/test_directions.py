@@ -16,7 +16,7 @@ def measured(array, vectors, *, workers=None, windows=()):
     trajectory = as_trajectory(array)
     with executor(workers, None) as running:
         return measure(
-            trajectory, running, memory=1 << 30, seed=0, windows=windows,
+            trajectory, running, memory=1 << 31, seed=0, windows=windows,
             directions=Directions(vectors), progress=lambda *_: None,
         )  # fmt: skip
 

@@ -45,7 +45,7 @@ def small_tasks(monkeypatch):
     monkeypatch.setattr(parts, "_SHARE", 0)
 
 
-def measured(run, folder=None, *, memory=1 << 30, seen=None, **options):
+def measured(run, folder=None, *, memory=1 << 31, seen=None, **options):
     def progress(done, total):
         if seen is not None:
             seen.append((done, total))
@@ -70,7 +70,7 @@ def stopped(run, folder, after, **options):
 
     with executor(None, None) as running, pytest.raises(StopError):
         measure(
-            open_trajectory(run), running, memory=1 << 30, seed=0, progress=progress, parts=folder,
+            open_trajectory(run), running, memory=1 << 31, seed=0, progress=progress, parts=folder,
             **options,
         )  # fmt: skip
 
@@ -221,7 +221,7 @@ def counted(self, target):
 
 Path.replace = counted
 with executor(None, None) as running:
-    measure(open_trajectory(sys.argv[1]), running, memory=1 << 30, seed=0,
+    measure(open_trajectory(sys.argv[1]), running, memory=1 << 31, seed=0,
             progress=lambda *_: None, parts=Path(sys.argv[2]))
 """
 

@@ -143,8 +143,8 @@ def test_a_circulation_that_was_not_looked_for_says_why(judged):
 
 def test_layers_stand_as_dots_in_bands_with_their_verdicts(judged):
     several = judged.copy(deep=True)
-    at = {"group": "fc1", "test": "circulation"}
-    several["tests"]["p_adjusted"].loc[at] = 0.001
+    at = {"group": "fc1", "test": "slow_planes"}
+    several["tests"]["p_adjusted"].loc[at] = 0.0005
     several["tests"]["position"].loc[at] = 90.0
     several["verdict"]["code"].loc[{"group": "fc1"}] = "drifting"
     page = Page(render(several))
@@ -152,14 +152,15 @@ def test_layers_stand_as_dots_in_bands_with_their_verdicts(judged):
     assert "fc1drifting40" in rows[2]
     assert "→ 0.001" in rows[2]
     assert len(page.all("span", class_="dot spoke")) == 1
-    assert len(page.all("span", class_="dot")) == 4 * 3 - 1
+    assert len(page.all("span", class_="dot")) == 5 * 3 - 1
     assert "1 drifting (fc1); 2 confined." in "".join(e["text"] for e in page.all("section"))
 
 
 def test_the_columns_of_the_table_of_layers_are_those_that_the_result_names(judged):
     heads = [e["text"] for e in Page(render(judged)).all("th", scope="col")]
     assert [head.removesuffix(", p") for head in heads if head.endswith(", p")] == [
-        "order of increments", "mean-reverting", "constant drift", "circulation",
+        "order of increments", "mean-reverting", "constant drift", "rotation of slow modes",
+        "rotation in all planes",
     ]  # fmt: skip
 
 

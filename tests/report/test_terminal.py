@@ -223,9 +223,9 @@ def test_a_screen_below_the_reading_lines_does_not_repeat_them(results):
 
 def test_the_verdict_and_its_tests_stand_on_the_screen(results):
     judged = with_verdict(results, proposal="Leave out the first 40 checkpoints.")
-    at = {"group": "all", "test": "circulation"}
+    at = {"group": "all", "test": "slow_planes"}
     judged["tests"]["position"].loc[at] = 3.0
-    judged["tests"]["p_adjusted"].loc[at] = 0.001
+    judged["tests"]["p_adjusted"].loc[at] = 0.0005
     shown = screen(judged, width=80, unicode=True).splitlines()
     assert " CONFINED  Confined: mean-reverting (p = 0.002)." in shown
     assert "Leave out the first 40 checkpoints." in shown
