@@ -259,3 +259,25 @@ def test_a_long_text_is_cut_between_sentences_and_a_long_sentence_within():
     assert sentences(text, 45, 1) == ["One is 1.5 long. Two is longer than that."]
     assert sentences(text, 20, 1) == ["One is 1.5 long."]
     assert sentences("No end of it here", 10, 1) == ["No end o…"]
+
+
+def test_phases_stand_on_the_screen_with_what_each_begins_with(results):
+    judged = with_verdict(results)
+    told = {"checkpoints": 50, "sentence": "Said on the page."}
+    judged["verdict"].attrs["phases"] = [
+        told | {"first_step": 0, "last_step": 49_000, "code": "confined"},
+        *(
+            told | {
+                "first_step": 50_000 * k, "last_step": 50_000 * k + 49_000,
+                "code": "noise_scale_changes", "opens_with": "learning rate", "p_value": 0.005,
+            }
+            for k in range(1, 8)
+        ),
+    ]  # fmt: skip
+    shown = screen(judged, width=80, unicode=True).splitlines()
+    at = next(i for i, line in enumerate(shown) if line.startswith("phase, steps"))
+    assert shown[at + 1] == "0 to 49,000           confined"
+    assert shown[at + 2].split("  ", 1)[0] == "50,000 to 99,000"
+    assert "noise scale changes   begins with: learning rate, p = 0.005" in shown[at + 2]
+    assert shown[at + 6] == "3 more on the page"
+    assert not any(line.startswith("phase,") for line in screen(results, width=80).splitlines())

@@ -10,7 +10,8 @@ import xarray as xr
 from trajscope.errors import printable
 from trajscope.report.content.headline import blind_spots, headline, key_numbers
 from trajscope.report.content.input import Reading, reading, step_word
-from trajscope.report.content.numbers import counted, number, percent
+from trajscope.report.content.numbers import counted, exact, number, percent
+from trajscope.report.content.phases import phases
 from trajscope.report.content.standings import Standing, standings, strongest
 from trajscope.report.content.verdict import UNUSED, unused, verdict
 from trajscope.report.screen.cases import case_lines, comparison_screen
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _MOST_LINES = 30
+_MOST_PHASES = 5
 _BLANK: Line = ()
 _ROOM = ((4, 2), (4, 1), (2, 1), (2, 0), (1, 0))
 """Most lines of detail, and most warnings, in order of preference."""
@@ -104,6 +106,7 @@ def screen_text(
             *_not_seen(results, columns),
             *_numbers(results, columns),
             *_windows(results, columns),
+            *_phases(results, columns),
             *margin_notes(results, seen, os.fspath(page), columns, warnings),
         ]
         if len(lines) <= _MOST_LINES:
@@ -187,6 +190,25 @@ def _windows(results: xr.DataTree, columns: int) -> list[Line]:
         return []
     head, *rows = case_lines(results, columns)
     return [*styled([head], "bold"), *styled(rows), _BLANK]
+
+
+def _phases(results: xr.DataTree, columns: int) -> list[Line]:
+    """A line for each of the first phases; the page has their sentences."""
+    found = phases(results)
+    if not found:
+        return []
+    rows = [
+        f"{f'{exact(each.first)} to {exact(each.last)}':<22}{each.verdict:<22}"
+        + (f"begins with: {each.opens_with}" if place else "")
+        for place, each in enumerate(found[:_MOST_PHASES])
+    ]
+    if len(found) > len(rows):
+        rows.append(f"{len(found) - len(rows)} more on the page")
+    return [
+        *styled([f"{'phase, steps':<22}{'verdict of it alone':<22}"], "bold"),
+        *styled([fitted(row.replace("\u00a0", " ").rstrip(), columns) for row in rows]),
+        _BLANK,
+    ]
 
 
 def _standing(one: Standing, cells: int) -> Line:
