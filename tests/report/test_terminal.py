@@ -276,8 +276,8 @@ def test_phases_stand_on_the_screen_with_what_each_begins_with(results):
     ]  # fmt: skip
     shown = screen(judged, width=80, unicode=True).splitlines()
     at = next(i for i, line in enumerate(shown) if line.startswith("phase, steps"))
-    assert shown[at + 1] == "0 to 49,000           confined"
+    assert shown[at + 1] == "0 to 49,000           confined              start"
     assert shown[at + 2].split("  ", 1)[0] == "50,000 to 99,000"
-    assert "noise scale changes   begins with: learning rate, p = 0.005" in shown[at + 2]
+    assert "noise scale changes   learning rate, p = 0.005" in shown[at + 2]
     assert shown[at + 6] == "3 more on the page"
     assert not any(line.startswith("phase,") for line in screen(results, width=80).splitlines())

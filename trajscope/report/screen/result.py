@@ -198,15 +198,14 @@ def _phases(results: xr.DataTree, columns: int) -> list[Line]:
     if not found:
         return []
     rows = [
-        f"{f'{exact(each.first)} to {exact(each.last)}':<22}{each.verdict:<22}"
-        + (f"begins with: {each.opens_with}" if place else "")
-        for place, each in enumerate(found[:_MOST_PHASES])
+        f"{f'{exact(each.first)} to {exact(each.last)}':<22}{each.verdict:<22}{each.opens_with}"
+        for each in found[:_MOST_PHASES]
     ]
     if len(found) > len(rows):
         rows.append(f"{len(found) - len(rows)} more on the page")
     return [
-        *styled([f"{'phase, steps':<22}{'verdict of it alone':<22}"], "bold"),
-        *styled([fitted(row.replace("\u00a0", " ").rstrip(), columns) for row in rows]),
+        *styled([f"{'phase, steps':<22}{'verdict of it alone':<22}begins with"], "bold"),
+        *styled([fitted(row.replace("\u00a0", " "), columns) for row in rows]),
         _BLANK,
     ]
 
