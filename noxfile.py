@@ -207,11 +207,11 @@ def check_lowest(session: nox.Session) -> None:
     """Install the lowest versions in an environment of their own, and draw, store and read."""
     folder = Path(session.create_tmp(), "lowest").resolve()
     python = folder / "bin" / "python"
-    session.install("uv")
-    session.run("uv", "venv", "--clear", "-q", "-p", "3.11", str(folder))
-    install = ("uv", "pip", "install", "-q", "-p", str(python))
-    session.run(*install, "--resolution", "lowest-direct", ".")
-    session.run(*install, "hypothesis", "pytest", "pytest-timeout")
+    session.run("python", "-m", "venv", "--clear", str(folder))
+    lowest = [each.replace(">=", "==") for each in PYPROJECT["project"]["dependencies"]]
+    others = ("hypothesis", "pytest", "pytest-timeout")
+    install = ("-m", "pip", "install", "-q", ".", *lowest, *others)
+    session.run(str(python), *install, external=True)
     # What they bring is newer than they are, and calls them old-fashioned.
     quiet = ("-W", "ignore::DeprecationWarning", "-W", "ignore::FutureWarning")
     session.run(str(python), "-m", "pytest", "-q", *quiet, *LOWEST, external=True)
