@@ -315,3 +315,17 @@ def test_noise_that_ends_as_it_began_neither_falls_nor_rises():
     assert (
         said == "Noise: its variance varies gradually, 54.6-fold between its extremes (p = 0.01)."
     )
+
+
+def test_what_a_course_of_the_most_components_leaves_is_not_asked_whether_it_turns():
+    u, rng = np.linspace(0, 1, T)[:, np.newaxis], np.random.default_rng(0)
+    bends = (60 / k**1.5 * np.cos(np.pi * k * u) for k in range(1, 21))
+    path = well(0, tau=1) + sum(bend * rng.standard_normal(40) / 40**0.5 for bend in bends)
+    found = take_apart(np.diff(path, axis=0), DRAWS, noise_changes=False)
+    assert (found.rest.code, found.count) == ("confined", 16)
+    assert "circulation" not in found.rest.evidence
+    told = decided(path)["unseen"]
+    assert told[1] == (
+        "about the course, rotation at any rate: what a course of 16 components leaves may be more "
+        "of it, and turn"
+    )

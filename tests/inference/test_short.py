@@ -137,3 +137,9 @@ def test_noise_that_grows_does_not_diverge():
 
 def test_two_sided_distances_are_from_the_middle_of_the_draws():
     np.testing.assert_allclose(two_sided(np.array([5.0, 1.0, 2.0, 3.0])), [3, 1, 0, 1])
+
+
+def test_what_stands_still_and_then_jumps_grows_by_a_number():
+    y = np.diff(np.outer([1.0] * 6 + [2.0] * 2, [1.0, 2.0]), axis=0)
+    with np.errstate(all="raise"):
+        assert np.isfinite(decided(y).evidence["noise_growth"])

@@ -105,7 +105,7 @@ def _confined(
 ) -> tuple[Rest, int, Floats]:
     m = len(blocks.rows)
     positions = blocks.walked / blocks.scale[:, np.newaxis]
-    count = slow.count
+    count, is_whole = slow.count, False
     taken = _in_positions(blocks, slow, count)
     while count + 2 <= most_functions(m):
         more = _in_positions(blocks, slow, count + 2)
@@ -113,6 +113,7 @@ def _confined(
         if count == slow.count:
             evidence["course_of_positions"] = p
         if p > draws.alpha / 2:
+            is_whole = True
             break
         count, taken = count + 2, more
     left = positions - taken @ (taken.T @ positions)
@@ -125,6 +126,9 @@ def _confined(
     if evidence["alternation"] <= draws.alpha and -turns[0] <= FEWEST_TURNS:
         evidence["turns"] = -turns[0]
         return Rest("alternating", "", evidence), count, taken
+    if not is_whole:
+        # What a course of the most functions leaves may be more of it, and turn.
+        return Rest("confined", "", evidence), count, taken
     areas = _slow_planes(left, count, draws)
     evidence["circulation"] = _p_of_turning(left, areas, draws)
     least = slowest_rotation(areas[1:], m, time, draws.alpha / 2) if len(areas) > 1 else None

@@ -73,7 +73,12 @@ def _limits_of_rest(found: Found, run: Run) -> list[str]:
         if slowest is None
         else f"{about}relaxation slower than {run.length(slowest)}: looks like a random walk"
     ]
-    if "circulation" not in evidence:
+    if "circulation" not in evidence and found.rest.code == "confined":
+        phrases.append(
+            f"{about}rotation at any rate: what a course of {found.count} components leaves may be "
+            "more of it, and turn"
+        )
+    elif "circulation" not in evidence:
         phrases.append(f"{about}rotation: tested only where the rest is confined")
     elif "slowest_rotation" in evidence:
         phrases.append(

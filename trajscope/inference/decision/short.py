@@ -24,6 +24,9 @@ FEWEST_FOR_SIGNS: Final = 8
 _MAY_BE_ALIKE: Final = 0.2
 """p-value at which neighbours may be alike."""
 
+_MOST_GROWTH: Final = 100.0
+"""Logarithm: what stands still and then jumps grows beyond all numbers."""
+
 
 def short_procedure(window: Window, decision: Decision, settings: DecisionSettings) -> Procedure:
     """A trend of the noise, neighbours alike or opposed, movement in one direction.
@@ -37,7 +40,7 @@ def short_procedure(window: Window, decision: Decision, settings: DecisionSettin
     alpha, n, seed = settings.alpha, settings.n_surrogates, settings.seed
     evidence, rows = decision.evidence, window.exchangeable
     trend = draw_noise_trend(rows, n, seed)
-    evidence["noise_growth"] = float(np.exp(trend[0]))
+    evidence["noise_growth"] = float(np.exp(np.clip(trend[0], -_MOST_GROWTH, _MOST_GROWTH)))
     has_trend = (yield PendingTest("noise_trend", two_sided(trend))) <= alpha
     beside = draw_neighbours(rows, n, seed, flip=has_trend)
     evidence["neighbour_correlation"] = float(beside[0])
