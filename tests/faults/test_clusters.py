@@ -118,7 +118,7 @@ awaiting._LOOK, awaiting.FROZEN, room._BLOCK_BYTES, plan.MIB = 1, 5, 1, 1 << 11
 
 if __name__ == "__main__":
     results = analyze(
-        sys.argv[1], scheduler=sys.argv[2], n_surrogates=199, phases="none", memory="1GiB",
+        sys.argv[1], scheduler=sys.argv[2], n_surrogates=199, phases="none", memory="2GiB",
     )
     print(results["reductions"]["increment_gram"].values.tobytes().hex())
 """
@@ -146,7 +146,7 @@ def test_the_blocks_of_a_worker_that_freezes_are_done_elsewhere(tmp_path, monkey
             found, _ = process.communicate(timeout=200)
     monkeypatch.setattr("trajscope.measure.room._BLOCK_BYTES", 1)
     monkeypatch.setattr("trajscope.measure.plan.MIB", 1 << 11)
-    expected = analyze(tmp_path / "run", n_surrogates=199, phases="none", memory="1GiB")
+    expected = analyze(tmp_path / "run", n_surrogates=199, phases="none", memory="2GiB")
     assert found.strip() == expected["reductions"]["increment_gram"].values.tobytes().hex()
 
 
