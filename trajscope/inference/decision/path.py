@@ -52,8 +52,8 @@ def detection_limits(
         phrases.append("rotation at any rate: too few correlation times")
     else:
         phrases.append(
-            f"rotation in one plane slower than {number(detail.slowest_rotation)} radians per "
-            "relaxation time: reversible paths enclose areas as large by chance"
+            f"rotation slower than {number(detail.slowest_rotation)} radians per relaxation time: "
+            "in one plane, reversible paths enclose areas as large by chance"
         )
     if "ringing_time" in decision.evidence:
         phrases.append(
@@ -82,8 +82,8 @@ def _limits_of_rest(found: Found, run: Run) -> list[str]:
         phrases.append(f"{about}rotation: tested only where the rest is confined")
     elif "slowest_rotation" in evidence:
         phrases.append(
-            f"{about}rotation in one plane slower than {number(evidence['slowest_rotation'])} "
-            "radians per relaxation time: reversible paths enclose areas as large by chance"
+            f"{about}rotation slower than {number(evidence['slowest_rotation'])} radians per "
+            "relaxation time: in one plane, reversible paths enclose areas as large by chance"
         )
     else:
         phrases.append(f"{about}rotation at any rate: too few correlation times")
