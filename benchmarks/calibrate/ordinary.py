@@ -98,6 +98,22 @@ def well(
     return make
 
 
+def balanced(rate: Callable[[Floats], Floats]) -> Make:
+    """Wells whose positions shrink with the root of the rate: never out of balance, unlike `well`.
+
+    After a step of the rate the positions of a well are those of the rate before it, and relax.
+    """
+
+    def make(n: int, seed: int) -> xr.DataArray:
+        scale = np.sqrt(rate(np.linspace(0, 1, n)))
+        made = simulate.driven_well(
+            n, taus=[TAU] * MODES, seed=seed, scale=1 / scale, learning_rate=rate
+        )
+        return made.copy(data=made.to_numpy() * scale[:, np.newaxis])
+
+    return make
+
+
 def fractional(hurst: float) -> Make:
     """Fractional Brownian motion in ten modes."""
     return lambda n, seed: simulate.fractional_brownian(n, n_modes=10, hurst=hurst, seed=seed)
@@ -144,7 +160,10 @@ ORDINARY: Final[dict[str, Ordinary]] = {
     ),
     "well, cosine": Ordinary(well(COSINE), STEADY, "confined", TIME),
     "well, cosine, rate known": Ordinary(well(COSINE, known=True), STEADY, "confined", TIME),
-    "well, two steps, rate known": Ordinary(well(STEPS, known=True), STEADY, "confined", TIME),
+    "well, two steps, rate known": Ordinary(
+        well(STEPS, known=True), f"course {STEADY}", "confined", TIME, moves=True
+    ),
+    "well, two steps, in balance": Ordinary(balanced(STEPS), STEADY, "confined", TIME),
     "well moving 6 sd straight": Ordinary(
         well(course=simulate.linear(6)), "course", "confined", TIME, moves=True
     ),

@@ -253,6 +253,13 @@ def test_what_fails_once_is_tried_again(whim, repository, monkeypatch):
     np.testing.assert_array_equal(opened["weights"], expected((1, 2, 3), 500))
 
 
+@pytest.mark.parametrize("kind", ["refs", "tree"])
+def test_a_request_that_is_never_answered_is_sent_again(kind, repository):
+    repository.branches = {f"step{step}": one_file(step) for step in (1, 2)}
+    repository.whims[kind] = once(lambda server: server.sleep(3))
+    np.testing.assert_array_equal(open_trajectory("hf://org/model")["weights"], expected((1, 2)))
+
+
 def whole(server):
     content = b"x" * 5_000_000
     server.send_response(200)

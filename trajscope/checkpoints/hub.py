@@ -1,5 +1,6 @@
 """Repositories of the Hugging Face Hub: revisions as folders, and ranges of their files."""
 
+import contextlib
 import queue
 import re
 import threading
@@ -217,14 +218,14 @@ def _retried(call: Callable[[], Any]) -> Any:
 def _together(calls: Sequence[Callable[[], Any]]) -> list[Any]:
     """What each call returns or raises; given up where none of them ends for a long time.
 
-    The client's listings wait for ever on a server that is silent, so they run beside this thread
-    and are left alone then.
+    The client's listings wait for ever on a server that is silent, and on a connection that
+    another thread has closed, so they run beside this thread: half of the time is for a second
+    try, on connections of its own, and those that stay silent are left alone.
     """
     answers: list[Any] = [TimeoutError(f"no answer within {_PATIENCE:.0f} s")] * len(calls)
+    missing = set(range(len(calls)))
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
     done: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
-    for number in range(len(calls)):
-        waiting.put(number)
 
     def work() -> None:
         while True:
@@ -237,16 +238,19 @@ def _together(calls: Sequence[Callable[[], Any]]) -> list[Any]:
             except Exception as error:
                 done.put((number, error))
 
-    for _ in range(min(_AT_ONCE, len(calls))):
-        threading.Thread(target=work, daemon=True, name="trajscope-hub").start()
-    for _ in calls:
-        try:
-            number, answer = done.get(timeout=_PATIENCE)
-        except queue.Empty:
-            while not waiting.empty():
-                waiting.get()
-            break
-        answers[number] = answer
+    for _ in range(2):
+        while not waiting.empty():
+            waiting.get()
+        for number in sorted(missing):
+            waiting.put(number)
+        for _ in range(min(_AT_ONCE, len(missing))):
+            threading.Thread(target=work, daemon=True, name="trajscope-hub").start()
+        with contextlib.suppress(queue.Empty):
+            while missing:
+                number, answers[number] = done.get(timeout=_PATIENCE / 2)
+                missing.discard(number)
+    while not waiting.empty():
+        waiting.get()
     return answers
 
 
