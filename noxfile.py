@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nox
@@ -73,15 +74,14 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def ci(session: nox.Session) -> None:
-    """Check style, types and docs, then run the tests and a slice of the slow ones."""
+    """Check style, types and docs beside the tests and a slice of the slow ones."""
     # One environment for all of it: torch takes longest to install.
     install_project(session, "tests", "lint", "types", "docs")
     check_style(session)
-    session.run("mypy")
-    check_docs(session)
-    build_site(session)
-    check_lowest(session)
-    run_tests(session, "-m", "not slow or slice")
+    with ThreadPoolExecutor(1) as beside:  # one process after another; the tests are several
+        others = beside.submit(check_others, session)
+        run_tests(session, "-m", "not slow or slice")
+        others.result()
 
 
 @nox.session
@@ -203,9 +203,17 @@ def peers(session: nox.Session) -> None:
     session.run("python", "benchmarks/diffusion.py", *(session.posargs or ["--scale", "0.01"]))
 
 
+def check_others(session: nox.Session) -> None:
+    """Check what is neither style nor the tests of this environment."""
+    session.run("mypy")
+    check_docs(session)
+    build_site(session)
+    check_lowest(session)
+
+
 def check_lowest(session: nox.Session) -> None:
     """Install the lowest versions in an environment of their own, and draw, store and read."""
-    folder = Path(session.create_tmp(), "lowest").resolve()
+    folder = Path(session.virtualenv.location, "lowest").resolve()
     python = folder / "bin" / "python"
     session.run("python", "-m", "venv", "--clear", str(folder))
     lowest = [each.replace(">=", "==") for each in PYPROJECT["project"]["dependencies"]]

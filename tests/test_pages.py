@@ -12,6 +12,8 @@ from tests import quoted
 from tests.cli.running import COMMAND, write_run
 
 ROOT = Path(__file__).parents[1]
+QUICK = ("audit", "rate_drop", "slurm", "trainer")
+"""Tutorials that continuous integration runs; the demo of another one is run there by itself."""
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 BLOCK = re.compile(r"(<!-- not run -->\n)?^```(sh|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
@@ -45,10 +47,7 @@ def run(code, folder):
 @pytest.mark.parametrize(
     "page",
     [
-        # The demo takes longest, and is run as the README's first command as well.
-        pytest.param(
-            page, id=page.stem, marks=() if page.stem == "stationary" else pytest.mark.slice
-        )
+        pytest.param(page, id=page.stem, marks=pytest.mark.slice if page.stem in QUICK else ())
         for page in TUTORIALS
     ],
 )

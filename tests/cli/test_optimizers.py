@@ -84,7 +84,6 @@ def test_a_run_by_adam_has_none_whatever_is_given(name, told):
     assert "--momentum" not in screen
 
 
-@pytest.mark.slice
 def test_the_analysis_with_a_problem_says_the_same(told):
     _, budget = told(
         SGD["constant"], "--surrogates", "199", "--sampling", "replacement", command="analyze"

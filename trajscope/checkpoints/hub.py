@@ -5,6 +5,7 @@ import queue
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -224,14 +225,14 @@ def _together(calls: Sequence[Callable[[], Any]]) -> list[Any]:
     """
     answers: list[Any] = [TimeoutError(f"no answer within {_PATIENCE:.0f} s")] * len(calls)
     missing = set(range(len(calls)))
-    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+    waiting: deque[int] = deque()
     done: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
 
     def work() -> None:
         while True:
             try:
-                number = waiting.get_nowait()
-            except queue.Empty:
+                number = waiting.popleft()
+            except IndexError:
                 return
             try:
                 done.put((number, _retried(calls[number])))
@@ -239,18 +240,14 @@ def _together(calls: Sequence[Callable[[], Any]]) -> list[Any]:
                 done.put((number, error))
 
     for _ in range(2):
-        while not waiting.empty():
-            waiting.get()
-        for number in sorted(missing):
-            waiting.put(number)
+        waiting.extend(sorted(missing))
         for _ in range(min(_AT_ONCE, len(missing))):
             threading.Thread(target=work, daemon=True, name="trajscope-hub").start()
         with contextlib.suppress(queue.Empty):
             while missing:
                 number, answers[number] = done.get(timeout=_PATIENCE / 2)
                 missing.discard(number)
-    while not waiting.empty():
-        waiting.get()
+        waiting.clear()
     return answers
 
 
