@@ -19,9 +19,9 @@ from tests.theory.problems import (
     run_of,
 )
 from trajscope import OptionError, Problem, dynamics, simulate
+from trajscope.model.compute import Compute
 from trajscope.model.settings import settle
 from trajscope.optimizer import Optimizer
-from trajscope.theory.options import Options
 from trajscope.theory.prepare import prepare
 from trajscope.theory.subject import hessian_of
 
@@ -108,7 +108,7 @@ def test_a_loss_that_holds_samples_against_each_other_is_one_of_whole_batches():
 
     for loss, mixes in ((problem.loss, False), (contrastive, True)):
         given = Problem(problem.model, problem.data, loss)
-        subject = prepare(run, given, SETTINGS["plain"], Options()).subject
+        subject = prepare(run, given, SETTINGS["plain"], Compute()).subject
         assert subject.mixes == mixes
         rows = hessian_of(subject, stream=0).places[0].rows
         assert (rows.shape[1] == SETTINGS["plain"].b) == mixes

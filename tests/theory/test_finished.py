@@ -7,9 +7,9 @@ import pytest
 
 from tests.theory.problems import SETTINGS, problem_of, quadratic, run_of
 from trajscope import OptionError, analyze, dynamics, open_results
+from trajscope.model.compute import Compute
 from trajscope.optimizer import Optimizer
 from trajscope.report.files.storage import save_results
-from trajscope.theory.options import Options
 from trajscope.theory.prepare import prepare
 
 PLAIN = SETTINGS["plain"]
@@ -22,7 +22,7 @@ def run():
 
 @pytest.fixture(scope="module")
 def results(run):
-    tested = prepare(run, problem_of(quadratic()), PLAIN, Options()).with_curvature(lambda *_: None)
+    tested = prepare(run, problem_of(quadratic()), PLAIN, Compute()).with_curvature(lambda *_: None)
     found = analyze(
         run, directions=tested.directions, n_surrogates=99, alpha=0.05, phases="none"
     )  # fmt: skip

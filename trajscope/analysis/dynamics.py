@@ -13,10 +13,10 @@ from trajscope.errors import OptionError
 from trajscope.inference.audit.rules import withheld
 from trajscope.measure.directions import Directions
 from trajscope.measure.executor import executor
+from trajscope.model.compute import Compute
 from trajscope.model.problem import Problem
 from trajscope.optimizer import Optimizer
 from trajscope.progress import shown
-from trajscope.theory.options import Options
 from trajscope.theory.prepare import of_result, prepare, without_problem
 
 Progress = Callable[[int, int], None]
@@ -110,7 +110,9 @@ def dynamics(  # noqa: PLR0913 - a front door: its options are the command line'
     (True, True)
     """
     optimizer = Optimizer() if optimizer is None else optimizer
-    options = Options(mode, device, dtype, memory, samples, seed)
+    options = Compute(
+        mode=mode, device=device, dtype=dtype, memory=memory, samples=samples, seed=seed
+    )
     result = finished(source, "the source")
     if result is not None:
         if problem is not None:

@@ -59,11 +59,11 @@ def tested_theory(
     if options["problem"] is None:
         prepared = without_problem(trajectory, optimizer, options["seed"])
     else:
-        from trajscope.theory.options import Options as TheoryOptions
+        from trajscope.model.compute import Compute
 
         given = {name: options[name] for name in ("device", "dtype") if options[name] is not None}
         more = {name: options[name] for name in ("mode", "memory", "seed")}
-        how = TheoryOptions(**given, **more)
+        how = Compute(**given, **more)
         prepared = prepare(trajectory, options["problem"], optimizer, how)
     with progress("eigenvectors of the Hessian", options["quiet"]) as advance:
         return prepared.with_curvature(advance)

@@ -171,7 +171,7 @@ def _planned(subject: Subject, arrays: Arrays, *, n_steps: int) -> tuple[Job, Ro
     chunk = 1 if gradients.of_batches else options.chunk
     room = Room(
         len(drawn),
-        options.room(drawn.device) - directions,
+        options.room() - directions,
         activation_bytes(gradients, state, drawn.picked([0])),
         itemsize,
         None if chunk == "auto" else int(chunk),

@@ -12,8 +12,8 @@ from trajscope.model.eigenvectors import BLOCK, leading_eigenvectors
 from trajscope.model.hessian import Hessian
 from trajscope.schema import TENSOR
 from trajscope.theory.forward import Noise
-from trajscope.theory.options import DIRECTIONS
 from trajscope.theory.subject import (
+    DIRECTIONS,
     FEWEST_BATCHES,
     Subject,
     batches_of_training,

@@ -12,6 +12,7 @@ from trajscope.errors import OptionError
 from trajscope.kernels.gram import Floats
 from trajscope.measure.directions import PROJECTION
 from trajscope.model.checkpoints import open_checkpoints
+from trajscope.model.compute import Compute
 from trajscope.model.problem import Problem, load_problem
 from trajscope.model.samples import n_samples_of
 from trajscope.optimizer import Optimizer
@@ -19,7 +20,6 @@ from trajscope.schema import DYNAMICS, STEP
 from trajscope.theory.compare import compared
 from trajscope.theory.curvature import Curvature, curvature
 from trajscope.theory.guards import prevented, told
-from trajscope.theory.options import Options
 from trajscope.theory.result import (
     as_dataset,
     curvature_attributes,
@@ -155,7 +155,7 @@ def prepare(
     source: Source,
     problem: Problem | str,
     optimizer: Optimizer,
-    options: Options,
+    options: Compute,
     *,
     by: str | None = None,
 ) -> Prepared:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from trajscope.errors import OptionError
 from trajscope.model.checkpoints import Checkpoints
+from trajscope.model.compute import Compute
 from trajscope.model.gradients import Gradients
 from trajscope.model.hessian import Hessian, Place
 from trajscope.model.losses import at_work
@@ -18,11 +19,12 @@ from trajscope.model.memory import activation_bytes, exact_arithmetic
 from trajscope.model.modes import difference_of_modes
 from trajscope.model.problem import Problem
 from trajscope.model.samples import Samples, n_samples_of
-from trajscope.theory.options import DIRECTIONS, Options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+DIRECTIONS: Final = 50
+"""Leading eigenvectors of H: currents need many planes, and 20 to 50 directions have enough."""
 N_PLACES: Final = 20
 """Checkpoints over which H and D are averaged: at the mean weights D is too small by a sixth, and
 it differs from one place to the next."""
@@ -57,7 +59,7 @@ class Subject:
     checkpoints: Checkpoints
     gradients: Gradients
     samples: Samples
-    options: Options
+    options: Compute
     steps: list[int | float]
     mode: str
     differs: str
@@ -69,7 +71,7 @@ class Subject:
 def subject_of(
     problem: Problem,
     checkpoints: Checkpoints,
-    options: Options,
+    options: Compute,
     *,
     rows: tuple[int, int],
     batch_size: int,

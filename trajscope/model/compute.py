@@ -1,8 +1,8 @@
-"""The options of `trajscope.dynamics` that concern the network, checked before any work."""
+"""How something of a network is computed: in which mode, where, how exactly, from how much."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from trajscope.errors import OptionError, printable
 from trajscope.measure.resources import parse_bytes
@@ -10,9 +10,6 @@ from trajscope.model.device import chosen_device, room_on
 
 if TYPE_CHECKING:
     import torch
-
-DIRECTIONS: Final = 50
-"""Leading eigenvectors of H: currents need many planes, and 20 to 50 directions have enough."""
 
 
 @dataclass(frozen=True)
@@ -24,17 +21,9 @@ class Rule:
     holds: Callable[[Any], bool]
 
 
-RULES: Final = (
-    Rule("mode", "eval or train", lambda value: value in ("eval", "train")),
-    Rule("dtype", "float32 or float64", lambda value: value in ("float32", "float64")),
-    Rule("samples", "at least 1", lambda value: value >= 1),
-    Rule("seed", "a number of at least 0", lambda value: value >= 0),
-)
-
-
-@dataclass(frozen=True)
-class Options:
-    """How H and D are computed; `trajscope.dynamics` explains them.
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """The options of everything that is computed with a problem, checked before any work.
 
     Attributes
     ----------
@@ -54,11 +43,18 @@ class Options:
     samples: int | None = None
     seed: int = 0
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("mode", "eval or train", lambda value: value in ("eval", "train")),
+        Rule("dtype", "float32 or float64", lambda value: value in ("float32", "float64")),
+        Rule("samples", "at least 1", lambda value: value >= 1),
+        Rule("seed", "a number of at least 0", lambda value: value >= 0),
+    )
+
     def __post_init__(self) -> None:
-        for rule in RULES:
+        for rule in self.rules:
             value = getattr(self, rule.name)
             if value is not None and not rule.holds(value):
-                option = f"--{rule.name} {printable(value)}"
+                option = f"--{rule.name.replace('_', '-')} {printable(value)}"
                 raise OptionError(f"{option}: {rule.expected} was expected.")
         if isinstance(self.memory, str):
             parse_bytes(self.memory)
@@ -71,9 +67,9 @@ class Options:
         return torch.float64 if self.dtype == "float64" else torch.float32
 
     def torch_device(self) -> "torch.device":
-        """The device asked for."""
+        """The device asked for, as `model.device.chosen_device`."""
         return chosen_device(self.device)
 
     def room(self) -> int:
-        """Bytes that may still be taken on it."""
+        """Bytes that may still be taken on it, as `model.device.room_on`."""
         return room_on(self.torch_device(), self.memory)
