@@ -11,7 +11,7 @@ import xarray as xr
 from trajscope.report.content.curves import Floats
 from trajscope.report.content.names import told_apart
 from trajscope.report.content.numbers import number, percent
-from trajscope.report.content.standings import Standing, layer_tests, standings
+from trajscope.report.content.standings import Standing, layer_tests, standings_of
 from trajscope.report.content.verdict import codes, sentences, verdict
 from trajscope.schema import GROUP, LAG
 
@@ -117,24 +117,27 @@ def layers(results: xr.DataTree) -> Layers:
     columns = layer_tests(tests) if words else {}
     # Plain arrays: selecting one of thousands of layers with its labels takes milliseconds.
     values = {name: groups[name].values for name in _NEEDED}
-    names = told_apart(list(groups[GROUP].values), 200)
+    labels = [str(each) for each in groups[GROUP].values]
+    names = told_apart(labels, 200)
+    n = len(labels)
+    found = standings_of(tests, alpha, range(1, n + 1)) if words else [()] * n
     rows = tuple(
         _row(
             {name: each[place] for name, each in values.items()},
             heights[place],
-            standings(tests, alpha, place + 1) if words else (),
+            found[place],
             tuple(columns),
-            words.get(str(groups[GROUP].values[place]), ""),
-            said.get(str(groups[GROUP].values[place]), ""),
+            words.get(label, ""),
+            said.get(label, ""),
             name=names[place],
         )
-        for place in range(groups.sizes[GROUP])
+        for place, label in enumerate(labels)
     )
-    labels = tuple(columns.values())
+    shown = tuple(columns.values())
     if len(rows) <= MOST_ROWS:
-        return Layers(rows, rows, walk, labels)
+        return Layers(rows, rows, walk, shown)
     largest = np.argsort(-groups["n_weights"].values, kind="stable")[:LARGEST]
-    return Layers(tuple(rows[place] for place in largest), rows, walk, labels)
+    return Layers(tuple(rows[place] for place in largest), rows, walk, shown)
 
 
 _NEEDED = (

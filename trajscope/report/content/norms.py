@@ -8,8 +8,9 @@ import numpy as np
 import xarray as xr
 
 from trajscope.errors import printable
+from trajscope.report.content.curves import Floats
 from trajscope.report.content.numbers import decimal, number
-from trajscope.schema import EQUILIBRIUM_ANGLE, GROUP, INTERVAL, STEP, WEIGHT_DECAY
+from trajscope.schema import EQUILIBRIUM_ANGLE, GROUP, WEIGHT_DECAY
 
 NAMES = (
     "norm", "relative_increment", "rotation_angle", "cosine_to_first", "norm_balance",
@@ -45,23 +46,25 @@ def norm_rows(observables: xr.Dataset, most: int = 20) -> list[NormRow]:
         return []
     sizes = observables["n_weights"].values
     main = {0, *np.argsort(-sizes[1:], kind="stable")[:most] + 1}
+    # Plain arrays: selecting one of thousands of layers with its labels takes milliseconds.
+    values = {name: observables[name].transpose(GROUP, ...).values for name in NAMES}
     return [
-        _row(observables.isel({GROUP: place}), is_main=place in main)
-        for place in range(observables.sizes[GROUP])
+        _row(name, {key: each[place] for key, each in values.items()}, is_main=place in main)
+        for place, name in enumerate(observables[GROUP].values)
     ]
 
 
-def _row(group: xr.Dataset, *, is_main: bool) -> NormRow:
-    first, last = (float(group["norm"].isel({STEP: end})) for end in (0, -1))
-    path = float((group["increment_norm"] ** 2).sum())
+def _row(name: object, group: Mapping[str, Floats], *, is_main: bool) -> NormRow:
+    first, last = float(group["norm"][0]), float(group["norm"][-1])
+    path = float(np.nansum(group["increment_norm"] ** 2))
     return NormRow(
-        name=printable(group[GROUP].item(), limit=80),
+        name=printable(name, limit=80),
         first=number(first),
         last=number(last),
         walk=number(math.sqrt(first**2 + path)),
         relative=number(middle(group["relative_increment"]), 2),
         angle=number(math.degrees(middle(group["rotation_angle"])), 2),
-        cosine=decimal(float(group["cosine_to_first"].isel({STEP: -1})), 3),
+        cosine=decimal(float(group["cosine_to_first"][-1]), 3),
         balance=number(float(group["norm_balance"])),
         is_main=is_main,
     )
@@ -73,7 +76,7 @@ def equilibrium_in_words(results: xr.DataTree) -> str:
     decay = results["trajectory"].attrs.get(WEIGHT_DECAY)
     if not isinstance(decay, Mapping) or EQUILIBRIUM_ANGLE not in observables:
         return ""
-    degrees = math.degrees(middle(observables[EQUILIBRIUM_ANGLE]))
+    degrees = math.degrees(middle(observables[EQUILIBRIUM_ANGLE].values))
     return (
         f"At the equilibrium of weight decay {printable(decay.get('value'), limit=20)} "
         f"({printable(decay.get('source'), limit=60)}) and this learning rate, scale-invariant "
@@ -83,8 +86,7 @@ def equilibrium_in_words(results: xr.DataTree) -> str:
     )
 
 
-def middle(curve: xr.DataArray) -> float:
-    """The median along the intervals, of what is known."""
-    values = curve.transpose(INTERVAL).values
-    known = values[np.isfinite(values)]
+def middle(curve: Floats) -> float:
+    """The median of what is known."""
+    known = curve[np.isfinite(curve)]
     return float(np.median(known)) if known.size else math.nan

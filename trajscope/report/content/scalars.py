@@ -26,7 +26,7 @@ def _end(name: str, place: int) -> "Callable[[xr.Dataset], object]":
 
 
 def _middle(name: str) -> "Callable[[xr.Dataset], object]":
-    return lambda observables: middle(observables[name].isel({GROUP: 0}))
+    return lambda observables: middle(observables[name].isel({GROUP: 0}).values)
 
 
 def _along_river(observables: "xr.Dataset", name: str) -> object:
@@ -81,7 +81,7 @@ SCALARS: "Mapping[str, tuple[str, Callable[[xr.Dataset], object]]]" = {
     "rotation_angle_equilibrium": (
         "the same of scale-invariant weights at the equilibrium of weight decay, √(2ηλ) over one "
         "step; null where learning rate or weight decay are not known",
-        lambda observables: middle(observables[EQUILIBRIUM_ANGLE]),
+        lambda observables: middle(observables[EQUILIBRIUM_ANGLE].values),
     ),
     "cosine_first_last": (
         "cosine between the weights of the first and the last checkpoint",

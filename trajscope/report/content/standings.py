@@ -1,6 +1,7 @@
 """The statistic of every test relative to the critical value of its null."""
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,24 +51,33 @@ def standings(
     unused :
         Names of tests that say nothing of this path; nor do the two that each is made of.
     """
+    return standings_of(tests, alpha, (group,), unused=unused)[0]
+
+
+def standings_of(
+    tests: xr.Dataset, alpha: float, groups: Sequence[int], *, unused: tuple[str, ...] = ()
+) -> list[tuple[Standing, ...]]:
+    """`standings` of several groups, of which there may be thousands."""
     if "position" not in tests:
-        return ()
-    numbers = (_row(tests[name], group) for name in ("p_adjusted", "position", "critical"))
-    words = (_words(tests, name) for name in (TEST, TEST_LABEL, NULL_LABEL))
-    pairs = zip(_words(tests, TEST), _words(tests, NULL_LABEL), strict=True)
-    idle = {null for test, null in pairs if test in unused}
-    found = []
-    for alone, position, mark, factor, test, label, null in zip(
-        *numbers, _factors(tests), *words, strict=True
-    ):
-        if not (math.isfinite(alone) and math.isfinite(position)):
-            continue
-        p_value = min(1.0, factor * alone)
-        ratio = position / mark if mark > 0 else math.nan
-        is_used = factor == 1 or null not in idle
-        spoke = p_value <= alpha and is_used
-        found.append(Standing(test, label, null, ratio, p_value, spoke, is_used))
-    return tuple(found)
+        return [()] * len(groups)
+    names = ("p_adjusted", "position", "critical")
+    numbers = [tests[name].transpose(GROUP, TEST).values.tolist() for name in names]
+    words = [_words(tests, name) for name in (TEST, TEST_LABEL, NULL_LABEL)]
+    idle = {null for test, _, null in zip(*words, strict=True) if test in unused}
+    described = list(zip(_factors(tests), *words, strict=True))
+
+    def of_group(group: int) -> Iterator[Standing]:
+        rows = zip(*(each[group] for each in numbers), described, strict=True)
+        for alone, position, mark, (factor, test, label, null) in rows:
+            if not (math.isfinite(alone) and math.isfinite(position)):
+                continue
+            p_value = min(1.0, factor * alone)
+            ratio = position / mark if mark > 0 else math.nan
+            is_used = factor == 1 or null not in idle
+            spoke = p_value <= alpha and is_used
+            yield Standing(test, label, null, ratio, p_value, spoke, is_used)
+
+    return [tuple(of_group(group)) for group in groups]
 
 
 def strongest(found: tuple[Standing, ...]) -> tuple[Standing, ...]:
@@ -91,12 +101,6 @@ def layer_tests(tests: xr.Dataset) -> dict[str, str]:
     if TEST not in shown.coords:
         return {}
     return dict(zip(_words(shown, TEST), _words(shown, TEST_LABEL), strict=True))
-
-
-def _row(array: xr.DataArray, group: int) -> list[float]:
-    """The numbers of one group, test by test; by places, since layers may be many."""
-    values = array.values[group] if array.dims[0] == GROUP else array.values[:, group]
-    return [float(value) for value in values]
 
 
 def _factors(tests: xr.Dataset) -> list[int]:
