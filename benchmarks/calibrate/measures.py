@@ -39,7 +39,10 @@ from trajscope.kernels.gram import Floats
 
 _ELSEWHERE: Final = ("drift", "slow_drift")
 """Twice the smaller of two that have a rate; and a test of persistent increments only."""
-OF_POSITIONS: Final = ("noise_scale", "early_excess", "phases", "AR modes", "circulation", "line")
+OF_POSITIONS: Final = (
+    "noise_scale", "early_excess", "phases", "AR modes", "slow_planes", "all_planes", "circulation",
+    "line",
+)  # fmt: skip
 OF_INCREMENTS: Final = tuple(name for name in NAMES if name not in (*OF_POSITIONS[1:], *_ELSEWHERE))
 LABELS: Final = {test.name: test.label for test in TESTS} | {
     null: null for null in ("phases", "AR modes")

@@ -4,11 +4,12 @@ from scipy.signal import lfilter
 
 from trajscope.inference.decision.settings import DecisionSettings
 from trajscope.inference.decision.verdict import decide
+from trajscope.inference.statistics.brownian import p_value, standardised
 from trajscope.inference.statistics.components import leading
-from trajscope.inference.statistics.stationarity import correlation_time
+from trajscope.inference.statistics.stationarity import correlation_time, draw_early_excess
 from trajscope.inference.statistics.volatility import with_even_noise
 from trajscope.inference.statistics.window import Window
-from trajscope.simulate.noises import clustered
+from trajscope.simulate.noises import clustered, stable
 
 RATE = np.exp(-1 / 8)
 
@@ -65,6 +66,43 @@ def test_volatility_is_no_current_and_no_beginning(n_modes):
         codes.append(decide(window, DecisionSettings(199, seed=seed)).code)
     # Before, half of them were called circulating.
     assert codes.count("circulating") + codes.count("drifting") <= 1
+
+
+def beginning(path):
+    """How far out the path is at first, in its mean square."""
+    return (path[0] ** 2).sum() / (path**2).sum(axis=1).mean()
+
+
+def test_a_giant_just_before_the_window_is_no_beginning_where_there_are_others():
+    rng = np.random.default_rng(11)
+    noise = rng.standard_normal((500, 10))
+    noise[[199, 260, 380]] *= 12
+    path = well(noise)
+    path -= path.mean(axis=0)
+    news = lfilter([1.0, -RATE], [1.0], with_even_noise(path), axis=0)
+    sizes = np.linalg.norm(news, axis=1)
+    assert beginning(path) > 8
+    assert beginning(with_even_noise(path)) < 3
+    assert sizes[1:].max() < 2.5 * sizes[1:].mean()
+
+
+def test_a_beginning_without_giants_stays():
+    rng = np.random.default_rng(12)
+    noise = rng.standard_normal((500, 10))
+    noise[199] *= 12
+    path = well(noise)
+    path -= path.mean(axis=0)
+    assert beginning(with_even_noise(path)) > 0.7 * beginning(path) > 6
+
+
+def test_wells_under_levy_noise_do_not_relax():
+    found = 0
+    for seed in range(80):
+        path = well(stable(1.7)(np.random.default_rng([13, seed]), (400, 10)))
+        draws = draw_early_excess(leading(with_even_noise(path)), 199, seed)
+        found += p_value(standardised(draws).max(axis=-1)) <= 0.01
+    # Before, one in ten were found to relax.
+    assert found <= 2
 
 
 def test_a_current_is_seen_under_volatile_noise():

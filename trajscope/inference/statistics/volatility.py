@@ -4,6 +4,8 @@ from typing import Final
 
 import numpy as np
 import scipy.linalg
+import scipy.special
+from numpy.lib.stride_tricks import sliding_window_view
 
 from trajscope.inference.statistics.stationarity import autocovariance
 from trajscope.kernels.gram import Floats
@@ -16,6 +18,9 @@ _ENOUGH: Final = 8
 """Independent numbers from which a variance is estimated."""
 _LAGS: Final = 8
 _RIDGE: Final = 1e-9
+_RARE: Final = 1e-3
+_NEAR: Final = 10
+"""Intervals before and after whose median a giant is compared with."""
 
 
 def with_even_noise(positions: Floats) -> Floats:
@@ -26,7 +31,9 @@ def with_even_noise(positions: Floats) -> Floats:
     autoregression is fitted to all components (Yule-Walker, the order by twice the penalty of
     Schwarz 1978, doi:10.1214/aos/1176344136), its innovations e[t] are divided by their root mean
     square over components, and the filter is run again. Where ``|e[t]|^2`` sums fewer than eight
-    independent components, it is averaged over as many neighbours as make eight.
+    independent components, it is averaged over as many neighbours as make eight; single giants are
+    made as large as one in a thousand of normal noise is. Where there are some, one may have come
+    just before the window, and its beginning shrinks as the largest does.
     Of steady noise the path stays what it is; a current stays a current, since one scale for all
     components turns nothing.
 
@@ -47,11 +54,15 @@ def with_even_noise(positions: Floats) -> Floats:
     order = len(coefficients) - 1
     news = lfilter(coefficients, [1.0], centred, axis=0)
     squares = (news[order:] ** 2).sum(axis=1)
-    near = max(1, int(np.ceil(_ENOUGH / _independent(news[order:], squares))))
-    variance = _averaged(squares, near + 1 - near % 2)
-    scale = np.sqrt(np.maximum(variance / max(variance.mean(), 1e-300), 1e-12))
-    # The first ones hold what came before the window, of about the same size.
-    news /= np.concatenate([np.full(order, scale[0]), scale])[:, np.newaxis]
+    independent = _independent(news[order:], squares)
+    near = max(1, int(np.ceil(_ENOUGH / independent)))
+    kept = _without_giants(squares, independent)
+    variance = _averaged(kept, near + 1 - near % 2)
+    giant = np.divide(squares, kept, out=np.ones_like(squares), where=kept > 0)
+    scale = np.sqrt(np.maximum(giant * variance / max(variance.mean(), 1e-300), 1e-12))
+    # The first ones hold what came before the window: noise of about the same size, and a giant.
+    before = scale[0] * np.sqrt(giant.max())
+    news /= np.concatenate([np.full(order, before), scale])[:, np.newaxis]
     return np.asarray(lfilter([1.0], coefficients, news, axis=0))
 
 
@@ -85,6 +96,18 @@ def _independent(news: Floats, squares: Floats) -> float:
         crossed += float((products**2).sum())
         same += float((squares[:-lag] * squares[lag:]).sum())
     return same / max(crossed, 1e-300)
+
+
+def _without_giants(squares: Floats, independent: float) -> Floats:
+    """Squares no larger than one in a thousand of normal noise is, beside the median of those near.
+
+    A single giant is never evened by a mean over neighbours: it makes them small, and stays.
+    """
+    k = max(independent, 1.0)
+    largest = float(scipy.special.chdtri(k, _RARE) / scipy.special.chdtri(k, 0.5))
+    padded = np.pad(squares, _NEAR, mode="reflect" if len(squares) > _NEAR else "edge")
+    medians = np.median(sliding_window_view(padded, 2 * _NEAR + 1), axis=1)
+    return np.minimum(squares, largest * medians)
 
 
 def _averaged(values: Floats, near: int) -> Floats:
