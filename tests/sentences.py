@@ -57,6 +57,10 @@ def _well(tau: float, n_modes: int = 20, n_steps: int = T, seed: int = 1) -> xr.
     return simulate.ornstein_uhlenbeck(n_steps, taus=[tau] * n_modes, seed=seed)
 
 
+def _once() -> Any:
+    return 1 + 1e-3 * np.outer(np.arange(T) >= T // 2, np.eye(10)[3])
+
+
 def _walk(n_steps: int = T, seed: int = 1, **options: float) -> xr.DataArray:
     return simulate.brownian(n_steps, 20, seed=seed, **options)
 
@@ -133,6 +137,7 @@ SAID: Final = (
     Said("twenty checkpoints with a drift", lambda: _walk(20, drift=0.9), "drifting",
          "the smallest possible is"),
     Said("weights that never move", lambda: np.ones((T, 3)), "too_short", "Not tested"),
+    Said("a weight of ten that moves once", _once, "too_short", "change in 1 of 199 intervals"),
     Said("well whose correlation time is half the window", lambda: _well(60, 60, 400), "too_short",
          "more checkpoints"),
     Said("increments that stay alike for a quarter of the window",

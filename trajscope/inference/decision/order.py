@@ -54,8 +54,11 @@ def decision_procedure(window: Window, decision: Decision, settings: DecisionSet
 
     The order is that of `verdict.decide`.
     """
-    if not np.any(window.increments):
-        decision.reason = "still" if window.n_steps >= FEWEST_CHECKPOINTS else "few"
+    n_moves = int(np.count_nonzero(window.increments.any(axis=1)))
+    is_long = window.n_steps >= FEWEST_CHECKPOINTS
+    if n_moves == 0 or (is_long and n_moves < FEWEST_CHECKPOINTS - 1):
+        decision.reason = "still" if is_long else "few"
+        decision.evidence["moves"] = n_moves
         return
     growth = None if window.lengths is not None else exponential_growth(window.increments)
     if growth is not None:

@@ -64,8 +64,15 @@ def _trend(decision: Decision) -> str:
     return f"the noise variance {way} {number(by, 2)}-fold (p = {p_text(p['noise_trend'])})"
 
 
-def _still(decision: Decision, run: Run) -> str:  # noqa: ARG001
-    return "Not tested: the weights are identical in every checkpoint."
+def _still(decision: Decision, run: Run) -> str:
+    n_moves = int(decision.evidence["moves"])
+    if n_moves == 0:
+        return "Not tested: the weights are identical in every checkpoint."
+    return (
+        f"Not tested: the weights change in {n_moves} of {len(run.steps) - 1:,} intervals, and "
+        f"{FEWEST_CHECKPOINTS - 1} changes are needed. Checkpoints that repeat the one before can "
+        "be left out (--steps); what is left is tested as a short run."
+    )
 
 
 def _few_correlation_times(decision: Decision, run: Run) -> str:
