@@ -118,8 +118,8 @@ def test_the_store_is_what_xarray_would_write(small, tmp_path):
     )
     mine, theirs = tmp_path / "results.zarr", tmp_path / "theirs.zarr"
     mine.mkdir()
-    storage.write_tree(storage.storable(small), mine)
-    storage.storable(small).to_zarr(theirs, zarr_format=2, consolidated=True)
+    storage.write_tree(small, mine)
+    small.to_zarr(theirs, zarr_format=2, consolidated=True)
     for way in (True, False):  # with the consolidated metadata, and without
         found, expected = (
             xr.open_datatree(each, engine="zarr", chunks=None, consolidated=way).load()

@@ -11,6 +11,8 @@ import xarray as xr
 from numcodecs import Blosc
 from numpy.typing import NDArray
 
+from trajscope.errors import encodable
+
 # Format 2: strings and empty groups have a stable specification there, in every zarr release 3.x.
 _GROUP: Final = {"zarr_format": 2}
 _CHUNK: Final = 1 << 22
@@ -27,7 +29,7 @@ def write_tree(tree: xr.DataTree, folder: Path) -> None:
     Parameters
     ----------
     tree :
-        Numbers, truth values and texts of a fixed width; attributes that JSON can hold.
+        Numbers, truth values, times and texts, which get a fixed width and valid Unicode.
 
     Raises
     ------
@@ -40,7 +42,8 @@ def write_tree(tree: xr.DataTree, folder: Path) -> None:
         variables, attributes = xr.conventions.encode_dataset_coordinates(
             node.to_dataset(inherit=False)
         )
-        described |= _written(folder, within, {".zgroup": _GROUP, ".zattrs": attributes})
+        told = _plain(attributes)
+        described |= _written(folder, within, {".zgroup": _GROUP, ".zattrs": told})
         for name, variable in variables.items():
             place = f"{within}/{name}" if within else str(name)
             described |= _write_array(folder, place, variable)
@@ -53,6 +56,9 @@ def _write_array(folder: Path, place: str, variable: xr.Variable) -> dict[str, A
     if variable.dtype.kind in "mM":
         variable = xr.conventions.encode_cf_variable(variable)
     values = np.asarray(variable.values)
+    if values.dtype.kind in "OTU":
+        valid = [encodable(str(text)) for text in values.ravel().tolist()]
+        values = np.array(valid, dtype=str).reshape(values.shape)
     values = values.astype(values.dtype.newbyteorder("<"), copy=False)
     chunks = _chunks(values)
     array = {
@@ -66,7 +72,7 @@ def _write_array(folder: Path, place: str, variable: xr.Variable) -> dict[str, A
         "compressor": _PACKED.get_config(),
         **_GROUP,
     }
-    attributes = {**variable.attrs, _DIMENSIONS: variable.dims}
+    attributes = {**_plain(variable.attrs), _DIMENSIONS: variable.dims}
     described = _written(folder, place, {".zarray": array, ".zattrs": attributes})
     starts = (range(0, n, chunk) for n, chunk in zip(values.shape, chunks, strict=True))
     for corner in product(*starts):
@@ -102,3 +108,14 @@ def _written(folder: Path, place: str, files: Mapping[str, Any]) -> dict[str, An
     for name, content in files.items():
         (folder / place / name).write_text(json.dumps(content, indent=2))
     return {f"{place}/{name}" if place else name: content for name, content in files.items()}
+
+
+def _plain(value: Any) -> Any:
+    """An attribute as JSON holds it."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    return encodable(value) if isinstance(value, str) else value

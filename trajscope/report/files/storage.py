@@ -2,15 +2,13 @@
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import xarray as xr
 
-from trajscope.errors import ResultsError, TrajscopeError, TrajscopeWarning, encodable, printable
+from trajscope.errors import ResultsError, TrajscopeError, TrajscopeWarning, printable
 from trajscope.files import clear_left, replaced_folder
 from trajscope.report.content.results import Results
 from trajscope.report.files.chunks import write_tree
@@ -38,13 +36,6 @@ def save_results(results: xr.DataTree, path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def storable(results: xr.DataTree) -> xr.DataTree:
-    """`results` with strings of a fixed width, in valid Unicode, and with plain attributes."""
-    return xr.DataTree.from_dict(
-        {node.path: _storable(node.to_dataset(inherit=False)) for node in results.subtree}
-    )
-
-
 @contextmanager
 def stored(results: xr.DataTree, target: Path) -> Iterator[str]:
     """The whole result beside `target`, whose place it takes at the end, and its `mark_of`.
@@ -56,9 +47,8 @@ def stored(results: xr.DataTree, target: Path) -> Iterator[str]:
     """
     check_results(results)
     refuse_foreign(target)
-    tree = storable(results)
     with in_words(target), replaced_folder(target, tidy=True) as unfinished:
-        write_tree(tree, unfinished)
+        write_tree(results, unfinished)
         yield write_manifest(unfinished)
 
 
@@ -179,32 +169,6 @@ def damage_told(results: xr.DataTree) -> Iterator[None]:
             f"{printable(place)} cannot be shown: its contents are not what trajscope writes "
             f"({type(error).__name__}: {printable(error)}). Make it again with 'trajscope analyze'."
         ) from error
-
-
-def _storable(dataset: xr.Dataset) -> xr.Dataset:
-    valid = np.vectorize(lambda text: encodable(str(text)), otypes=[object])
-    texts = {
-        name: (array.dims, valid(array.values).astype(str), array.attrs)
-        for name, array in dataset.variables.items()
-        if array.dtype.kind in "OTU"
-    }
-    bare = dataset.drop_encoding()
-    for variable in bare.variables.values():
-        variable.attrs = _storable_attribute(variable.attrs)
-    bare = bare.assign_coords({name: text for name, text in texts.items() if name in bare.coords})
-    stored = bare.assign({name: text for name, text in texts.items() if name in bare.data_vars})
-    stored.attrs = _storable_attribute(dataset.attrs)
-    return stored
-
-
-def _storable_attribute(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _storable_attribute(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_storable_attribute(item) for item in value]
-    if isinstance(value, np.generic | np.ndarray):
-        value = value.tolist()
-    return encodable(value) if isinstance(value, str) else value
 
 
 @contextmanager
