@@ -63,7 +63,7 @@ def river_of_gram(displacements: Floats, length: int) -> River:
 
 
 def rivers_of_increments(increments: Floats, orders: NDArray[np.integer]) -> list[River]:
-    """The same of all lengths in `window_lengths`, of paths that have these increments in any order.
+    """The same of all lengths in `window_lengths`, of paths with these increments in any order.
 
     Windows are merged in pairs, from single checkpoints on: of two halves with averages a and b,
     the squared distances about the average of both are those about a and b, and ``w/4 |a - b|^2``.
