@@ -85,7 +85,7 @@ def test_imports_run_strictly_downward():
 
 ROOMS = {
     "inference": ("comparison", "decision", "course", "statistics", "nulls"),
-    "report": ("files", "screen page", "figures", "content"),
+    "report": ("files", "screen page", "figures", "drawing content"),
 }
 
 

@@ -9,10 +9,9 @@ from trajscope.kernels.river import (
     River,
     average_gram,
     brownian_river,
-    positions_of,
     river_of_averages,
     river_of_gram,
-    river_of_positions,
+    rivers_of_increments,
     window_lengths,
 )
 
@@ -34,11 +33,16 @@ def of_gram(x, w):
 
 
 def of_factor(x, w):
-    return river_of_positions(positions_of(np.diff(x, axis=0)), w)
+    as_they_are = np.arange(len(x) - 1)[np.newaxis]
+    found = rivers_of_increments(np.diff(x, axis=0), as_they_are)[window_lengths(len(x)).index(w)]
+    return River(*(each[0] for each in found))
 
 
-@pytest.mark.parametrize("river", [of_gram, of_factor])
-@pytest.mark.parametrize(("n_steps", "w"), [(16, 2), (61, 5), (120, 10)])
+@pytest.mark.parametrize(
+    ("river", "n_steps", "w"),
+    [(of_gram, 16, 2), (of_gram, 61, 5), (of_gram, 120, 10), (of_factor, 16, 2),
+     (of_factor, 61, 4), (of_factor, 127, 8), (of_factor, 128, 16), (of_factor, 129, 2)],
+)  # fmt: skip
 def test_river_and_hills_match_their_definitions(river, n_steps, w):
     x = brownian(n_steps, 40) + 5
     np.testing.assert_allclose(river(x, w), naive(x, w), rtol=1e-9)
@@ -67,7 +71,7 @@ def test_a_walk_of_many_weights_is_near_its_reference():
 def test_a_river_with_hills_of_known_energy_is_found():
     rng = np.random.default_rng(0)
     x = np.outer(np.arange(400), np.eye(1, 2000)[0]) + 0.5 * rng.standard_normal((400, 2000))
-    found = of_factor(x, 20)
+    found = of_gram(x, 20)
     assert found.share > 0.98
     assert found.cosine > 0.6
     assert found.speed == pytest.approx(1, abs=0.1)
@@ -102,8 +106,20 @@ def test_a_path_that_stands_still_has_no_share():
     assert (found.cosine, found.energy, found.speed) == (0, 0, 0)
 
 
-def test_several_paths_at_once_are_each_alone():
-    paths = np.stack([brownian(40, 5, seed) for seed in range(3)])
-    together = river_of_positions(positions_of(np.diff(paths, axis=1)), 4)
-    for number, x in enumerate(paths):
-        np.testing.assert_allclose([each[number] for each in together], naive(x, 4), rtol=1e-9)
+def test_a_drift_takes_no_digits_of_the_hills():
+    x = brownian(200, 3) + 1e9 * np.arange(200)[:, None]
+    for w in window_lengths(200):
+        assert of_factor(x, w).energy == pytest.approx(naive(x, w).energy, rel=1e-12)
+
+
+@pytest.mark.parametrize(("n_steps", "n_weights"), [(40, 5), (3000, 50)])
+def test_several_orders_at_once_are_each_alone(n_steps, n_weights):
+    y = np.diff(brownian(n_steps, n_weights), axis=0)
+    rng = np.random.default_rng(0)
+    orders = rng.permuted(np.tile(np.arange(len(y)), (3, 1)), axis=1)
+    lengths = window_lengths(n_steps)
+    for found, w in zip(rivers_of_increments(y, orders), lengths, strict=True):
+        for number, order in enumerate(orders):
+            x = np.vstack([np.zeros(n_weights), np.cumsum(y[order], axis=0)])
+            expected = naive(x, w)
+            np.testing.assert_allclose([each[number] for each in found], expected, rtol=1e-9)

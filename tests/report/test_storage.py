@@ -1,7 +1,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -79,7 +78,7 @@ def test_an_interrupted_write_leaves_the_old_result_and_no_debris(small, store, 
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(xr.DataTree, "to_zarr", interrupted)
+    monkeypatch.setattr(storage, "write_tree", interrupted)
     with pytest.raises(KeyboardInterrupt):
         save_results(make_results(brownian(20, 100, seed=5)), store)
     assert open_results(store).identical(small)
@@ -87,11 +86,11 @@ def test_an_interrupted_write_leaves_the_old_result_and_no_debris(small, store, 
 
 
 def test_a_first_write_that_is_interrupted_leaves_nothing(small, tmp_path, monkeypatch):
-    def full(self, store, **kwargs):
+    def full(tree, store):
         Path(store, ".zgroup").write_text("{}")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(xr.DataTree, "to_zarr", full)
+    monkeypatch.setattr(storage, "write_tree", full)
     with pytest.raises(
         ResultsError, match=r"cannot be written: No space left .* or free disk space\."
     ):
@@ -99,23 +98,38 @@ def test_a_first_write_that_is_interrupted_leaves_nothing(small, tmp_path, monke
     assert names_in(tmp_path) == []
 
 
-def test_an_interrupt_waits_until_the_writing_threads_are_done(small, store, monkeypatch):
-    to_zarr = xr.DataTree.to_zarr
-    written = []
-
-    def interrupted(self, target, **kwargs):
-        signal.raise_signal(signal.SIGINT)
-        to_zarr(self, target, **kwargs)
-        written.append(target)
-
-    handler = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(xr.DataTree, "to_zarr", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        save_results(make_results(brownian(20, 100, seed=5)), store)
-    assert len(written) == 1
-    assert open_results(store).identical(small)
-    assert names_in(store.parent) == ["results.zarr"]
-    assert signal.getsignal(signal.SIGINT) is handler
+def test_the_store_is_what_xarray_would_write(small, tmp_path):
+    times = np.array(["2024-01-01", "2024-01-03"], "datetime64[ns]")
+    small["observables"].coords["beside"] = (
+        "group",
+        np.arange(small["observables"].sizes["group"]),
+    )
+    small["log"] = xr.DataTree(
+        xr.Dataset(
+            {
+                "scalar": ((), np.float32(0.1), {"levels": np.array([1.5, 2.5])}),
+                "few": (("row", "step"), np.arange(6, dtype=">i8").reshape(3, 2)),
+                "none": ("empty", np.zeros(0)),
+                "long": ("far", np.linspace(0, 1, 1_200_000)),
+                "flag": ("step", np.array([True, False])),
+            },
+            {"step": times},
+        )
+    )
+    mine, theirs = tmp_path / "results.zarr", tmp_path / "theirs.zarr"
+    mine.mkdir()
+    storage.write_tree(small, mine)
+    small.to_zarr(theirs, zarr_format=2, consolidated=True)
+    for way in (True, False):  # with the consolidated metadata, and without
+        found, expected = (
+            xr.open_datatree(each, engine="zarr", chunks=None, consolidated=way).load()
+            for each in (mine, theirs)
+        )
+        assert found.identical(expected)
+        for node in expected.subtree:
+            types = [{name: array.dtype for name, array in tree[node.path].variables.items()}
+                     for tree in (found, expected)]  # fmt: skip
+            assert types[0] == types[1]
 
 
 def test_a_result_can_be_saved_from_any_thread(small, tmp_path):

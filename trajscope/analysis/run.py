@@ -25,7 +25,6 @@ from trajscope.analysis.windows import Window, Windows, rows_left, windows_of
 from trajscope.arrays import Source
 from trajscope.checkpoints.given import Given
 from trajscope.errors import OptionError, TrajscopeWarning, printable
-from trajscope.history.kept import remembered
 from trajscope.inference.decision.run import decide_trajectory
 from trajscope.measure.directions import Directions
 from trajscope.measure.executor import executor
@@ -252,6 +251,8 @@ def _from_history(trajectory: xr.Dataset, history: History | None) -> Iterator[x
         with history(trajectory) as elsewhere:
             yield elsewhere
         return
+    from trajscope.history.kept import remembered  # most runs have no history
+
     with remembered(trajectory, history) as found:
         if not found.is_kept:
             warnings.warn(found.line, TrajscopeWarning, stacklevel=4)

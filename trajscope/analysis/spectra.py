@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from trajscope.errors import OptionError, TrajectoryError, printable
 from trajscope.kernels.matrices import Rows, Spectrum, drift, numbers_of, overlap, spectrum
 from trajscope.measure.blas import one_blas_thread
-from trajscope.model.checkpoints import chosen_steps
 from trajscope.schema import MATRIX, RANK, STEP, TENSOR
 
 Asked = str | Sequence[int | float | str]
@@ -88,6 +87,8 @@ def steps_of_spectra(trajectory: xr.Dataset, asked: Asked | None) -> list[int | 
             f"--spectra {printable(asked)}: none of the {trajectory.sizes[TENSOR]} tensors is a "
             "matrix of known shape. Leave the option out, or choose others with --include."
         )
+    from trajscope.model.checkpoints import chosen_steps  # most runs are asked for no spectra
+
     steps = trajectory[STEP].values
     return list(steps.tolist()) if asked == "all" else chosen_steps(steps, asked, "--spectra")
 

@@ -13,6 +13,7 @@ from trajscope.cli.gradients import (
     measured_noise,
     noise_options,
     optimizer_of,
+    prepared_noise,
     tested_theory,
 )
 from trajscope.cli.grouped import Grouped
@@ -46,6 +47,7 @@ from trajscope.cli.process import (
     progress,
     silence_dask,
     tell_json,
+    uncollected,
     warnings_kept_for_the_page,
 )
 from trajscope.cli.training import MOMENTUM, PROBLEM, TRAINING, WEIGHT_DECAY
@@ -85,14 +87,11 @@ def analyze(
     Example: trajscope analyze runs/resnet18/checkpoints --burn-in 20%
     """
     silence_dask()
-    import xarray as xr
+    with uncollected():
+        import xarray as xr
 
-    from trajscope.analysis.run import analyze as analyze_run
-    from trajscope.gradient_noise.api import prepare
-    from trajscope.report import check_output, reading_lines, summary, write_report
-    from trajscope.report.screen.dynamics import dynamics_lines
-    from trajscope.report.screen.gradient_noise import diffusion_lines
-    from trajscope.report.screen.result import screen
+        from trajscope.analysis.run import analyze as analyze_run
+        from trajscope.report import check_output, reading_lines, summary, write_report
 
     join(options["scheduler"])
     check_output(output)
@@ -105,7 +104,7 @@ def analyze(
         trajectory = opened(checkpoints, options)
         if not silent:
             click.echo("\n".join(reading_lines(trajectory)) + "\n")
-        prepared = None if noise is None else prepare(trajectory, options["problem"], noise)
+        prepared = prepared_noise(trajectory, options["problem"], noise)
         tested = None
         if optimizer is not None:
             tested = tested_theory(trajectory, optimizer, options | {"quiet": quiet})
@@ -134,7 +133,7 @@ def analyze(
     page = write_report(results, output)
     if not silent:
         click.echo("".join(f"{line}\n\n" for line in told), nl=False)
-        click.echo(screen(results, page=page, told=trajectory))
+        _show(results, page, trajectory)
     if prepared is not None:
         try:
             results["diffusion"] = xr.DataTree(measured_noise(prepared.again(), quiet))
@@ -147,11 +146,22 @@ def analyze(
             raise type(error)(f"{error} {done}") from error
         prepared.clear()
         if not silent:
+            from trajscope.report.screen.gradient_noise import diffusion_lines
+
             click.echo("\n" + "\n".join(diffusion_lines(results["diffusion"].to_dataset())))
     if tested is not None and not silent:
+        from trajscope.report.screen.dynamics import dynamics_lines
+
         click.echo("\n" + "\n".join(dynamics_lines(results["dynamics"].to_dataset())))
     if as_json:
         tell_json(summary(results) | {"report": printable(str(page), limit=4096)})
+
+
+def _show(results: "xr.DataTree", page: Path, trajectory: "xr.Dataset") -> None:
+    """Print a finished result."""
+    from trajscope.report.screen.result import screen
+
+    click.echo(screen(results, page=page, told=trajectory))
 
 
 @click.command(cls=Grouped)

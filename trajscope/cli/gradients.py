@@ -69,6 +69,17 @@ def tested_theory(
         return prepared.with_curvature(advance)
 
 
+def prepared_noise(
+    trajectory: "xr.Dataset", problem: Any, noise: "Options | None"
+) -> "Prepared | None":
+    """What the gradient noise will be measured with, if it was asked for."""
+    if noise is None:
+        return None
+    from trajscope.gradient_noise.api import prepare
+
+    return prepare(trajectory, problem, noise)
+
+
 def measured_noise(prepared: "Prepared", quiet: bool) -> "xr.Dataset":
     """The diffusion matrix, with a progress bar."""
     with (

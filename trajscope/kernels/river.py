@@ -3,6 +3,7 @@
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trajscope.kernels.gram import Floats
 
@@ -10,6 +11,10 @@ FEWEST: Final = 8
 """Averages of a path, for a leading component to say something."""
 MOST: Final = 64
 """Averages: of more, windows are too short to average anything out."""
+
+
+_AT_ONCE: Final = 1 << 16
+"""Numbers of paths that are merged at once, so that they stay in the cache."""
 
 
 class River(NamedTuple):
@@ -57,32 +62,81 @@ def river_of_gram(displacements: Floats, length: int) -> River:
     return river_of_averages(averages, float(np.trace(kept)) / (n * length), length)
 
 
-def positions_of(increments: Floats) -> Floats:
-    """Positions from increments, from zero on, (..., step, component).
+def rivers_of_increments(increments: Floats, orders: NDArray[np.integer]) -> list[River]:
+    """The same of all lengths in `window_lengths`, of paths with these increments in any order.
+
+    Windows are merged in pairs, from single checkpoints on: of two halves with averages a and b,
+    the squared distances about the average of both are those about a and b, and ``w/4 |a - b|^2``.
+    So no position is computed for each checkpoint, and a drift takes no digits.
 
     Parameters
     ----------
-    increments : (..., interval, component)
+    increments : (interval, component)
+    orders : (path, interval)
+
+    Returns
+    -------
+    list of River
+        Fields are (path,).
     """
-    *before, n_intervals, n_components = increments.shape
-    positions = np.zeros((*before, n_intervals + 1, n_components))
-    np.cumsum(increments, axis=-2, out=positions[..., 1:, :])
-    return positions
+    n_steps = len(increments) + 1
+    lengths = window_lengths(n_steps)
+    if not lengths:
+        return []
+    rows = np.concatenate([increments, np.zeros((1, increments.shape[1]))])
+    orders = np.pad(orders, ((0, 0), (0, 1)), constant_values=n_steps - 1)
+    span = lengths[0] * max(_AT_ONCE // (lengths[0] * len(orders) * rows.shape[1]), 1)
+    stop = n_steps // lengths[0] * lengths[0]
+    parts = [
+        _merged(rows[orders[:, start : min(start + span, stop)]], lengths[0])
+        for start in range(0, stop, span)
+    ]
+    windows = _Windows(*(np.concatenate(each, axis=1) for each in zip(*parts, strict=True)))
+    found = [windows.river(lengths[0])]
+    for length in lengths[1:]:
+        windows = windows.pairs(length)
+        found.append(windows.river(length))
+    return found
 
 
-def river_of_positions(positions: Floats, length: int) -> River:
-    """The same from positions in few coordinates, about any origin near them.
+class _Windows(NamedTuple):
+    """Windows of paths: increments, averages from where each starts, squared distances from those.
 
-    Parameters
-    ----------
-    positions : (..., step, component)
+    ``(path, window, component)`` twice, ``(path, window)``.
     """
-    *before, n_steps, n_components = positions.shape
-    n = n_steps // length
-    kept = positions[..., : n * length, :]
-    means = kept.reshape(*before, n, length, n_components).mean(axis=-2)
-    squared = np.einsum("...tc,...tc->...", kept, kept) / (n * length)
-    return river_of_averages(means @ means.swapaxes(-1, -2), squared, length)
+
+    moved: Floats
+    means: Floats
+    squares: Floats
+
+    def pairs(self, length: int) -> "_Windows":
+        """Windows of two of these, so many checkpoints each."""
+        n = self.moved.shape[1] // 2 * 2
+        one, other = (_Windows(*(each[:, k:n:2] for each in self)) for k in (0, 1))
+        apart = one.moved + other.means
+        apart -= one.means
+        squares = one.squares + other.squares
+        squares += length / 4 * np.einsum("pwc,pwc->pw", apart, apart)
+        apart *= 0.5
+        apart += one.means
+        return _Windows(one.moved + other.moved, apart, squares)
+
+    def river(self, length: int) -> River:
+        """What follows from their averages."""
+        averages = np.cumsum(self.moved, axis=1)
+        averages += self.means - self.moved
+        averages -= averages.mean(axis=1, keepdims=True)
+        products = averages @ averages.swapaxes(-1, -2)
+        return _river(products, self.squares.mean(axis=1) / length, length)
+
+
+def _merged(increments: Floats, length: int) -> _Windows:
+    """Windows of a power of two checkpoints, (path, interval, component)."""
+    first, second = increments[:, 0::2], increments[:, 1::2]
+    windows = _Windows(first + second, first / 2, np.einsum("pwc,pwc->pw", first, first) / 2)
+    for doubled in (2**k for k in range(2, length.bit_length())):
+        windows = windows.pairs(doubled)
+    return windows
 
 
 def river_of_averages(averages: Floats, squared: Floats | float, length: int) -> River:
@@ -95,7 +149,11 @@ def river_of_averages(averages: Floats, squared: Floats | float, length: int) ->
         Mean squared length of the positions that were averaged, about the same origin.
     """
     own = np.einsum("...jj->...j", averages)
-    energy = np.maximum(squared - own.mean(axis=-1), 0.0)
+    return _river(averages, np.maximum(squared - own.mean(axis=-1), 0.0), length)
+
+
+def _river(averages: Floats, energy: Floats, length: int) -> River:
+    """The same from the inner products of averages and the energy of the hills."""
     rows = averages.mean(axis=-1, keepdims=True)
     centred = averages - rows - rows.swapaxes(-1, -2) + rows.mean(axis=-2, keepdims=True)
     total = np.einsum("...jj->...", centred)

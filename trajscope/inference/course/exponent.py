@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
 
 from trajscope.inference.statistics.increments import pooled_autocovariance, relative_periodogram
 from trajscope.kernels.gram import Floats
@@ -66,6 +65,8 @@ def anomalous_exponent(increments: Floats) -> Exponent | None:
         ratio = power / spectrum
         return effective * float(len(power) * np.log(ratio.mean()) + np.log(spectrum).sum())
 
+    from scipy.optimize import minimize_scalar  # slow to import, and most runs do without
+
     found = minimize_scalar(
         lambda h: deviance(fractional(angles, h)), bounds=(_LOWEST, _HIGHEST), method="bounded"
     )
@@ -97,6 +98,8 @@ def _walk(angles: Floats, deviance: Deviance) -> float:
 
 
 def _one_well(angles: Floats, deviance: Deviance) -> float:
+    from scipy.optimize import minimize_scalar
+
     found = minimize_scalar(
         lambda odds: deviance(_well(angles, odds)), bounds=(-_FAR, _FAR), method="bounded"
     )
@@ -104,6 +107,8 @@ def _one_well(angles: Floats, deviance: Deviance) -> float:
 
 
 def _two_wells(angles: Floats, deviance: Deviance) -> float:
+    from scipy.optimize import minimize
+
     def of(p: Floats) -> float:
         share = _logistic(p[2])
         return deviance(share * _well(angles, p[0]) + (1 - share) * _well(angles, p[1]))
@@ -113,6 +118,8 @@ def _two_wells(angles: Floats, deviance: Deviance) -> float:
 
 
 def _autoregression(angles: Floats, deviance: Deviance) -> float:
+    from scipy.optimize import minimize
+
     turn = np.exp(-1j * angles)
 
     def of(p: Floats) -> float:

@@ -3,7 +3,6 @@
 from typing import Final
 
 import numpy as np
-from scipy.sparse.linalg import svds
 
 from trajscope.kernels.gram import Floats
 
@@ -29,6 +28,8 @@ def leading(path: Floats, most: int | None = None) -> Floats:
     most = n_leading(len(path)) if most is None else most
     centred = path - path.mean(axis=0)
     if min(centred.shape) > max(_SMALL, _FEW * most):
+        from scipy.sparse.linalg import svds  # slow to import, and small paths do without
+
         # From one start always, so that the same path has the same components.
         start = np.cos(np.arange(min(centred.shape), dtype=np.float64) ** 2)
         _, values, vectors = svds(centred, most, v0=start)

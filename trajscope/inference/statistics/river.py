@@ -3,11 +3,12 @@
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trajscope.inference.nulls.draws import over_batches, permutations
 from trajscope.inference.statistics.brownian import p_value
 from trajscope.kernels.gram import Floats
-from trajscope.kernels.river import River, positions_of, river_of_positions, window_lengths
+from trajscope.kernels.river import River, rivers_of_increments, window_lengths
 
 NUMBERS: Final = ("river_share", "river_cosine", "hill_energy", "river_speed")
 """The fields of `River`, as the observables call them."""
@@ -34,10 +35,8 @@ def draw_river(increments: Floats, n_draws: int, seed: int) -> Floats:
     rows = increments / scale
     lengths = window_lengths(len(rows) + 1)
 
-    def numbers(some: Floats) -> Floats:
-        positions = positions_of(some)
-        positions -= positions.mean(axis=-2, keepdims=True)
-        found = [river_of_positions(positions, length) for length in lengths]
+    def numbers(some: NDArray[np.integer]) -> Floats:
+        found = rivers_of_increments(rows, some)
         parts = [[getattr(each, name) for each in found] for name in River._fields]
         shape = (len(NUMBERS), len(lengths), len(some))
         return np.moveaxis(np.array(parts, float).reshape(shape), -1, 0)
@@ -45,10 +44,10 @@ def draw_river(increments: Floats, n_draws: int, seed: int) -> Floats:
     def draw(batch: int, count: int) -> Floats:
         orders = permutations(seed, batch, len(rows))[:count]
         width = max(_AT_ONCE // max(rows.size, 1), 1)
-        parts = [numbers(rows[orders[at : at + width]]) for at in range(0, count, width)]
-        return np.concatenate(parts)
+        return np.concatenate([numbers(orders[at : at + width]) for at in range(0, count, width)])
 
-    return np.concatenate([numbers(rows[np.newaxis]), *over_batches(draw, n_draws, rows.size)])
+    as_it_is = numbers(np.arange(len(rows))[np.newaxis])
+    return np.concatenate([as_it_is, *over_batches(draw, n_draws, rows.size)])
 
 
 def river_p_values(draws: Floats) -> tuple[Floats, Floats]:

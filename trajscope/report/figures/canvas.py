@@ -1,17 +1,15 @@
 """The grammar of every figure: axes, lines and labels by role, and the drawing as inline SVG."""
 
-import io
-import re
-import warnings
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
-from xml.etree import ElementTree
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajscope.report.content.curves import MOST_POINTS, Floats, binned
 from trajscope.report.content.numbers import number
+from trajscope.report.drawing.axis import plain_numbers, round_places
+from trajscope.report.drawing.sheet import Sheet
 from trajscope.report.figures.palette import VARIABLE_OF, light
 
 if TYPE_CHECKING:
@@ -25,35 +23,6 @@ HALF: Final = (480, 300)
 """Width and height of the others."""
 SHADES: Final = (0.06, 0.2, 0.34, 0.48, 0.62, 0.76, 0.9)
 """Opacity of every level of what is shown by shades, the lowest first."""
-
-# Any: matplotlib's stubs want each key as a literal type.
-STYLE: Mapping[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text: it can be searched, read aloud, and set in any font
-    "svg.hashsalt": "trajscope",
-    "text.parse_math": False,
-    "path.simplify": False,
-    "font.family": ["DejaVu Sans"],
-    "font.size": FONT_SIZE,
-    "axes.unicode_minus": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": light("null"),
-    "axes.linewidth": 0.9,
-    "axes.facecolor": "none",
-    "figure.facecolor": "none",
-    "savefig.facecolor": "none",
-    "xtick.color": light("null"),
-    "ytick.color": light("null"),
-    "xtick.labelcolor": light("second"),
-    "ytick.labelcolor": light("second"),
-    "text.color": light("second"),
-    "axes.labelcolor": light("second"),
-    "lines.solid_joinstyle": "round",
-}
-
-_SVG = "{http://www.w3.org/2000/svg}"
-_HREF = "{http://www.w3.org/1999/xlink}href"
-_GEOMETRY = frozenset({"d", "x", "y", "width", "height", "transform", "viewBox", "points"})
 
 
 def drawing(
@@ -77,22 +46,11 @@ def drawing(
     description :
         Read aloud after the title: the numbers that are drawn.
     """
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with (
-        mpl.rc_context({**mpl.rcParamsDefault, **STYLE, "backend": "svg"}),
-        warnings.catch_warnings(),
-    ):
-        # Text stays text, set in the reader's fonts: this one only measures it.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72)
-        FigureCanvasSVG(figure)
-        draw(figure)
-        file = io.StringIO()
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    return _inlined(file.getvalue(), name, title, description)
+    sheet = Sheet(
+        size, line=light("null"), ink=light("second"), font_size=FONT_SIZE, names=VARIABLE_OF
+    )
+    draw(cast("Figure", sheet))
+    return sheet.svg(name, title, description)
 
 
 def add_axes(
@@ -185,8 +143,6 @@ def label(
 
 def log_ticks(axis: Any, low: float, high: float) -> None:
     """Plain numbers on a logarithmic axis, whose limits must be set: decades, thirds where few."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
     decades = [10.0**power for power in range(-12, 13)]
     fine = sorted([*decades, *(3 * decade for decade in decades)])
     very_fine = sorted([*fine, *(2 * d for d in decades), *(5 * d for d in decades)])
@@ -194,78 +150,27 @@ def log_ticks(axis: Any, low: float, high: float) -> None:
         shown = [tick for tick in ticks if low <= tick <= high]
         if len(shown) >= 4:
             break
-    axis.set_minor_locator(NullLocator())
     if len(shown) < 3:  # less than a factor of ten
         plain_ticks(axis, 5)
         return
-    axis.set_major_locator(FixedLocator(shown[:: 1 + len(shown) // 8]))
-    axis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"{value:,.12g}" if value >= 1e-4 else number(value, 1))
-    )
+    put_ticks(
+        axis, shown[:: 1 + len(shown) // 8],
+        lambda value: f"{value:,.12g}" if value >= 1e-4 else number(value, 1),
+    )  # fmt: skip
 
 
 def plain_ticks(axis: Any, most: int = 6) -> None:
     """Round numbers with thousands separated and equal decimals; the limits must be set."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
-    ticks = [f"{tick:.10g}" for tick in axis.get_majorticklocs()]
-    decimals = max(len(tick.partition(".")[2]) for tick in ticks)
-    if any("e" in tick for tick in ticks):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    low, high = axis.get_view_interval()
+    places = round_places(low, high, most)
+    if any("e" in f"{place:.10g}" for place in places):
+        put_ticks(axis, places, number)
         return
-    axis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"{value:,.{decimals}f}".replace("-", "−"))
-    )
+    told = dict(zip(places, plain_numbers(places), strict=True))
+    put_ticks(axis, places, told.__getitem__)
 
 
-def _inlined(source: str, name: str, title: str, description: str) -> str:
-    """The SVG with CSS variables for colours, its own ids, two decimals, title and description."""
-    root = ElementTree.fromstring(source)
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag in {f"{_SVG}metadata", f"{_SVG}style"}:
-                parent.remove(child)
-    # An artist's id and a group's id mean nothing to a reader; only referenced ids are kept.
-    used = {e.get(_HREF, "")[1:] for e in root.iter()}
-    used |= set(re.findall(r"url\(#([^)]+)\)", source))
-    for element in root.iter():
-        element.tag = element.tag.removeprefix(_SVG)
-        element.attrib = dict(
-            pair for pair in (_attribute(k, v, name, used) for k, v in element.items()) if pair[1]
-        )
-    box = root.get("viewBox", "")
-    root.attrib = {
-        "viewBox": box, "role": "img", "aria-labelledby": f"{name}-title", "class": "drawing",
-    }  # fmt: skip
-    heading = ElementTree.Element("title", {"id": f"{name}-title"})
-    heading.text = title
-    root.insert(0, heading)
-    if description:
-        root.set("aria-describedby", f"{name}-numbers")
-        numbers = ElementTree.Element("desc", {"id": f"{name}-numbers"})
-        numbers.text = description
-        root.insert(1, numbers)
-    text = ElementTree.tostring(root, encoding="unicode")
-    return re.sub(r">\s+<", "><", text)
-
-
-def _attribute(key: str, value: str, name: str, used: set[str]) -> tuple[str, str]:
-    if key == "id":
-        return key, f"{name}-{value}" if value in used else ""
-    if key == _HREF:
-        return "href", f"#{name}-{value[1:]}"
-    if key == "style":
-        value = re.sub(r"#[0-9a-f]{6}\b", lambda hit: VARIABLE_OF.get(hit[0], hit[0]), value)
-        value = re.sub(r"\bfont: (?:(\w+) )?([\d.]+px)[^;]*", _font, value)
-        return key, re.sub(r"font-family:[^;]*;?", "", value)
-    if key == "clip-path":
-        return key, value.replace("url(#", f"url(#{name}-")
-    if key in _GEOMETRY:
-        return key, re.sub(r"-?\d+\.\d{3,}", lambda hit: f"{float(hit[0]):.2f}", value)
-    return key, value
-
-
-def _font(found: "re.Match[str]") -> str:
-    weight = f"font-weight: {found[1]}; " if found[1] else ""
-    return f"{weight}font-size: {found[2]}"
+def put_ticks(axis: Any, places: Sequence[float], told: Callable[[float], str]) -> None:
+    """Ticks at these places and no others, with what is told of each."""
+    axis.set_ticks([], minor=True)
+    axis.set_ticks(places, [told(place) for place in places])

@@ -166,13 +166,10 @@ def _thresholds(axes: "Axes", found: xr.Dataset, low: float) -> None:
 
 def _decade_ticks(axes: "Axes", low: float, high: float) -> None:
     """Some six powers of ten: eigenvalues reach over more of them than have plain numbers."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
     first, last = int(np.ceil(np.log10(low))), int(np.floor(np.log10(high)))
     stride = max(-(-(last - first) // 6), 1)
-    axes.yaxis.set_major_locator(FixedLocator([10.0**n for n in range(first, last + 1, stride)]))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 1)))
+    decades = [10.0**n for n in range(first, last + 1, stride)]
+    canvas.put_ticks(axes.yaxis, decades, lambda value: number(value, 1))
 
 
 def _label_steps(axes: "Axes", found: xr.Dataset) -> None:

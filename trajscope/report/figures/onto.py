@@ -7,7 +7,7 @@ import xarray as xr
 
 from trajscope.errors import ResultsError
 from trajscope.report.content.curves import curves
-from trajscope.report.figures.canvas import FONT_SIZE, STYLE
+from trajscope.report.figures.canvas import FONT_SIZE
 from trajscope.report.figures.overlay import draw_overlay, drawn, hindrances, overlay_title
 from trajscope.report.figures.overlays import OVERLAYS
 from trajscope.report.figures.palette import light
@@ -21,10 +21,25 @@ if TYPE_CHECKING:
 
 _SIZE: Final = (8.0, 4.6)
 """Inches of a figure that is made here."""
-_THEIRS: Final = frozenset(
-    {"svg.fonttype", "svg.hashsalt", "font.family", "figure.facecolor", "savefig.facecolor"}
-)
-"""What the page decides of its figures, and whoever owns the axes decides here."""
+# Any: matplotlib's stubs want each key as a literal type.
+STYLE: dict[Any, Any] = {
+    "text.parse_math": False,
+    "font.size": FONT_SIZE,
+    "axes.unicode_minus": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": light("null"),
+    "axes.linewidth": 0.9,
+    "axes.facecolor": "none",
+    "xtick.color": light("null"),
+    "ytick.color": light("null"),
+    "xtick.labelcolor": light("second"),
+    "ytick.labelcolor": light("second"),
+    "text.color": light("second"),
+    "axes.labelcolor": light("second"),
+    "lines.solid_joinstyle": "round",
+}
+"""The looks of the page's figures; whoever owns the axes decides on fonts and backgrounds."""
 Box = tuple[float, float, float, float]
 Record = Plot | PartPlot
 
@@ -42,8 +57,7 @@ def drawn_onto(record: Record, results: xr.DataTree, axes: "Axes | None") -> "Ax
     title, draw = _ready(record, results)
     import matplotlib as mpl
 
-    style = {name: value for name, value in STYLE.items() if name not in _THEIRS}
-    with mpl.rc_context(style):
+    with mpl.rc_context(STYLE):
         boxes = _panels(draw)
         if axes is None:
             from matplotlib import pyplot as plt

@@ -182,20 +182,19 @@ def _shades(levels: Floats) -> list[float]:
 
 
 def _draw_cells(axes: "Axes", mask: np.ndarray, edges: Floats, shade: float) -> None:
-    """All cells of one shade, neighbours in one piece, as one path."""
-    from matplotlib.patches import PathPatch
-    from matplotlib.path import Path
-
-    corners: list[tuple[float, float]] = []
+    """Neighbouring cells of one shade as one bar."""
+    rows, lefts, widths = [], [], []
     for row, own in enumerate(mask):
         changes = np.flatnonzero(np.diff(np.r_[False, own, False]))
         for start, stop in zip(changes[::2], changes[1::2], strict=True):
-            left, right, top, base = edges[start], edges[stop], row - 0.44, row + 0.44
-            corners += [(left, top), (right, top), (right, base), (left, base), (left, top)]
-    if corners:
-        codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY]
-        path = Path(corners, codes * (len(corners) // 5))
-        axes.add_patch(PathPatch(path, fc=light("observed"), alpha=shade, lw=0, zorder=2))
+            rows.append(row)
+            lefts.append(edges[start])
+            widths.append(edges[stop] - edges[start])
+    if rows:
+        axes.barh(
+            rows, widths, height=0.88, left=lefts, color=light("observed"), alpha=shade,
+            linewidth=0, zorder=2,
+        )  # fmt: skip
 
 
 def _draw_key(

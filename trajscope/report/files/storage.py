@@ -1,27 +1,21 @@
 """A result on disk: results.zarr, which holds everything, written beside its place and renamed."""
 
 import os
-import signal
-import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import xarray as xr
 
-from trajscope.errors import ResultsError, TrajscopeError, TrajscopeWarning, encodable, printable
+from trajscope.errors import ResultsError, TrajscopeError, TrajscopeWarning, printable
 from trajscope.files import clear_left, replaced_folder
 from trajscope.report.content.results import Results
+from trajscope.report.files.chunks import write_tree
 from trajscope.report.files.completeness import MANIFEST, check_complete, write_manifest
 from trajscope.report.files.marks import of_another_result
 from trajscope.report.files.metadata import check_files, check_metadata, root_attributes
 from trajscope.schema import check_results
-
-# Format 2: strings and empty groups have a stable specification there, in every zarr release 3.x.
-ZARR_FORMAT = 2
 
 
 def save_results(results: xr.DataTree, path: str | os.PathLike[str]) -> Path:
@@ -53,12 +47,8 @@ def stored(results: xr.DataTree, target: Path) -> Iterator[str]:
     """
     check_results(results)
     refuse_foreign(target)
-    storable = xr.DataTree.from_dict(
-        {node.path: _storable(node.to_dataset(inherit=False)) for node in results.subtree}
-    )
     with in_words(target), replaced_folder(target, tidy=True) as unfinished:
-        with _interrupt_put_off():
-            storable.to_zarr(str(unfinished), zarr_format=ZARR_FORMAT, consolidated=True)
+        write_tree(results, unfinished)
         yield write_manifest(unfinished)
 
 
@@ -181,31 +171,6 @@ def damage_told(results: xr.DataTree) -> Iterator[None]:
         ) from error
 
 
-def _storable(dataset: xr.Dataset) -> xr.Dataset:
-    """`dataset` with its strings in a fixed width and in valid Unicode, and plain attributes."""
-    valid = np.vectorize(lambda text: encodable(str(text)), otypes=[object])
-    texts = {
-        name: (array.dims, valid(array.values).astype(str), array.attrs)
-        for name, array in dataset.variables.items()
-        if array.dtype.kind in "OTU"
-    }
-    bare = dataset.drop_encoding()
-    bare = bare.assign_coords({name: text for name, text in texts.items() if name in bare.coords})
-    stored = bare.assign({name: text for name, text in texts.items() if name in bare.data_vars})
-    stored.attrs = _storable_attribute(dataset.attrs)
-    return stored
-
-
-def _storable_attribute(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _storable_attribute(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_storable_attribute(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return encodable(value) if isinstance(value, str) else value
-
-
 @contextmanager
 def in_words(target: Path) -> Iterator[None]:
     """Tell in words why something cannot be written."""
@@ -216,21 +181,3 @@ def in_words(target: Path) -> Iterator[None]:
             f"{printable(target)} cannot be written: {error.strerror or printable(error)}. Choose "
             "another folder with --output, or free disk space."
         ) from error
-
-
-@contextmanager
-def _interrupt_put_off() -> Iterator[None]:
-    """Let an interrupt wait for the end: zarr's own threads would write on while all is removed."""
-    if threading.current_thread() is not threading.main_thread():  # which alone is interrupted
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    came: list[int] = []
-    former = [signal.signal(each, lambda number, _: came.append(number)) for each in numbers]
-    try:
-        yield
-    finally:
-        for each, handler in zip(numbers, former, strict=True):
-            signal.signal(each, handler or signal.SIG_DFL)
-    if came:
-        signal.raise_signal(came[0])

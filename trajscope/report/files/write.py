@@ -14,9 +14,7 @@ from trajscope.files import locked_folder, obstacle, replaced
 from trajscope.report.content.summary import summary
 from trajscope.report.files.marks import PAGE, SUMMARY, marked_page, marked_summary
 from trajscope.report.files.storage import damage_told, in_words, loaded, refuse_foreign, stored
-from trajscope.report.page.comparison import render_comparison
 from trajscope.report.page.gradient_noise_alone import is_alone, render_alone
-from trajscope.report.page.render import render
 from trajscope.schema import is_comparison
 
 STORE = "results.zarr"
@@ -84,8 +82,14 @@ def output_held(out: str | os.PathLike[str]) -> Iterator[None]:
 
 def _renderer(results: xr.DataTree) -> Callable[[xr.DataTree], str]:
     if is_comparison(results):
+        from trajscope.report.page.comparison import render_comparison
+
         return render_comparison
-    return render_alone if is_alone(results) else render
+    if is_alone(results):
+        return render_alone
+    from trajscope.report.page.render import render
+
+    return render
 
 
 def write_summary(results: xr.DataTree, path: str | os.PathLike[str]) -> Path:

@@ -1,0 +1,1 @@
+"""Axes, lines and words as SVG: as much of matplotlib's interface as the figures use."""
