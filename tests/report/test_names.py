@@ -1,10 +1,14 @@
 """Names of layers in little room: never two alike."""
 
+import matplotlib
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from judged_results import judge
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from simulated_results import brownian
 
 import trajscope
@@ -12,6 +16,7 @@ from trajscope.report.content.curves import curves
 from trajscope.report.content.layers import layers
 from trajscope.report.content.names import told_apart
 from trajscope.report.content.verdict import layers_in_words
+from trajscope.report.figures import canvas
 from trajscope.report.figures.catalogue import FIGURES, svg
 
 LONG = [
@@ -61,4 +66,32 @@ def test_every_place_of_a_report_tells_long_names_apart(long_names):
     assert "…" not in layers_in_words(long_names) or len(set(told_apart(LONG, 24))) == len(LONG)
     exponents = next(plot for plot in FIGURES if plot.name == "exponents")
     drawn = svg(exponents, curves(long_names))
-    assert all(f">{name}<" in drawn for name in told_apart(["all", *LONG], 15)[:3])
+    for block in range(6):
+        assert f">{block}.query_pro" in drawn
+        assert f">{block}.value_pro" in drawn
+
+
+def test_parts_that_all_names_have_are_left_out_before_anything_is_cut():
+    names = [f"model.layers.{block}.self_attn.{which}_proj" for block in (9, 15) for which in "qk"]
+    assert told_apart(names, 15) == ["9.q_proj", "9.k_proj", "15.q_proj", "15.k_proj"]
+
+
+@pytest.mark.parametrize("name", ["ж" * 80, "W" * 300, "a.b"])
+@pytest.mark.parametrize("figure_name", ["updates", "exponents"])
+def test_no_word_leaves_its_figure(long_names, name, figure_name):
+    groups = ["all", name, *LONG[1:]]
+    renamed = xr.DataTree.from_dict({
+        path: node.to_dataset().assign_coords(group=groups) if "group" in node.dims and
+        path != "/trajectory" else node.to_dataset()
+        for path, node in long_names.to_dict().items() for node in [xr.DataTree(node)]
+    })  # fmt: skip
+    plot = next(plot for plot in FIGURES if plot.name == figure_name)
+    own = curves(renamed)
+    size = (canvas.WIDE, plot.height(own)) if plot.height else canvas.HALF
+    figure = Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72)
+    with matplotlib.rc_context(canvas.STYLE):
+        plot.draw(figure, own)
+        canvas.keep_inside(figure)
+        boxes = [text.get_window_extent() for text in figure.findobj(Text) if text.get_text()]
+    assert min(box.x0 for box in boxes) > -0.5
+    assert max(box.x1 for box in boxes) < size[0] + 0.5

@@ -3,7 +3,7 @@
 import io
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajscope.report.content.curves import MOST_POINTS, Floats, binned
+from trajscope.report.content.names import told_apart
 from trajscope.report.content.numbers import number
 from trajscope.report.figures.palette import VARIABLE_OF, light
 
@@ -90,6 +91,7 @@ def drawing(
         figure = Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72)
         FigureCanvasSVG(figure)
         draw(figure)
+        keep_inside(figure)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     return _inlined(file.getvalue(), name, title, description)
@@ -181,6 +183,36 @@ def label(
     weight = "bold" if role == "observed" else "normal"
     settings = {"transform": axes.transAxes, "ha": "left", "va": "top", **place}
     axes.text(x, y, text, color=light(role), fontweight=weight, zorder=5, **settings)
+
+
+def row_names(names: Sequence[object], most: float) -> tuple[list[str], float]:
+    """Names of rows, shortened where the widest is wider than `most` pixels, and its width."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextToPath
+
+    measure, font = TextToPath(), FontProperties(family="DejaVu Sans", size=FONT_SIZE)
+    for limit in (60, 48, 38, 30, 24, 19, 15):
+        shown = told_apart(names, limit)
+        width = max(measure.get_text_width_height_descent(name, font, False)[0] for name in shown)
+        if width <= most:
+            break
+    return shown, float(width)
+
+
+def keep_inside(figure: "Figure") -> None:
+    """Move words that would leave the figure at the left or the right back into it."""
+    from matplotlib.text import Annotation, Text
+    from matplotlib.transforms import Affine2D
+
+    for axes in figure.axes:
+        axes.get_xticklabels(), axes.get_yticklabels()  # which makes them
+    for text in figure.findobj(Text):
+        if not isinstance(text, Text) or isinstance(text, Annotation) or not text.get_text():
+            continue
+        box = text.get_window_extent()
+        over = min(figure.bbox.width - box.x1, 0.0) or max(-box.x0, 0.0)
+        if over:
+            text.set_transform(text.get_transform() + Affine2D().translate(over, 0))
 
 
 def log_ticks(axis: Any, low: float, high: float) -> None:
