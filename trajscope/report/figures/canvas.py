@@ -201,18 +201,17 @@ def row_names(names: Sequence[object], most: float) -> tuple[list[str], float]:
 
 def keep_inside(figure: "Figure") -> None:
     """Move words that would leave the figure at the left or the right back into it."""
-    from matplotlib.text import Annotation, Text
+    from matplotlib.text import Annotation
     from matplotlib.transforms import Affine2D
 
     for axes in figure.axes:
-        axes.get_xticklabels(), axes.get_yticklabels()  # which makes them
-    for text in figure.findobj(Text):
-        if not isinstance(text, Text) or isinstance(text, Annotation) or not text.get_text():
-            continue
-        box = text.get_window_extent()
-        over = min(figure.bbox.width - box.x1, 0.0) or max(-box.x0, 0.0)
-        if over:
-            text.set_transform(text.get_transform() + Affine2D().translate(over, 0))
+        for text in (*axes.texts, *axes.get_xticklabels(), axes.xaxis.label):
+            if isinstance(text, Annotation) or not text.get_text():
+                continue
+            box = text.get_window_extent()
+            over = min(figure.bbox.width - box.x1, 0.0) or max(-box.x0, 0.0)
+            if over:
+                text.set_transform(text.get_transform() + Affine2D().translate(over, 0))
 
 
 def log_ticks(axis: Any, low: float, high: float) -> None:
