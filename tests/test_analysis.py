@@ -240,7 +240,10 @@ def test_checkpoints_that_are_not_finite_are_named_counted_and_left_out(tmp_path
     ]
     assert "2 of 43 weights" in skipped[1]["reason"]
     assert "'fc1.weight'" in skipped[1]["reason"]
-    assert any("3 of 20" in warning for warning in results["trajectory"].attrs["warnings"])
+    (finding,) = results["trajectory"].attrs["audit"]
+    assert finding["steps"] == [170, 180, 190]
+    assert finding["detail"].startswith("3 of 20 checkpoints hold NaN or infinite weights")
+    assert results["trajectory"].attrs["warnings"] == []  # nothing is said twice
     sums_alike(results, analyze(open_trajectory(tmp_path).isel(step=slice(17))))
 
 

@@ -128,7 +128,7 @@ def another_shape(folder):
     ("spoil", "on_screen"),
     [
         (one_cut_short, "Warning   1 of 12 checkpoints cannot be read"),
-        (one_nan, "Warning   1 of 12 checkpoints hold NaN or infinite weights"),
+        (one_nan, "Audit     1 finding: 1 of 12 checkpoints hold NaN or infinite weights"),
         (another_shape, "Warning   1 checkpoint skipped, first step-30.safetensors"),
     ],
 )

@@ -13,9 +13,9 @@ GATES = [{"test": "length", "question": "long enough?"}] + [
 ]
 
 
-def judge(x, **options):
+def judge(x, *, tensors=None, **options):
     """A simulated result, with the tests and the verdict that `analyze` gives the same run."""
-    results = make_results(x)
+    results = make_results(x, tensors=tensors)
     trajectory = results["trajectory"].to_dataset()
     trajectory["weights"] = (("step", "weight"), x)
     options = {"n_surrogates": 199, "seed": 0} | options

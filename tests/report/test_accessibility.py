@@ -39,9 +39,28 @@ def compared():
     return trajscope.compare(one, other, n_surrogates=199)
 
 
+def many_layers():
+    tensors = {
+        f"model.layers.{i // 4}.self_attn.{'qkvo'[i % 4]}_proj.weight": 4 for i in range(300)
+    }
+    return judge(brownian(64, 1200), tensors=tensors)
+
+
+def few_checkpoints():
+    return trajscope.analyze(brownian(5, 100), n_surrogates=199)
+
+
+def phases():
+    x = brownian(200, 100)
+    x[100:] = x[99] + brownian(100, 100, seed=1) / 30
+    return trajscope.analyze(x, n_surrogates=199)
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [500, 1400])
-@pytest.mark.parametrize("make", [with_layers, hostile_results, compared])
+@pytest.mark.parametrize("make", [
+    with_layers, hostile_results, compared, many_layers, few_checkpoints, phases,
+])  # fmt: skip
 def test_a_page_has_no_violation(make, width, theme, tmp_path):
     page = write_report(make(), tmp_path / "out")
     # The page's policy forbids scripts of others, this one as well.

@@ -68,3 +68,20 @@ def test_a_null_that_is_kept_after_doubling_has_no_dot_beyond_its_edge():
     (one,) = [each for each in standings(results["tests"].to_dataset(), 0.01)
               if each.test == "omnibus"]  # fmt: skip
     assert (one.p_value, one.spoke) == (0.016, False)
+
+
+def test_where_the_noise_changes_nulls_of_steady_noise_decide_nothing():
+    x = brownian(200, 100)
+    x[100:] = x[99] + brownian(100, 100, seed=1) / 30
+    results = judge(x)
+    assert verdict(results).code == "noise_scale_changes"
+    assert set(unused(verdict(results))) == {"brownian", "drift"}
+    for number in key_numbers(results)[0], key_numbers(results)[2]:
+        assert (number.value, number.reference) == ("not used", "its null is steady noise")
+    spoke = [one.test for one in curves_standing(results) if one.spoke]
+    assert spoke == ["noise_scale"]
+
+
+def curves_standing(results):
+    decided = verdict(results)
+    return standings(results["tests"].to_dataset(), decided.alpha, unused=unused(decided))

@@ -1,10 +1,16 @@
 """Names of layers in little room: never two alike."""
 
+import html
+import re
+
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from judged_results import judge
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextToPath
 from simulated_results import brownian
 
 import trajscope
@@ -61,4 +67,37 @@ def test_every_place_of_a_report_tells_long_names_apart(long_names):
     assert "…" not in layers_in_words(long_names) or len(set(told_apart(LONG, 24))) == len(LONG)
     exponents = next(plot for plot in FIGURES if plot.name == "exponents")
     drawn = svg(exponents, curves(long_names))
-    assert all(f">{name}<" in drawn for name in told_apart(["all", *LONG], 15)[:3])
+    for block in range(6):
+        assert f">{block}.query_pro" in drawn
+        assert f">{block}.value_pro" in drawn
+
+
+def test_parts_that_all_names_have_are_left_out_before_anything_is_cut():
+    names = [f"model.layers.{block}.self_attn.{which}_proj" for block in (9, 15) for which in "qk"]
+    assert told_apart(names, 15) == ["9.q_proj", "9.k_proj", "15.q_proj", "15.k_proj"]
+
+
+@pytest.mark.parametrize("name", ["ж" * 80, "W" * 300, "a.b"])
+@pytest.mark.parametrize("figure_name", ["updates", "exponents"])
+def test_no_word_leaves_its_figure(long_names, name, figure_name):
+    groups = ["all", name, *LONG[1:]]
+    renamed = xr.DataTree.from_dict({
+        path: node.to_dataset().assign_coords(group=groups) if "group" in node.dims and
+        path != "/trajectory" else node.to_dataset()
+        for path, node in long_names.to_dict().items() for node in [xr.DataTree(node)]
+    })  # fmt: skip
+    plot = next(plot for plot in FIGURES if plot.name == figure_name)
+    drawn = svg(plot, curves(renamed))
+    width = float(re.search(r'viewBox="0 0 (\d+) ', drawn)[1])
+    measure, edges = TextToPath(), []
+    for x, style, text in re.findall(
+        r'<text x="([-\d.]+)" y="[^"]*" style="([^"]*)">([^<]*)<', drawn
+    ):
+        size = float(re.search(r"font-size: ([\d.]+)px", style)[1])
+        font = FontProperties(family="DejaVu Sans", size=size)
+        wide = measure.get_text_width_height_descent(html.unescape(text), font, False)[0]
+        before = {"start": 0, "middle": wide / 2, "end": wide}
+        left = float(x) - before[re.search(r"text-anchor: (\w+)", style)[1]]
+        edges += [left, left + wide]
+    assert min(edges) > -0.5
+    assert max(edges) < width + 0.5

@@ -64,8 +64,8 @@ def test_what_the_tests_could_not_see_takes_the_place_of_the_guess(results):
     assert blind_spots(with_verdict(results)) == (
         "relaxation slower than 400 steps: looks Brownian",
         "rotation slower than 1",
-        "oscillations with a period below 2 checkpoints (200 steps), the Nyquist limit: aliased to "
-        "lower frequencies",
+        "oscillations with a period below 2 checkpoints (200 steps): seen as slower ones "
+        "(aliasing)",
     )
 
 

@@ -11,7 +11,7 @@ from test_html import Page
 from trajscope.report import open_results, save_results
 from trajscope.report.content.curves import MOST_POINTS, curves
 from trajscope.report.figures.catalogue import FIGURES, in_order, svg
-from trajscope.report.figures.increments import change_step
+from trajscope.report.figures.increments import noise_change
 from trajscope.report.figures.null import drawn_groups, exponents_title, power, variance_ratio_title
 from trajscope.report.page.render import render
 from trajscope.report.screen.result import screen
@@ -110,11 +110,28 @@ def test_an_excursion_of_one_frequency_survives_in_a_long_spectrum(judged):
 def test_the_change_of_the_noise_is_a_step_of_the_run(judged):
     evidence = {"noise_scale": 0.001, "change": 17.0, "noise_ratio": 8.5}
     changed = curves(with_verdict(judged, "noise_scale_changes", evidence=evidence))
-    assert change_step(changed) == 1000 + 17 * 100
+    assert noise_change(changed).steps == (1000 + 17 * 100,)
     plot = in_order(changed)[0]
-    assert plot.title(changed) == "Increment size: variance changes 8.50-fold at step 2,700"
+    assert plot.title(changed) == "Increment size: variance rises 8.50-fold at step 2,700"
     assert "var(--outside)" in svg(plot, changed)
-    assert change_step(curves(judged)) is None
+    assert noise_change(curves(judged)) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "places", "title"),
+    [
+        ("steps", [2600, 3000], "Increment size: variance falls 4.00-fold at step 2,600, 3,000"),
+        ("gradual", [], "Increment size: variance falls 4.00-fold gradually"),
+    ],
+)
+def test_the_figure_shows_the_noise_that_the_sentence_tells_of(judged, kind, places, title):
+    evidence = {"noise_scale": 0.001, "change": 17.0, "noise_ratio": 0.3}
+    results = with_verdict(judged, "noise_scale_changes", evidence=evidence)
+    results["verdict"].attrs["noise"] = {"kind": kind, "ratio": 0.25, "change_steps": places}
+    changed = curves(results)
+    plot = in_order(changed)[0]
+    assert plot.title(changed) == title
+    assert ("var(--outside)" in svg(plot, changed)) == bool(places)
 
 
 def test_of_many_groups_those_farthest_from_the_null_are_drawn():

@@ -100,7 +100,8 @@ def test_the_screen_says_what_was_read_found_and_not_seen(results):
         "Not detectable in this window",
         " · relaxation slower than about 30 checkpoints (3,000 steps)",
         " · rotation",
-        " · oscillations with a period below 2 checkpoints (200 steps), the Nyquist limit",
+        " · oscillations with a period below 2 checkpoints (200 steps): seen as slower ones "
+        "(aliasing)",
         "Left out  3 tensors: a counter, a running average",
         "Skipped   1 file: still being written",
         "Warning   11 weights never move; left out of normalised curves.",

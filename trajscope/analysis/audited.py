@@ -98,12 +98,16 @@ def told_nonfinite(before: xr.Dataset, finite: xr.Dataset) -> xr.Dataset:
     lost = steps[~np.isin(steps, finite[STEP].values)]
     if not len(lost):
         return finite
-    n = len(before.attrs.get("skipped", []))
-    findings = [
-        {"kind": NONFINITE, "steps": [step.item()], "tensors": [], "detail": each["reason"]}
-        for step, each in zip(lost, finite.attrs["skipped"][n:], strict=True)
-    ]
-    return finite.assign_attrs({AUDIT: [*finite.attrs.get(AUDIT, []), *findings]})
+    first = finite.attrs["skipped"][len(before.attrs.get("skipped", []))]["reason"]
+    unit = before.attrs.get("step_unit", "index")
+    word = "checkpoint" if unit == "index" else unit
+    until = f"s {lost[0]} to {lost[-1]}; at the first" if len(lost) > 1 else f" {lost[0]}"
+    detail = (
+        f"{len(lost)} of {len(steps)} checkpoints hold NaN or infinite weights and are left out: "
+        f"{word}{until}, {first}."
+    )
+    finding = {"kind": NONFINITE, "steps": lost.tolist(), "tensors": [], "detail": detail}
+    return finite.assign_attrs({AUDIT: [*finite.attrs.get(AUDIT, []), finding]})
 
 
 def judged(trajectory: xr.Dataset, found: Audit, *, strict: bool, warn: bool = True) -> xr.Dataset:
@@ -140,5 +144,4 @@ def judged(trajectory: xr.Dataset, found: Audit, *, strict: bool, warn: bool = T
     return trajectory.isel({STEP: kept}).assign_attrs(
         attributes,
         skipped=[*trajectory.attrs.get("skipped", []), *named],
-        warnings=[*trajectory.attrs.get("warnings", []), *messages],
     )

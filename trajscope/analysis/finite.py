@@ -126,12 +126,13 @@ def _without_rows(
         {
             "path": place_of(trajectory, row),
             "reason": f"{count} of {n_weights} weights are NaN or infinite, the first in tensor "
-            f"'{printable(tensor)}' (step {steps[row]})",
+            f"'{printable(tensor)}'",
         }
         for row, (count, tensor) in found.items()
     ]
     kept = np.setdiff1d(np.arange(len(steps)), list(found))
-    first = f"{printable(skipped[0]['path'])}: {skipped[0]['reason']}"
+    step = steps[next(iter(found))]
+    first = f"{printable(skipped[0]['path'])}: {skipped[0]['reason']} (step {step})"
     if strict:
         raise TrajectoryError(f"{first}. Leave it out with --steps, or drop --strict.")
     if len(kept) < 2:
@@ -145,8 +146,4 @@ def _without_rows(
     )
     warnings.warn(message, TrajscopeWarning, stacklevel=6)
     remaining = trajectory.isel({STEP: kept})
-    attributes = trajectory.attrs
-    return remaining.assign_attrs(
-        skipped=[*attributes.get("skipped", []), *skipped],
-        warnings=[*attributes.get("warnings", []), message],
-    )
+    return remaining.assign_attrs(skipped=[*trajectory.attrs.get("skipped", []), *skipped])

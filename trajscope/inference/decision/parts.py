@@ -187,10 +187,11 @@ def in_words(
 def _of_noise(decision: Decision, found: Found, run: Run) -> str:
     ratio = found.noise.ratio
     p = f"(p = {p_text(decision.evidence['noise_scale'])})"
-    if found.noise.kind == "steps":
-        places = ", ".join(run.place(place) for place in found.noise.places)
-        return f"Noise: its variance steps at {places}; {number(ratio)} times the first {p}."
     way, by = "falls" if ratio < 1 else "rises", max(ratio, 1 / ratio)
+    if found.noise.kind == "steps":
+        places = " and ".join(run.place(place) for place in found.noise.places)
+        in_all = " in all" if len(found.noise.places) > 1 else ""
+        return f"Noise: its variance {way} {number(by)}-fold{in_all}, at {places} {p}."
     over = " over the window"
     if by < _SAME:
         widest = float((found.noise.scale.max() / found.noise.scale.min()) ** 2)

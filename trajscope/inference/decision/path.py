@@ -9,8 +9,8 @@ from trajscope.inference.decision.settings import Decision
 from trajscope.inference.decision.words import Detail, Run, number, p_text
 from trajscope.inference.statistics.oscillation import FEWEST_RINGING_TIMES
 
-_DRIFT_COUNTS: Final = ("drifting", "noise_scale_changes")
-"""Verdicts of windows whose drift was distinguished from mean reversion and autocorrelation."""
+_WALK: Final = "its null is a random walk"
+_STEADY_NOISE: Final = "its null is steady noise"
 _SHORT: Final = (
     ("noise_trend", "noise trend?"),
     ("neighbours", "neighbours correlated?"),
@@ -101,15 +101,22 @@ def _step(test: str, question: str, p_value: float | None, *, is_yes: bool) -> d
     }
 
 
-def _unused(test: Test) -> dict[str, object]:
-    """A test whose null is rejected for another reason: it is a random walk, this path is not."""
+def _unused(test: Test, why: str) -> dict[str, object]:
+    """A test whose null is rejected for another reason than what it asks."""
     return {
         "test": test.name,
         "question": test.question,
         "answer": "not used",
         "p_value": None,
-        "finding": "its null is a random walk",
+        "finding": why,
     }
+
+
+def _other_reason(test: Test, code: str) -> str:
+    """Why the rejection of a null says nothing of what it asks; empty where it does."""
+    if code == "noise_scale_changes" and test.name in ("brownian", "drift"):
+        return _STEADY_NOISE
+    return _WALK if test.name == "drift" and code != "drifting" else ""
 
 
 def _path_of_rest(found: Found, alpha: float) -> list[dict[str, object]]:
@@ -147,13 +154,12 @@ def decision_path(
         p_value = p_values.get(test.name)
         kept = p_value is not None and p_value > alpha
         is_yes = kept == test.yes_when_kept
-        if test.name == "drift" and is_yes and decision.code not in _DRIFT_COUNTS:
-            passed.append(_unused(test))
-            continue
-        passed.append(_step(test.name, test.question, p_value, is_yes=is_yes))
+        why = "" if p_value is None or kept else _other_reason(test, decision.code)
+        step = _step(test.name, test.question, p_value, is_yes=is_yes)
+        passed.append(_unused(test, why) if why else step)
     if found is None:
         return passed
-    asked = [step for step in passed if step["answer"] not in ("not tested", "not used")]
+    asked = [step for step in passed if step["answer"] != "not tested"]
     return asked + _path_of_rest(found, alpha)
 
 

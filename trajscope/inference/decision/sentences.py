@@ -232,9 +232,11 @@ def _circulating(decision: Decision, detail: Detail, run: Run) -> str:
         return number(rate / spacing)
 
     per = "checkpoint" if run.spacing is None or run.unit == "index" else run.unit
+    production = f"of {of(detail.entropy_production)} nats per {per} (95%: {of(low)} to {of(high)}"
+    if low <= 0:  # the rotation is certain, its size is not
+        production = f"of at most {of(high)} nats per {per} (95%"
     return (
-        f"Circulates {_turn(detail, run)}, with an entropy production of "
-        f"{of(detail.entropy_production)} nats per {per} (95%: {of(low)} to {of(high)}; "
+        f"Circulates {_turn(detail, run)}, with an entropy production {production}; "
         f"p = {p_value}): the path is confined and rotates in one direction on average."
     )
 

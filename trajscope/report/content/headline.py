@@ -14,7 +14,6 @@ from trajscope.report.content.verdict import (
     UNUSED,
     Verdict,
     exponent_in_words,
-    unused,
     verdict,
 )
 from trajscope.schema import GROUP, STEP
@@ -178,8 +177,9 @@ def _between(name: str, value: str, random_walk: str, straight_line: str) -> Key
 
 def _p_number(name: str, decided: Verdict, *tests: str) -> KeyNumber:
     for test in tests:
-        if test in unused(decided):
-            return KeyNumber(name, UNUSED, "its null is a random walk, which this path is not")
+        for gate in decided.gates:
+            if gate.test == test and gate.finding.startswith(UNUSED):
+                return KeyNumber(name, UNUSED, gate.finding.removeprefix(f"{UNUSED}: "))
         if test in decided.evidence:
             p_value = decided.evidence[test]
             kept = "rejected" if p_value <= decided.alpha else "not rejected"
@@ -226,10 +226,7 @@ def _too_slow(seen: Window) -> str:
 
 
 def _too_fast(seen: Window) -> str:
-    return (
-        f"oscillations with a period below {seen.length(2)}, the Nyquist limit: aliased to lower "
-        "frequencies"
-    )
+    return f"oscillations with a period below {seen.length(2)}: seen as slower ones (aliasing)"
 
 
 def _untested(seen: Window) -> str:

@@ -9,20 +9,19 @@ from trajscope.errors import printable
 def told_apart(names: Sequence[object], limit: int) -> list[str]:
     """The names in at most about `limit` characters, each different from the others.
 
-    What is cut is cut in the middle. Names that would then read the same lose what they share at
-    both ends instead; those that still do are numbered in their order.
+    Longer names lose the parts between dots that all of them have. What is still too long is cut
+    in the middle; those that then read the same are numbered in their order.
 
     Examples
     --------
-    >>> told_apart(["encoder.layers.0.attention.weight", "encoder.layers.1.attention.weight"], 15)
-    ['…0…', '…1…']
+    >>> told_apart(["encoder.layers.0.attention.q", "encoder.layers.1.attention.k"], 15)
+    ['0.q', '1.k']
     """
-    short = [printable(name, limit=limit) for name in names]
-    for text in _twice(short):
-        places = [place for place, each in enumerate(short) if each == text]
-        whole = [str(names[place]) for place in places]
-        for place, inner in zip(places, _inner(whole), strict=True):
-            short[place] = printable(f"…{inner}…", limit=limit)
+    texts = [str(name) for name in names]
+    long = [place for place, text in enumerate(texts) if len(printable(text, limit=1000)) > limit]
+    for place, own in zip(long, _own([texts[place] for place in long]), strict=True):
+        texts[place] = own
+    short = [printable(text, limit=limit) for text in texts]
     for text in _twice(short):
         places = [place for place, each in enumerate(short) if each == text]
         for number, place in enumerate(places, 1):
@@ -34,18 +33,9 @@ def _twice(texts: list[str]) -> list[str]:
     return [text for text, count in Counter(texts).items() if count > 1]
 
 
-def _inner(names: list[str]) -> list[str]:
-    """What is left of names without the parts between dots that all of them begin or end with."""
+def _own(names: list[str]) -> list[str]:
+    """Names without the parts between dots that all have; whole, where that leaves two alike."""
     parts = [name.split(".") for name in names]
-    most = min(map(len, parts)) - 1
-    start = _shared(parts, most)
-    stop = _shared([each[::-1] for each in parts], most - start)
-    return [".".join(each[start : len(each) - stop]) for each in parts]
-
-
-def _shared(parts: list[list[str]], most: int) -> int:
-    """How many first parts are the same in all, at most `most`."""
-    count = 0
-    while count < most and len({each[count] for each in parts}) == 1:
-        count += 1
-    return count
+    shared = set.intersection(*map(set, parts)) if len(parts) > 1 else set()
+    own = [".".join(part for part in each if part not in shared) for each in parts]
+    return own if all(own) and len(set(own)) == len(set(names)) else names

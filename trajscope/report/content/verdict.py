@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import xarray as xr
 
@@ -56,6 +57,9 @@ class Verdict:
         How the null of Brownian motion was drawn.
     evidence :
         p-values and numbers by name, in the order they were found.
+    noise :
+        How the noise changes: kind, ratio, change_steps; empty where it does not, or was not taken
+        apart from the rest.
     """
 
     code: str
@@ -67,6 +71,7 @@ class Verdict:
     proposal: str
     gates: tuple[Gate, ...]
     evidence: Mapping[str, float]
+    noise: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def word(self) -> str:
@@ -96,6 +101,7 @@ def verdict(results: xr.DataTree) -> Verdict | None:
         proposal=printable(told.get("proposal", ""), limit=_LIMIT),
         gates=_gates(results, evidence, alpha),
         evidence=evidence,
+        noise=told["noise"] if "kind" in told.get("noise", {}) else {},
     )
 
 

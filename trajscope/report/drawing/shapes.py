@@ -11,6 +11,14 @@ Floats = NDArray[np.float64]
 ASCENT: Final = 0.76
 """Height of capitals and accents above the baseline, of the size of the font."""
 DESCENT: Final = 0.24
+_ADVANCES: Final = (
+    32, 40, 46, 84, 64, 95, 78, 27, 39, 39, 50, 84, 32, 36, 32, 34, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 34, 34, 84, 84, 84, 53, 100, 68, 69, 70, 77, 63, 58, 77, 75, 29, 29, 66, 56, 86, 75, 79,
+    60, 79, 69, 63, 61, 73, 68, 99, 69, 61, 69, 39, 34, 39, 84, 50, 50, 61, 63, 55, 63, 62, 35, 63,
+    63, 28, 28, 58, 28, 97, 63, 61, 63, 63, 41, 52, 39, 63, 59, 82, 59, 59, 52, 64, 34, 64, 84,
+)  # fmt: skip
+"""Widths of the letters from the space on in DejaVu Sans, one of the wider fonts, in hundredths."""
+_OTHERS: Final = 90
 _FARTHEST: Final = 10_000.0
 """Pixels from the origin at which lines end that go on to infinity."""
 
@@ -60,6 +68,14 @@ def path(d: str, style: Mapping[str, object], clip: str = "") -> str:
     """An element; `clip` is the id of what cuts it off."""
     cut = f' clip-path="url(#{clip})"' if clip else ""
     return f'<path d="{d}"{cut} style="{_css(style.items())}"/>' if d else ""
+
+
+def width_of(text: str, size: float) -> float:
+    """About the pixels that a line of text takes; what is not ASCII is taken as wide."""
+    first, last = 32, 31 + len(_ADVANCES)
+    places = (ord(letter) for letter in text)
+    shares = (_ADVANCES[at - first] if first <= at <= last else _OTHERS for at in places)
+    return sum(shares) * size / 100
 
 
 def word(x: float, y: float, text: str, anchor: str, style: Mapping[str, object]) -> str:

@@ -6,10 +6,12 @@ from typing import Any, Final
 
 from trajscope.report.drawing.axes import Axes
 from trajscope.report.drawing.marks import Word
-from trajscope.report.drawing.shapes import ASCENT, DESCENT, path, word
+from trajscope.report.drawing.shapes import ASCENT, DESCENT, path, width_of, word
 
 _INCH: Final = 72.0
 _ANCHORS: Final = {"left": "start", "center": "middle", "right": "end"}
+_BEFORE: Final = {"start": 0.0, "middle": 0.5, "end": 1.0}
+"""Share of a word that stands before the point it is put at."""
 _ABOVE: Final = {
     "top": ASCENT, "bottom": -DESCENT, "center": (ASCENT - DESCENT) / 2, "baseline": 0.0,
 }  # fmt: skip
@@ -94,13 +96,21 @@ class Sheet:
             yield path(d, named, clip)
 
     def _word(self, axes: Axes, each: Word) -> str:
-        x = (axes.xaxis.at if each.transform[0] else axes.xaxis.part)(each.x)
+        x = float((axes.xaxis.at if each.transform[0] else axes.xaxis.part)(each.x))
         y = (axes.yaxis.at if each.transform[1] else axes.yaxis.part)(each.y)
         size = self.font_size if each.fontsize is None else each.fontsize
         weight = "700" if each.fontweight == "bold" else None
         style = {"font-weight": weight, **self._style(each.color, size)}
         down = _ABOVE[each.va] * size - each.away[1]
-        return word(float(x) + each.away[0], float(y) + down, each.text, _ANCHORS[each.ha], style)
+        anchor, x = _ANCHORS[each.ha], x + each.away[0]
+        x = x if any(each.away) else self._inside(x, each.text, anchor, size)
+        return word(x, float(y) + down, each.text, anchor, style)
+
+    def _inside(self, x: float, text: str, anchor: str, size: float) -> float:
+        """Where a word stands that would else leave the sheet at its left or its right."""
+        width = width_of(text, size)
+        left = x - _BEFORE[anchor] * width
+        return x + (min(self.size[0] - left - width, 0.0) or max(-left, 0.0))
 
     def _style(self, colour: str, size: float) -> dict[str, Any]:
         return {"font-size": f"{size:g}px", "fill": self.names.get(colour, colour)}
@@ -115,6 +125,7 @@ class Sheet:
             x = float(across.at(place))
             d += f"M{x:.2f} {top + height:.2f}v{across.length:g}" if across.length else ""
             below = top + height + across.length + across.pad + ASCENT * self.font_size
+            x = self._inside(x, label, "middle", self.font_size)
             yield word(x, below, label, "middle", ink) if label else ""
         side, edge = (1, left + width) if up.is_far else (-1, left)
         for place, label in _within(up):
@@ -148,7 +159,8 @@ class Sheet:
         if any(label for _, label in _within(axes.xaxis)):
             below += axes.xaxis.length + axes.xaxis.pad + self.font_size
         ink = self._style(self.ink, self.font_size)
-        yield word(left + width / 2, below, axes.xaxis.title, "middle", ink)
+        x = self._inside(left + width / 2, axes.xaxis.title, "middle", self.font_size)
+        yield word(x, below, axes.xaxis.title, "middle", ink)
 
 
 def _within(axis: Any) -> Iterator[tuple[float, str]]:

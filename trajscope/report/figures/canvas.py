@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajscope.report.content.curves import MOST_POINTS, Floats, binned
+from trajscope.report.content.names import told_apart
 from trajscope.report.content.numbers import number
 from trajscope.report.drawing.axis import plain_numbers, round_places
+from trajscope.report.drawing.shapes import width_of
 from trajscope.report.drawing.sheet import Sheet
 from trajscope.report.figures.palette import VARIABLE_OF, light
 
@@ -139,6 +141,16 @@ def label(
     weight = "bold" if role == "observed" else "normal"
     settings = {"transform": axes.transAxes, "ha": "left", "va": "top", **place}
     axes.text(x, y, text, color=light(role), fontweight=weight, zorder=5, **settings)
+
+
+def row_names(names: Sequence[object], most: float) -> tuple[list[str], float]:
+    """Names of rows, shortened where the widest is wider than `most` pixels, and its width."""
+    for limit in (60, 48, 38, 30, 24, 19, 15):
+        shown = told_apart(names, limit)
+        width = max(width_of(name, FONT_SIZE) for name in shown)
+        if width <= most:
+            break
+    return shown, width
 
 
 def log_ticks(axis: Any, low: float, high: float) -> None:

@@ -56,10 +56,11 @@ def draw_norm(figure: "Figure", curves: Curves) -> None:
     known = both[np.isfinite(both)]
     lowest = min(float(known.min(initial=1.0)), float(np.nanmin(walk_cosine(curves), initial=1.0)))
     room = max(1 - lowest, 1e-3)
-    axes.set_ylim(lowest - 0.3 * room, 1 + 0.06 * room)
+    axes.set_ylim(lowest - 0.2 * room, 1 + 0.2 * room)
     _along(axes, curves)
-    canvas.label(axes, 0.04, 0.02, "to first, to last", "observed", va="bottom")
-    canvas.label(axes, 0.04, 0.1, "dotted: walk, to first", "null", va="bottom")
+    canvas.label(axes, 0.04, 1.0, "to first", "observed")
+    canvas.label(axes, 0.96, 1.0, "to last", "observed", ha="right")
+    canvas.label(axes, 0.04, 0.02, "dotted: walk, to first", "null", va="bottom")
 
 
 def norm_title(curves: Curves) -> str:

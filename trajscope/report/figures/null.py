@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajscope.report.content.curves import Curves, Floats
-from trajscope.report.content.names import told_apart
 from trajscope.report.content.numbers import counted, number, percent
 from trajscope.report.content.standings import Standing, standings
 from trajscope.report.content.verdict import UNUSED, unused
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 MOST_GROUPS = 15
 """Groups whose exponents are drawn; more would not be readable."""
 _FARTHEST = 4.0
+_NAMES = 190.0
+"""Pixels of the longest name of a group at most."""
 """Times the mark of its null at which a statistic is drawn at most."""
 
 
@@ -132,9 +133,10 @@ def drawn_groups(curves: Curves) -> list[int]:
 
 def draw_exponents(figure: "Figure", curves: Curves) -> None:
     """The diffusion exponent of all weights and of every group, each beside its null."""
-    axes = canvas.add_axes(figure, "", "diffusion exponent", box=(0.23, 0.155, 0.75, 0.745))
     shown = drawn_groups(curves)
-    names = told_apart([curves.tests[GROUP].values[group] for group in shown], 15)
+    names, wide = canvas.row_names(curves.tests[GROUP].values[shown].tolist(), _NAMES)
+    left = max(0.23, (12 + wide) / canvas.HALF[0])
+    axes = canvas.add_axes(figure, "", "diffusion exponent", box=(left, 0.155, 0.98 - left, 0.745))
     columns = exponents(curves)
     low, high, null, found = (
         columns[name][shown]
@@ -218,10 +220,10 @@ def draw_standings(figure: "Figure", curves: Curves) -> None:
 
 def standings_title(curves: Curves) -> str:
     """Title with the statistic that reaches farthest."""
-    known = [one for one in standing(curves) if np.isfinite(one.ratio)]
+    known = [one for one in standing(curves) if np.isfinite(one.ratio) and one.is_used]
     share = _share(curves)
     if not known:
-        return f"Every test: no null has a spread, so none of {len(standing(curves))} has a mark"
+        return f"Every test: none of {len(standing(curves))} has a mark that counts here"
     first = max(known, key=lambda one: one.ratio)
     return f"Every test: {first.label} reaches {number(first.ratio, 2)} times its {share} mark"
 

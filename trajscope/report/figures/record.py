@@ -149,16 +149,16 @@ def not_tested(curves: Curves) -> Obstacle:
 
 def _unmeasured(plot: Plot, curves: Curves) -> Obstacle | None:
     """Why the observables do not hold what `plot` draws."""
-    missing = [name for name in plot.needs if name not in curves.values]
-    if missing:
-        return Obstacle(
-            f"This result does not hold {', '.join(missing)}.", "run 'trajscope analyze' again."
-        )
     if curves.window.checkpoints < plot.least:
         return Obstacle(
             f"{counted(curves.window.checkpoints, 'checkpoint')} were read; this curve has no "
             f"shape with fewer than {plot.least}.",
             "keep more checkpoints.",
+        )
+    missing = [name for name in plot.needs if name not in curves.values]
+    if missing:
+        return Obstacle(
+            f"This result does not hold {', '.join(missing)}.", "run 'trajscope analyze' again."
         )
     main = curves[plot.needs[0]]
     if not np.any(main[np.isfinite(main)]):

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _MOST_LAYERS: Final = 20
 _MOST_COLUMNS: Final = 96
-_LONGEST: Final = 60
-"""Characters of a name."""
+_NAMES: Final = 400
+"""Pixels of the longest name at most."""
 _ROW: Final = 20
 """Pixels of a layer; the title above and the steps below take `_ABOVE` and `_BELOW`."""
 _ABOVE, _BELOW = 34, 44
@@ -67,7 +67,7 @@ def updates(curves: Curves) -> Updates:
     total = np.add.reduceat(np.where(known, ratios, 0), starts, axis=1)
     groups = [printable(name) for name in curves.groups[GROUP].values[kept]]
     return Updates(
-        told_apart(groups, _LONGEST),
+        groups,
         np.r_[curves.steps[starts], curves.steps[-1]],
         np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0),
         sizes.size + 1 - len(kept),
@@ -90,7 +90,8 @@ def draw_updates(figure: "Figure", curves: Curves) -> None:
     """A row of shades for every group; beside it, the ratios that they stand for."""
     found = updates(curves)
     height = updates_height(curves)
-    left = (16 + 7.3 * max(map(len, found.names))) / WIDE
+    names, wide = canvas.row_names(found.names, _NAMES)
+    left = (16 + wide) / WIDE
     box = (left, _BELOW / height, 0.86 - left, _tall(height) / height)
     axes = canvas.add_axes(figure, "update / weight, by layer", curves.step_title, box=box)
     levels = _levels(found.ratios, rule_of_thumb(curves))
@@ -102,7 +103,7 @@ def draw_updates(figure: "Figure", curves: Curves) -> None:
         _draw_cells(axes, places == place, found.edges, shade)
     axes.set_xlim(found.edges[0], found.edges[-1])
     axes.set_ylim(len(found.names) - 0.5, -0.5)
-    axes.set_yticks(range(len(found.names)), found.names)
+    axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     canvas.plain_ticks(axes.xaxis, 6)
@@ -139,7 +140,8 @@ def updates_title(curves: Curves) -> str:
 def updates_columns(curves: Curves) -> Columns:
     """What is drawn, a column for every group."""
     found = updates(curves)
-    return {"step": found.edges[:-1]} | dict(zip(found.names, found.ratios, strict=True))
+    names = told_apart(found.names, 200)
+    return {"step": found.edges[:-1]} | dict(zip(names, found.ratios, strict=True))
 
 
 def updates_thinned(curves: Curves) -> str:
@@ -227,7 +229,7 @@ UPDATES: Final = Plot(
     updates_title,
     "Length of each increment over that of the weights it starts from, for all weights and layer "
     "by layer, darker for larger, each shade an equal factor. Blank: nothing moved, or the weights "
-    "are zero. Dotted in the key: the rule of thumb.",
+    "are zero. Dotted in the key, where steps are counted: the rule of thumb.",
     "the rule of thumb of Stanford's CS231n notes, about 0.001 in one optimizer step, so √k times "
     "that over k steps that share no direction, and k times over a straight line. It is no test. A "
     "layer much paler than the others hardly trains; one much darker, or darkening, is trained at "

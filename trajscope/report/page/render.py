@@ -93,7 +93,7 @@ def _facts(results: xr.DataTree, seen: Reading, measured: Curves) -> list[tuple[
     facts = [
         ("run", seen.run),
         ("checkpoints", f"{seen.window.checkpoints:,}"),
-        (step_word(seen.window.unit), seen.steps),
+        ("numbered" if seen.window.unit == "index" else step_word(seen.window.unit), seen.steps),
         ("taken from", seen.step_source),
         ("also counted", "; ".join(seen.counts)),
         ("weights", f"{seen.weights}; {exact(still)} never change"),

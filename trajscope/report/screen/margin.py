@@ -1,6 +1,7 @@
 """The lines below the numbers on the screen: layers, omissions, warnings, the report."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import xarray as xr
 
@@ -10,6 +11,8 @@ from trajscope.report.content.numbers import counted, listed, number
 from trajscope.report.content.verdict import layers_in_words
 from trajscope.report.screen.lines import Line, labelled, shortened, styled
 from trajscope.schema import GROUP
+
+_STRESSED: Final = ("Audit", "Warning")
 
 
 def margin_notes(
@@ -27,14 +30,14 @@ def margin_notes(
         *(("Warning", text) for text in seen.warnings[:most_warnings]),
         ("" if most_warnings else "Warnings", _more(hidden, most_warnings)),
     ]
-    # One line each, two for a warning, keep the screen in its height; the page has all of it.
+    # One line each, two for what spoils a run, keep the screen in its height; the page has all.
     lines = [
         line
         for label, text in notes
         if text
         for line in styled(
-            shortened(labelled([(label, text)], columns), 2 if label == "Warning" else 1),
-            "yellow" if label == "Warning" else "",
+            shortened(labelled([(label, text)], columns), 2 if label in _STRESSED else 1),
+            "yellow" if label in _STRESSED else "",
         )
     ]
     # Whole, however long: a path that is cut cannot be opened.
