@@ -199,6 +199,8 @@ def _flow(found: xr.Dataset, which: str) -> str:
     ):
         if _is_there(found, name):
             told += f"; {words} {_interval(found, name)}"
+            if name == "angular_velocity" and _scalar(found, f"{name}_high") == 0:
+                told += ": the eigenvalues of its propagator are real"
             if _is_there(found, f"{name}_predicted"):
                 told += f" (predicted: {_predicted(found, name)})"
     if _is_there(found, "entropy_bound"):
