@@ -170,3 +170,19 @@ def test_what_matplotlib_would_do_otherwise_is_refused():
         axes.step([0, 1], [0, 1], where="pre", color="#0067a6")
     with pytest.raises(NotImplementedError):
         axes.annotate("word", (0, 0), (1, 1), textcoords="data", color="#0067a6")
+
+
+@pytest.mark.filterwarnings("ignore:Data has no positive values")
+@pytest.mark.parametrize("values", [[0.0, 1e-3, 5.0], [-1.0, 2.0, 30.0], [-3.0, -1.0, 0.0], []])
+def test_a_scale_that_is_logarithmic_afterwards_leaves_out_what_is_not_positive(values):
+    def draw(figure):
+        axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
+        axes.plot(np.arange(len(values)), values, color=light("ink"))
+        axes.set_yscale("log")
+
+    figure, sheet, text = both(draw, HALF)
+    ours = sheet.axes[0].yaxis.get_view_interval()
+    if any(value > 0 for value in values):
+        np.testing.assert_allclose(ours, figure.axes[0].yaxis.get_view_interval(), rtol=1e-9)
+    assert 0 < ours[0] < ours[1]
+    assert "nan" not in text

@@ -39,7 +39,7 @@ class Axis:
     title: str = ""
     is_far: bool = False
     _limits: tuple[float, float] | None = None
-    _seen: list[tuple[float, float]] = field(default_factory=list)
+    _seen: list[Floats] = field(default_factory=list)
     _ticks: tuple[list[float], list[str]] | None = None
 
     @property
@@ -49,15 +49,18 @@ class Axis:
 
     @property
     def seen(self) -> tuple[float, float]:
-        """The range of what is drawn."""
-        return min(low for low, _ in self._seen), max(high for _, high in self._seen)
+        """The range of what is drawn, on a logarithmic scale of what is positive; none: 0, 0."""
+        known = [values[values > 0] if self.is_log else values for values in self._seen]
+        ends = [(float(each.min()), float(each.max())) for each in known if each.size]
+        return min((low for low, _ in ends), default=0.0), max((at for _, at in ends), default=0.0)
 
     def see(self, values: Any) -> None:
         """Take part in the limits."""
         values = np.asarray(values, dtype=np.float64).ravel()
-        values = values[np.isfinite(values) & ((values > 0) | (not self.is_log))]
+        values = values[np.isfinite(values)]
         if values.size:
-            self._seen.append((float(values.min()), float(values.max())))
+            ends = values.min(), values.max(), values.min(where=values > 0, initial=values.max())
+            self._seen.append(np.array(ends))
 
     def limit(self, low: float | None, high: float | None) -> None:
         """Set both limits, or leave one as it is."""
@@ -70,9 +73,9 @@ class Axis:
         """The limits; the first is the larger one where the direction is turned round."""
         if self._limits is not None:
             return self._limits
-        if not self._seen:
-            return (1.0, 10.0) if self.is_log else (0.0, 1.0)
         low, high = self.seen
+        if not self._seen or (self.is_log and high <= 0):
+            return (1.0, 10.0) if self.is_log else (0.0, 1.0)
         if low == high:
             half = 0.05 * abs(low) or 0.05
             low, high = low - half, high + half
