@@ -9,6 +9,7 @@ import xarray as xr
 
 from trajscope.errors import printable
 from trajscope.report.content.numbers import decimal, number
+from trajscope.report.content.river import river_p_of_groups
 from trajscope.schema import EQUILIBRIUM_ANGLE, GROUP, INTERVAL, STEP, WEIGHT_DECAY
 
 NAMES = (
@@ -36,22 +37,25 @@ class NormRow:
     angle: str
     cosine: str
     balance: str
+    river: str
     is_main: bool
 
 
-def norm_rows(observables: xr.Dataset, most: int = 20) -> list[NormRow]:
+def norm_rows(observables: xr.Dataset, tests: xr.Dataset, most: int = 20) -> list[NormRow]:
     """A row for every group, all weights first; none where the result does not hold them."""
     if any(name not in observables for name in NAMES):
         return []
     sizes = observables["n_weights"].values
     main = {0, *np.argsort(-sizes[1:], kind="stable")[:most] + 1}
+    p_values = [own["river_share"] for own in river_p_of_groups(tests)]
+    p_values = p_values or [math.nan] * observables.sizes[GROUP]
     return [
-        _row(observables.isel({GROUP: place}), is_main=place in main)
+        _row(observables.isel({GROUP: place}), p_values[place], is_main=place in main)
         for place in range(observables.sizes[GROUP])
     ]
 
 
-def _row(group: xr.Dataset, *, is_main: bool) -> NormRow:
+def _row(group: xr.Dataset, river_p: float, *, is_main: bool) -> NormRow:
     first, last = (float(group["norm"].isel({STEP: end})) for end in (0, -1))
     path = float((group["increment_norm"] ** 2).sum())
     return NormRow(
@@ -63,6 +67,7 @@ def _row(group: xr.Dataset, *, is_main: bool) -> NormRow:
         angle=number(math.degrees(middle(group["rotation_angle"])), 2),
         cosine=decimal(float(group["cosine_to_first"].isel({STEP: -1})), 3),
         balance=number(float(group["norm_balance"])),
+        river=f"{river_p:.2g}" if math.isfinite(river_p) else "",
         is_main=is_main,
     )
 
