@@ -7,7 +7,8 @@ from trajscope.kernels.river import river_of_gram, window_lengths
 
 
 def of(x, n_draws=99):
-    return river_p_values(draw_river(np.diff(x, axis=0), n_draws, 0))
+    each, of_all = river_p_values(draw_river(np.diff(x, axis=0), n_draws, 0)[np.newaxis])
+    return each[0], of_all[0]
 
 
 def test_the_first_draw_is_the_data():
@@ -41,3 +42,25 @@ def test_nothing_is_said_where_nothing_varies_or_the_run_is_short(x):
     each, of_all = of(x)
     assert np.isnan(each).all()
     assert np.isnan(of_all).all()
+
+
+def test_layers_are_corrected_for_their_number_and_all_weights_are_not():
+    paths = [brownian(64, 30, seed) for seed in range(9)]
+    paths.append(np.random.default_rng(0).standard_normal((64, 30)))  # hills alone
+    draws = np.array([draw_river(np.diff(x, axis=0), 99, 0) for x in paths])
+    each, of_all = river_p_values(draws)
+    alone = [river_p_values(draws[[place]]) for place in range(len(paths))]
+    for place, (own_each, own_all) in enumerate(alone):
+        np.testing.assert_array_equal(each[place], own_each[0])
+        assert np.all(of_all[place] >= own_all[0]) if place else np.all(of_all[0] == own_all[0])
+    assert of_all[-1, NUMBERS.index("hill_energy")] == 0.01
+    assert np.all(of_all[1:-1].mean(axis=0) > np.mean([a[1][0] for a in alone[1:-1]], axis=0))
+
+
+def test_a_layer_that_stands_still_has_no_p_and_takes_none_from_others():
+    moves, still = brownian(64, 30, 1), np.zeros((64, 30))
+    draws = np.array([draw_river(np.diff(x, axis=0), 39, 0) for x in (moves, moves, still)])
+    each, of_all = river_p_values(draws)
+    assert np.all(np.isnan(of_all[2]))
+    assert np.all(np.isnan(each[2]))
+    np.testing.assert_array_equal(of_all[0], of_all[1])

@@ -69,12 +69,12 @@ def decide_measured_run(
     with one_blas_thread():
         decided = decide_run(asked.run, asked.names, asked.windows, settings, in_phases=in_phases)
         tests = tests_dataset(decided)
-        averages = _of_averages(measurement.factors[0], settings)
+        averages = _of_averages(measurement.factors, settings)
     if decided.current is not None:
         tests = tests.assign_coords({PLANE_STEP: asked.planes})
     tests = tests.assign(averages)
     told = _told(decided, settings, asked.stride)
-    p_any = [None if math.isnan(p) else p for p in averages["river_p_any"].values.tolist()]
+    p_any = [None if math.isnan(p) else p for p in averages["river_p_any"].values[0].tolist()]
     told["summary"] |= {"river": dict(zip(NUMBERS, p_any, strict=True))}
     return decided, tests.assign_attrs(told)
 
@@ -242,21 +242,27 @@ def _nearly(steps: NDArray[np.floating], near: NDArray[np.int64], unit: str) -> 
     )
 
 
-def _of_averages(factor: NDArray[np.float32], settings: DecisionSettings) -> dict[str, xr.Variable]:
-    """Numbers of averages over windows, of all weights, against permuted increments."""
+def _of_averages(
+    factors: Sequence[NDArray[np.float32]], settings: DecisionSettings
+) -> dict[str, xr.Variable]:
+    """Numbers of averages over windows, of every group, against permuted increments."""
     n_draws = settings.of_a_window.n_surrogates
-    each, of_all = river_p_values(draw_river(factor.astype(np.float64), n_draws, settings.seed))
-    what = "increments permuted in time, two-sided, all weights"
+    draws = [draw_river(each.astype(np.float64), n_draws, settings.seed) for each in factors]
+    each, of_all = river_p_values(np.array(draws))
+    what = "increments permuted in time, two-sided"
+    lengths = np.array(window_lengths(len(factors[0]) + 1), int)
     return {
         RIVER_NUMBER: xr.Variable(RIVER_NUMBER, list(NUMBERS)),
-        WINDOW_LENGTH: xr.Variable(
-            WINDOW_LENGTH, np.array(window_lengths(len(factor) + 1), int), {"units": "checkpoints"}
-        ),
+        WINDOW_LENGTH: xr.Variable(WINDOW_LENGTH, lengths, {"units": "checkpoints"}),
         "river_p_value": xr.Variable(
-            (RIVER_NUMBER, WINDOW_LENGTH), each, {"units": "1", "long_name": f"p-value: {what}"}
+            (GROUP, RIVER_NUMBER, WINDOW_LENGTH),
+            each,
+            {"units": "1", "long_name": f"p-value of each group alone: {what}"},
         ),
         "river_p_any": xr.Variable(
-            RIVER_NUMBER, of_all, {"units": "1", "long_name": f"p-value over all lengths: {what}"}
+            (GROUP, RIVER_NUMBER),
+            of_all,
+            {"units": "1", "long_name": f"p-value over all lengths, and over all layers: {what}"},
         ),
     }
 

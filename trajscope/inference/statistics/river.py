@@ -54,26 +54,31 @@ def river_p_values(draws: Floats) -> tuple[Floats, Floats]:
     """Two-sided p of every number and window length, and of every number over all lengths.
 
     ``p = (1 + draws at least as far from the mean) / (1 + draws)``, in standard deviations of the
-    draws; over all lengths by the farthest (maxT).
+    draws; over all lengths by the farthest (maxT), and of layers over all layers too.
 
     Parameters
     ----------
-    draws : (draw, number, window length)
+    draws : (group, draw, number, window length)
+        All weights first, then the layers, with the same permutations.
 
     Returns
     -------
-    (number, window length), (number,)
+    (group, number, window length), (group, number)
         NaN where the draws do not vary, and without window lengths.
     """
-    n_numbers, n_lengths = draws.shape[1:]
-    each, of_all = np.full((n_numbers, n_lengths), np.nan), np.full(n_numbers, np.nan)
-    spread = draws.std(axis=0)
-    varies = np.isfinite(spread) & (spread > 1e-9 * np.abs(draws.mean(axis=0)))
-    far = np.abs(draws - draws.mean(axis=0)) / np.where(varies, spread, 1)
-    for number in range(n_numbers):
-        known = np.flatnonzero(varies[number])
-        for length in known:
-            each[number, length] = p_value(far[:, number, length])
-        if known.size:
-            of_all[number] = p_value(far[:, number, known].max(axis=-1))
+    n_groups, _, n_numbers, n_lengths = draws.shape
+    each = np.full((n_groups, n_numbers, n_lengths), np.nan)
+    of_all = np.full((n_groups, n_numbers), np.nan)
+    if not n_lengths:
+        return each, of_all
+    middle, spread = draws.mean(axis=1, keepdims=True), draws.std(axis=1, keepdims=True)
+    varies = np.isfinite(spread) & (spread > 1e-9 * np.abs(middle))
+    far = np.where(varies, np.abs(draws - middle) / np.where(varies, spread, 1), -np.inf)
+    farthest = far.max(axis=-1)
+    for group, number in np.argwhere(varies[:, 0].any(axis=-1)):
+        known = np.flatnonzero(varies[group, 0, number])
+        each[group, number, known] = [p_value(far[group, :, number, place]) for place in known]
+        beside = farthest[1:] if group else farthest[:1]
+        own = farthest[group, :1, number]
+        of_all[group, number] = p_value(np.append(own, beside[:, 1:, number].max(axis=0)))
     return each, of_all

@@ -10,6 +10,7 @@ import xarray as xr
 from trajscope.errors import printable
 from trajscope.report.content.curves import Floats
 from trajscope.report.content.numbers import decimal, number
+from trajscope.report.content.river import river_p_of_groups
 from trajscope.schema import EQUILIBRIUM_ANGLE, GROUP, WEIGHT_DECAY
 
 NAMES = (
@@ -37,10 +38,11 @@ class NormRow:
     angle: str
     cosine: str
     balance: str
+    river: str
     is_main: bool
 
 
-def norm_rows(observables: xr.Dataset, most: int = 20) -> list[NormRow]:
+def norm_rows(observables: xr.Dataset, tests: xr.Dataset, most: int = 20) -> list[NormRow]:
     """A row for every group, all weights first; none where the result does not hold them."""
     if any(name not in observables for name in NAMES):
         return []
@@ -48,13 +50,20 @@ def norm_rows(observables: xr.Dataset, most: int = 20) -> list[NormRow]:
     main = {0, *np.argsort(-sizes[1:], kind="stable")[:most] + 1}
     # Plain arrays: selecting one of thousands of layers with its labels takes milliseconds.
     values = {name: observables[name].transpose(GROUP, ...).values for name in NAMES}
+    p_values = [own["river_share"] for own in river_p_of_groups(tests)]
+    p_values = p_values or [math.nan] * len(sizes)
     return [
-        _row(name, {key: each[place] for key, each in values.items()}, is_main=place in main)
+        _row(
+            name,
+            {key: each[place] for key, each in values.items()},
+            p_values[place],
+            is_main=place in main,
+        )
         for place, name in enumerate(observables[GROUP].values)
     ]
 
 
-def _row(name: object, group: Mapping[str, Floats], *, is_main: bool) -> NormRow:
+def _row(name: object, group: Mapping[str, Floats], river_p: float, *, is_main: bool) -> NormRow:
     first, last = float(group["norm"][0]), float(group["norm"][-1])
     path = float(np.nansum(group["increment_norm"] ** 2))
     return NormRow(
@@ -66,6 +75,7 @@ def _row(name: object, group: Mapping[str, Floats], *, is_main: bool) -> NormRow
         angle=number(math.degrees(middle(group["rotation_angle"])), 2),
         cosine=decimal(float(group["cosine_to_first"][-1]), 3),
         balance=number(float(group["norm_balance"])),
+        river=f"{river_p:.2g}" if math.isfinite(river_p) else "",
         is_main=is_main,
     )
 

@@ -9,6 +9,7 @@ from trajscope.report.content.dynamics import dynamics_of, dynamics_summary
 from trajscope.report.content.gradient_noise_summary import diffusion_summary
 from trajscope.report.content.laws import laws_summary
 from trajscope.report.content.numbers import plain
+from trajscope.report.content.river import river_p_of_groups
 from trajscope.report.content.scalars import scalars
 from trajscope.report.content.spectra import spectra_summary
 from trajscope.schema import (
@@ -153,12 +154,13 @@ def _verdict(told: Mapping[Any, Any]) -> dict[str, object] | None:
 
 
 def _layers(results: "xr.DataTree") -> dict[str, object]:
-    """Of every layer: code and sentence, p-values corrected for their number, share of a course."""
+    """Of every layer: verdict, p-values corrected for their number, share of a course, river."""
     decided, tests = results["verdict"].to_dataset(), results["tests"].to_dataset()
     if "code" not in decided:
         return {}
     course = results["verdict"].attrs.get("course")
     shares = course.get("layers", {}) if isinstance(course, Mapping) else {}
+    rivers = river_p_of_groups(tests)
     found: dict[str, object] = {}
     for place, group in enumerate(decided[GROUP].values):
         if group == ALL_WEIGHTS:
@@ -173,5 +175,6 @@ def _layers(results: "xr.DataTree") -> dict[str, object]:
                 if math.isfinite(p)
             },
             "course_share": plain(shares.get(str(group))),
+            "river": {name: plain(p) for name, p in rivers[place].items()} if rivers else {},
         }
     return found

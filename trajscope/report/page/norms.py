@@ -11,12 +11,12 @@ from trajscope.report.page.folded import folded
 
 def norms_section(results: xr.DataTree) -> Markup:
     """HTML of the section below its heading; one sentence where the result does not hold them."""
-    observables = results["observables"].to_dataset()
-    rows = norm_rows(observables)
+    observables, tests = (results[part].to_dataset() for part in ("observables", "tests"))
+    rows = norm_rows(observables, tests)
     return Markup(
         template("norms.html").render(
             rows=folded(rows, lambda row: row.is_main) if rows else None,
             equilibrium=equilibrium_in_words(results),
-            river=river_rows(observables, results["tests"].to_dataset()),
+            river=river_rows(observables, tests),
         )
     )
