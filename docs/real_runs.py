@@ -149,6 +149,11 @@ RECIPES: Final = (
            partial(_network, 100, 1, 0, 30.0, 32)),
     Recipe("real-walk", f"{_RIDGE}from its minimum, at a learning rate too small to lead back in "
            "this window", partial(_ridge, 200, 10, 0, 1e-3, 8)),
+    Recipe("real-well", f"{_RIDGE}long settled, a checkpoint every 100 steps",
+           partial(_ridge, 80, 100, 10_000, 0.1, 32)),
+    Recipe("real-scales", f"{_RIDGE}long settled, batches of 256, a checkpoint every 200 steps: "
+           "its curvatures, hence its time scales, lie orders of magnitude apart",
+           partial(_ridge, 64, 200, 10_000, 0.2, 256)),
     Recipe("real-settled", f"{_RIDGE}long settled, a checkpoint every 50 steps",
            partial(_ridge, 200, 50, 20_000, 0.1, 32)),
     Recipe("real-ordered", f"{_RIDGE}20 batches to an epoch, in the same order in every epoch",

@@ -109,7 +109,7 @@ SAID: Final = (
          + 0.045 * np.random.default_rng(1).standard_normal((T, 2)),
          "oscillating", "two modes share one spectral peak"),
     Said("walk whose noise doubles half-way", lambda: _walk(noise_ratio=4), "noise_scale_changes",
-         "Noise: its variance steps at"),
+         "Noise: its variance rises 15.8-fold"),
     Said("walk whose noise falls along a cosine",
          lambda: simulate.driven_walk(
              T, n_modes=20, learning_rate=simulate.cosine(0.05), seed=1).drop_vars("learning_rate"),
