@@ -7,6 +7,7 @@ import xarray as xr
 from tests.trajectories import brownian as walk
 from trajscope import analyze
 from trajscope.errors import OptionError, TrajscopeWarning
+from trajscope.inference.decision import combine
 from trajscope.inference.decision import settings as decision_settings
 from trajscope.inference.decision.run import ringing
 from trajscope.inference.decision.settings import DecisionSettings
@@ -195,6 +196,27 @@ def test_a_burn_in_is_proposed_where_the_rest_is_one_steady_state():
     assert verdict["code"] in ("drifting", "noise_scale_changes")
     assert "Suggested burn-in: the first 40 of 400 checkpoints (--steps 40:)" in verdict["proposal"]
     assert "confined" in verdict["proposal"]
+
+
+@pytest.mark.parametrize("falls", [False, True])
+def test_a_coarse_look_changes_no_proposal_and_spares_long_windows(falls, monkeypatch):
+    n_steps, looked = 6000, []
+    path = ornstein_uhlenbeck(n_steps, taus=[20.0] * 3, start=np.full(3, 30.0), seed=6).values
+    if falls:
+        rng, scale = np.random.default_rng(1), np.geomspace(1, 0.1, n_steps)[:, np.newaxis]
+        path = (scale * rng.standard_normal((n_steps, 3))).cumsum(axis=0)
+
+    def counted(window, settings):
+        looked.append(len(window.increments))
+        return decide(window, settings)
+
+    monkeypatch.setattr(combine, "decide", counted)
+    with_look = analyze(path, n_surrogates=199, phases="none")["verdict"].attrs["proposal"]
+    long_ones = sum(n > 3000 for n in looked)
+    monkeypatch.setattr(combine, "_FEW_BLOCKS", n_steps)
+    assert analyze(path, n_surrogates=199, phases="none")["verdict"].attrs["proposal"] == with_look
+    assert bool(with_look) is not falls
+    assert long_ones == 1 if falls else long_ones >= 2
 
 
 def test_the_momentum_is_taken_whatever_the_steps_count():
