@@ -212,7 +212,7 @@ def test_a_coarse_look_changes_no_proposal_and_spares_long_windows(falls, monkey
 
     monkeypatch.setattr(combine, "decide", counted)
     with_look = analyze(path, n_surrogates=199, phases="none")["verdict"].attrs["proposal"]
-    long_ones = sum(n > 3000 for n in looked)
+    long_ones = sum(n > 4000 for n in looked)
     monkeypatch.setattr(combine, "_FEW_BLOCKS", n_steps)
     assert analyze(path, n_surrogates=199, phases="none")["verdict"].attrs["proposal"] == with_look
     assert bool(with_look) is not falls
