@@ -66,10 +66,10 @@ for folder in sys.argv[1:]:
 def test_every_command_ends_with_0(folder, tmp_path):
     out, store = tmp_path / "out", tmp_path / "packed.zarr"
     commands = [
-        ("analyze", folder, "-o", out, "--surrogates", "99"),
+        ("analyze", folder, "-o", out, "--surrogates", "199"),
         ("report", out / "results.zarr"),
         ("pack", folder, store),
-        ("compare", out, store, "-o", tmp_path / "both", "--surrogates", "99"),
+        ("compare", out, store, "-o", tmp_path / "both", "--surrogates", "199"),
     ]
     for command in commands:
         assert in_process(*command, "--quiet") == (0, "", "")

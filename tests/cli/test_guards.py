@@ -232,7 +232,7 @@ def analyzed(runs, tmp_path, monkeypatch):
         if case.problem is not None:
             given |= {"problem": f"{runs('problems.py')}:{case.problem}", "at": "100%", "every": 0}
         if given.get("memory") is MEMORY:
-            given["memory"] = f"{(resident_bytes() >> 20) + 350}MiB"
+            given["memory"] = f"{(resident_bytes() >> 20) + 400}MiB"
         options = [p for n, v in given.items() if v is not None for p in (f"--{n}", str(v))]
         done = CliRunner().invoke(
             main,

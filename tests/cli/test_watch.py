@@ -107,7 +107,7 @@ def test_json_is_one_line_for_each_state(tmp_path):
         process.terminate()
     assert told["page"].endswith("watch.html")
     assert told["alarms"] == []
-    assert told["facts"]
+    assert (told["code"], told["last_step"]) == ("too_short", 110)
 
 
 @pytest.mark.parametrize(
