@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -133,3 +134,13 @@ def contents(folder):
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def interruptible(command, **how):
+    """A process that can be interrupted, as one that a terminal starts."""
+    # Tests that a shell runs in the background ignore interrupts, and their children would too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, **how)
+    finally:
+        signal.signal(signal.SIGINT, before)

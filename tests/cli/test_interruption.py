@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.cli.running import COMMAND, in_process, write_large_run, write_run
+from tests.cli.running import COMMAND, in_process, interruptible, write_large_run, write_run
 from trajscope import open_results
 
 pytestmark = pytest.mark.slow  # processes, problems, pages: seconds each
@@ -13,18 +13,9 @@ pytestmark = pytest.mark.slow  # processes, problems, pages: seconds each
 
 def start(*arguments):
     """The command as a terminal starts it: a group of its own, which an interrupt goes to."""
-    # Tests that a shell runs in the background ignore interrupts, and their children would too.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return subprocess.Popen(
-            [COMMAND, *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return interruptible(
+        [COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, start_new_session=True
+    )
 
 
 def until_it_reads(process, seconds):

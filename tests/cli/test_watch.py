@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from tests.cli.running import COMMAND, in_process, write_run
+from tests.cli.running import COMMAND, in_process, interruptible, write_run
 from trajscope import save_checkpoint
 
 pytestmark = pytest.mark.slow  # processes that wait
@@ -25,7 +25,7 @@ def settled(folder):
 @contextmanager
 def running(command, **how):
     """A process that is no longer there after a test that failed, either."""
-    with subprocess.Popen(command, **how) as process:
+    with interruptible(command, **how) as process:
         try:
             yield process
         except BaseException:
@@ -51,9 +51,7 @@ def test_the_example_shows_each_new_checkpoint_and_ends_in_a_word(tmp_path):
     with running(
         [COMMAND, "watch", "runs/resnet18/checkpoints", "--interval", "1"],
         cwd=tmp_path,
-        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
     ) as process:
         until(lambda: page.exists() and "9 checkpoints, each once" in page.read_text())
         save_checkpoint(folder, {"fc.weight": np.full((9, 30), np.nan)}, step=9)
@@ -71,7 +69,7 @@ def test_a_change_is_a_line_of_json_where_that_is_asked(tmp_path):
     write_run(tmp_path / "run")
     settled(tmp_path / "run")
     arguments = ["watch", tmp_path / "run", "-o", tmp_path / "out", "--json", "--interval", "1"]
-    with running([COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, text=True) as process:
+    with running([COMMAND, *map(str, arguments)]) as process:
         lines = [json.loads(process.stdout.readline())]
         while lines[-1]["checkpoints"] < 12:
             lines.append(json.loads(process.stdout.readline()))
@@ -85,7 +83,7 @@ def test_the_page_is_served_on_request_and_an_output_is_held(tmp_path):
     write_run(tmp_path / "run")
     settled(tmp_path / "run")
     arguments = ["watch", tmp_path / "run", "-o", tmp_path / "out", "--serve", "127.0.0.1:0"]
-    with running([COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, text=True) as process:
+    with running([COMMAND, *map(str, arguments)]) as process:
         for line in process.stdout:
             if line.startswith("page"):
                 break
@@ -102,7 +100,7 @@ def test_json_is_one_line_for_each_state(tmp_path):
     write_run(tmp_path / "run")
     settled(tmp_path / "run")
     arguments = ["watch", tmp_path / "run", "-o", tmp_path / "out", "--json"]
-    with running([COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, text=True) as process:
+    with running([COMMAND, *map(str, arguments)]) as process:
         told = json.loads(process.stdout.readline())
         process.terminate()
     assert told["page"].endswith("watch.html")
