@@ -23,7 +23,7 @@ def scaling(place: Workplace) -> Row:
     for run in BRANCHES:
         words += ["--label", run.name, "--lr", run.recipe.first_rate]
         words += ["--batch-size", run.recipe.batch]
-    results = place.report("scaling", *words, "--sampling", "with")
+    results = place.report("scaling", *words, "--sampling", "replacement")
     found = results["compare"].to_dataset().sel(group="all")
     firsts = [pair for pair in range(found.sizes["pair"]) if found["first"][pair] == "same-1"]
     rows = [law(found.isel(pair=pair)) for pair in firsts]
@@ -114,7 +114,7 @@ def budget(place: Workplace, seed: int, store: Path) -> Row:
     """Noise of increments over that of the gradients, with replacement, and its interval."""
     run = QUARTERS["with"]
     words = [*problem(run), "--mode", "train", "--batch-size", place.recipe(run).batch]
-    words += ["--lr", run.recipe.last_rate, "--momentum", 0, "--sampling", "with"]
+    words += ["--lr", run.recipe.last_rate, "--momentum", 0, "--sampling", "replacement"]
     words += ["--at", "80%,90%,100%", "--samples", 100, "--every", 0, "--by", "none"]
     name = f"{run.name}-{seed}"
     report = place.report(name, "diffusion", store, *words, "--burn-in", BURN_IN)
