@@ -57,6 +57,12 @@ def _well(tau: float, n_modes: int = 20, n_steps: int = T, seed: int = 1) -> xr.
     return simulate.ornstein_uhlenbeck(n_steps, taus=[tau] * n_modes, seed=seed)
 
 
+def _burst() -> Any:
+    loud = 1 + 3.0 * ((np.arange(T) > 0.3 * T) & (np.arange(T) < 0.7 * T))
+    noise = np.random.default_rng(3).standard_normal((T, 30))
+    return (loud[:, np.newaxis] * noise).cumsum(axis=0)
+
+
 def _once() -> Any:
     return 1 + 1e-3 * np.outer(np.arange(T) >= T // 2, np.eye(10)[3])
 
@@ -137,6 +143,7 @@ SAID: Final = (
     Said("twenty checkpoints with a drift", lambda: _walk(20, drift=0.9), "drifting",
          "the smallest possible is"),
     Said("weights that never move", lambda: np.ones((T, 3)), "too_short", "Not tested"),
+    Said("walk whose noise is loud for a while", _burst, "noise_scale_changes", "ends as it began"),
     Said("a weight of ten that moves once", _once, "too_short", "change in 1 of 199 intervals"),
     Said("well whose correlation time is half the window", lambda: _well(60, 60, 400), "too_short",
          "more checkpoints"),

@@ -10,6 +10,7 @@ from test_html import Page
 
 from trajscope.report import open_results, save_results
 from trajscope.report.content.curves import MOST_POINTS, curves
+from trajscope.report.content.summary import summary
 from trajscope.report.figures.catalogue import FIGURES, in_order, svg
 from trajscope.report.figures.increments import noise_change
 from trajscope.report.figures.null import drawn_groups, exponents_title, power, variance_ratio_title
@@ -194,6 +195,18 @@ def test_a_result_without_words_for_its_tests_is_reported_by_their_names(judged,
     heads = [e["text"] for e in page.all("th", scope="col")]
     assert {"verdict", "noise scale, p", "slow drift, p"} <= set(heads)
     assert any(line.startswith("early excess  ") for line in screen(reopened).splitlines())
+
+
+def test_a_result_with_the_river_of_all_weights_alone_is_still_shown():
+    results = judge(brownian(64, 100))
+    now, before = results["tests"].to_dataset(), results.copy()
+    names = ("river_p_value", "river_p_any")
+    before["tests"] = now.drop_vars(names).assign(
+        {name: now[name].isel(group=0, drop=True) for name in names}
+    )
+    titles_now, titles_before = (titles(Page(render(each))) for each in (results, before))
+    assert titles_now == titles_before
+    assert summary(before)["observables"] == summary(results)["observables"]
 
 
 def test_the_route_and_the_evidence_are_on_the_page(page):

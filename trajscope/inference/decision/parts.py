@@ -191,7 +191,8 @@ def _of_noise(decision: Decision, found: Found, run: Run) -> str:
     if found.noise.kind == "steps":
         places = " and ".join(run.place(place) for place in found.noise.places)
         in_all = " in all" if len(found.noise.places) > 1 else ""
-        return f"Noise: its variance {way} {number(by)}-fold{in_all}, at {places} {p}."
+        how = f"{way} {number(by)}-fold{in_all}," if by >= _SAME else "ends as it began, with steps"
+        return f"Noise: its variance {how} at {places} {p}."
     over = " over the window"
     if by < _SAME:
         widest = float((found.noise.scale.max() / found.noise.scale.min()) ** 2)

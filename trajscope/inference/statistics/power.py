@@ -6,7 +6,6 @@ import numpy as np
 
 from trajscope.inference.statistics.increments import scales
 from trajscope.kernels.gram import Floats
-from trajscope.kernels.roots import crossing
 
 _POWER_80: Final = 0.84
 """Standard deviations between an alternative and the critical value for a power of 80%."""
@@ -45,7 +44,9 @@ def slowest_relaxation(ratios: Floats, n: int, alpha: float) -> float | None:
         return None
     if excess(longest) <= 0:
         return longest
-    return crossing(excess, _SHORTEST, longest, 1e-3)
+    from scipy.optimize import brentq  # slow to import, and only a walk needs it
+
+    return float(brentq(excess, _SHORTEST, longest, rtol=1e-3))
 
 
 def mean_variance_ratio(n: int, tau: float) -> float:

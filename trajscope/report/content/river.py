@@ -73,14 +73,18 @@ def _p_values(tests: xr.Dataset, length: int) -> tuple[str, ...]:
     """Of every number at one length; "" where it was not tested."""
     if "river_p_value" not in tests:
         return ("",) * len(NUMBERS)
-    own = tests["river_p_value"].isel({GROUP: 0}).sel({WINDOW_LENGTH: length})
+    of_all = tests["river_p_value"].isel({GROUP: 0}, missing_dims="ignore")
+    own = of_all.sel({WINDOW_LENGTH: length})
     found = [float(own.sel({RIVER_NUMBER: name})) for name in NUMBERS]
     return tuple(f"{p:.2g}" if np.isfinite(p) else "" for p in found)
 
 
 def river_p_of_groups(tests: xr.Dataset) -> list[dict[str, float]]:
-    """P of every number over all lengths, of layers over all layers too; empty where not tested."""
-    if "river_p_any" not in tests:
+    """P of every number over all lengths, of layers over all layers too; empty where not tested.
+
+    Results of earlier versions have those of all weights alone.
+    """
+    if "river_p_any" not in tests or GROUP not in tests["river_p_any"].dims:
         return []
     values = tests["river_p_any"].transpose(GROUP, RIVER_NUMBER).values.tolist()
     return [dict(zip(NUMBERS, own, strict=True)) for own in values]

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 MOST_GROUPS = 15
 """Groups whose exponents are drawn; more would not be readable."""
 _FARTHEST = 4.0
+"""Times the mark of its null at which a statistic is drawn at most."""
 _NAMES = 190.0
 """Pixels of the longest name of a group at most."""
-"""Times the mark of its null at which a statistic is drawn at most."""
 
 
 def draw_variance_ratio(figure: "Figure", curves: Curves) -> None:
