@@ -15,6 +15,8 @@ from trajscope.kernels.gram import Floats
 
 RELAXATION_TIMES: Final = (1 / 3, 1 / 6, 1 / 12, 1 / 24)
 """Of the decays that are looked for, as shares of the window."""
+_SUMMED: Final = 64
+"""Components whose squares are summed in their own precision."""
 
 
 def scales(n: int) -> NDArray[np.int64]:
@@ -54,7 +56,12 @@ def pooled_power(increments: NDArray[np.float32]) -> Floats:
     """
     length = scipy.fft.next_fast_len(2 * increments.shape[-1] - 1, real=True)
     spectrum = scipy.fft.rfft(increments, length, axis=-1)
-    return np.asarray((spectrum.real**2 + spectrum.imag**2).sum(axis=1, dtype=np.float64))
+    parts = spectrum.view(increments.dtype)  # real and imaginary in turn
+    squares = np.zeros((len(parts), parts.shape[-1]))
+    for first in range(0, parts.shape[1], _SUMMED):
+        some = parts[:, first : first + _SUMMED]
+        squares += np.einsum("dck,dck->dk", some, some)
+    return np.asarray(squares[:, ::2] + squares[:, 1::2])
 
 
 def autocovariance_of(power: Floats, n: int) -> Floats:

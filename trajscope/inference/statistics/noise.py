@@ -60,7 +60,8 @@ def squared_differences(increments: NDArray[np.floating]) -> Floats:
     -------
     (draw, turn)
     """
-    return np.asarray((np.diff(increments, axis=-1) ** 2).sum(axis=1, dtype=np.float64) / 2)
+    turns = increments[..., 1:] - increments[..., :-1]
+    return np.asarray(np.einsum("dct,dct->dt", turns, turns), np.float64) / 2
 
 
 def noise_scale_statistic(values: Floats) -> Floats:
