@@ -12,6 +12,7 @@ Without --data, the networks see the small digits that ship with trajscope.
 
 import argparse
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,8 +64,17 @@ def main(arguments: list[str] | None = None) -> None:
         if options.figure in ("all", figure.name):
             row = figure.make(place)
             path = options.out / f"{figure.name}.json"
-            path.write_text(json.dumps(row, indent=1, ensure_ascii=False) + "\n")
+            path.write_text(json.dumps(known(row), indent=1, ensure_ascii=False) + "\n")
             print(f"{figure.name}: {path}", flush=True)
+
+
+def known(value: Any) -> Any:
+    """The value with null for every number that is not known: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: known(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [known(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -17,21 +17,16 @@ BURN_IN = "50%"
 
 def scaling(place: Workplace) -> Row:
     """Stationary laws of runs from one plateau by rate over batch; and three architectures."""
-    place.trained(PLATEAU, 0)
-    stores = [place.trained(run, 0) for run in BRANCHES]
-    words: list[object] = ["compare", *stores, "--burn-in", BURN_IN, "--by", "none"]
-    for run in BRANCHES:
-        words += ["--label", run.name, "--lr", run.recipe.first_rate]
-        words += ["--batch-size", run.recipe.batch]
-    results = place.report("scaling", *words, "--sampling", "replacement")
-    found = results["compare"].to_dataset().sel(group="all")
-    firsts = [pair for pair in range(found.sizes["pair"]) if found["first"][pair] == "same-1"]
-    rows = [law(found.isel(pair=pair)) for pair in firsts]
     (axes,) = panels(title="Stationary variance of tiny-fc over that of η/b = 2e-3")
-    for index, row in enumerate(rows):
-        low, middle, high = row["ratio"]
-        bars = [[middle - low], [high - middle]]
-        axes.errorbar(row["expected"], middle, bars, fmt="o", color=f"C{index}", label=row["run"])
+    seeds = range(place.seeds)
+    found = [laws(place, seed) for seed in seeds]
+    for index, run in enumerate(BRANCHES[1:]):
+        for seed, rows in enumerate(each["laws"] for each in found):
+            low, middle, high = rows[index]["ratio"]
+            bars = [[middle - low], [high - middle]]
+            at = rows[index]["expected"] * 1.05 ** (index % 2 / 2 + seed - (place.seeds - 1) / 2)
+            label = "" if seed else run.name
+            axes.errorbar(at, middle, bars, fmt="o", color=f"C{index}", label=label)
     axes.loglog([0.4, 2.5], [0.4, 2.5], color="0.5", lw=1, label="expected")
     axes.set(xlabel="ratio of η/b", ylabel="ratio of variances, 99% interval")
     for axis in (axes.xaxis, axes.yaxis):
@@ -39,10 +34,24 @@ def scaling(place: Workplace) -> Row:
         axis.set_ticks([], minor=True)
     axes.legend(frameon=False, fontsize=9)
     save(axes, place.out / "scaling.png")
+    architectures = [architecture(place, run, seed) for run in ANNEALED for seed in seeds]
+    return {"seeds": found, "architectures": architectures}
+
+
+def laws(place: Workplace, seed: int) -> Row:
+    """What `trajscope compare` says of the branches of one plateau, and of each by itself."""
+    place.trained(PLATEAU, seed)
+    stores = [place.trained(run, seed) for run in BRANCHES]
+    words: list[object] = ["compare", *stores, "--burn-in", BURN_IN, "--by", "none"]
+    for run in BRANCHES:
+        words += ["--label", run.name, "--lr", run.recipe.first_rate]
+        words += ["--batch-size", run.recipe.batch]
+    results = place.report(f"scaling-{seed}", *words, "--sampling", "replacement")
+    found = results["compare"].to_dataset().sel(group="all")
+    firsts = [pair for pair in range(found.sizes["pair"]) if found["first"][pair] == "same-1"]
     cases = results["cases"].children.values()
     verdicts = {str(case.attrs["label"]): case["verdict"].attrs["sentence"] for case in cases}
-    architectures = [architecture(place, run) for run in ANNEALED]
-    return {"laws": rows, "verdicts": verdicts, "architectures": architectures}
+    return {"laws": [law(found.isel(pair=pair)) for pair in firsts], "verdicts": verdicts}
 
 
 def law(found: xr.Dataset) -> Row:
@@ -71,14 +80,19 @@ def differences(found: xr.Dataset) -> list[Row]:
     return rows
 
 
-def architecture(place: Workplace, run: Run) -> Row:
+def architecture(place: Workplace, run: Run, seed: int) -> Row:
     """(eta/b) times the mean eigenvalue of D at 20%, 40% and 100% of training."""
-    found, recipe = at_three(place, run, 0), place.recipe(run)
+    found, recipe = at_three(place, run, seed), place.recipe(run)
     mean = found["eigenvalue_mean"].values
     epochs = [max(round(share * recipe.epochs), 1) for share in (0.2, 0.4, 1.0)]
     rates = np.array([recipe.rate(epoch) for epoch in epochs])
     noise = rates / recipe.batch * mean
-    return {"network": run.network, "mean": mean.tolist(), "noise_scale": noise.tolist()}
+    return {
+        "network": run.network,
+        "seed": seed,
+        "mean": mean.tolist(),
+        "noise_scale": noise.tolist(),
+    }
 
 
 def replacement(place: Workplace) -> Row:

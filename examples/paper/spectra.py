@@ -44,10 +44,11 @@ def spectrum(place: Workplace, run: Run, name: str) -> Row:
 def table(place: Workplace) -> Row:
     """Every number of the paper's table under the readings that its inequalities leave."""
     runs = [*ANNEALED, *([ALLCNN] if "CIFAR_DIR" in os.environ else [])]
-    return {run.network: readings(place, run) for run in runs}
+    seeds = range(place.seeds)
+    return {run.network: [readings(place, run, seed) for seed in seeds] for run in runs}
 
 
-def readings(place: Workplace, run: Run) -> list[Row]:
+def readings(place: Workplace, run: Run, seed: int) -> list[Row]:
     """The end of training: all eigenvalues from more and more images, and of mini-batches."""
     network, batch = named(run.network), place.recipe(run).batch
     assert network.paper is not None
@@ -55,14 +56,20 @@ def readings(place: Workplace, run: Run) -> list[Row]:
     counts = [near, 250] if place.short else [near, 250, 1_000]
     batches = ["--mode", "train", "--batch-size", batch, "--samples", 100 if place.short else 300]
     asked = {f"{n:,} images": ["--samples", n] for n in counts} | {f"batches of {batch}": batches}
-    last = ["diffusion", place.trained(run, 0), *problem(run), "--at", "100%"]
+    last = ["diffusion", place.trained(run, seed), *problem(run), "--at", "100%"]
     found = {
         what: place.report(
-            f"{run.name}-{what.replace(' ', '-')}", *last, *words, "--by", "none", "--every", 0
+            f"{run.name}-{seed}-{what.replace(' ', '-')}",
+            *last,
+            *words,
+            "--by",
+            "none",
+            "--every",
+            0,
         )["diffusion"].to_dataset()
         for what, words in asked.items()
     }
-    found["images of Fig. 1"] = at_three(place, run, 0).isel(step=[-1])
+    found["images of Fig. 1"] = at_three(place, run, seed).isel(step=[-1])
     return [reading(each, what, top=top) for what, each in found.items() for top in (False, True)]
 
 

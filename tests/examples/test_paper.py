@@ -235,6 +235,7 @@ def test_every_figure_is_made_from_short_runs(figure, tmp_path):
     command = [sys.executable, PAPER / "reproduce.py", figure, "--short", "--out", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / f"{figure}.json").read_text())
+    text = (tmp_path / f"{figure}.json").read_text()
+    assert json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     picture = tmp_path / f"{figure}.png"
     assert figure == "table" or 5_000 < picture.stat().st_size < 200_000
