@@ -192,6 +192,16 @@ def test_a_run_that_goes_on_from_another_one_gets_no_verdict_and_its_sides_do():
         assert case["verdict"].attrs["code"] == "brownian"
 
 
+@pytest.mark.parametrize("back", [0.005, 0.02, 0.1])
+def test_weights_that_are_drawn_anew_and_pulled_back_are_a_jump_and_no_detour(back):
+    x = walk(size=2e-4)
+    rng = np.random.default_rng(1)
+    # A new head: training takes back a part of what it moved, less and less.
+    left = 0.9 + 0.1 * np.exp(-back / 0.1 * np.arange(60))
+    x[60:] += (0.3 * left[:, np.newaxis] * rng.standard_normal(sum(SIZES))).astype(np.float32)
+    assert found_in(x) == [("jump", [59, 60])]
+
+
 def test_exponential_growth_and_gaps_are_told_and_nothing_is_left_out():
     grown = walk() * np.exp(0.1 * np.maximum(np.arange(120) - 80, 0))[:, None].astype(np.float32)
     (finding,) = trajscope.audit(run_of(grown))

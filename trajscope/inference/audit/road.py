@@ -14,6 +14,8 @@ _FAR: Final = 4.0
 """Times the median of its neighbours that the detour of an outlier is at least."""
 _LARGE: Final = 3.0
 """Times the median squared increment that both of its increments are at least."""
+_AND_BACK: Final = 9.0
+"""Times the smaller of its squared increments that the larger is at most."""
 _BACK: Final = -0.5
 """Cosine of the two increments of an outlier at most."""
 _UNUSUAL: Final = 5.0
@@ -68,7 +70,9 @@ def detour(case: Case) -> list[Finding]:
         beside = np.union1d(around, around + 1)
         step = float(np.median(np.delete(squared[beside], np.isin(beside, (turn, turn + 1)))))
         is_far = -2 * products[turn] > _FAR * usual and smaller[turn] > _LARGE * step > 0
-        if not is_far:
+        # New weights that training pulls back a little stay: a jump.
+        is_back = max(squared[turn : turn + 2]) <= _AND_BACK * smaller[turn]
+        if not (is_far and is_back):
             continue
         tells = case.sizes.sum() >= _FEWEST_TELLING and _is_unusual(cosine[turn], cosine[around])
         if smaller[turn] <= _HUGE * step and not tells:
