@@ -14,6 +14,7 @@ from trajscope.inference.decision.settings import DecisionSettings
 from trajscope.inference.decision.verdict import decide, decide_together
 from trajscope.inference.statistics.window import Window
 from trajscope.optimizer import Optimizer
+from trajscope.report.content.verdict import layers_in_words
 from trajscope.simulate import brownian, ornstein_uhlenbeck, rotating_ornstein_uhlenbeck
 
 QUESTION = DecisionSettings(n_surrogates=199)
@@ -322,3 +323,50 @@ def test_ringing_is_counted_in_the_checkpoints_that_are_compared():
         found = analyze(run, n_surrogates=199, momentum=0.9)
     assert found["tests"].attrs["stride"] == 2
     assert found["verdict"].attrs["code"] == "oscillating"
+
+
+def test_a_layer_is_judged_where_it_moves():
+    rng = np.random.default_rng(4)
+    well = ornstein_uhlenbeck(300, 20, taus=[4.0] * 20, seed=2).to_numpy()
+    path = rng.standard_normal((300, 20)).cumsum(axis=0)
+
+    def then(*pieces):
+        """A place for so many checkpoints, or a path."""
+        return np.concatenate([np.tile(x, (n, 1)) if n else x for x, n in pieces])
+
+    parts = {
+        "whole": rng.standard_normal((300, 20)).cumsum(axis=0),
+        "frozen": then((well[:180], 0), (well[179], 120)),
+        "thawed": then((path[0], 100), (path[:200], 0)),
+        "between": then((well[0], 60), (well[:160], 0), (well[159], 80)),
+        "soon": then((path[:4], 0), (path[3], 296)),
+    }
+    names = list(parts)
+    source = xr.Dataset(
+        {"weights": (("step", "weight"), np.concatenate(list(parts.values()), axis=1))},
+        {
+            "step": np.arange(300) * 10, "tensor": names, "row_size": ("tensor", [20] * 5),
+            "group": ("tensor", names), "stored_dtype": ("tensor", ["float64"] * 5),
+        },
+        {"step_unit": "step"},
+    )  # fmt: skip
+    results = analyze(source, n_surrogates=199)
+    found = results["verdict"].to_dataset()
+    said = {name: found.sel(group=name) for name in names}
+    codes = {name: said[name]["code"].item() for name in names}
+    assert codes == {
+        "whole": "brownian", "frozen": "confined", "thawed": "brownian", "between": "confined",
+        "soon": "too_short",
+    }  # fmt: skip
+    still = {name: said[name]["still"].item() for name in names}
+    assert still == {
+        "whole": "",
+        "frozen": "Stands still from step 1,790 on.",
+        "thawed": "Stands still until step 1,000.",
+        "between": "Stands still until step 600 and from step 2,190 on.",
+        "soon": "",
+    }
+    for name in names:
+        assert said[name]["sentence"].item().endswith(still[name])
+    assert "the weights change in 3 of 299 intervals" in said["soon"]["sentence"].item()
+    assert "frozen stands still from step 1,790 on, thawed stands still" in layers_in_words(results)

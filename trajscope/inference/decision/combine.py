@@ -31,6 +31,10 @@ class RunDecision:
 
     Attributes
     ----------
+    windows :
+        Of layers, without ends at which they stand still.
+    spans :
+        Numbers of each window's first checkpoint, and of that after its last.
     current :
         Of all weights, where circulation was tested.
     burn_in :
@@ -50,6 +54,7 @@ class RunDecision:
     run: Run
     names: Sequence[str]
     windows: Sequence[Window]
+    spans: Sequence[tuple[int, int]]
     decisions: Sequence[Decision]
     settings: DecisionSettings
     details: Sequence[Detail]
@@ -74,7 +79,8 @@ def decide_run(
 
     p-values of layers are corrected for the number of layers, and come from no more draws than the
     level needs, 199 at 0.01, and above 512 intervals from no more than 2^17 numbers each; all
-    weights are tested separately.
+    weights are tested separately. A layer that is frozen at first, or from some step on, is judged
+    where it moves.
 
     Parameters
     ----------
@@ -84,10 +90,15 @@ def decide_run(
         Whether changes are looked for, and what lies between them is decided too.
     """
     fewer = settings.of_a_part
+    spans = [(0, windows[0].n_steps), *(each.moving() for each in windows[1:])]
+    judged = [
+        each.part(*span) if each.n_steps > span[1] - span[0] else each
+        for each, span in zip(windows, spans, strict=True)
+    ]
     beside = ThreadPoolExecutor(1)
     try:
         waited = beside.submit(decide, windows[0], settings)
-        layers = decide_together(windows[1:], fewer) if len(windows) > 1 else []
+        layers = decide_together(judged[1:], fewer) if len(windows) > 1 else []
         whole = waited.result()
     finally:
         beside.shutdown(wait=False)  # an interruption need not see the end of it
@@ -96,7 +107,7 @@ def decide_run(
     drifts = {
         name: each.evidence.get("drift", 1.0) for name, each in zip(names[1:], layers, strict=True)
     }
-    details = [detail_of(*each, settings) for each in zip(windows, decisions, strict=True)]
+    details = [detail_of(*each, settings) for each in zip(judged, decisions, strict=True)]
     details[0] = replace(details[0], drifting_layers=strongest(drifts, settings.alpha))
     if current is not None and whole.code == "circulating":
         details[0] = replace(
@@ -119,8 +130,8 @@ def decide_run(
     epochs = at_epochs(run, windows[0], whole, found, settings)
     phases = find_phases(run, windows[0], whole, found, settings) if in_phases else ()
     return RunDecision(
-        run, names, windows, decisions, settings, details, current, burn_in, proposal, found, own,
-        phases, epochs,
+        run, names, judged, spans, decisions, settings, details, current, burn_in, proposal, found,
+        own, phases, epochs,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from trajscope.inference.decision.combine import RunDecision
 from trajscope.inference.decision.parts import code_of, in_words, numbers
 from trajscope.inference.decision.path import decision_path, detection_limits, guard
 from trajscope.inference.decision.phases import Phase
-from trajscope.inference.decision.sentences import sentence
+from trajscope.inference.decision.sentences import sentence, stands_still
 from trajscope.inference.decision.words import Run
 from trajscope.inference.statistics import brownian
 from trajscope.inference.statistics.current import Current
@@ -34,7 +34,9 @@ def tests_dataset(decided: RunDecision) -> xr.Dataset:
     n = decided.windows[0].n_exchangeable
     alpha = decided.settings.alpha
     groups = [
-        absent(n) if each.draws is None else curves(window, each.draws, alpha)
+        absent(n)
+        if each.draws is None or window.n_exchangeable < n
+        else curves(window, each.draws, alpha)
         for window, each in zip(decided.windows, decided.decisions, strict=True)
     ]
     variables: dict[str, xr.Variable] = {
@@ -215,9 +217,12 @@ def _phase(run: Run, phase: Phase) -> dict[str, object]:
 
 def verdict_dataset(decided: RunDecision) -> xr.Dataset:
     """The verdict on every group; that on all weights is in the attributes."""
+    still = [stands_still(decided.run, span) for span in decided.spans]
     words = [
-        sentence(*each, decided.run)
-        for each in zip(decided.decisions, decided.details, strict=True)
+        f"{sentence(decision, detail, decided.run.part(*span))} {ends}".rstrip()
+        for decision, detail, span, ends in zip(
+            decided.decisions, decided.details, decided.spans, still, strict=True
+        )
     ]
     codes = [each.code for each in decided.decisions]
     decision, alpha = decided.decisions[0], decided.settings.alpha
@@ -237,6 +242,7 @@ def verdict_dataset(decided: RunDecision) -> xr.Dataset:
         {
             "code": (GROUP, codes),
             "sentence": (GROUP, words),
+            "still": (GROUP, still),
         },
         {GROUP: list(decided.names)},
         {

@@ -29,6 +29,16 @@ def sentence(decision: Decision, detail: Detail, run: Run) -> str:
     )
 
 
+def stands_still(run: Run, span: tuple[int, int]) -> str:
+    """At which ends of the run a layer does not move, which moves within this span."""
+    first, stop = span
+    ends = [
+        *([f"until {run.place(first)}"] if first > 0 else []),
+        *([f"from {run.place(stop - 1)} on"] if stop < len(run.steps) else []),
+    ]
+    return f"Stands still {' and '.join(ends)}." if ends else ""
+
+
 def _too_short(decision: Decision, detail: Detail, run: Run) -> str:  # noqa: ARG001
     return _REASONS[decision.reason](decision, run)
 

@@ -13,6 +13,9 @@ _WHOLE = 2.0**53
 _LARGE = 1 << 25
 _SHORTEST = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9)
 _ALIKE = 3.0
+_STILL = 0.05
+"""Share of a window at whose ends nothing may move, beyond which they are no part of the motion."""
+_FEWEST_MOVES = 7
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,18 @@ class Window:
         walked = walked - walked.mean(axis=0)
         _, vectors = np.linalg.eigh(walked.T @ walked)
         return np.asarray(walked @ vectors[:, : -_MOST_COMPONENTS - 1 : -1])
+
+    def moving(self) -> tuple[int, int]:
+        """Number of its first checkpoint, and that after its last, without still ends.
+
+        All of it where the ends at which nothing moves are short, or leave too few.
+        """
+        moves = np.flatnonzero(self.increments.any(axis=1))
+        if moves.size and len(moves) >= _FEWEST_MOVES:
+            first, stop = int(moves[0]), int(moves[-1]) + 2
+            if self.n_steps - (stop - first) > _STILL * self.n_steps:
+                return first, stop
+        return 0, self.n_steps
 
     def after(self, cut: int) -> "Window":
         """The window without its first `cut` checkpoints."""

@@ -163,20 +163,28 @@ def _settled(results: xr.DataTree, evidence: Mapping[str, float]) -> Gate:
 
 
 def layers_in_words(results: xr.DataTree) -> str:
-    """Number of layers by verdict: "2 circulating (conv1, fc2); 6 confined"."""
+    """Number of layers by verdict: "2 circulating (conv1, fc2); 6 confined".
+
+    Before it those that stand still at an end of the run.
+    """
     by_code: dict[str, list[str]] = {}
     decided = codes(results)
-    for name, code in zip(told_apart(list(decided), 24), decided.values(), strict=True):
+    short = told_apart(list(decided), 24)
+    for name, code in zip(short, decided.values(), strict=True):
         by_code.setdefault(code.replace("_", " "), []).append(name)
     if not by_code:
         return ""
+    ends = _by_layer(results, "still", _LIMIT).values()
+    still = [f"{name} s{said[1:-1]}" for name, said in zip(short, ends, strict=False) if said]
+    first = [_first(still)] if still else []
     if len(by_code) == 1:
         ((code, names),) = by_code.items()
-        return f"all {len(names):,}: {code}" if len(names) > 1 else f"{names[0]}: {code}"
+        all_of = f"all {len(names):,}: {code}" if len(names) > 1 else f"{names[0]}: {code}"
+        return "; ".join([*first, all_of])
     ordered = sorted(by_code.items(), key=lambda item: len(item[1]))
     *fewer, (most, names) = ordered
     parts = [f"{len(few):,} {code} ({_first(few)})" for code, few in fewer]
-    return "; ".join([*parts, f"{len(names):,} {most}"])
+    return "; ".join([*first, *parts, f"{len(names):,} {most}"])
 
 
 def exponent_in_words(tests: xr.Dataset, alpha: float) -> str:
