@@ -11,13 +11,13 @@ from scipy.signal import lfilter
 from trajscope import TrajscopeWarning, analyze
 from trajscope.inference.course.alternation import draw_alternation
 from trajscope.inference.course.apart import take_apart
-from trajscope.inference.course.clock import blocks_of, fitted, time_bases
+from trajscope.inference.course.clock import blocks_of, fitted, followed, time_bases
 from trajscope.inference.course.exponent import anomalous_exponent, fractional
 from trajscope.inference.course.rest import Draws
 from trajscope.inference.decision.combine import decide_run
-from trajscope.inference.decision.parts import _of_noise
+from trajscope.inference.decision.parts import of_noise
 from trajscope.inference.decision.result import verdict_dataset
-from trajscope.inference.decision.settings import Decision, DecisionSettings
+from trajscope.inference.decision.settings import DecisionSettings
 from trajscope.inference.decision.words import Run
 from trajscope.inference.statistics.brownian import p_value
 from trajscope.inference.statistics.noise import noise_scale_statistic
@@ -251,6 +251,37 @@ def test_a_schedule_that_is_given_explains_the_noise():
     assert said["rest"]["code"] == "confined"
 
 
+def restarts(n):
+    """A cosine that falls to a thousandth and begins anew, n times."""
+    return 0.001 + 0.999 * (1 + np.cos(np.pi * (TIME * n % 1))) / 2
+
+
+@pytest.mark.parametrize("n", [3, 8])
+def test_noise_that_follows_a_rate_that_comes_and_goes_is_told_though_no_test_sees_it(n):
+    path = xr.DataArray(walk(4, np.roll(restarts(n), 1)), dims=("step", "weight"))
+    blind = analyze(path, n_surrogates=199)["verdict"].attrs["noise"]
+    assert (blind["changes"], blind["follows_rate"]) == (False, None)
+    known = path.assign_coords(learning_rate=("step", 0.3 * restarts(n)))
+    said = analyze(known, n_surrogates=199)["verdict"].attrs
+    assert (said["code"], said["rest"]["code"]) == ("brownian", "brownian")
+    noise = said["noise"]
+    assert (noise["changes"], noise["kind"], noise["follows_rate"]) == (True, "rate", True)
+    assert noise["p_value"] > 0.1
+    assert "as the squared learning rate does." in said["sentence"]
+    assert "Noise: its variance varies " in said["sentence"]
+
+
+@pytest.mark.parametrize("n", [1, 3, 8])
+def test_noise_that_does_not_follow_a_rate_is_not_said_to(n):
+    rate = restarts(n)[1:]
+    assert followed(np.diff(walk(5), axis=0), rate) is None
+    assert followed(np.diff(walk(5), axis=0), np.full(T - 1, 0.1)) is None
+    assert followed(np.diff(walk(5), axis=0), np.where(TIME[1:] < 0.5, rate, np.nan)) is None
+    clusters = 0.5 * lfilter([0.31], [1, -0.95], np.random.default_rng(0).normal(size=(100, 2 * T)))
+    runs = (walk(seed, np.exp(loud[T:])) for seed, loud in enumerate(clusters))
+    assert sum(followed(np.diff(run, axis=0), rate) is not None for run in runs) <= 3
+
+
 def test_wells_and_white_positions_do_not_alternate():
     rng = np.random.default_rng(8)
     course = np.linalg.qr(np.cos(np.pi * np.outer((np.arange(T) + 0.5) / T, np.arange(9))))[0]
@@ -309,9 +340,9 @@ def test_a_long_window_of_few_blocks_is_looked_at_in_as_few_rows(monkeypatch):
 def test_noise_that_ends_as_it_began_neither_falls_nor_rises():
     loud = np.exp(2 * np.sin(np.pi * TIME))
     found = take_apart(np.diff(walk(2, loud), axis=0), DRAWS, noise_changes=True)
-    decision, run = Decision(evidence={"noise_scale": 0.01}), Run(np.arange(T), "step", 1.0)
+    run = Run(np.arange(T), "step", 1.0)
     noise = replace(found.noise, kind="gradual", scale=loud[:-1] / loud.max())
-    said = _of_noise(decision, replace(found, noise=noise), run)
+    said = of_noise(noise, run, 0.01)
     assert (
         said == "Noise: its variance varies gradually, 54.6-fold between its extremes (p = 0.01)."
     )

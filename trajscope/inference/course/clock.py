@@ -24,6 +24,8 @@ _PENALTY: Final = 2.0
 """Times the usual price of a parameter: neighbouring differences share an increment."""
 _LEAST: Final = 1e-6
 """Of the median: a smaller squared difference counts as this."""
+_VARIES: Final = 1.0
+"""Standard deviation of the logarithm of a squared rate from which on it may be followed."""
 
 
 @dataclass(frozen=True)
@@ -70,21 +72,36 @@ def fitted(increments: Floats, rate: Floats | None = None) -> NoiseCourse:
     rate : (interval,)
         Learning rate, where it is known.
     """
-    values = squared_differences(increments.T[np.newaxis])[0]
-    logs = np.log(np.maximum(values, _LEAST * max(float(np.median(values)), 1e-300)))
+    logs = _logarithms(increments)
     n = len(increments)
     found: list[tuple[float, NoiseCourse]] = [
         (_criterion(logs - logs.mean(), 1), constant(n)),
     ]
     found += _smooth_fits(logs, n)
     found += _step_fits(logs, n)
-    if rate is not None and np.all(np.isfinite(rate) & (rate > 0)):
-        wanted = 2 * np.log(rate)
-        at_turns = (wanted[1:] + wanted[:-1]) / 2
-        residual = logs - at_turns
-        own = NoiseCourse("rate", np.asarray(rate / rate.max()))
-        found.append((_criterion(residual - residual.mean(), 1), own))
+    wanted = None if rate is None else _squared(rate)
+    if wanted is not None:
+        found.append((_criterion(_beside(logs, wanted), 1), _of_rate(wanted)))
     return min(found, key=lambda each: each[0])[1]
+
+
+def followed(increments: Floats, rate: Floats | None) -> NoiseCourse | None:
+    """The course of noise that clearly follows the square of a known learning rate that varies.
+
+    No general test of the noise sees a rate that comes and goes: noise that is loud at times looks
+    the same. With the rate's square taken off, `log v[t]` has to vary clearly less than without.
+
+    Parameters
+    ----------
+    increments : (interval, component)
+    rate : (interval,)
+    """
+    wanted = None if rate is None else _squared(rate)
+    if wanted is None or wanted.std() < _VARIES:
+        return None
+    logs = _logarithms(increments)
+    gain = _criterion(logs - logs.mean(), 1) - _criterion(_beside(logs, wanted), 1)
+    return _of_rate(wanted) if gain > _PENALTY * np.log(len(logs)) else None
 
 
 def blocks_of(scale: Floats) -> NDArray[np.int64]:
@@ -129,6 +146,31 @@ def time_bases(times: Floats) -> Iterator[tuple[int, Floats]]:
         cosines = np.cos(np.pi * w[:, np.newaxis] * np.arange(1, count - 1))
         columns = [np.ones_like(times), np.exp(-c * times), cosines]
         yield -c, np.linalg.qr(np.column_stack(columns))[0]
+
+
+def _logarithms(increments: Floats) -> Floats:
+    """``log v[t]``, (turn,)."""
+    values = squared_differences(increments.T[np.newaxis])[0]
+    least = _LEAST * max(float(np.median(values)), 1e-300)
+    return np.asarray(np.log(np.maximum(values, least)))
+
+
+def _squared(rate: Floats) -> Floats | None:
+    """Logarithm of the squared rate, as far below its median as that of squares may lie."""
+    if not np.all(np.isfinite(rate) & (rate >= 0)) or not np.median(rate) > 0:
+        return None
+    wanted = 2 * np.log(np.maximum(rate, np.median(rate) * _LEAST**0.5))
+    return np.asarray(wanted)
+
+
+def _of_rate(wanted: Floats) -> NoiseCourse:
+    return NoiseCourse("rate", np.exp((wanted - wanted.max()) / 2))
+
+
+def _beside(logs: Floats, wanted: Floats) -> Floats:
+    """What is left of logarithms, (turn,), about those of the noise that is wanted, (interval,)."""
+    residual = logs - (wanted[1:] + wanted[:-1]) / 2
+    return np.asarray(residual - residual.mean())
 
 
 def _smooth_fits(logs: Floats, n: int) -> list[tuple[float, NoiseCourse]]:

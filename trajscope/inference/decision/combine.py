@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from trajscope.inference.course.apart import Found
-from trajscope.inference.decision.alone import detail_of, taken_apart
+from trajscope.inference.course.clock import NoiseCourse, followed
+from trajscope.inference.decision.alone import detail_of, rate_of, taken_apart
 from trajscope.inference.decision.epochs import at_epochs
 from trajscope.inference.decision.loops import leading_path
 from trajscope.inference.decision.order import FEWEST_CHECKPOINTS
@@ -43,6 +44,8 @@ class RunDecision:
         The same in words; empty where none helps.
     found :
         All weights taken apart into noise, course and rest; `None` where they were not.
+    followed :
+        The noise, where it follows a learning rate that comes and goes, which no test sees.
     shares :
         Of the course's squares, what each layer holds.
     phases :
@@ -62,6 +65,7 @@ class RunDecision:
     burn_in: int
     proposal: str
     found: Found | None
+    followed: NoiseCourse | None
     shares: Mapping[str, float]
     phases: Sequence[Phase] = ()
     epochs: tuple[str | None, str] = (None, "")
@@ -120,6 +124,8 @@ def decide_run(
         )
     burn_in, proposal = _proposal(run, windows[0], whole, settings)
     found = taken_apart(run, windows[0], whole, settings)
+    unseen = "change" not in whole.evidence and windows[0].lengths is None
+    noise = followed(windows[0].increments, rate_of(run)) if unseen else None
     own = (
         {}
         if found is None
@@ -131,7 +137,7 @@ def decide_run(
     phases = find_phases(run, windows[0], whole, found, settings) if in_phases else ()
     return RunDecision(
         run, names, judged, spans, decisions, settings, details, current, burn_in, proposal, found,
-        own, phases, epochs,
+        noise, own, phases, epochs,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from trajscope.errors import printable
 from trajscope.inference.course.apart import FEWEST_BLOCKS, Found
+from trajscope.inference.course.clock import NoiseCourse
 from trajscope.inference.course.rest import FEWEST_TIMES
 from trajscope.inference.decision.settings import Decision
 from trajscope.inference.decision.words import Run, number, p_text
@@ -81,30 +82,36 @@ def code_of(decision: Decision, found: Found, burn_in: float = 0.0) -> str:
 
 
 def numbers(
-    decision: Decision, found: Found | None, run: Run, layers: Mapping[str, float]
+    decision: Decision,
+    found: Found | None,
+    followed: NoiseCourse | None,
+    run: Run,
+    layers: Mapping[str, float],
 ) -> dict[str, object]:
     """The objects "noise", "course" and "rest" of a verdict, times in the run's unit.
 
     Parameters
     ----------
+    followed :
+        Noise that follows the learning rate, though no test sees it change.
     layers :
         Share of the course's squares in every layer.
     """
     p = decision.evidence
-    changes = "change" in p
+    course_of_noise = followed or (found.noise if found and "change" in p else None)
     known = run.learning_rate is not None and bool(np.isfinite(run.learning_rate).any())
-    follows = found is not None and found.noise.kind == "rate"
     noise: dict[str, object] = {
-        "changes": changes,
+        "changes": "change" in p or followed is not None,
         "p_value": p.get("noise_scale"),
-        "follows_rate": follows if known else None,
+        "follows_rate": bool(course_of_noise and course_of_noise.kind == "rate") if known else None,
     }
+    if course_of_noise:
+        steps = [run.steps[place].item() for place in course_of_noise.places]
+        kind, ratio = course_of_noise.kind, course_of_noise.ratio
+        noise |= {"kind": kind, "ratio": ratio, "change_steps": steps}
     if found is None:
         return {"noise": noise, **_as_it_is(decision, run)}
     spacing = run.spacing or 1.0
-    if changes:
-        steps = [run.steps[place].item() for place in found.noise.places]
-        noise |= {"kind": found.noise.kind, "ratio": found.noise.ratio, "change_steps": steps}
     course = {
         "components": found.count,
         "share": found.share,
@@ -155,13 +162,15 @@ def _as_it_is(decision: Decision, run: Run) -> dict[str, object]:
     return {"course": {"components": 0, "share": 0.0, "layers": {}}, "rest": rest}
 
 
-def in_words(
+def in_words(  # noqa: PLR0913 - a sentence is made of as much
     decision: Decision,
     found: Found,
     run: Run,
     layers: Mapping[str, float],
     code: str,
     sentence: str,
+    *,
+    followed: NoiseCourse | None = None,
 ) -> str:
     """The sentence of the verdict, and one each on noise that changes, a course, and the rest.
 
@@ -171,37 +180,39 @@ def in_words(
         That of `code_of`.
     sentence :
         Of the first procedure.
+    followed :
+        Noise that follows the learning rate, though no test sees it change.
     """
     changes = "change" in decision.evidence
     is_new = code != decision.code
+    noise = [of_noise(found.noise, run, decision.evidence["noise_scale"])] if changes else []
+    noise += [of_noise(followed, run)] if followed is not None else []
     if not is_new and not changes and not found.count and code in ("confined", "drifting"):
-        return sentence
+        return " ".join([sentence, *noise])
     first = _FIRST[code].format(rest=_IN_A_WORD[found.rest.code]) if is_new else sentence
     if code == "noise_scale_changes" and found.rest.code != "unknown":
         first = _STEADY_BUT_FOR_NOISE.format(rest=_IN_A_WORD[found.rest.code])
-    noise = [_of_noise(decision, found, run)] if changes else []
     rest = _of_rest(found, run, in_noise_time=changes)
     return " ".join([first, *noise, _of_course(found, layers), rest])
 
 
-def _of_noise(decision: Decision, found: Found, run: Run) -> str:
-    ratio = found.noise.ratio
-    p = f"(p = {p_text(decision.evidence['noise_scale'])})"
+def of_noise(noise: NoiseCourse, run: Run, p_value: float | None = None) -> str:
+    """The sentence on noise that changes, with the p-value of the test that saw it, if one did."""
+    ratio = noise.ratio
+    p = "" if p_value is None else f" (p = {p_text(p_value)})"
     way, by = "falls" if ratio < 1 else "rises", max(ratio, 1 / ratio)
-    if found.noise.kind == "steps":
-        places = " and ".join(run.place(place) for place in found.noise.places)
-        in_all = " in all" if len(found.noise.places) > 1 else ""
+    if noise.kind == "steps":
+        places = " and ".join(run.place(place) for place in noise.places)
+        in_all = " in all" if len(noise.places) > 1 else ""
         how = f"{way} {number(by)}-fold{in_all}," if by >= _SAME else "ends as it began, with steps"
-        return f"Noise: its variance {how} at {places} {p}."
+        return f"Noise: its variance {how} at {places}{p}."
     over = " over the window"
-    if by < _SAME:
-        widest = float((found.noise.scale.max() / found.noise.scale.min()) ** 2)
+    if by < _SAME or p_value is None:
+        widest = float((noise.scale.max() / noise.scale.min()) ** 2)
         way, by, over = "varies", widest, " between its extremes"
-    if found.noise.kind == "rate":
-        return (
-            f"Noise: its variance {way} {number(by)}-fold, as the squared learning rate does {p}."
-        )
-    return f"Noise: its variance {way} gradually, {number(by)}-fold{over} {p}."
+    if noise.kind == "rate":
+        return f"Noise: its variance {way} {number(by)}-fold, as the squared learning rate does{p}."
+    return f"Noise: its variance {way} gradually, {number(by)}-fold{over}{p}."
 
 
 def _of_course(found: Found, layers: Mapping[str, float]) -> str:

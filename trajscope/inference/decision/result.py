@@ -5,7 +5,7 @@ import xarray as xr
 
 from trajscope.inference.decision.catalogue import DOUBLED, NAMES, TESTS
 from trajscope.inference.decision.combine import RunDecision
-from trajscope.inference.decision.parts import code_of, in_words, numbers
+from trajscope.inference.decision.parts import code_of, in_words, numbers, of_noise
 from trajscope.inference.decision.path import decision_path, detection_limits, guard
 from trajscope.inference.decision.phases import Phase
 from trajscope.inference.decision.sentences import sentence, stands_still
@@ -230,9 +230,12 @@ def verdict_dataset(decided: RunDecision) -> xr.Dataset:
         share = decided.burn_in / len(decided.run.steps)
         codes[0] = code_of(decision, decided.found, share)
         words[0] = in_words(
-            decision, decided.found, decided.run, decided.shares, codes[0], words[0]
-        )
-    parts = numbers(decision, decided.found, decided.run, decided.shares)
+            decision, decided.found, decided.run, decided.shares, codes[0], words[0],
+            followed=decided.followed,
+        )  # fmt: skip
+    elif decided.followed is not None:
+        words[0] = f"{words[0]} {of_noise(decided.followed, decided.run)}"
+    parts = numbers(decision, decided.found, decided.followed, decided.run, decided.shares)
     at_whole, said = decided.epochs
     if said:
         words[0] = f"{words[0]} {said}"
