@@ -14,7 +14,6 @@ from simulated_results import brownian
 from test_html import chromium, hostile_results
 
 import trajscope
-from tests.theory.problems import SETTINGS, problem_of, quadratic, run_of
 from trajscope.report import write_report
 
 AXE = os.environ.get("AXE", "")
@@ -59,6 +58,8 @@ def phases():
 
 
 def gradients_and_theory():
+    from tests.theory.problems import SETTINGS, problem_of, quadratic, run_of
+
     run = run_of(quadratic(), SETTINGS["plain"], n_steps=400)
     found = with_noise(trajscope.analyze(run, n_surrogates=199), noise())
     found["dynamics"] = trajscope.dynamics(run, problem_of(quadratic()), SETTINGS["plain"])
