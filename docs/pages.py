@@ -66,8 +66,8 @@ QUESTIONS: Final = (
 )  # fmt: skip
 """In the order in which a reader asks."""
 _NOT_TRAINED: Final = (
-    "*Trained:* no training of seconds that was tried gives this verdict; it stands on the "
-    "simulated process alone."
+    "*Trained:* on the machine that made this page no short training gave this verdict; it stands "
+    "on the simulated process alone."
 )
 
 

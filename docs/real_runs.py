@@ -134,6 +134,25 @@ def _adversarial(n: int, every: int, first: int, *, seed: int = 0) -> Weights:
     return np.array(kept)
 
 
+def _in_turn(n: int, first: int, learning_rate: float) -> Weights:
+    """The same game of all images without |v|^2, g and v in turn: it never arrives.
+
+    ``p' = p - eta v``, ``v' = v + eta p'``, p = x - g, eta the learning rate, turns by
+    ``2 arcsin(eta / 2)`` in every step and neither grows nor shrinks; Gidel et al. 2019,
+    arXiv:1807.04740.
+    """
+    pixels, _ = load_digits()
+    mean = pixels.reshape(-1, 64).mean(axis=0) / 16
+    generator, critic = np.zeros(64), np.zeros(64)
+    kept = []
+    for step in range(first + n):
+        generator = generator + learning_rate * critic
+        critic = critic + learning_rate * (mean - generator)
+        if step >= first:
+            kept.append(np.r_[generator, critic].astype(np.float32))
+    return np.array(kept)
+
+
 _OWN: Final = "the demo's network, "
 _RIDGE: Final = "ridge regression of the digits on their pixels, "
 RECIPES: Final = (
@@ -164,4 +183,7 @@ RECIPES: Final = (
            partial(_ridge, 100, 1, 0, 2.05, None, at_minimum=False)),
     Recipe("real-game", "a generator of one image against a linear critic, by descent and ascent "
            "at once", partial(_adversarial, 256, 5, 2000)),
+    Recipe("real-turns", "a generator of one image against a linear critic, in turn, all images in "
+           "a batch, a learning rate of 0.3: its period is known, π / arcsin(0.3 / 2) = 20.9 steps",
+           partial(_in_turn, 200, 1000, 0.3)),
 )  # fmt: skip

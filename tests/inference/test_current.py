@@ -130,6 +130,32 @@ def test_the_period_of_many_planes_that_turn_alike_lies_in_its_interval_too():
     assert low <= found.period <= high
 
 
+def test_the_period_of_many_planes_that_turn_alike_is_theirs():
+    covered = 0
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        g, v, path = np.zeros(32), np.zeros(32), []
+        for _ in range(1200):  # turns by 2 arcsin(0.15) in every step, without damping
+            g = g + 0.3 * v
+            v = v - 0.3 * g + rng.standard_normal(32)
+            path.append(np.r_[g, v])
+        found = describe_current(components(np.array(path[1000:]), 6), seed=seed)
+        low, high = found.period_interval
+        covered += low <= np.pi / np.arcsin(0.15) <= high
+    assert covered >= 5
+
+
+def test_a_current_in_many_directions_with_real_eigenvalues_has_no_period():
+    noise = 4.0 - np.abs(np.subtract.outer(np.arange(4), np.arange(4)))
+    plain = Optimizer(learning_rate=0.5, batch_size=16)
+    for seed in range(4):
+        loss = quadratic_loss(np.diag([3, 1.6, 0.9, 0.5]), noise, n_samples=256, seed=seed)
+        path = stochastic_gradient_descent(600, loss=loss, optimizer=plain, seed=seed)
+        found = describe_current(components(path.to_numpy(), 4), seed=0)
+        assert found.per_relaxation > 0.2
+        assert found.period_interval is None
+
+
 def test_a_current_with_real_eigenvalues_has_no_period():
     # A symmetric Hessian with noise that does not commute: a current, but nothing turns round.
     noise = np.array([[1.0, 0.9], [0.9, 1.0]])

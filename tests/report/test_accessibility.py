@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from judged_results import judge
+from noise_results import noise, with_noise
 from simulated_results import brownian
 from test_html import chromium, hostile_results
 
@@ -56,10 +57,20 @@ def phases():
     return trajscope.analyze(x, n_surrogates=199)
 
 
+def gradients_and_theory():
+    from tests.theory.problems import SETTINGS, problem_of, quadratic, run_of
+
+    run = run_of(quadratic(), SETTINGS["plain"], n_steps=400)
+    found = with_noise(trajscope.analyze(run, n_surrogates=199), noise())
+    found["dynamics"] = trajscope.dynamics(run, problem_of(quadratic()), SETTINGS["plain"])
+    return found
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [500, 1400])
 @pytest.mark.parametrize("make", [
     with_layers, hostile_results, compared, many_layers, few_checkpoints, phases,
+    gradients_and_theory,
 ])  # fmt: skip
 def test_a_page_has_no_violation(make, width, theme, tmp_path):
     page = write_report(make(), tmp_path / "out")

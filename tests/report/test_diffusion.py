@@ -218,6 +218,8 @@ def test_the_budget_is_told_on_the_screen_and_the_page_in_the_same_words():
     assert "<b>Compare with:</b> 1, where the movement is the noise" in caption
     row = re.search(r"with replacement</th>(.*?)</tr>", html)[1]
     assert re.findall(r"<td>(.*?)</td>", row)[:2] == ["1.04", "0.970 to 1.12"]
+    row = re.search(r"without replacement</th>(.*?)</tr>", html)[1]
+    assert re.findall(r"<td>(.*?)</td>", row)[:2] == ["unknown", "unknown"]
 
 
 def test_where_settings_are_missing_one_line_says_which():

@@ -391,6 +391,12 @@ def chromium(page, profile, *flags):
     )  # fmt: skip
 
 
+def test_a_single_layer_keeps_its_name():
+    text = render(judge(brownian(64, 10), tensors={"x": 10}))
+    assert re.search(r"<p>x: \w+\.</p>", text)
+    assert "In words, one group" in text
+
+
 def test_a_browser_opens_the_page_runs_its_script_and_obeys_no_name(tmp_path):
     path = write_report(hostile_results(), tmp_path / "out")
     shown = chromium(path, tmp_path / "profile", "--dump-dom")

@@ -2,6 +2,7 @@ import re
 
 import pytest
 
+from trajscope.report.figures.catalogue import FIGURES
 from trajscope.report.figures.palette import ROLES, TIME, declarations
 
 TEXT = ("ink", "second", "observed", "null", "outside-text", "paper")
@@ -36,3 +37,9 @@ def test_marks_and_time_can_be_told_from_the_page(theme):
 def test_every_variable_is_declared_once_per_theme(dark):
     names = re.findall(r"(--[\w-]+):#[0-9a-f]{6};", declarations(dark))
     assert len(names) == len(set(names)) == len(ROLES) + len(TIME)
+
+
+@pytest.mark.parametrize("name", ["updates", "distances"])
+def test_captions_of_shades_hold_in_the_dark_as_well(name):
+    (figure,) = (each for each in FIGURES if each.name == name)
+    assert not re.search("dark|light|pale", figure.caption + figure.compare)

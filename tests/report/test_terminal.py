@@ -238,6 +238,13 @@ def test_the_verdict_and_its_tests_stand_on_the_screen(results):
     assert "Layers    all 3: confined" in shown
 
 
+def test_a_sentence_of_four_lines_is_told_whole_where_there_is_room(results):
+    judged = with_verdict(results, "circulating", sentence=f"Circulates {'so and ' * 30}so.")
+    shown = screen(judged, width=80, unicode=True)
+    assert " ".join(shown.split()).count(" so and") >= 29
+    assert "…" not in shown
+
+
 def test_without_unicode_the_bands_are_ascii(results):
     shown = screen(with_verdict(results), width=80, unicode=False)
     assert f"{'-' * 12}o{'-' * 7}|" in shown

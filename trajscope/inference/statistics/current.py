@@ -36,7 +36,9 @@ class Current:
     per_relaxation :
         The same in radians per relaxation time of the plane.
     period : float or None
-        Of the eigenvalues of the propagator, in checkpoints.
+        Of the complex eigenvalue of the propagator of all slow modes that lies most in the plane,
+        in checkpoints. The path along the plane alone has other eigenvalues: they may be complex
+        where those of the whole are real.
     period_interval : tuple of float or None
         95% interval of the period, in checkpoints, where the eigenvalues of the propagator are
         complex in that interval: only then does the plane turn round and round.
@@ -97,13 +99,15 @@ def describe_current(positions: Floats, seed: int) -> Current:
     by_chance = np.array([area for _, areas in drawn for area in areas])
     squared = float((by_chance[:, -1] ** 2).mean()) / max(float(area[-1]) ** 2, 1e-300)
     velocity = max(0.0, 1 - squared) ** 0.5 * angular_velocity(path)
-    turning = _propagator(path)
-    rates = -np.log(np.clip(np.abs(np.linalg.eigvals(turning)), 1e-12, 1 - 1e-12))
+    rates = -np.log(np.clip(np.abs(np.linalg.eigvals(_propagator(path))), 1e-12, 1 - 1e-12))
     series = series_of(modes.spectra, n_steps).T
     entropy = entropy_production(series)
-    resampled = _entropies(series, seed)
-    low, high = np.quantile(resampled - resampled.mean(), [0.025, 0.975])
-    period, interval = _period(path, turning, seed) if velocity > 0 else (None, None)
+    white = series / series.std(axis=0)
+    turning = _propagator(white)
+    again = _resampled(white, turning, seed)
+    entropies = np.array([entropy_production(each) for each in again])
+    low, high = np.quantile(entropies - entropies.mean(), [0.025, 0.975])
+    period, interval = _period(turning, again, axes) if velocity > 0 else (None, None)
     return Current(
         velocity,
         velocity / float(rates.mean()),
@@ -139,24 +143,22 @@ def _resampled(path: Floats, turning: Floats, seed: int) -> Floats:
 
 
 def _period(
-    path: Floats, turning: Floats, seed: int
+    turning: Floats, resampled: Floats, axes: Floats
 ) -> tuple[float, tuple[float, float]] | tuple[None, None]:
-    """The angle of the eigenvalues as a period, and where it lies; `None` where it may be zero."""
-    fitted = np.array([_propagator(each) for each in _resampled(path, turning, seed)])
-    angles = np.abs(np.angle(np.linalg.eigvals(fitted)))[:, 0]
-    own = float(np.abs(np.angle(np.linalg.eigvals(turning)))[0])
-    complex_in = np.linalg.eigvals(fitted).imag[:, 0] != 0
-    low, high = np.quantile(np.where(complex_in, angles, 0.0), [0.025, 0.975])
+    """The angle of an eigenvalue as a period, and where it lies; `None` where it may be zero."""
+    own = _angle(turning, axes)
+    angles = [_angle(_propagator(each), axes) for each in resampled]
+    low, high = np.quantile(angles, [0.025, 0.975])
     if own == 0 or low <= 0:
         return None, None
     return 2 * np.pi / own, (float(2 * np.pi / high), float(2 * np.pi / low))
 
 
-def _entropies(series: Floats, seed: int) -> Floats:
-    """Entropy production of resampled paths, (draw,)."""
-    white = series / series.std(axis=0)
-    drawn = _resampled(white, _propagator(white), seed)
-    return np.array([entropy_production(each) for each in drawn])
+def _angle(turning: Floats, axes: Floats) -> float:
+    """Radians of the complex eigenvalue whose vector lies most in the plane; 0 without any."""
+    values, vectors = np.linalg.eig(turning)
+    within = np.linalg.norm(axes @ vectors, axis=0) * (values.imag > 0)
+    return float(np.angle(values[within.argmax()])) if within.any() else 0.0
 
 
 def signed_area(path: Floats) -> Floats:

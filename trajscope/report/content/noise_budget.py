@@ -34,8 +34,7 @@ def budget_rows(found: xr.Dataset) -> list[BudgetRow]:
         BudgetRow(
             f"{way} replacement",
             number(float(found["budget_ratio"].values[row])),
-            f"{number(float(found['budget_ratio_low'].values[row]))} to "
-            f"{number(float(found['budget_ratio_high'].values[row]))}",
+            _interval(*(float(found[f"budget_ratio_{end}"][row]) for end in ("low", "high"))),
             measured,
             number(float(found["budget_predicted_trace"].values[row])),
         )
@@ -66,6 +65,10 @@ def sketch_sentence(found: xr.Dataset) -> list[str]:
         f"Approximate: gradients projected onto {size:,} random directions. Measured error: "
         f"{errors[0]} in the trace, {errors[1]} in the largest eigenvalue. A sketch gives no rank."
     ]
+
+
+def _interval(low: float, high: float) -> str:
+    return "unknown" if math.isnan(low) else f"{number(low)} to {number(high)}"
 
 
 def _ratios(found: xr.Dataset) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Several runs in one space: their joint principal components, and how far apart they are."""
+"""Several runs in one space: their joint principal components."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from trajscope.errors import printable
-from trajscope.report.content.curves import Floats, binned, curves
-from trajscope.report.content.numbers import counted, number, percent
+from trajscope.report.content.curves import Floats, curves
+from trajscope.report.content.numbers import percent
 from trajscope.report.figures import canvas
 from trajscope.report.figures.components import MOST_BARS, draw_shares
 from trajscope.report.figures.palette import light
@@ -22,28 +22,18 @@ from trajscope.report.figures.runs import (
     line,
     role_of,
     run_entries,
-    short_names,
 )
-from trajscope.schema import COMPONENT, PAIR, RUN, cases_of, is_comparison
+from trajscope.schema import COMPONENT, RUN, cases_of, is_comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_PAIRS: Final = 4
-"""Pairs whose distances are drawn: with more, those that end nearest and farthest."""
-
-DEFINITIONS: Final = (
-    (
-        "Joint components",
-        "eigenvectors of the covariance of x over the checkpoints of all runs; dotted, the same of "
-        "independent walks with ⟨x_a(t), x_b(s)⟩ = ⟨x_a(0), x_b(0)⟩ + [a = b] Σ |y_a(u)|² over "
-        "u < min(t, s)",
-    ),
-    (
-        "Distance",
-        "|x_a(t) − x_b(t)|; dotted, sqrt(|x_a(0) − x_b(0)|² + Σ |y_a(u)|² + |y_b(u)|² over u < t)",
-    ),
+DEFINITION: Final = (
+    "Joint components",
+    "eigenvectors of the covariance of x over the checkpoints of all runs; dotted, the same of "
+    "independent walks with ⟨x_a(t), x_b(s)⟩ = ⟨x_a(0), x_b(0)⟩ + [a = b] Σ |y_a(u)|² over "
+    "u < min(t, s)",
 )
 
 
@@ -124,115 +114,6 @@ def has_joint(compare: xr.Dataset) -> bool:
     return bool((compare["joint_explained_variance"].values > 0).any())
 
 
-def draw_distances(figure: "Figure", compare: xr.Dataset, step_title: str) -> None:
-    """Distance of every pair of runs at the steps that they share, with that of random walks."""
-    axes = canvas.add_axes(
-        figure, "distance between two runs, weight units", step_title,
-        box=(0.06, 0.155, 0.66, 0.745),
-    )  # fmt: skip
-    pairs = known_pairs(compare)
-    shown = _shown_pairs(pairs)
-    thin = 0.6 if len(pairs) <= 20 else 0.25
-    for pair in pairs:
-        if pair not in shown:
-            seen = binned(pair.steps, pair.distance)
-            axes.plot(seen.x, seen.mean, color=light("null"), linewidth=thin, zorder=1)
-    for place, pair in enumerate(shown):
-        line(axes, pair.steps, pair.walk, role_of(place), DOTTED, width=1.3)
-        line(axes, pair.steps, pair.distance, role_of(place), dashes_of(place))
-    steps = np.concatenate([pair.steps for pair in pairs])
-    highest = max(float(max(pair.distance.max(), pair.walk.max())) for pair in pairs)
-    axes.set_xlim(float(steps.min()), float(steps.max()))
-    axes.set_ylim(0, 1.06 * highest)
-    canvas.plain_ticks(axes.xaxis)
-    canvas.plain_ticks(axes.yaxis)
-    others = [Entry("random walks, same pair", "null", DOTTED, 1.3)]
-    if len(shown) < len(pairs):
-        others.append(Entry(f"{len(pairs) - len(shown)} pairs between", "null", width=thin))
-    draw_labels(
-        figure,
-        [Entry(pair.name, role_of(k), dashes_of(k)) for k, pair in enumerate(shown)], others,
-        box=(0.74, 0.155, 0.26, 0.745),
-    )  # fmt: skip
-
-
-def distance_title(compare: xr.Dataset) -> str:
-    """Title with the distances at the last common step."""
-    pairs = known_pairs(compare)
-    ends, walks = (
-        [number(float(value), 3) for value in (min(values), max(values))]
-        for values in (
-            [pair.distance[-1] for pair in pairs],
-            [pair.walk[-1] for pair in pairs],
-        )
-    )
-    found, walk = (low if low == high else f"{low} to {high}" for low, high in (ends, walks))
-    return f"Distance: {found} at the last step shared; random walks {walk}"
-
-
-@dataclass(frozen=True, eq=False)
-class Pair:
-    """Distances of two runs at the steps that they share.
-
-    Attributes
-    ----------
-    steps, distance, walk : (meeting,)
-    start :
-        "the same" or "different".
-    """
-
-    name: str
-    steps: Floats
-    distance: Floats
-    walk: Floats
-    start: str
-
-
-def known_pairs(compare: xr.Dataset) -> list[Pair]:
-    """The pairs whose weights were at hand and that share a step."""
-    if "distance" not in compare:
-        return []
-    steps, distances, walks = (
-        np.asarray(compare[name].transpose(PAIR, ...).values, dtype=np.float64)
-        for name in ("meeting_step", "distance", "distance_walk")
-    )
-    ends = [
-        [printable(label, limit=80) for label in compare[end].values] for end in ("first", "second")
-    ]
-    labels = list(dict.fromkeys([*ends[0], *ends[1]]))
-    short = dict(zip(labels, short_names(labels), strict=True))
-    pairs = []
-    for place, known in enumerate(np.isfinite(steps) & np.isfinite(distances)):
-        if known.any():
-            pairs.append(
-                Pair(
-                    " – ".join(short[end[place]] for end in ends),
-                    steps[place, known],
-                    distances[place, known],
-                    walks[place, known],
-                    str(compare["start"].values[place]),
-                )
-            )
-    return pairs
-
-
-def starts_in_words(compare: xr.Dataset) -> str:
-    """How many pairs start at the same place."""
-    pairs = known_pairs(compare)
-    alike = sum(pair.start == "the same" for pair in pairs)
-    if len(pairs) == 1:
-        return f"The two runs start at {'the same place' if alike else 'different places'}."
-    return f"{alike} of {counted(len(pairs), 'pair')} start at the same place."
-
-
-def _shown_pairs(pairs: Sequence[Pair]) -> list[Pair]:
-    if len(pairs) <= MOST_PAIRS:
-        return list(pairs)
-    order = sorted(pairs, key=lambda pair: float(pair.distance[-1]))
-    half = MOST_PAIRS // 2
-    return [*order[:half], *order[-half:]]
-
-
 def _equal_scales(axes: "Axes", points: Floats) -> None:
     """Limits around the points, so that a unit is as long along either axis, and ticks."""
     box = axes.get_window_extent()
@@ -275,14 +156,6 @@ def _with_joint(results: xr.DataTree) -> Compared | None:
     return found if found is not None and has_joint(found.compare) else None
 
 
-def _apart(results: xr.DataTree) -> Compared | None:
-    found = compared(results)
-    if found is None:
-        return None
-    pairs = known_pairs(found.compare)
-    return found if any(pair.distance.any() for pair in pairs) else None
-
-
 def _joint_columns(found: Compared) -> Columns:
     own = paths(found.compare, found.labels)
     names = {"run": np.concatenate([np.full(len(p), k + 1.0) for k, p in own.found.items()])}
@@ -290,16 +163,6 @@ def _joint_columns(found: Compared) -> Columns:
         points = np.concatenate(list(each.values()))
         names |= {f"joint_pc_{k + 1}{kind}": points[:, k] for k in range(2)}
     return names
-
-
-def _distance_columns(found: Compared) -> Columns:
-    pairs = known_pairs(found.compare)
-    pair = np.concatenate([np.full(each.steps.size, k) for k, each in enumerate(pairs, 1)])
-    names = {"pair": pair.astype(np.float64)}
-    return names | {
-        name: np.concatenate([getattr(each, name) for each in pairs])
-        for name in ("steps", "distance", "walk")
-    }
 
 
 JOINT: Final = PartPlot(
@@ -315,17 +178,4 @@ JOINT: Final = PartPlot(
     "the dotted paths and the ticks: what random walks give that start where the runs do and have "
     "increments as long. Their directions are arbitrary where shares are alike.",
     lambda _: 420,
-)
-DISTANCE: Final = PartPlot(
-    "distance",
-    "Distance",
-    _apart,
-    "compare the folders of runs that differ and have checkpoints at the same steps.",
-    lambda figure, found: draw_distances(figure, found.compare, found.step_title),
-    lambda found: distance_title(found.compare),
-    _distance_columns,
-    "Distance between the weights of two runs at the same step.",
-    "the dotted distance of random walks from the same starts with increments as long. Below it "
-    "the runs stay together, or each is mean-reverting; above it they drift apart.",
-    lambda _: 300,
 )

@@ -189,11 +189,11 @@ DISTANCES: Final = Plot(
     3,
     draw_distances,
     distances_title,
-    "Distance of every two checkpoints over all weights, below the diagonal, darker for farther; "
+    "Distance of every two checkpoints over all weights, below the diagonal, stronger for farther; "
     "of more than 64 checkpoints, 64 evenly chosen ones.",
     "the grey half above the diagonal: a random walk with increments of the same lengths. A run "
     "that mirrors it moves like one in many directions; squares along the diagonal are plateaus, "
-    "stripes that lighten far from it are returns.",
+    "stripes that fade far from it are returns.",
     "|x(s) − x(t)|; grey, sqrt(Σ |y(u)|²) over s ≤ u < t",
     distances_columns,
     thinned=lambda _: "",

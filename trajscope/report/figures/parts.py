@@ -2,8 +2,9 @@
 
 from typing import Final
 
+from trajscope.report.figures.apart import DISTANCE
 from trajscope.report.figures.gradient_noise import FIGURES as NOISE
-from trajscope.report.figures.joint import DISTANCE, JOINT
+from trajscope.report.figures.joint import JOINT
 from trajscope.report.figures.record import PartPlot
 from trajscope.report.figures.spectra import MATRIX_SPECTRUM
 from trajscope.report.figures.theory import THEORY

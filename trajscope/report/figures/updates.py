@@ -228,12 +228,13 @@ UPDATES: Final = Plot(
     draw_updates,
     updates_title,
     "Length of each increment over that of the weights it starts from, for all weights and layer "
-    "by layer, darker for larger, each shade an equal factor. Blank: nothing moved, or the weights "
-    "are zero. Dotted in the key, where steps are counted: the rule of thumb.",
+    "by layer, stronger for larger, each shade an equal factor. Blank: nothing moved, or the "
+    "weights are zero. Dotted in the key, where steps are counted: the rule of thumb.",
     "the rule of thumb of Stanford's CS231n notes, about 0.001 in one optimizer step, so √k times "
     "that over k steps that share no direction, and k times over a straight line. It is no test. A "
-    "layer much paler than the others hardly trains; one much darker, or darkening, is trained at "
-    "a large rate for its weights. Biases and norms, small at first, are dark without harm.",
+    "layer much fainter than the others hardly trains; one much stronger, or ever stronger, is "
+    "trained at a large rate for its weights. Biases and norms, small at first, are strong "
+    "without harm.",
     "|y(t)| / |x(t)|",
     updates_columns,
     height=updates_height,

@@ -30,7 +30,7 @@ from trajscope.report.content.input import Omission, reading, step_word
 from trajscope.report.content.laws import laws, trained
 from trajscope.report.content.numbers import number
 from trajscope.report.content.pooled import POOLED, energy_in_words, pooled, pooled_tests
-from trajscope.report.figures.joint import DEFINITIONS
+from trajscope.report.figures import apart, joint
 from trajscope.report.figures.overlay import (
     Overlay,
     drawn,
@@ -167,7 +167,7 @@ def _tables(runs: Several) -> Mapping[str, Columns]:
 
 def _definitions() -> list[tuple[str, str]]:
     curves = [(overlay.plot.quantity, overlay.plot.definition) for overlay in OVERLAYS]
-    return [*DEFINITIONS, *curves]
+    return [joint.DEFINITION, apart.DEFINITION, *curves]
 
 
 def _run(place: int, case: xr.DataTree) -> Run:

@@ -7,9 +7,9 @@ from trajscope.report.content.dynamics import (
     COLUMNS,
     direction_rows,
     dynamics_of,
-    dynamics_sentences,
     refusals,
 )
+from trajscope.report.content.theory_holds import dynamics_sentences
 from trajscope.report.figures.theory import THEORY
 from trajscope.report.page.environment import template
 from trajscope.report.page.folded import folded

@@ -5,7 +5,7 @@ from typing import Final
 
 import xarray as xr
 
-from trajscope.report.figures import joint
+from trajscope.report.figures import apart, joint
 from trajscope.report.figures.record import Obstacle
 from trajscope.report.page.panels import Panel, absent, part_panel
 
@@ -25,18 +25,19 @@ def joint_panels(results: xr.DataTree) -> tuple[Panel, Panel]:
     if plane.obstacle is not None:
         nothing_moves = "joint_component" in compare
         plane = absent("1", joint.JOINT, _NOTHING_MOVES if nothing_moves else _NO_WEIGHTS)
-    apart = part_panel("2", joint.DISTANCE, results)
+    distance = part_panel("2", apart.DISTANCE, results)
     if (hindrance := _no_distance(compare)) is not None:
-        apart = absent("2", joint.DISTANCE, hindrance)
+        distance = absent("2", apart.DISTANCE, hindrance)
     else:
-        apart = replace(apart, caption=f"{apart.caption} {joint.starts_in_words(compare)}")
-    return plane, apart
+        caption = f"{distance.caption} {apart.starts_in_words(compare)}"
+        distance = replace(distance, caption=caption)
+    return plane, distance
 
 
 def _no_distance(compare: xr.Dataset) -> Obstacle | None:
     if "distance" not in compare:
         return _NO_WEIGHTS
-    pairs = joint.known_pairs(compare)
+    pairs = apart.known_pairs(compare)
     if not pairs:
         return Obstacle("No two runs have a checkpoint at one step.", "choose runs that do.")
     if not any(pair.distance.any() for pair in pairs):

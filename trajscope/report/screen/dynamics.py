@@ -2,7 +2,8 @@
 
 import xarray as xr
 
-from trajscope.report.content.dynamics import dynamics_sentences, refusals
+from trajscope.report.content.dynamics import refusals
+from trajscope.report.content.theory_holds import dynamics_sentences
 from trajscope.report.screen.lines import columns_within, console, in_ascii, labelled, shows_unicode
 
 TITLE = "Does the theory hold here?"

@@ -150,7 +150,7 @@ def _headline(results: xr.DataTree, columns: int, most_detail: int) -> list[Line
     first, *rest = wrapped(found.sentence, columns, first=indent, rest=indent)
     return [
         ((badge, "bold reverse"), (first[len(badge) :], "bold")),
-        *styled(shortened(rest, 2), "bold"),
+        *styled(shortened(rest, max(2, most_detail - 1)), "bold"),
         *styled(sentences(found.detail, columns, most_detail) if found.tested else []),
         *styled(shortened(wrapped(found.caution, columns), 2)),
         _BLANK,
