@@ -325,6 +325,25 @@ def test_ringing_is_counted_in_the_checkpoints_that_are_compared():
     assert found["verdict"].attrs["code"] == "oscillating"
 
 
+def test_a_layer_that_holds_all_weights_has_their_verdict():
+    for seed in range(4):
+        x = ornstein_uhlenbeck(400, 120, taus=[150.0] * 120, seed=seed).to_numpy()
+        one = xr.Dataset(
+            {"weights": (("step", "weight"), x)},
+            {
+                "step": np.arange(400), "tensor": ["w"], "row_size": ("tensor", [120]),
+                "group": ("tensor", ["w"]), "stored_dtype": ("tensor", ["float64"]),
+            },
+        )  # fmt: skip
+        results = analyze(one, n_surrogates=199)
+        (whole, layer) = results["verdict"]["code"].values
+        assert whole == layer
+        tests = results["tests"]
+        xr.testing.assert_equal(
+            tests["p_value"].isel(group=0, drop=True), tests["p_value"].isel(group=1, drop=True)
+        )
+
+
 def test_a_layer_is_judged_where_it_moves():
     rng = np.random.default_rng(4)
     well = ornstein_uhlenbeck(300, 20, taus=[4.0] * 20, seed=2).to_numpy()

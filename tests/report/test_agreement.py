@@ -9,8 +9,9 @@ from simulated_results import brownian, make_results, ornstein_uhlenbeck
 
 from trajscope.inference.decision.catalogue import DOUBLED, TESTS
 from trajscope.report.content.headline import key_numbers
+from trajscope.report.content.layers import layers
 from trajscope.report.content.standings import standings
-from trajscope.report.content.verdict import unused, verdict
+from trajscope.report.content.verdict import UNUSED, verdict
 from trajscope.report.page.render import render
 from trajscope.report.screen.result import screen
 
@@ -28,7 +29,7 @@ def settling():
 
 
 def test_a_drift_that_decides_nothing_is_told_alike_everywhere(settling):
-    assert unused(verdict(settling)) == ("drift",)
+    assert unused(settling) == {"drift"}
     number = next(each for each in key_numbers(settling) if each.name == "no-drift null")
     assert (number.value, "random walk" in number.reference) == ("not used", True)
     page = re.sub(r"<[^>]+>", " ", render(settling))
@@ -37,6 +38,11 @@ def test_a_drift_that_decides_nothing_is_told_alike_everywhere(settling):
     (line,) = re.findall(r"^no drift .*$", screen(settling, page="p", width=80), re.MULTILINE)
     assert line.endswith("not used")
     assert "◆" not in line
+
+
+def unused(results):
+    gates = verdict(results).gates
+    return {gate.test for gate in gates if gate.finding.startswith(UNUSED)}
 
 
 def random_walks():
@@ -75,13 +81,23 @@ def test_where_the_noise_changes_nulls_of_steady_noise_decide_nothing():
     x[100:] = x[99] + brownian(100, 100, seed=1) / 30
     results = judge(x)
     assert verdict(results).code == "noise_scale_changes"
-    assert set(unused(verdict(results))) == {"brownian", "drift"}
+    assert unused(results) == {"brownian", "drift"}
     for number in key_numbers(results)[0], key_numbers(results)[2]:
         assert (number.value, number.reference) == ("not used", "its null is steady noise")
     spoke = [one.test for one in curves_standing(results) if one.spoke]
     assert spoke == ["noise_scale"]
 
 
+def test_nor_do_they_in_the_table_of_layers():
+    x = ornstein_uhlenbeck(200, 100, tau=2.0)
+    x[100:] = x[99] + ornstein_uhlenbeck(100, 100, tau=2.0, seed=1) / 30
+    found = layers(judge(x))
+    order = found.tests.index("order of increments")
+    for row in found.all:
+        assert row.verdict == "noise scale changes"
+        assert (row.dots[order].p_value, row.dots[order].spoke) == (UNUSED, False)
+        assert not any(dot.spoke for dot in row.dots if dot is not None)
+
+
 def curves_standing(results):
-    decided = verdict(results)
-    return standings(results["tests"].to_dataset(), decided.alpha, unused=unused(decided))
+    return standings(results["tests"].to_dataset(), verdict(results).alpha)

@@ -21,6 +21,8 @@ from trajscope.inference.statistics.window import Window
 
 _CUTS: Final = (0.1, 0.2, 1 / 3, 0.5)
 """Shares of the window that are tried as a burn-in."""
+_WITH_ONE_LAYER: Final = 2
+"""Windows: all weights, and a layer that is the same."""
 _FEW_BLOCKS: Final = 2000
 """Intervals of a coarse look at a long window."""
 _SETTLED: Final = ("brownian", "confined", "circulating", "oscillating")
@@ -93,8 +95,10 @@ def decide_run(
     in_phases :
         Whether changes are looked for, and what lies between them is decided too.
     """
+    if len(windows) == _WITH_ONE_LAYER:  # which holds all weights
+        windows = [windows[0], windows[0]]
     fewer = settings.of_a_part
-    spans = [(0, windows[0].n_steps), *(each.moving() for each in windows[1:])]
+    spans = [(0, each.n_steps) if each is windows[0] else each.moving() for each in windows]
     judged = [
         each.part(*span) if each.n_steps > span[1] - span[0] else each
         for each, span in zip(windows, spans, strict=True)
@@ -102,10 +106,12 @@ def decide_run(
     beside = ThreadPoolExecutor(1)
     try:
         waited = beside.submit(decide, windows[0], settings)
-        layers = decide_together(judged[1:], fewer) if len(windows) > 1 else []
+        layers = decide_together(judged[1:], fewer) if len(windows) > _WITH_ONE_LAYER else []
         whole = waited.result()
     finally:
         beside.shutdown(wait=False)  # an interruption need not see the end of it
+    if len(windows) == _WITH_ONE_LAYER:
+        layers = [whole]
     decisions = [whole, *layers]
     current = _current(windows[0], whole, settings)
     drifts = {

@@ -1,5 +1,6 @@
 """The decision path to a verdict and the detection limits of the window, in words."""
 
+import math
 from typing import Final
 
 from trajscope.inference.course.apart import Found
@@ -112,6 +113,17 @@ def _unused(test: Test, why: str) -> dict[str, object]:
     }
 
 
+def unused(decision: Decision, alpha: float) -> dict[str, str]:
+    """Tests whose null is rejected for another reason than what they ask, and that reason."""
+    rejected = [
+        test
+        for test in TESTS
+        if test.question and decision.evidence.get(test.name, math.inf) <= alpha
+    ]
+    reasons = {test.name: _other_reason(test, decision.code) for test in rejected}
+    return {name: why for name, why in reasons.items() if why}
+
+
 def _other_reason(test: Test, code: str) -> str:
     """Why the rejection of a null says nothing of what it asks; empty where it does."""
     if code == "noise_scale_changes" and test.name in ("brownian", "drift"):
@@ -149,14 +161,13 @@ def decision_path(
             for name, question in _SHORT
             for p in [p_values.get(name)]
         ]
-    passed = [length]
+    passed, idle = [length], unused(decision, alpha)
     for test in (test for test in TESTS if test.question):
         p_value = p_values.get(test.name)
         kept = p_value is not None and p_value > alpha
         is_yes = kept == test.yes_when_kept
-        why = "" if p_value is None or kept else _other_reason(test, decision.code)
         step = _step(test.name, test.question, p_value, is_yes=is_yes)
-        passed.append(_unused(test, why) if why else step)
+        passed.append(_unused(test, idle[test.name]) if test.name in idle else step)
     if found is None:
         return passed
     asked = [step for step in passed if step["answer"] != "not tested"]

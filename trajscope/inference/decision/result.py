@@ -6,9 +6,10 @@ import xarray as xr
 from trajscope.inference.decision.catalogue import DOUBLED, NAMES, TESTS
 from trajscope.inference.decision.combine import RunDecision
 from trajscope.inference.decision.parts import code_of, in_words, numbers, of_noise
-from trajscope.inference.decision.path import decision_path, detection_limits, guard
+from trajscope.inference.decision.path import decision_path, detection_limits, guard, unused
 from trajscope.inference.decision.phases import Phase
 from trajscope.inference.decision.sentences import sentence, stands_still
+from trajscope.inference.decision.settings import Decision
 from trajscope.inference.decision.words import Run
 from trajscope.inference.statistics import brownian
 from trajscope.inference.statistics.current import Current
@@ -20,6 +21,7 @@ from trajscope.schema import (
     GROUP,
     IN_LAYER_TABLE,
     IS_DOUBLED,
+    IS_USED,
     NULL_LABEL,
     PLANE_STEP,
     SCALE,
@@ -118,10 +120,20 @@ def _p_values(decided: RunDecision) -> dict[str, xr.Variable]:
             "critical value at the significance level (half of it if doubled), on that scale",
         ),
     }
-    return {
+    found = {
         name: xr.Variable((GROUP, TEST), values, {"units": "1", "long_name": text})
         for name, (values, text) in texts.items()
     }
+    long_name = "whether what the test says is of what it asks"
+    used = [_is_used(each, decided.settings.alpha) for each in decided.decisions]
+    return found | {IS_USED: xr.Variable((GROUP, TEST), used, {"long_name": long_name})}
+
+
+def _is_used(decision: Decision, alpha: float) -> list[bool]:
+    """Of every test: neither it nor the one that it is a half of is rejected for another reason."""
+    idle = unused(decision, alpha)
+    nulls = {test.null_label for test in TESTS if test.name in idle}
+    return [test.name not in DOUBLED or test.null_label not in nulls for test in TESTS]
 
 
 def _of_current(decided: RunDecision) -> dict[str, xr.Variable]:

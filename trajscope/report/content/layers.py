@@ -12,7 +12,7 @@ from trajscope.report.content.curves import Floats
 from trajscope.report.content.names import told_apart
 from trajscope.report.content.numbers import number, percent
 from trajscope.report.content.standings import Standing, layer_tests, standings_of
-from trajscope.report.content.verdict import codes, sentences, verdict
+from trajscope.report.content.verdict import UNUSED, codes, sentences, verdict
 from trajscope.schema import GROUP, LAG
 
 MOST_ROWS = 40
@@ -34,7 +34,7 @@ class Dot:
     place :
         Of the dot in the cell; `None` where the null has no spread.
     p_value :
-        Corrected for the number of layers, in words.
+        Corrected for the number of layers, in words, or that it is not used.
     spoke :
         Whether the null is rejected: a diamond.
     far :
@@ -183,7 +183,7 @@ def _dot(one: Standing) -> Dot:
     place = _MEDIAN + (_EDGE - _MEDIAN) * one.ratio
     return Dot(
         place=round(min(max(place, 5.0), _END), 1) if math.isfinite(place) else None,
-        p_value=f"{one.p_value:.2g}",
+        p_value=f"{one.p_value:.2g}" if one.is_used else UNUSED,
         spoke=one.spoke,
         far=place > _END,
     )

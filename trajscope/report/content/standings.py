@@ -8,7 +8,15 @@ import numpy as np
 import xarray as xr
 
 from trajscope.errors import printable
-from trajscope.schema import GROUP, IN_LAYER_TABLE, IS_DOUBLED, NULL_LABEL, TEST, TEST_LABEL
+from trajscope.schema import (
+    GROUP,
+    IN_LAYER_TABLE,
+    IS_DOUBLED,
+    IS_USED,
+    NULL_LABEL,
+    TEST,
+    TEST_LABEL,
+)
 
 _LIMIT = 30
 
@@ -41,21 +49,13 @@ class Standing:
     is_used: bool = True
 
 
-def standings(
-    tests: xr.Dataset, alpha: float, group: int = 0, *, unused: tuple[str, ...] = ()
-) -> tuple[Standing, ...]:
-    """The tests that were run on a group and have a statistic of their own, in their order.
-
-    Parameters
-    ----------
-    unused :
-        Names of tests that say nothing of this path; nor do the two that each is made of.
-    """
-    return standings_of(tests, alpha, (group,), unused=unused)[0]
+def standings(tests: xr.Dataset, alpha: float, group: int = 0) -> tuple[Standing, ...]:
+    """The tests that were run on a group and have a statistic of their own, in their order."""
+    return standings_of(tests, alpha, (group,))[0]
 
 
 def standings_of(
-    tests: xr.Dataset, alpha: float, groups: Sequence[int], *, unused: tuple[str, ...] = ()
+    tests: xr.Dataset, alpha: float, groups: Sequence[int]
 ) -> list[tuple[Standing, ...]]:
     """`standings` of several groups, of which there may be thousands."""
     if "position" not in tests:
@@ -63,19 +63,23 @@ def standings_of(
     names = ("p_adjusted", "position", "critical")
     numbers = [tests[name].transpose(GROUP, TEST).values.tolist() for name in names]
     words = [_words(tests, name) for name in (TEST, TEST_LABEL, NULL_LABEL)]
-    idle = {null for test, _, null in zip(*words, strict=True) if test in unused}
+    shape = tests.sizes[GROUP], tests.sizes[TEST]
+    is_used = np.ones(shape, bool)
+    if IS_USED in tests:  # earlier versions did not say
+        is_used = tests[IS_USED].transpose(GROUP, TEST).values.astype(bool)
     described = list(zip(_factors(tests), *words, strict=True))
 
     def of_group(group: int) -> Iterator[Standing]:
-        rows = zip(*(each[group] for each in numbers), described, strict=True)
-        for alone, position, mark, (factor, test, label, null) in rows:
+        rows = zip(
+            *(each[group] for each in numbers), is_used[group].tolist(), described, strict=True
+        )
+        for alone, position, mark, used, (factor, test, label, null) in rows:
             if not (math.isfinite(alone) and math.isfinite(position)):
                 continue
             p_value = min(1.0, factor * alone)
             ratio = position / mark if mark > 0 else math.nan
-            is_used = factor == 1 or null not in idle
-            spoke = p_value <= alpha and is_used
-            yield Standing(test, label, null, ratio, p_value, spoke, is_used)
+            spoke = p_value <= alpha and used
+            yield Standing(test, label, null, ratio, p_value, spoke, used)
 
     return [tuple(of_group(group)) for group in groups]
 

@@ -105,11 +105,6 @@ def verdict(results: xr.DataTree) -> Verdict | None:
     )
 
 
-def unused(decided: Verdict) -> tuple[str, ...]:
-    """Tests that were made but say nothing of this path, by name."""
-    return tuple(gate.test for gate in decided.gates if gate.finding.startswith(UNUSED))
-
-
 def codes(results: xr.DataTree) -> dict[str, str]:
     """The verdict of every layer by its name; empty where there is none."""
     return _by_layer(results, "code", 40)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from trajscope.report.content.curves import Curves, Floats
 from trajscope.report.content.numbers import counted, number, percent
 from trajscope.report.content.standings import Standing, standings
-from trajscope.report.content.verdict import UNUSED, unused
+from trajscope.report.content.verdict import UNUSED
 from trajscope.report.figures import canvas
 from trajscope.report.figures.palette import light
 from trajscope.schema import GROUP
@@ -184,9 +184,8 @@ def exponents(curves: Curves) -> dict[str, Floats]:
 
 def standing(curves: Curves) -> tuple[Standing, ...]:
     """The tests that were asked of all weights."""
-    if curves.verdict is None:
-        return standings(curves.tests, float("nan"))
-    return standings(curves.tests, curves.verdict.alpha, unused=unused(curves.verdict))
+    alpha = float("nan") if curves.verdict is None else curves.verdict.alpha
+    return standings(curves.tests, alpha)
 
 
 def draw_standings(figure: "Figure", curves: Curves) -> None:

@@ -13,7 +13,7 @@ from trajscope.report.content.input import Reading, reading, step_word
 from trajscope.report.content.numbers import counted, exact, number, percent
 from trajscope.report.content.phases import phases
 from trajscope.report.content.standings import Standing, standings, strongest
-from trajscope.report.content.verdict import UNUSED, unused, verdict
+from trajscope.report.content.verdict import UNUSED, verdict
 from trajscope.report.screen.cases import case_lines, comparison_screen
 from trajscope.report.screen.lines import (
     Line,
@@ -173,7 +173,7 @@ def _not_seen(results: xr.DataTree, columns: int) -> list[Line]:
 def _numbers(results: xr.DataTree, columns: int) -> list[Line]:
     decided = verdict(results)
     tests = results["tests"].to_dataset()
-    found = standings(tests, decided.alpha, unused=unused(decided)) if decided else ()
+    found = standings(tests, decided.alpha) if decided else ()
     if decided is None or not found:
         rows = [f"{row.name:<28}{row.value:>9}   {row.reference}" for row in key_numbers(results)]
         return [*styled([fitted(row, columns) for row in rows]), _BLANK]
