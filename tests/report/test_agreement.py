@@ -95,7 +95,7 @@ def test_nor_do_they_in_the_table_of_layers():
     order = found.tests.index("order of increments")
     for row in found.all:
         assert row.verdict == "noise scale changes"
-        assert (row.dots[order].p_value, row.dots[order].spoke) == (UNUSED, False)
+        assert not row.dots[order].is_used
         assert not any(dot.spoke for dot in row.dots if dot is not None)
 
 

@@ -12,7 +12,7 @@ from trajscope.report.content.curves import Floats
 from trajscope.report.content.names import told_apart
 from trajscope.report.content.numbers import number, percent
 from trajscope.report.content.standings import Standing, layer_tests, standings_of
-from trajscope.report.content.verdict import UNUSED, codes, sentences, verdict
+from trajscope.report.content.verdict import codes, sentences, verdict
 from trajscope.schema import GROUP, LAG
 
 MOST_ROWS = 40
@@ -34,17 +34,20 @@ class Dot:
     place :
         Of the dot in the cell; `None` where the null has no spread.
     p_value :
-        Corrected for the number of layers, in words, or that it is not used.
+        Corrected for the number of layers, in words.
     spoke :
         Whether the null is rejected: a diamond.
     far :
         Whether the dot stands at the end of the cell because it lies beyond.
+    is_used :
+        Whether the test says anything of this layer; else no dot is shown.
     """
 
     place: float | None
     p_value: str
     spoke: bool
     far: bool
+    is_used: bool
 
 
 @dataclass(frozen=True)
@@ -183,9 +186,10 @@ def _dot(one: Standing) -> Dot:
     place = _MEDIAN + (_EDGE - _MEDIAN) * one.ratio
     return Dot(
         place=round(min(max(place, 5.0), _END), 1) if math.isfinite(place) else None,
-        p_value=f"{one.p_value:.2g}" if one.is_used else UNUSED,
+        p_value=f"{one.p_value:.2g}",
         spoke=one.spoke,
         far=place > _END,
+        is_used=one.is_used,
     )
 
 
