@@ -56,6 +56,7 @@ LABELS: Final = (
     Label("stored_dtype", "dtype of the tensor in the files"),
     Label("code", "verdict, as a code"),
     Label("sentence", "verdict, in words"),
+    Label("still", "at which ends of the run the layer does not move"),
     Label("verdict", "verdict, as a code"),
     Label("river_number", "number of the averages over windows"),
     Label("n_weights", "number of weights", "1"),
