@@ -119,7 +119,7 @@ def replacement(place: Workplace) -> Row:
     axes.axhline(1, color="0.5", lw=1, label="no difference")
     axes.set(xlabel="seed", ylabel="ratio of increment variances", xticks=range(place.seeds))
     axes.set_xlim(-0.6, place.seeds - 0.4)
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(frameon=False, fontsize=9, loc="center")
     save(axes, place.out / "replacement.png")
     return {"expected": expected, "runs": rows}
 
