@@ -45,6 +45,14 @@ def test_the_screen_has_a_column_for_each_checkpoint_in_80_columns():
     assert "Warning rank_eps32 says little." in text
 
 
+def test_where_all_directions_lead_no_overlap_is_told():
+    found = noise()
+    found["eigenspace_overlap"].attrs["n_directions"] = found.attrs["n_weights"]
+    text = " ".join(" ".join(diffusion_lines(found, width=80, unicode=True)).split())
+    assert "the spectra differ by at most 4% of the trace." in text
+    assert "overlap" not in text
+
+
 def test_of_many_checkpoints_the_first_and_the_last_are_shown_and_the_rest_counted():
     steps = tuple(range(0, 2000, 100))
     lines = diffusion_lines(noise(steps=steps), width=80, unicode=True)

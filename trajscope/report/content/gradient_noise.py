@@ -117,6 +117,8 @@ def comparison(found: xr.Dataset) -> list[str]:
         return [f"{words}."]
     overlaps = found["eigenspace_overlap"].values[pairs]
     k = int(found["eigenspace_overlap"].attrs.get("n_directions", 0))
+    if k >= int(found.attrs["n_weights"]):  # all directions lead, of any two
+        return [f"{words}."]
     by_chance = k / int(found.attrs["n_weights"])
     least = float(np.nanmin(overlaps)) if np.isfinite(overlaps).any() else math.nan
     return [
