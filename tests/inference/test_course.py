@@ -15,9 +15,9 @@ from trajscope.inference.course.clock import blocks_of, fitted, followed, time_b
 from trajscope.inference.course.exponent import anomalous_exponent, fractional
 from trajscope.inference.course.rest import Draws
 from trajscope.inference.decision.combine import decide_run
-from trajscope.inference.decision.parts import of_noise
 from trajscope.inference.decision.result import verdict_dataset
 from trajscope.inference.decision.settings import DecisionSettings
+from trajscope.inference.decision.told import of_noise
 from trajscope.inference.decision.words import Run
 from trajscope.inference.statistics.brownian import p_value
 from trajscope.inference.statistics.noise import noise_scale_statistic

@@ -12,9 +12,10 @@ from trajscope.inference.decision.alone import (
     rate_of,
     taken_apart,
 )
-from trajscope.inference.decision.parts import code_of, in_words
+from trajscope.inference.decision.parts import code_of
 from trajscope.inference.decision.sentences import sentence
 from trajscope.inference.decision.settings import Decision, DecisionSettings
+from trajscope.inference.decision.told import in_words
 from trajscope.inference.decision.verdict import decide
 from trajscope.inference.decision.words import Run
 from trajscope.inference.statistics.window import Window

@@ -5,11 +5,12 @@ import xarray as xr
 
 from trajscope.inference.decision.catalogue import DOUBLED, NAMES, TESTS
 from trajscope.inference.decision.combine import RunDecision
-from trajscope.inference.decision.parts import code_of, in_words, numbers, of_noise
+from trajscope.inference.decision.parts import code_of, numbers
 from trajscope.inference.decision.path import decision_path, detection_limits, guard, unused
 from trajscope.inference.decision.phases import Phase
 from trajscope.inference.decision.sentences import sentence, stands_still
 from trajscope.inference.decision.settings import Decision
+from trajscope.inference.decision.told import in_words, of_noise
 from trajscope.inference.decision.words import Run
 from trajscope.inference.statistics import brownian
 from trajscope.inference.statistics.current import Current
