@@ -85,6 +85,7 @@ def analyzed(place: Workplace, seed: int) -> xr.DataTree:
     """What `trajscope analyze` says of the run after its first epochs, and of four parts of it."""
     run, recipe = place.trained(LONG, seed), place.recipe(LONG)
     words = ["--burn-in", recipe.anneal, "--momentum", recipe.momentum, "--windows", 4]
+    words += ["--surrogates", 199] if place.short else []
     return place.report(f"tiny-fc-{seed}", "analyze", run, *words)
 
 

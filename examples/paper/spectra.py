@@ -53,8 +53,8 @@ def readings(place: Workplace, run: Run, seed: int) -> list[Row]:
     network, batch = named(run.network), place.recipe(run).batch
     assert network.paper is not None
     near = round(network.paper[2] * network.n_weights) + 1
-    counts = [near, 250] if place.short else [near, 250, 1_000]
-    batches = ["--mode", "train", "--batch-size", batch, "--samples", 100 if place.short else 300]
+    counts = [near] if place.short else [near, 250, 1_000]
+    batches = ["--mode", "train", "--batch-size", batch, "--samples", 40 if place.short else 300]
     asked = {f"{n:,} images": ["--samples", n] for n in counts} | {f"batches of {batch}": batches}
     last = ["diffusion", place.trained(run, seed), *problem(run), "--at", "100%"]
     found = {
