@@ -16,6 +16,7 @@ _ALIKE = 3.0
 _STILL = 0.05
 """Share of a window at whose ends nothing may move, beyond which they are no part of the motion."""
 _FEWEST_MOVES = 7
+"""Intervals in which something moves: fewer cannot be judged by themselves."""
 
 
 @dataclass(frozen=True)
