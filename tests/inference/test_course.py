@@ -262,8 +262,13 @@ def test_noise_that_follows_a_rate_that_comes_and_goes_is_told_though_no_test_se
     blind = analyze(path, n_surrogates=199)["verdict"].attrs["noise"]
     assert (blind["changes"], blind["follows_rate"]) == (False, None)
     known = path.assign_coords(learning_rate=("step", 0.3 * restarts(n)))
-    said = analyze(known, n_surrogates=199)["verdict"].attrs
+    results = analyze(known, n_surrogates=199)
+    said = results["verdict"].attrs
     assert (said["code"], said["rest"]["code"]) == ("brownian", "brownian")
+    (gate,) = [each for each in said["gates"] if each["test"] == "noise_scale"]
+    assert (gate["answer"], gate["finding"]) == ("not used", "it follows the learning rate")
+    whole = results["tests"].isel(group=0)
+    assert not whole["is_used"].values[whole["test"].values == "noise_scale"].any()
     noise = said["noise"]
     assert (noise["changes"], noise["kind"], noise["follows_rate"]) == (True, "rate", True)
     assert noise["p_value"] > 0.1

@@ -113,15 +113,19 @@ def _unused(test: Test, why: str) -> dict[str, object]:
     }
 
 
-def unused(decision: Decision, alpha: float) -> dict[str, str]:
-    """Tests whose null is rejected for another reason than what they ask, and that reason."""
+def unused(decision: Decision, alpha: float, *, is_followed: bool = False) -> dict[str, str]:
+    """Tests whose null is rejected for another reason than what they ask, and that reason.
+
+    Or that of constant noise, where this is known to follow the learning rate.
+    """
     rejected = [
         test
         for test in TESTS
         if test.question and decision.evidence.get(test.name, math.inf) <= alpha
     ]
     reasons = {test.name: _other_reason(test, decision.code) for test in rejected}
-    return {name: why for name, why in reasons.items() if why}
+    found = {name: why for name, why in reasons.items() if why}
+    return {"noise_scale": "it follows the learning rate", **found} if is_followed else found
 
 
 def _other_reason(test: Test, code: str) -> str:
@@ -143,7 +147,7 @@ def _path_of_rest(found: Found, alpha: float) -> list[dict[str, object]]:
 
 
 def decision_path(
-    decision: Decision, alpha: float, found: Found | None = None
+    decision: Decision, alpha: float, found: Found | None = None, *, is_followed: bool = False
 ) -> list[dict[str, object]]:
     """The decision path: each question in order, with its answer."""
     long_enough = decision.reason not in ("few", "still")
@@ -161,7 +165,7 @@ def decision_path(
             for name, question in _SHORT
             for p in [p_values.get(name)]
         ]
-    passed, idle = [length], unused(decision, alpha)
+    passed, idle = [length], unused(decision, alpha, is_followed=is_followed)
     for test in (test for test in TESTS if test.question):
         p_value = p_values.get(test.name)
         kept = p_value is not None and p_value > alpha

@@ -126,15 +126,21 @@ def _p_values(decided: RunDecision) -> dict[str, xr.Variable]:
         for name, (values, text) in texts.items()
     }
     long_name = "whether what the test says is of what it asks"
-    used = [_is_used(each, decided.settings.alpha) for each in decided.decisions]
+    used = [
+        _is_used(each, decided.settings.alpha, is_followed=decided.followed is not None and not row)
+        for row, each in enumerate(decided.decisions)
+    ]
     return found | {IS_USED: xr.Variable((GROUP, TEST), used, {"long_name": long_name})}
 
 
-def _is_used(decision: Decision, alpha: float) -> list[bool]:
-    """Of every test: neither it nor the one that it is a half of is rejected for another reason."""
-    idle = unused(decision, alpha)
+def _is_used(decision: Decision, alpha: float, *, is_followed: bool) -> list[bool]:
+    """Of every test: neither it nor the one that it is a half of is unused."""
+    idle = unused(decision, alpha, is_followed=is_followed)
     nulls = {test.null_label for test in TESTS if test.name in idle}
-    return [test.name not in DOUBLED or test.null_label not in nulls for test in TESTS]
+    return [
+        test.name not in idle and (test.name not in DOUBLED or test.null_label not in nulls)
+        for test in TESTS
+    ]
 
 
 def _of_current(decided: RunDecision) -> dict[str, xr.Variable]:
@@ -273,6 +279,8 @@ def verdict_dataset(decided: RunDecision) -> xr.Dataset:
             ],
             "proposal": decided.proposal,
             "phases": [_phase(decided.run, each) for each in decided.phases],
-            "gates": decision_path(decision, alpha, decided.found),
+            "gates": decision_path(
+                decision, alpha, decided.found, is_followed=decided.followed is not None
+            ),
         },
     )
