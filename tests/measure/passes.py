@@ -75,6 +75,10 @@ def assert_same_bits(actual, expected):
             np.testing.assert_array_equal(actual[group][name], values, err_msg=name)
 
 
+N_READ = []
+"""Of every read of a lazy array in this process, how many numbers; copies of an array share it."""
+
+
 class Backend(BackendArray):
     """An array that is read on demand, as a file is."""
 
@@ -83,8 +87,13 @@ class Backend(BackendArray):
 
     def __getitem__(self, key):
         return indexing.explicit_indexing_adapter(
-            key, self.shape, indexing.IndexingSupport.OUTER, lambda k: self.values[k]
+            key, self.shape, indexing.IndexingSupport.OUTER, self._read
         )
+
+    def _read(self, key):
+        values = self.values[key]
+        N_READ.append(values.size)
+        return values
 
 
 def lazy(x):

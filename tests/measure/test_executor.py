@@ -7,10 +7,10 @@ import dask.array
 import numpy as np
 import pytest
 import xarray as xr
-from distributed import Client
+from distributed import Client, get_worker
 
 from tests.clusters import local_cluster
-from tests.measure.passes import assert_same_bits, cut_at, lazy, plan_of, sums_of
+from tests.measure.passes import N_READ, assert_same_bits, cut_at, lazy, plan_of, sums_of
 from tests.trajectories import late_training
 from trajscope.errors import OptionError
 from trajscope.measure.cluster import local_cluster as cluster_of_processes
@@ -195,13 +195,34 @@ def test_no_progress_for_a_stated_time_is_told(cluster, monkeypatch):
         list(running.compute([dask.delayed(time.sleep)(2)], 1, lambda *_: None))
 
 
-def test_no_more_than_ten_tasks_a_worker_are_sent_at_once(cluster):
+@ADDITIVE_PATH
+def test_workers_read_each_weight_once(components, x, cluster):
+    N_READ.clear()
+    with executor(None, cluster.scheduler_address) as running:
+        sums_of(lazy(x), plan_of(components, 300, **LAYOUT), running)
+    assert sum(N_READ) == x.size  # dask would read all of a lazy array to know its size
+
+
+def test_what_all_tasks_need_keeps_none_of_them_from_a_worker_that_is_idle(cluster):
+    def who(_):
+        time.sleep(0.2)
+        return get_worker().address
+
+    shared = dask.delayed(list)()
+    values = [dask.delayed(who)(shared) for _ in range(8)]
+    with executor(None, cluster.scheduler_address) as running:
+        found = list(running.compute(values, 1, lambda *_: None, shared=shared))
+    counts = sorted(found.count(address) for address in set(found))
+    assert counts == [4, 4]
+
+
+def test_few_tasks_a_worker_are_sent_at_once(cluster):
     with executor(None, cluster.scheduler_address) as running:
         values = [dask.delayed(abs)(number) for number in range(-100, 0)]
         seen = []
         results = running.compute(values, 1, lambda key, result: seen.append(result))
         first = next(results)
         assert first == 100
-        assert len(seen) <= 20
+        assert len(seen) <= 40
         assert list(results) == list(range(99, 0, -1))
         assert sorted(seen) == list(range(1, 101))

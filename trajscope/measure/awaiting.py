@@ -13,10 +13,17 @@ from trajscope.measure.cluster import FROZEN, PATIENCE
 
 TASKS_PER_WORKER: Final = 10
 """That a cluster is given at once."""
+_FEW: Final = 40
+"""Tasks that a cluster is given at once even where that is more: two workers share them evenly."""
 _LOOK: Final = 5
 """Seconds between two looks at a cluster that computes."""
 _ALONE: Final = 60
 """Seconds that it may be without workers, which a batch system may start anew."""
+
+
+def most_at_once(n_workers: int) -> int:
+    """Tasks that so many workers are given at once."""
+    return max(TASKS_PER_WORKER * n_workers, _FEW)
 
 
 @dataclass
@@ -42,8 +49,10 @@ class Awaited:
     found: dict[int, Any] = field(default_factory=dict)
     patience: float = field(default_factory=lambda: FROZEN)
 
-    def results(self, values: Sequence[Any], on_done: Any) -> Iterator[Any]:
+    def results(self, values: Sequence[Any], on_done: Any, shared: Any = None) -> Iterator[Any]:
         """The results in order; `on_done` is called with key and result of each as it comes.
+
+        What they all share is on every worker first.
 
         Raises
         ------
@@ -54,6 +63,7 @@ class Awaited:
         from distributed import KilledWorker
 
         waiting = deque(enumerate(values))
+        everywhere = None if shared is None else self._spread(shared)  # held until the end
         try:
             for number in range(len(values)):
                 while number not in self.found:
@@ -69,12 +79,29 @@ class Awaited:
                 "they out of memory? Lower --memory, or use fewer workers."
             ) from error
         finally:
+            del everywhere
             with suppress(Exception):  # a lost cluster has nothing to cancel
                 self.client.cancel(list(self.running))
 
+    def _spread(self, shared: Any) -> Any:
+        """The future of a value, of which every worker has a copy, if it can be had soon.
+
+        A task is given to a worker that has what it needs, even where others are idle.
+        """
+        from distributed import wait
+
+        future = self.client.compute(shared, optimize_graph=False)
+        with suppress(Exception):  # else one of them reads it, and hands it on
+            with self.client.as_current():
+                wait(future, PATIENCE)
+            self.client.sync(
+                self.client.scheduler.replicate, keys=[future.key], callback_timeout=PATIENCE
+            )
+        return future
+
     def _send(self, waiting: "deque[tuple[int, Any]]") -> None:
         """As many values as the workers are given tasks at once; never none."""
-        limit = TASKS_PER_WORKER * self.n_workers
+        limit = most_at_once(self.n_workers)
         while waiting:
             number, value = waiting[0]
             held = (len(self.running) + len(self.found)) * len(value.dask)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from trajscope.errors import OptionError, printable
 from trajscope.measure.awaiting import Awaited
@@ -16,23 +16,37 @@ STALL: Final = 1800.0
 OnDone = Callable[[str, Any], None]
 
 
+class Compute(Protocol):
+    """How delayed values become their results."""
+
+    def __call__(
+        self, values: Sequence[Any], at_once: int, on_done: OnDone, shared: Any = None
+    ) -> Iterator[Any]:
+        """The results in the order of `values`, `at_once` tasks at a time in one process.
+
+        Parameters
+        ----------
+        on_done :
+            Called with the key and the result of each task that ends, where that can be seen, and
+            at least of every one of `values`.
+        shared :
+            A delayed value that all of them need.
+        """
+
+
 @dataclass(frozen=True)
 class Executor:
     """A way to compute delayed values.
 
     Attributes
     ----------
-    compute :
-        ``(delayed values, at once, on_done) -> results`` in the same order, no more tasks at once
-        in one process than told; `on_done` is called with the key and the result of each task that
-        ends, where that can be seen, and at least of every delayed value.
     n_workers, per_process :
         How many tasks run at once, in all and in one process.
     shares_memory :
         Whether they run in this process, so that their memory is this process's.
     """
 
-    compute: Callable[[Sequence[Any], int, OnDone], Iterator[Any]]
+    compute: Compute
     n_workers: int
     per_process: int
     shares_memory: bool
@@ -81,7 +95,10 @@ def executor(
 
 
 def _threads(n_workers: int) -> Executor:
-    def compute(values: Sequence[Any], at_once: int, on_done: OnDone) -> Iterator[Any]:
+    def compute(
+        values: Sequence[Any], at_once: int, on_done: OnDone, shared: Any = None
+    ) -> Iterator[Any]:
+        del shared
         import dask
         from dask import threaded
         from dask.callbacks import Callback
@@ -112,8 +129,10 @@ def _on_client(client: Any, stall: float) -> Executor:  # distributed is untyped
     threads = client.nthreads().values()
     n_workers = max(1, sum(threads))
 
-    def compute(values: Sequence[Any], at_once: int, on_done: OnDone) -> Iterator[Any]:
+    def compute(
+        values: Sequence[Any], at_once: int, on_done: OnDone, shared: Any = None
+    ) -> Iterator[Any]:
         del at_once
-        return Awaited(client, n_workers, stall).results(values, on_done)
+        return Awaited(client, n_workers, stall).results(values, on_done, shared)
 
     return Executor(compute, n_workers, per_process=max(threads, default=1), shares_memory=False)

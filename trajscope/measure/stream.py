@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -147,7 +148,7 @@ def _computed(
         yield plan.chunks[n_known], known
         n_known += 1
     key = uuid.uuid4().hex  # a shared cluster sees every user's keys
-    node_of = _source_nodes(weights, key)
+    node_of, shared = _source_nodes(weights, key)
     n_seen = sum(len(chunk) for chunk in plan.chunks[:n_known])
     left = plan.chunks[n_known:]
     numbers = {f"chunk-{key}-{n_known + n}": n_known + n for n in range(len(left))}
@@ -174,21 +175,37 @@ def _computed(
         for chunk in round_:
             roots.append(tree(chunk, node_of, work, f"chunk-{key}-{n_known}", leaves))
             n_known += 1
-        yield from zip(round_, executor.compute(roots, plan.workers, on_done), strict=True)
+        results = executor.compute(roots, plan.workers, on_done, shared)
+        yield from zip(round_, results, strict=True)
 
 
-def _source_nodes(weights: Any, key: str) -> Callable[[tuple[Segment, ...]], tuple[Any, int]]:
-    """How a task gets its weights: (delayed value, number of that value's first weight)."""
+@dataclass(frozen=True)
+class _Lazy:
+    """Weights that dask may hold: it would read all of an xarray Variable to know its size."""
+
+    variable: Any
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.variable[key]
+
+
+def _source_nodes(
+    weights: Any, key: str
+) -> tuple[Callable[[tuple[Segment, ...]], tuple[Any, int]], Any]:
+    """How a task gets its weights, and the delayed value that all tasks share, if there is one.
+
+    A task is given a delayed value and the number of that value's first weight.
+    """
     from dask import delayed, is_dask_collection
 
     if is_dask_collection(weights):
         # A graph of its own: each task is handed its weights, read by the user's tasks.
         array = weights.data
-        return lambda task: (array[:, task[0].start : task[-1].stop], task[0].start)
+        return lambda task: (array[:, task[0].start : task[-1].stop], task[0].start), None
     # One node for the lazy array, shared by all tasks; with its list of files inside every task,
     # 20,000 paths would be sent a thousand times.
-    node = delayed(weights, name=f"weights-{key}", traverse=False)
-    return lambda _: (node, 0)
+    node = delayed(_Lazy(weights), name=f"weights-{key}", traverse=False)
+    return lambda _: (node, 0), node
 
 
 def _rounds(chunks: Sequence[Chunk], n_tasks: int) -> Iterator[list[Chunk]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from trajscope.measure.awaiting import TASKS_PER_WORKER
+from trajscope.measure.awaiting import most_at_once
 from trajscope.measure.plan import CHUNK_TASKS, Segment
 from trajscope.measure.room import FAN_IN
 
@@ -28,10 +28,10 @@ def leaves_per_task(chunks: Sequence[Sequence[object]], n_workers: int) -> int:
     """How many tasks of the plan a worker of a cluster does as one, without changing any sum.
 
     A whole chunk, or a branch of the tree in which it is summed, or one: the fewest with which all
-    that is sent is at most ten tasks a worker; else whole chunks if each worker gets three.
+    can be sent at once; else whole chunks if each worker gets three.
     """
     for leaves in (1, FAN_IN):
-        if sum(_n_nodes(len(chunk), leaves) for chunk in chunks) <= TASKS_PER_WORKER * n_workers:
+        if sum(_n_nodes(len(chunk), leaves) for chunk in chunks) <= most_at_once(n_workers):
             return leaves
     return CHUNK_TASKS if len(chunks) >= _FEWEST_CHUNKS * n_workers else FAN_IN
 
