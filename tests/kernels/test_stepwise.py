@@ -56,6 +56,14 @@ def test_squared_norms_are_right_for_any_size_of_weights(dtype, scale):
     np.testing.assert_allclose(squared_positions(x), np.array(expected, float), rtol=1e-5)
 
 
+def test_squared_norms_are_right_for_checkpoints_of_any_size_beside_each_other():
+    sizes = np.array([1, 1e-25, 0, 1e25, 1e-30, 1])
+    x = np.random.default_rng(0).standard_normal((6, 3_000)).astype("f4") * sizes[:, None]
+    x = x.astype("f4")
+    expected = (x.astype(np.float64) ** 2).sum(axis=1)
+    np.testing.assert_allclose(squared_positions(x), expected, rtol=1e-5)
+
+
 def test_squared_norms_stay_finite_where_squares_overflow():
     with np.errstate(over="ignore"):
         assert squared_positions(np.full((2, 3), 1e200)).tolist() == [1e290, 1e290]

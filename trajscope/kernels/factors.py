@@ -20,6 +20,8 @@ N_PROJECTIONS: Final = 64
 """Random directions that increments are projected on where there is no small matrix of them."""
 _HELD: Final = 1e-9
 """Share of the squares that may be missing from coordinates that hold all of them."""
+_SURELY_NOT_HELD: Final = 1e-3
+"""Share that columns of a root leave out, from which as many axes leave out more than that."""
 _MIXTURE: Final = 12
 """Seed of the random directions: the same for every group and analysis."""
 
@@ -48,17 +50,22 @@ def factor_of_gram(gram: Floats, width: int | None = None) -> Floats:
     """
     n = len(gram)
     kept = min(factor_width(n), width or n)
-    subset = None if kept == n else (n - kept, n - 1)
-    values, vectors = scipy.linalg.eigh(gram, subset_by_index=subset, check_finite=False)
-    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
-    left = float(np.trace(gram)) - float(values.sum())
-    if kept == n or kept < 2 or left <= _HELD * float(values.sum()):
-        return np.asarray(vectors * np.sqrt(values))
-    led = _n_leading(kept)
-    values, vectors = values[:led], vectors[:, :led]
+    total = float(np.trace(gram))
     lower, order, rank, _ = dpstrf(gram, lower=1)
     root = np.empty((n, rank))
     root[order - 1] = np.tril(lower)[:, :rank]
+    # What the first columns of the root leave out is more than what as many axes do, and a tenth
+    # of the work tells that they do not hold all.
+    is_held = kept == n or float((root[:, kept:] ** 2).sum()) <= _SURELY_NOT_HELD * total
+    wanted = kept if is_held else _n_leading(kept)
+    subset = None if wanted == n else (n - wanted, n - 1)
+    values, vectors = scipy.linalg.eigh(gram, subset_by_index=subset, check_finite=False)
+    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+    left = total - float(values.sum())
+    if kept == n or kept < 2 or (is_held and left <= _HELD * float(values.sum())):
+        return np.asarray(vectors * np.sqrt(values))
+    led = _n_leading(kept)
+    values, vectors = values[:led], vectors[:, :led]
     mixed = root @ _mixture(rank, kept - led)
     return np.hstack([vectors * np.sqrt(values), mixed - vectors @ (vectors.T @ mixed)])
 

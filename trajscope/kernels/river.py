@@ -11,10 +11,10 @@ FEWEST: Final = 8
 """Averages of a path, for a leading component to say something."""
 MOST: Final = 64
 """Averages: of more, windows are too short to average anything out."""
-
-
-_AT_ONCE: Final = 1 << 16
+_AT_ONCE: Final = 1 << 17
 """Numbers of paths that are merged at once, so that they stay in the cache."""
+_BY_PRODUCT: Final = 16
+"""Checkpoints that are merged by a product: more make it longer than merging in pairs."""
 
 
 class River(NamedTuple):
@@ -62,7 +62,9 @@ def river_of_gram(displacements: Floats, length: int) -> River:
     return river_of_averages(averages, float(np.trace(kept)) / (n * length), length)
 
 
-def rivers_of_increments(increments: Floats, orders: NDArray[np.integer]) -> list[River]:
+def rivers_of_increments(
+    increments: NDArray[np.floating], orders: NDArray[np.integer]
+) -> list[River]:
     """The same of all lengths in `window_lengths`, of paths with these increments in any order.
 
     Windows are merged in pairs, from single checkpoints on: of two halves with averages a and b,
@@ -72,6 +74,7 @@ def rivers_of_increments(increments: Floats, orders: NDArray[np.integer]) -> lis
     Parameters
     ----------
     increments : (interval, component)
+        In the dtype in which windows are merged.
     orders : (path, interval)
 
     Returns
@@ -83,12 +86,12 @@ def rivers_of_increments(increments: Floats, orders: NDArray[np.integer]) -> lis
     lengths = window_lengths(n_steps)
     if not lengths:
         return []
-    rows = np.concatenate([increments, np.zeros((1, increments.shape[1]))])
+    rows = np.concatenate([increments, np.zeros_like(increments[:1])])
     orders = np.pad(orders, ((0, 0), (0, 1)), constant_values=n_steps - 1)
     span = lengths[0] * max(_AT_ONCE // (lengths[0] * len(orders) * rows.shape[1]), 1)
     stop = n_steps // lengths[0] * lengths[0]
     parts = [
-        _merged(rows[orders[:, start : min(start + span, stop)]], lengths[0])
+        _windows(rows, orders[:, start : min(start + span, stop)], lengths[0])
         for start in range(0, stop, span)
     ]
     windows = _Windows(*(np.concatenate(each, axis=1) for each in zip(*parts, strict=True)))
@@ -123,20 +126,39 @@ class _Windows(NamedTuple):
 
     def river(self, length: int) -> River:
         """What follows from their averages."""
-        averages = np.cumsum(self.moved, axis=1)
+        averages = np.cumsum(self.moved, axis=1, dtype=np.float64)
         averages += self.means - self.moved
         averages -= averages.mean(axis=1, keepdims=True)
         products = averages @ averages.swapaxes(-1, -2)
-        return _river(products, self.squares.mean(axis=1) / length, length)
+        return _river(products, self.squares.mean(axis=1, dtype=np.float64) / length, length)
 
 
-def _merged(increments: Floats, length: int) -> _Windows:
-    """Windows of a power of two checkpoints, (path, interval, component)."""
-    first, second = increments[:, 0::2], increments[:, 1::2]
-    windows = _Windows(first + second, first / 2, np.einsum("pwc,pwc->pw", first, first) / 2)
-    for doubled in (2**k for k in range(2, length.bit_length())):
-        windows = windows.pairs(doubled)
+def _windows(rows: NDArray[np.floating], orders: NDArray[np.integer], length: int) -> _Windows:
+    """Windows of a power of two checkpoints, of the increments in `orders`, (path, interval).
+
+    The first few checkpoints are merged by one product with a matrix, the others in pairs.
+    """
+    first = min(length, _BY_PRODUCT)
+    blocks = orders.reshape(len(orders), -1, first)
+    increments = rows.take(np.moveaxis(blocks, -1, 0), axis=0)  # (within a window, path, window, .)
+    weights = _within(first).astype(rows.dtype)
+    products = weights @ increments.reshape(first, -1)
+    apart, (moved, means) = np.split(products.reshape(-1, *increments.shape[1:]), [first])
+    windows = _Windows(moved, means, np.einsum("tpwc,tpwc->pw", apart, apart))
+    while (first := 2 * first) <= length:
+        windows = windows.pairs(first)
     return windows
+
+
+def _within(length: int) -> Floats:
+    """What the increments of a window give, (number, interval).
+
+    Its positions about their average, one after another, where it ends, and its average from where
+    it starts. The last increment leads to the next window.
+    """
+    positions = np.tri(length, length, -1)
+    average = positions.mean(axis=0)
+    return np.vstack([positions - average, np.ones(length), average])
 
 
 def river_of_averages(averages: Floats, squared: Floats | float, length: int) -> River:

@@ -57,9 +57,11 @@ def squared_positions(weights: NDArray[np.floating]) -> Floats:
     total = np.zeros(len(weights))
     for start in range(0, weights.shape[1], _COLUMNS):
         piece = weights[:, start : start + _COLUMNS]
-        squares = np.einsum("tw,tw->t", piece, piece)
-        if not SAFE_SQUARES[0] < squares.max(initial=0.0) < SAFE_SQUARES[1]:
-            squares = np.einsum("tw,tw->t", piece, piece, dtype=np.float64)
+        squares = np.einsum("tw,tw->t", piece, piece).astype(np.float64)
+        unsafe = ~((SAFE_SQUARES[0] < squares) & (squares < SAFE_SQUARES[1]))
+        if unsafe.any():  # of some checkpoints only, as where training began at zero
+            rows = piece[unsafe]
+            squares[unsafe] = np.einsum("tw,tw->t", rows, rows, dtype=np.float64)
         total += squares
     return np.minimum(total, _LARGEST)
 
