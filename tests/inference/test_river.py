@@ -18,7 +18,9 @@ def test_the_first_draw_is_the_data():
     positions = np.vstack([np.zeros(12), np.cumsum(y, axis=0)])
     for place, length in enumerate(window_lengths(70)):
         expected = river_of_gram(positions @ positions.T, length)
-        np.testing.assert_allclose(draws[0, :, place], expected, rtol=1e-9)
+        np.testing.assert_allclose(
+            draws[0, :, place], expected, rtol=1e-5
+        )  # draws are in single precision
 
 
 def test_p_values_of_a_walk_are_uniform():
