@@ -16,11 +16,10 @@ def test_the_first_draw_is_the_data():
     draws = draw_river(y, 20, 0) * np.array([1, 1, np.abs(y).max() ** 2, np.abs(y).max()])[:, None]
     assert draws.shape == (21, len(NUMBERS), len(window_lengths(70)))
     positions = np.vstack([np.zeros(12), np.cumsum(y, axis=0)])
+    # Draws are in single precision.
     for place, length in enumerate(window_lengths(70)):
         expected = river_of_gram(positions @ positions.T, length)
-        np.testing.assert_allclose(
-            draws[0, :, place], expected, rtol=1e-5
-        )  # draws are in single precision
+        np.testing.assert_allclose(draws[0, :, place], expected, rtol=1e-5)
 
 
 def test_p_values_of_a_walk_are_uniform():
