@@ -71,7 +71,9 @@ if __name__ == "__main__":
     trajectory = open_trajectory(run)
     alone = nullcontext(_threads(1))
     cluster = workers != "0" or scheduler
-    with executor(int(workers) or None, scheduler or None) if cluster else alone as running:
+    # On few cores, the first task of each of many workers ends when nearly all are done.
+    on_cluster = executor(int(workers) or None, scheduler or None, stall=1e6)
+    with on_cluster if cluster else alone as running:
         print("ready", flush=True)
         sys.stdin.readline()
         cpu, began = time.process_time(), time.perf_counter()
