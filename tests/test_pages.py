@@ -12,7 +12,7 @@ from tests import quoted
 from tests.cli.running import COMMAND, write_run
 
 ROOT = Path(__file__).parents[1]
-QUICK = ("audit", "rate_drop", "slurm", "trainer")
+QUICK = ("rate_drop", "slurm")
 """Tutorials that continuous integration runs; the demo of another one is run there by itself."""
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 BLOCK = re.compile(r"(<!-- not run -->\n)?^```(sh|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)

@@ -58,7 +58,17 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize(("optimizer", "m"), OPTIMIZERS.values(), ids=OPTIMIZERS)
+IN_CI = ("Nesterov", "shuffled heavy ball")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("optimizer", "m"),
+    [
+        pytest.param(*each, id=name, marks=[pytest.mark.slice] if name in IN_CI else [])
+        for name, each in OPTIMIZERS.items()
+    ],
+)
 def test_checkpoints_have_the_closed_forms_from_the_first_to_the_last(optimizer, m):
     x = np.array(
         [
