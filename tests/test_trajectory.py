@@ -341,6 +341,7 @@ def test_a_lazy_trajectory_can_be_sent_to_another_process(trajectory):
     np.testing.assert_array_equal(again, EXPECTED)
 
 
+@pytest.mark.slow
 def test_a_trajectory_of_twenty_thousand_files_is_small_when_sent(tmp_path):
     one = tmp_path / "0.safetensors"
     save_file(model(0), one)

@@ -98,7 +98,7 @@ trajscope.save_checkpoint(sys.argv[1], {"w": [1, 2]}, step=1)
     assert (tmp_path / "a.safetensors").exists()
 
 
-@pytest.mark.parametrize("name", ["diffusion", "analyze"])
+@pytest.mark.parametrize("name", ["diffusion", pytest.param("analyze", marks=pytest.mark.slow)])
 def test_gradient_noise_is_refused_at_once_with_the_extra_to_install(tmp_path, name):
     write_problem(tmp_path)
     write_fitting_run(tmp_path / "run", n_steps=12)

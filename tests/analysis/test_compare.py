@@ -319,6 +319,7 @@ def test_checkpoints_that_are_not_finite_are_left_out_of_their_run():
     assert sizes == [100, 99]
 
 
+@pytest.mark.slow
 def test_worker_processes_and_memory_change_nothing(tmp_path):
     for name, x in zip("ab", walks(2, 70, 40), strict=True):
         write(tmp_path / name, x)

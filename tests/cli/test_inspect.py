@@ -179,7 +179,9 @@ def test_strict_refuses_a_spoilt_checkpoint_until_it_is_left_out(trajscope, tmp_
         assert trajscope(command, run, *options, *remedy).code == 0
 
 
-@pytest.mark.parametrize("option", [("--memory", "2GiB"), ("--workers", "2")])
+@pytest.mark.parametrize(
+    "option", [("--memory", "2GiB"), pytest.param(("--workers", "2"), marks=pytest.mark.slow)]
+)
 def test_the_audit_takes_the_options_of_a_pass(trajscope, tmp_path, option):
     run = write_damaged_run(tmp_path / "run")
     plain = trajscope("inspect", run, "--audit", "--json")

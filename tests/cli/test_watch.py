@@ -40,7 +40,6 @@ def until(condition, seconds=60):
         time.sleep(0.05)
 
 
-@pytest.mark.slice
 def test_the_example_shows_each_new_checkpoint_and_ends_in_a_word(tmp_path):
     folder = tmp_path / "runs/resnet18/checkpoints"
     for step in range(9):

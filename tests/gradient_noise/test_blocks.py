@@ -222,7 +222,6 @@ def test_finished_work_is_taken_up_whatever_the_memory(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.slice
 def test_a_process_that_was_killed_leaves_work_that_the_next_one_takes_up(tmp_path):
     def run(limit, *folders):
         command = [sys.executable, "-c", KILLED, str(limit), *folders]

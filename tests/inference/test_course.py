@@ -120,6 +120,7 @@ def test_what_a_known_process_does_is_said(name):
     assert sum(each["rest"]["code"] == rest for each in found) >= 3
 
 
+@pytest.mark.slow
 def test_the_correlation_time_about_a_course_is_that_of_the_well():
     # Two-sided: (1 + r) / (1 - r), r = exp(-1/5); what goes with the course is given back.
     true = 1 / np.tanh(1 / 10)
@@ -353,6 +354,7 @@ def test_noise_that_ends_as_it_began_neither_falls_nor_rises():
     )
 
 
+@pytest.mark.slow
 def test_what_a_course_of_the_most_components_leaves_is_not_asked_whether_it_turns():
     u, rng = np.linspace(0, 1, T)[:, np.newaxis], np.random.default_rng(0)
     bends = (60 / k**1.5 * np.cos(np.pi * k * u) for k in range(1, 21))

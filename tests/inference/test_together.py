@@ -199,7 +199,8 @@ def test_a_burn_in_is_proposed_where_the_rest_is_one_steady_state():
     assert "confined" in verdict["proposal"]
 
 
-@pytest.mark.parametrize("falls", [False, True])
+@pytest.mark.slow
+@pytest.mark.parametrize("falls", [pytest.param(False, marks=pytest.mark.slice), True])
 def test_a_coarse_look_changes_no_proposal_and_spares_long_windows(falls, monkeypatch):
     n_steps, looked = 6000, []
     path = ornstein_uhlenbeck(n_steps, taus=[20.0] * 3, start=np.full(3, 30.0), seed=6).values

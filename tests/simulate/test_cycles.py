@@ -158,7 +158,8 @@ def area_rate_of_the_fokker_planck_equation(strength, interval):
     return areas.sum() / density.sum() / interval
 
 
-@pytest.mark.parametrize("strength", [0.0, 0.5, -1.5])
+@pytest.mark.slow
+@pytest.mark.parametrize("strength", [0.0, pytest.param(0.5, marks=pytest.mark.slice), -1.5])
 def test_the_double_well_moves_as_its_fokker_planck_equation_expects(strength):
     axes, later = fokker_planck(strength, 0.25)
     foretell = interpolate.RegularGridInterpolator(axes, later, bounds_error=False, fill_value=None)

@@ -154,8 +154,11 @@ def test_a_schedule_of_steps_changes_nothing_before_its_first_and_stops_at_zero(
     assert scheduled["learning_rate"].values[[0, 10, 15]].tolist() == [0.3, 0.3 * 0.1, 0]
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.8])
-@pytest.mark.parametrize("m", [1, 6])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("m", "momentum"),
+    [(1, 0.0), (1, 0.8), (6, 0.0), pytest.param(6, 0.8, marks=pytest.mark.slice)],
+)
 def test_on_a_flat_loss_momentum_walks_freely(momentum, m):
     optimizer = Optimizer(0.3, 4, momentum)
     ends = [

@@ -61,7 +61,7 @@ def law_of(k=4):
 def test_intervals_hold_the_truth():
     law = law_of(3)
     rotations, productions, bounds = [], [], []
-    for seed in range(12):
+    for seed in range(8):
         rng = np.random.default_rng([seed, 7])
         found = entropy(law.paths(1, 2500, rng)[0], law, rng)
         assert found.production is not None
@@ -69,8 +69,8 @@ def test_intervals_hold_the_truth():
         each = found.production
         productions.append(each.low <= each.predicted <= each.high)
         bounds.append(found.bound <= each.predicted * 1.5)
-    assert sum(productions) >= 9
-    assert sum(rotations) >= 9
+    assert sum(productions) >= 6
+    assert sum(rotations) >= 6
     assert all(bounds)
 
 

@@ -49,7 +49,14 @@ def test_moments_are_the_plain_sums():
         np.testing.assert_allclose(found.currents[run], expected)
 
 
-@pytest.mark.parametrize("optimizer", [PLAIN, HEAVY], ids=["plain", "heavy ball"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        pytest.param(PLAIN, id="plain", marks=pytest.mark.slice),
+        pytest.param(HEAVY, id="heavy ball"),
+    ],
+)
 def test_intervals_cover_the_truth_and_the_slope_is_one(optimizer):
     found = [made(optimizer, seed=seed, n_steps=300) for seed in range(40)]
     covered = np.mean([(f.variance.low < 1) & (f.variance.high > 1) for f in found])

@@ -7,7 +7,14 @@ from tests.trainers.records import Trainer
 
 
 @pytest.mark.filterwarnings("ignore")  # other packages warn of one another
-@pytest.mark.parametrize("trainer", TRAINERS, ids=lambda trainer: trainer.name)
+@pytest.mark.parametrize(
+    "trainer",
+    [
+        # Several processes; nox -s trainers runs them.
+        pytest.param(each, id=each.name, marks=pytest.mark.slow if "FSDP2" in each.name else ())
+        for each in TRAINERS
+    ],
+)
 def test_what_is_read_is_what_the_model_was(trainer: Trainer, tmp_path, monkeypatch):
     if absent := missing(trainer):
         pytest.skip(f"{', '.join(absent)} is not installed")
