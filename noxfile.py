@@ -45,6 +45,8 @@ LOWEST = (
     "tests/report/test_updates.py",
 )
 """Tests that touch every dependency, and need no torch."""
+LONG = ("tests/simulate", "tests/theory", "tests/cli/test_guards.py")
+"""Statistics of many runs, a large share of the time of all tests; `nox -s tests` runs them."""
 AXE_CORE = "4.14.1"
 NO_TORCH = "import importlib.util as u; assert not u.find_spec('torch'), 'torch was installed'"
 CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.DOTALL | re.MULTILINE)
@@ -74,14 +76,19 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def ci(session: nox.Session) -> None:
-    """Check style, types and docs beside the tests and a slice of the slow ones."""
+    """Check style, types, links and help texts beside most tests and a slice of the slow ones.
+
+    It ends in a quarter of an hour on a slow machine: the rest is left to the sessions `tests`,
+    `slow`, `docs` (the site) and `lowest`.
+    """
     # One environment for all of it: torch takes longest to install.
     install_project(session, "tests", "lint", "types", "docs")
     check_style(session)
     with ThreadPoolExecutor(1) as beside:  # one process after another; the tests are several
         others = beside.submit(check_others, session)
         # The same examples of the same commit; those of the other sessions are new each time.
-        run_tests(session, "-m", "not slow or slice", "--hypothesis-seed=0")
+        left = (f"--ignore={each}" for each in LONG)
+        run_tests(session, "-m", "not slow or slice", "--hypothesis-seed=0", *left)
         others.result()
 
 
@@ -208,8 +215,6 @@ def check_others(session: nox.Session) -> None:
     """Check what is neither style nor the tests of this environment."""
     session.run("mypy")
     check_docs(session)
-    build_site(session)
-    check_lowest(session)
 
 
 def check_lowest(session: nox.Session) -> None:

@@ -56,6 +56,7 @@ def test_a_tutorial_works_as_it_stands(page, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.slice
 def test_the_readme_works_as_it_stands_once_it_is_installed(tmp_path):
     write_run(tmp_path / "runs/resnet18/checkpoints", n_steps=40)
     install, *rest = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))

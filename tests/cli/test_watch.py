@@ -55,9 +55,13 @@ def test_the_example_shows_each_new_checkpoint_and_ends_in_a_word(tmp_path):
         until(lambda: page.exists() and "9 checkpoints, each once" in page.read_text())
         save_checkpoint(folder, {"fc.weight": np.full((9, 30), np.nan)}, step=9)
         settled(folder)
-        until(lambda: "NaN or infinity" in page.read_text())
+        out = ""
+        while "NaN or infinity" not in out or not out.rstrip().endswith("watch.html"):
+            out += process.stdout.readline()  # the page is written before the screen
+        assert "NaN or infinity" in page.read_text()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate()
+        rest, err = process.communicate()
+        out += rest
     assert (process.returncode, err) == (130, "Aborted!\n")
     assert "NaN or infinity  step 9: 270 weights are NaN or infinite" in out
     assert out.rstrip().endswith("page             trajscope-watch/watch.html")
