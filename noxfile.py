@@ -45,8 +45,15 @@ LOWEST = (
     "tests/report/test_updates.py",
 )
 """Tests that touch every dependency, and need no torch."""
-LONG = ("tests/simulate", "tests/theory", "tests/cli/test_guards.py")
-"""Statistics of many runs, a large share of the time of all tests; `nox -s tests` runs them."""
+LONG = (
+    "tests/simulate",
+    "tests/theory",
+    "tests/trainers",
+    "tests/cli/test_guards.py",
+    "tests/test_without_torch.py",
+)
+"""Many runs, real trainers, other environments: much of the time of all tests, which `nox -s tests`
+spends."""
 AXE_CORE = "4.14.1"
 NO_TORCH = "import importlib.util as u; assert not u.find_spec('torch'), 'torch was installed'"
 CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.DOTALL | re.MULTILINE)
