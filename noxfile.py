@@ -85,8 +85,7 @@ def faults(session: nox.Session) -> None:
 def ci(session: nox.Session) -> None:
     """Check style, types, links and help texts beside most tests and a slice of the slow ones.
 
-    It ends in a quarter of an hour on a slow machine: the rest is left to the sessions `tests`,
-    `slow`, `docs` (the site) and `lowest`.
+    What takes long is left to the sessions `tests`, `slow`, `docs` (the site) and `lowest`.
     """
     # One environment for all of it: torch takes longest to install.
     install_project(session, "tests", "lint", "types", "docs")

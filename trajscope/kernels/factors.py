@@ -50,24 +50,32 @@ def factor_of_gram(gram: Floats, width: int | None = None) -> Floats:
     """
     n = len(gram)
     kept = min(factor_width(n), width or n)
-    total = float(np.trace(gram))
+    if kept == n or kept < 2:
+        values, vectors = _axes(gram, kept)
+        return np.asarray(vectors * np.sqrt(values))
+    total, led = float(np.trace(gram)), _n_leading(kept)
     lower, order, rank, _ = dpstrf(gram, lower=1)
     root = np.empty((n, rank))
     root[order - 1] = np.tril(lower)[:, :rank]
     # What the first columns of the root leave out is more than what as many axes do, and a tenth
     # of the work tells that they do not hold all.
-    is_held = kept == n or float((root[:, kept:] ** 2).sum()) <= _SURELY_NOT_HELD * total
-    wanted = kept if is_held else _n_leading(kept)
-    subset = None if wanted == n else (n - wanted, n - 1)
-    values, vectors = scipy.linalg.eigh(gram, subset_by_index=subset, check_finite=False)
-    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
-    left = total - float(values.sum())
-    if kept == n or kept < 2 or (is_held and left <= _HELD * float(values.sum())):
-        return np.asarray(vectors * np.sqrt(values))
-    led = _n_leading(kept)
-    values, vectors = values[:led], vectors[:, :led]
+    if float((root[:, kept:] ** 2).sum()) <= _SURELY_NOT_HELD * total:
+        values, vectors = _axes(gram, kept)
+        if total - float(values.sum()) <= _HELD * float(values.sum()):
+            return np.asarray(vectors * np.sqrt(values))
+        values, vectors = values[:led], vectors[:, :led]
+    else:
+        values, vectors = _axes(gram, led)
     mixed = root @ _mixture(rank, kept - led)
     return np.hstack([vectors * np.sqrt(values), mixed - vectors @ (vectors.T @ mixed)])
+
+
+def _axes(gram: Floats, count: int) -> tuple[Floats, Floats]:
+    """So many leading eigenvalues, descending and not negative, and their vectors in columns."""
+    n = len(gram)
+    subset = None if count == n else (n - count, n - 1)
+    values, vectors = scipy.linalg.eigh(gram, subset_by_index=subset, check_finite=False)
+    return np.maximum(values[::-1], 0.0), vectors[:, ::-1]
 
 
 def factor_of_increments(increments: NDArray[np.floating]) -> Floats:
