@@ -49,7 +49,10 @@ LONG = (
     "tests/simulate",
     "tests/theory",
     "tests/trainers",
+    "tests/analysis/test_compare.py",
     "tests/cli/test_guards.py",
+    "tests/gradient_noise/test_optimizer.py",
+    "tests/inference/test_course.py",
     "tests/test_without_torch.py",
 )
 """Many runs, real trainers, other environments: much of the time of all tests, which `nox -s tests`
