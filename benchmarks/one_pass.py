@@ -27,13 +27,20 @@ from safetensors.numpy import save_file
 
 @dataclass(frozen=True)
 class Case:
-    """A synthetic run: a random walk of `n_weights` weights in `n_files` safetensors files."""
+    """A synthetic run: a random walk of `n_weights` weights in `n_files` safetensors files.
+
+    Attributes
+    ----------
+    frozen :
+        Share of the weights that never move, chosen at random.
+    """
 
     name: str
     n_files: int
     n_weights: int
     rows: tuple[str, ...]
     title: str
+    frozen: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -185,6 +192,10 @@ CASES = (
         "S", 20_000, 1000, ("read", "trajscope per weight", "trajscope analyze", *PEERS),
         "S: 20,000 checkpoints × 1,000 weights",
     ),
+    Case(
+        "F", 200, 2_500_000, EVERY,
+        "F: 200 checkpoints × 2,500,000 weights, half of which never move", frozen=0.5,
+    ),
 )  # fmt: skip
 
 
@@ -192,8 +203,9 @@ def write_run(case: Case, folder: Path) -> None:
     """Write a random walk, one file per checkpoint: weights near 0.05, increments of 1e-5."""
     rng = np.random.default_rng(0)
     weights = rng.normal(0, 0.05, case.n_weights).astype(np.float32)
+    size = np.where(rng.random(case.n_weights) < case.frozen, 0, 1e-5).astype(np.float32)
     for step in range(case.n_files):
-        weights += np.float32(1e-5) * rng.standard_normal(case.n_weights, dtype=np.float32)
+        weights += size * rng.standard_normal(case.n_weights, dtype=np.float32)
         save_file(
             {"layer.weight": weights},
             folder / f"step-{step:06d}.safetensors",
@@ -265,7 +277,7 @@ def main() -> None:
     """Write the files, run every row, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scale", type=float, default=1.0, help="share of the weights and files")
-    parser.add_argument("--cases", default="A,B,S", help="which cases, such as A,S")
+    parser.add_argument("--cases", default="A,B,S,F", help="which cases, such as A,S")
     parser.add_argument("--folder", type=Path, help="where to write the files")
     parser.add_argument("--row", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -282,6 +294,7 @@ def main() -> None:
             max(64, round(case.n_weights * by)),
             case.rows,
             case.title + ("" if options.scale == 1 else f" (scaled by {options.scale})"),
+            case.frozen,
         )
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             write_run(scaled, Path(folder))

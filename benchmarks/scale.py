@@ -1,11 +1,12 @@
 """A cluster of many workers on one machine, two processes beside two passes, and what follows.
 
-    python benchmarks/scale.py                 # T = 200 x 6e8, 480 GB in sparse files: an hour
+    python benchmarks/scale.py                 # T = 200 x 6e8, 480 GB in sparse files
     python benchmarks/scale.py --scale 0.02    # 9.6 GB, cut into as many tasks as the whole
 
-Files are sparse: they take no room on a disk, and are read from memory as zeros. 64 workers are
-threads of eight processes, the scheduler is a process of its own, so that the processor time of
-each is the operating system's figure. docs/scale.md holds what was printed.
+Files of the large run are sparse: all but a 250th of its weights are zeros that take no room on a
+disk. Those of the other are random walks. 64 workers are threads of eight processes, the scheduler
+is a process of its own, so that the processor time of each is the operating system's figure.
+docs/scale.md holds what was printed.
 """
 
 import argparse
@@ -20,9 +21,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import psutil
+from numpy.typing import NDArray
 
 N_STEPS, N_WEIGHTS, N_WORKERS, N_PROCESSES = 200, 600_000_000, 64, 8
+N_STRETCHES = 8
 PAIR_WEIGHTS, ROUNDS = 5_000_000, 3
 MEMORY = "1GiB"
 
@@ -78,21 +82,35 @@ if __name__ == "__main__":
         sys.stdin.readline()
         cpu, began = time.process_time(), time.perf_counter()
         from trajscope.measure.resources import parse_bytes
-        measure(trajectory, running, memory=parse_bytes(memory), seed=0, progress=lambda *_: None)
-        print(time.perf_counter() - began, time.process_time() - cpu, sent, most, flush=True)
+        (found,) = measure(
+            trajectory, running, memory=parse_bytes(memory), seed=0, progress=lambda *_: None
+        )
+        moved = float(found.observables["displacement"][0, -1])
+        spent = time.process_time() - cpu
+        print(time.perf_counter() - began, spent, sent, most, moved, flush=True)
         sys.stdin.readline()
 """
 
 
-def write_sparse(folder: Path, n_weights: int) -> None:
-    """A run of zeros."""
+def write_run(folder: Path, n_weights: int, stretches: Sequence[tuple[int, int]]) -> float:
+    """A run of zeros, but for random walks in some stretches of weights; how far these went."""
     folder.mkdir()
     tensor = {"dtype": "F32", "shape": [n_weights], "data_offsets": [0, 4 * n_weights]}
     header = json.dumps({"w": tensor}).encode()
+    random = np.random.default_rng(0)
+    walks = [np.zeros(stop - start, np.float32) for start, stop in stretches]
+    origin: list[NDArray[np.float32]] = []
     for step in range(N_STEPS):
-        path = folder / f"step-{step}.safetensors"
-        path.write_bytes(struct.pack("<Q", len(header)) + header)
-        os.truncate(path, 8 + len(header) + 4 * n_weights)
+        with (folder / f"step-{step}.safetensors").open("wb") as file:
+            file.write(struct.pack("<Q", len(header)) + header)
+            for (start, _), walk in zip(stretches, walks, strict=True):
+                np.add(walk, random.standard_normal(len(walk), np.float32), out=walk)
+                file.seek(8 + len(header) + 4 * start)
+                file.write(walk)
+            file.truncate(8 + len(header) + 4 * n_weights)
+        origin = origin or [walk.copy() for walk in walks]
+    ends = [np.subtract(a, b, dtype=np.float64) for a, b in zip(walks, origin, strict=True)]
+    return sum(float(each @ each) for each in ends) ** 0.5
 
 
 class Pass:
@@ -122,7 +140,7 @@ class Pass:
         self.process.stdin.flush()
 
     def told(self) -> list[float]:
-        """Wall and processor seconds, tasks sent, and most at once; it ends."""
+        """Wall and processor seconds, tasks sent, most at once, displacement; it ends."""
         assert self.process.stdout is not None
         numbers = [float(each) for each in self.process.stdout.readline().split()]
         self.spent = spent(self.process.pid)
@@ -141,7 +159,9 @@ def spent(pid: int) -> float:
 def many_workers(folder: Path, scale: float) -> None:
     """64 workers on the sparse run."""
     n_weights = int(N_WEIGHTS * scale)
-    write_sparse(folder / "large", n_weights)
+    own = n_weights // 250 // N_STRETCHES
+    stretches = [(n, n + own) for n in range(0, n_weights - own, n_weights // N_STRETCHES)]
+    distance = write_run(folder / "large", n_weights, stretches)
     file = folder / "scheduler.json"
     begin = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
     quiet = {"stderr": subprocess.DEVNULL}
@@ -167,7 +187,7 @@ def many_workers(folder: Path, scale: float) -> None:
             held = sum(psutil.Process(pid).memory_info().rss for pid in pids)
             job.go()
             peak = watched(job, pids)
-            wall, client, sent, most = job.told()
+            wall, client, sent, most, moved = job.told()
             of_scheduler, of_workers = spent(scheduler.pid), sum(map(spent, pids))
         finally:
             for each in (*workers, scheduler):
@@ -177,6 +197,7 @@ def many_workers(folder: Path, scale: float) -> None:
     print(f"\n### {N_WORKERS} workers, {N_STEPS} checkpoints x {n_weights:,} weights\n")
     print("| what | |\n|---|---|")
     print(f"| weights | {4e-9 * N_STEPS * n_weights:.1f} GB |")
+    print(f"| displacement over that of what was written, less 1 | {moved / distance - 1:.0e} |")
     print(f"| tasks sent, in all and for each worker | {sent:.0f}, {sent / N_WORKERS:.1f} |")
     print(f"| most at once, for each worker | {most / N_WORKERS:.1f} |")
     print(
@@ -205,7 +226,7 @@ def two_workers(folder: Path, scale: float) -> None:
     """Two local workers beside two independent passes over a half each, in turn."""
     n_weights = int(PAIR_WEIGHTS * scale)
     for name, count in (("whole", n_weights), ("half", n_weights // 2)):
-        write_sparse(folder / name, count)
+        write_run(folder / name, count, [(0, count)])
     walls: dict[str, list[float]] = {"pair": [], "workers": []}
     cpu: dict[str, list[float]] = {"pair": [], "workers": []}
     for _ in range(ROUNDS):

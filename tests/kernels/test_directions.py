@@ -131,3 +131,14 @@ def test_a_scale_invariant_loss_with_decay_has_the_norm_and_rotation_of_its_equi
     turned = directions.angles(found.squared_positions, found.forward, moved)
     np.testing.assert_allclose(turned, (2 * eta * decay) ** 0.5, rtol=2e-3)
     assert directions.norm_balance(found, moved) == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("sizes", [(1e-25, 1.0, 1e-22), (1e-22, 1e25, 1e-25, 0.0)])
+def test_products_with_the_first_position_are_right_for_steps_of_any_size_beside_each_other(sizes):
+    random = np.random.default_rng(0)
+    origin = 1e-20 * random.standard_normal(40_000)
+    steps = np.outer(sizes, origin) * 1e20 + np.outer(sizes, random.standard_normal(40_000))
+    origin, steps = origin.astype("f4"), steps.astype("f4")
+    expected = steps.astype(np.float64) @ origin.astype(np.float64)
+    found = directions.first_products(steps, origin)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)

@@ -67,15 +67,17 @@ def test_reordered_increments_have_a_reordered_factor(increments):
 
 
 def test_projections_add_up_over_any_split_and_do_not_depend_on_the_block(increments):
-    whole = project(increments, 100, seed=3)
-    parts = project(increments[:, :7], 100, seed=3) + project(increments[:, 7:], 107, seed=3)
+    n_weights = increments.shape[1]
+    whole = project(increments, random_signs(100, n_weights, seed=3))
+    parts = project(increments[:, :7], random_signs(100, 7, seed=3))
+    parts += project(increments[:, 7:], random_signs(107, n_weights - 7, seed=3))
     np.testing.assert_allclose(whole, parts, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
 def test_projections_keep_squared_lengths_on_average(scale):
     increments = (scale * np.random.default_rng(6).standard_normal((5, 4000))).astype(np.float32)
-    found = (project(increments, 0, seed=1) ** 2).sum(axis=1)
+    found = (project(increments, random_signs(0, 4000, seed=1)) ** 2).sum(axis=1)
     exact = (increments.astype(np.float64) ** 2).sum(axis=1)
     # The relative standard deviation is sqrt(2 / 64) = 0.18.
     np.testing.assert_allclose(found, exact, rtol=4 * 0.18)

@@ -79,11 +79,13 @@ def first_products(increments: NDArray[np.floating], origin: NDArray[np.floating
     total = np.zeros(len(increments))
     for start in range(0, increments.shape[1], _COLUMNS):
         piece, own = increments[:, start : start + _COLUMNS], origin[start : start + _COLUMNS]
-        products = piece @ own
+        products = (piece @ own).astype(np.float64)
+        size = np.abs(products)
         # Of what vanishes or overflows in float32 the product is taken again.
-        if not SAFE_SQUARES[0] < float(np.abs(products).max(initial=0)) < SAFE_SQUARES[1]:
+        unsafe = ~((SAFE_SQUARES[0] < size) & (size < SAFE_SQUARES[1]))
+        if unsafe.any():
             scaled, exponent = _halved(own.astype(np.float64))
-            products = np.ldexp(piece.astype(np.float64) @ scaled, exponent)
+            products[unsafe] = np.ldexp(piece[unsafe].astype(np.float64) @ scaled, exponent)
         total += products
     return bounded(total)
 

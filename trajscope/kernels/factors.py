@@ -109,7 +109,7 @@ def factor_of_increments(increments: NDArray[np.floating]) -> Floats:
     return factor
 
 
-def project(increments: NDArray[np.floating], first: int, seed: int) -> Floats:
+def project(increments: NDArray[np.floating], signs: NDArray[np.int8]) -> Floats:
     """Sums of the increments with random signs, additive over weights.
 
     ``F = Y S / sqrt(64)``: its inner products are those of the increments on average over S
@@ -119,8 +119,8 @@ def project(increments: NDArray[np.floating], first: int, seed: int) -> Floats:
     Parameters
     ----------
     increments : (interval, weight)
-    first :
-        Number of the first weight: a weight has the same signs whatever block it comes in.
+    signs : (weight, projection)
+        As `random_signs` gives them.
 
     Returns
     -------
@@ -131,13 +131,22 @@ def project(increments: NDArray[np.floating], first: int, seed: int) -> Floats:
     if np.isfinite(largest) and largest > 0 and not _is_safe(largest, increments.shape[1]):
         exponent = int(np.frexp(largest)[1])
         increments = np.ldexp(increments, -exponent)
-    signs = random_signs(first, increments.shape[1], seed).astype(increments.dtype)
-    projected = (increments @ signs).astype(np.float64)
+    projected = (increments @ signs.astype(increments.dtype)).astype(np.float64)
     return np.asarray(np.ldexp(projected, exponent) / N_PROJECTIONS**0.5)
 
 
 def random_signs(first: int, n_weights: int, seed: int) -> NDArray[np.int8]:
-    """64 fair signs of every weight, (weight, projection), by its number."""
+    """64 fair signs of neighbouring weights, the same whatever block they come in.
+
+    Parameters
+    ----------
+    first :
+        Number of the first weight.
+
+    Returns
+    -------
+    (weight, projection)
+    """
     # Philox counts blocks of four numbers of 64 bits.
     block, skipped = divmod(first, 4)
     source = np.random.Philox(key=seed, counter=block)

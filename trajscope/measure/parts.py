@@ -29,7 +29,7 @@ from trajscope.schema import FINGERPRINT, STEP, TENSOR
 
 Result = tuple[GroupSums, Trace | None]
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _SIZE: Final = "size.json"
 _SHARE: Final = 20
 """Times what writing a part takes that has to pass before it is written."""

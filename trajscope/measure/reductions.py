@@ -16,12 +16,19 @@ from trajscope.kernels.directions import (
     directions_of_weights,
     first_products,
 )
-from trajscope.kernels.factors import N_PROJECTIONS, factor_of_increments, factor_width, project
+from trajscope.kernels.factors import (
+    N_PROJECTIONS,
+    factor_of_increments,
+    factor_width,
+    project,
+    random_signs,
+)
 from trajscope.kernels.gram import Floats, increment_gram
 from trajscope.kernels.river import MOST as MOST_AVERAGES
 from trajscope.kernels.spectra import pooled_power
 from trajscope.kernels.spread import DEFICITS, sampled
 from trajscope.kernels.stepwise import rounding_variance, squared_positions, stepwise_products
+from trajscope.measure.piece import Piece
 from trajscope.schema import (
     FREQUENCY,
     INTERVAL,
@@ -39,34 +46,6 @@ N_SKETCH_COLUMNS: Final = 256
 """Of the sketch: a random walk's leading eigenvalue is right to 5e-5, the 20th to 2e-2."""
 
 Sums = Mapping[str, NDArray[np.floating] | np.float64]
-
-
-@dataclass(frozen=True)
-class Piece:
-    """All steps of some weights of one group.
-
-    Attributes
-    ----------
-    values : (step, weight) or (interval, weight)
-        Positions, or their increments.
-    resolution :
-        Spacing at 1 of the dtype these weights were stored in.
-    seed :
-        Of the sketch's test matrix and of random projections.
-    origin : (weight,)
-        The first position.
-    first :
-        Number of the first weight.
-    share :
-        Of the weights of its group, how many are in the random sample.
-    """
-
-    values: NDArray[np.floating]
-    resolution: float
-    seed: int
-    origin: NDArray[np.floating]
-    first: int = 0
-    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -101,35 +80,35 @@ class Reduction:
 
 def _counts(piece: Piece) -> Sums:
     increments = piece.values
-    n_weights = increments.shape[1]
-    moved = np.zeros(n_weights, dtype=bool)
+    n_kept = increments.shape[1]
+    moved = np.zeros(n_kept, dtype=bool)
     n_nonzero, all_moved = 0, False
     for row in increments:
         nonzero = row != 0
         n_moving = int(np.count_nonzero(nonzero))
         n_nonzero += n_moving
-        all_moved = all_moved or n_moving == n_weights
+        all_moved = all_moved or n_moving == n_kept
         if not all_moved:
             moved |= nonzero
     return {
-        "n_weights": np.float64(n_weights),
-        "n_moving": np.float64(n_weights if all_moved else moved.sum()),
-        "n_zero_increments": np.float64(increments.size - n_nonzero),
+        "n_weights": np.float64(piece.n_weights),
+        "n_moving": np.float64(n_kept if all_moved else moved.sum()),
+        "n_zero_increments": np.float64(len(increments) * piece.n_weights - n_nonzero),
     }
 
 
 def _rounding(piece: Piece) -> Sums:
     first, last = piece.values[0], piece.values[-1]
-    ends = (rounding_variance(first, piece.resolution), rounding_variance(last, piece.resolution))
-    return {"rounding_variance": np.float64(sum(ends) / 2)}
+    ends = [rounding_variance(each, piece.resolution) for each in (first, last, piece.at_rest)]
+    return {"rounding_variance": np.float64((ends[0] + ends[1]) / 2 + ends[2])}
 
 
 def _curves(piece: Piece) -> Sums:
     """A weight of the sample counts for as many as it stands for."""
     chosen = None
     if piece.share < 1:
-        n_weights = piece.values.shape[1]
-        chosen = sampled(piece.first, n_weights, share=piece.share, seed=piece.seed)
+        of_all = sampled(piece.first, piece.n_weights, share=piece.share, seed=piece.seed)
+        chosen = of_all[piece.chosen]
     sums = curve_moments(piece.values, chosen)
     n_deficits = sums.pop("n_deficits")
     return {
@@ -138,6 +117,20 @@ def _curves(piece: Piece) -> Sums:
         "n_sampled": n_deficits / piece.share,
         "n_sampled_square": n_deficits / piece.share**2,
     }
+
+
+def _positions(piece: Piece) -> Sums:
+    return {"squared_positions": squared_positions(piece.values) + piece.squares_at_rest}
+
+
+def _directions(piece: Piece) -> Sums:
+    sums = directions_of_weights(piece.values)
+    return {**sums, "last_products": sums["last_products"] + piece.squares_at_rest}
+
+
+def _projection(piece: Piece) -> Sums:
+    signs = random_signs(piece.first, piece.n_weights, piece.seed)
+    return {"projection": project(piece.values, signs[piece.chosen])}
 
 
 def _sketch(piece: Piece) -> Sums:
@@ -197,7 +190,7 @@ CURVES: Final = Reduction(
 POSITIONS: Final = Reduction(
     "positions",
     False,
-    lambda piece: {"squared_positions": squared_positions(piece.values)},
+    _positions,
     {"squared_positions": (STEP,)},
     lambda n_steps: 16 * n_steps,
 )
@@ -225,7 +218,7 @@ FIRST: Final = Reduction(
 DIRECTIONS: Final = Reduction(
     "directions",
     False,
-    lambda piece: directions_of_weights(piece.values),
+    _directions,
     {
         "first_products": (INTERVAL,),
         "last_products": (STEP,),
@@ -263,7 +256,7 @@ DUAL: Final = Reduction(
 PROJECTION: Final = Reduction(
     "projection",
     True,
-    lambda piece: {"projection": project(piece.values, piece.first, piece.seed)},
+    _projection,
     {},
     lambda n_steps: 3 * 8 * N_PROJECTIONS * n_steps,
 )

@@ -1,6 +1,7 @@
 """What one task does: read its weights block by block, and hand back only sums of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import product
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -10,8 +11,10 @@ from trajscope.errors import TrajectoryError
 from trajscope.kernels.gram import Floats
 from trajscope.measure.blas import one_blas_thread
 from trajscope.measure.directions import Directions
+from trajscope.measure.piece import Piece
 from trajscope.measure.plan import Segment, Wanted
-from trajscope.measure.reductions import Piece, Reduction, Sums, reductions_named
+from trajscope.measure.reductions import Sums, reductions_named
+from trajscope.measure.still import Columns, Moving, as_slice, moving_weights
 from trajscope.measure.trace import Trace
 
 Key = tuple[int, int]
@@ -87,41 +90,56 @@ def _add_block(
 ) -> None:
     """Add what is summed of one block, which is overwritten by its increments."""
     origins = [block[part.start].copy() for part in wanted.parts]
-    for of_increments in (False, True):
-        values = difference_in_place(block) if of_increments else block
+    firsts = [cut.first for cut in _pieces(task, *ends, 0)]
+    moving = moving_weights(block, np.array(firsts))
+    if moving is not None:
+        block = moving.press(block)
+    for of_increments, is_additive in product((False, True), (True, False)):
+        if of_increments and is_additive:
+            difference_in_place(block)
         for number, part in enumerate(wanted.parts):
+            due = [
+                each
+                for each in reductions_named(part.reductions)
+                if (each.of_increments, each.is_additive) == (of_increments, is_additive)
+            ]
+            if not due:
+                continue
             # The increment behind the last row leads to another run, or to no row.
-            own = _Own(values[part.start : part.stop - of_increments], origins[number], number)
-            for reduction in reductions_named(part.reductions):
-                if reduction.of_increments != of_increments:
-                    continue
-                for piece, group in _pieces_of(reduction, own, task, ends, seed):
-                    sums = totals.setdefault((group, number), {})
-                    add_sums(sums, reduction.sums(piece))
+            rows = block[part.start : part.stop - of_increments]
+            for cut in (_pieces if is_additive else _whole_groups)(task, *ends, number):
+                piece = _piece(rows, origins[number], cut, moving, ends[0], seed)
+                for each in due:
+                    add_sums(totals.setdefault((cut.group, number), {}), each.sums(piece))
 
 
-class _Own(NamedTuple):
-    """Rows of a block that belong to one part, its first position, and its number."""
+class _Cut(NamedTuple):
+    """Columns of a block of one group, the first of them, resolution, and the share sampled."""
 
-    rows: NDArray[np.floating]
-    origin: NDArray[np.floating]
-    part: int
+    group: int
+    columns: Columns
+    first: int
+    resolution: float
+    share: float
 
 
-def _pieces_of(
-    reduction: Reduction,
-    own: _Own,
-    task: Sequence[Segment],
-    block: tuple[int, int],
+def _piece(
+    rows: NDArray[np.floating],
+    origin: NDArray[np.floating],
+    cut: _Cut,
+    moving: Moving | None,
+    start: int,
     seed: int,
-) -> Iterator[tuple[Piece, int]]:
-    """What a reduction is given of the rows of one block, and the number of the group."""
-    additive = reduction.is_additive
-    cuts = _pieces(task, *block, own.part) if additive else _whole_groups(task, *block)
-    for group, columns, resolution, share in cuts:
-        first = block[0] + (columns.start if isinstance(columns, slice) else 0)
-        rows, origin = own.rows[:, columns], own.origin[columns]
-        yield Piece(rows, resolution, seed, origin, first, share), group
+) -> Piece:
+    """What reductions are given of the rows of a block from weight `start`."""
+    own, first = origin[cut.columns], start + cut.first
+    if moving is None:
+        return Piece(rows[:, cut.columns], cut.resolution, seed, own, first, cut.share)
+    taken = moving.of(cut.columns)
+    return Piece(
+        rows[:, taken.columns], cut.resolution, seed, own[taken.chosen], first, cut.share,
+        taken.chosen, origin[taken.at_rest],
+    )  # fmt: skip
 
 
 def scan_span(
@@ -196,42 +214,29 @@ def _blocks(task: Sequence[Segment], width: int) -> list[tuple[int, int]]:
     return [(start, min(start + width, last)) for start in range(first, last, width)]
 
 
-Cut = tuple[int, NDArray[np.intp] | slice, float, float]
-"""Number of a group, columns of a block, resolution of what is stored there, share sampled."""
-
-
-def _pieces(task: Sequence[Segment], start: int, stop: int, part: int) -> list[Cut]:
+def _pieces(task: Sequence[Segment], start: int, stop: int, part: int) -> list[_Cut]:
     """Each segment that the block ``start:stop`` cuts."""
-    return [
-        (
-            segment.group,
-            slice(max(segment.start, start) - start, min(segment.stop, stop) - start),
-            segment.resolutions[part] if segment.resolutions else segment.resolution,
-            segment.share,
-        )
-        for segment in task
-        if segment.start < stop and segment.stop > start
-    ]
-
-
-def _whole_groups(task: Sequence[Segment], start: int, stop: int) -> list[Cut]:
-    """Like `_pieces` for a block of every weight: each group whole, and the group of all."""
-    segments: dict[int, list[Segment]] = {}
+    cuts = []
     for segment in task:
-        segments.setdefault(segment.group, []).append(segment)
-    groups: list[Cut] = [
-        (group, _columns(parts, start), parts[0].resolution, parts[0].share)
-        for group, parts in segments.items()
+        first, last = max(segment.start, start) - start, min(segment.stop, stop) - start
+        if first < last:
+            of_part = segment.resolutions[part] if segment.resolutions else segment.resolution
+            cuts.append(_Cut(segment.group, slice(first, last), first, of_part, segment.share))
+    return cuts
+
+
+def _whole_groups(task: Sequence[Segment], start: int, stop: int, part: int) -> list[_Cut]:
+    """Like `_pieces` for a block of every weight: each group whole, and the group of all."""
+    cuts = _pieces(task, start, stop, part)
+    parts: dict[int, list[_Cut]] = {}
+    for cut in cuts:
+        parts.setdefault(cut.group, []).append(cut)
+    width = np.arange(stop - start)
+    groups = [
+        own[0]._replace(columns=as_slice(np.concatenate([width[each.columns] for each in own])))
+        for own in parts.values()
     ]
-    return [*groups, (WHOLE, slice(0, stop - start), task[0].resolution, 1.0)]
-
-
-def _columns(segments: Sequence[Segment], start: int) -> NDArray[np.intp] | slice:
-    """Where they lie in a block from weight `start`; a slice, which copies nothing, if possible."""
-    first, last = segments[0].start - start, segments[-1].stop - start
-    if last - first == sum(segment.stop - segment.start for segment in segments):
-        return slice(first, last)
-    return np.concatenate([np.arange(each.start, each.stop) - start for each in segments])
+    return [*groups, _Cut(WHOLE, slice(0, len(width)), 0, cuts[0].resolution, 1.0)]
 
 
 def _owned_block(source: Any, start: int, stop: int) -> NDArray[np.floating]:
