@@ -53,6 +53,7 @@ LONG = (
     "tests/cli/test_guards.py",
     "tests/gradient_noise/test_optimizer.py",
     "tests/inference/test_course.py",
+    "tests/inference/test_differences.py",
     "tests/test_without_torch.py",
 )
 """Many runs, real trainers, other environments: much of the time of all tests, which `nox -s tests`

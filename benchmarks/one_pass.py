@@ -2,17 +2,20 @@
 
     python benchmarks/one_pass.py                # full size: 4 GB of files twice, some minutes
     python benchmarks/one_pass.py --scale 0.01   # the same, small
+    python benchmarks/one_pass.py --runs 5 --before CHECKOUT   # in turns, with another build
 
 Every row runs in a process of its own on one core: CPU seconds (reading included), wall seconds and
-peak resident memory are the operating system's figures for that process. All rows read through
-`trajscope.open_trajectory`, so the ways to the curves are compared and not the ways to the bytes.
-The table is printed as Markdown; docs/performance.md holds one made on a quiet machine.
+peak resident memory are the operating system's figures for that process, medians over the turns;
+ratios are medians of those within a turn. All rows read through `trajscope.open_trajectory`, so the
+ways to the curves are compared and not the ways to the bytes. The table is printed as Markdown;
+docs/performance.md holds one made on a quiet machine.
 """
 
 import argparse
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -60,8 +63,11 @@ class Row:
     run: Callable[[Path], None]
 
 
+Figures = dict[str, float]
+BEFORE = ", before"
 QUADRATIC = ("counts", "gram")
 PER_WEIGHT = ("counts", "curves")
+KEYS = ("cpu", "wall", "mib")
 COLUMNS = 4096
 """Weights per block for the peers; blocks of 1,000 to 20,000 measured alike."""
 
@@ -184,6 +190,8 @@ ROWS = (
     Row("dask.array.fft", "periodogram", dask_fft),
 )  # fmt: skip
 PEERS = ("torch.fft", "scipy.signal.periodogram", "dask.array.fft")
+COMPARED = ("trajscope per weight", "trajscope analyze")
+"""Rows that another build has under the same names."""
 EVERY = tuple(row.name for row in ROWS)
 CASES = (
     Case("A", 1000, 1_000_000, EVERY, "A: 1,000 checkpoints × 1,000,000 weights"),
@@ -213,15 +221,31 @@ def write_run(case: Case, folder: Path) -> None:
         )
 
 
-def timed(row: str, folder: Path) -> dict[str, float]:
-    """Figures of one row, from a fresh process on one core."""
-    command = [sys.executable, __file__, "--row", row, "--folder", str(folder)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+def timed(row: str, folder: Path, checkout: Path | None = None) -> Figures:
+    """Figures of one row, from a fresh process on one core; of another build by its own script."""
+    script, environment = Path(__file__), {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    if checkout is not None:
+        script = checkout / "benchmarks" / script.name
+        environment["PYTHONPATH"] = str(checkout)
+    command = [sys.executable, script, "--row", row, "--folder", str(folder)]
+    done = subprocess.run(
+        command, env=os.environ | environment, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         sys.exit(f"{row} failed:\n{done.stderr}")
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    figures: Figures = json.loads(done.stdout.splitlines()[-1])
     return figures
+
+
+def turns(case: Case, folder: Path, runs: int, before: Path | None) -> dict[str, list[Figures]]:
+    """Every row once in every turn; of trajscope's, the build before too."""
+    found: dict[str, list[Figures]] = {}
+    for _ in range(runs):
+        for name in case.rows:
+            found.setdefault(name, []).append(timed(name, folder))
+            if before is not None and name in COMPARED:
+                found.setdefault(name + BEFORE, []).append(timed(name, folder, before))
+    return found
 
 
 def run_row(name: str, folder: Path) -> None:
@@ -237,7 +261,7 @@ def run_row(name: str, folder: Path) -> None:
     peak_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     cpu, wall = time.process_time(), time.perf_counter()
     next(row for row in ROWS if row.name == name).run(folder)
-    figures = {
+    figures: Figures = {
         "cpu": time.process_time() - cpu,
         "wall": time.perf_counter() - wall,
         "mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak_before) / 1024,
@@ -246,30 +270,33 @@ def run_row(name: str, folder: Path) -> None:
     print(json.dumps(figures))
 
 
-def report(case: Case, figures: dict[str, dict[str, float]]) -> None:
+def ratio(found: dict[str, list[Figures]], one: str, other: str) -> float:
+    """Median over the turns of the CPU seconds of one row over those of another."""
+    pairs = zip(found[one], found[other], strict=True)
+    return statistics.median(a["cpu"] / b["cpu"] for a, b in pairs)
+
+
+def report(case: Case, found: dict[str, list[Figures]]) -> None:
     """Print one case as a Markdown table, then the ratios."""
     print(f"\n### {case.title}\n")
     print("| way | gives | CPU s | wall s | memory above imports, MiB |")
     print("|---|---|---|---|---|")
-    for row in ROWS:
-        if row.name in figures:
-            found = figures[row.name]
-            print(
-                f"| {row.name} | {row.gives} | {found['cpu']:.2f} | {found['wall']:.2f} "
-                f"| {found['mib']:.0f} |"
-            )
-    cpu = {name: found["cpu"] for name, found in figures.items()}
-    best = min(cpu[name] for name in PEERS)
-    for name in ("trajscope quadratic", "trajscope per weight", "trajscope analyze"):
-        if name in cpu:
-            print(
-                f"\n- {name}: {best / cpu[name]:.2f} × as fast as the best peer's periodogram",
-                end="",
-            )
-            print(f"; {cpu[name] / cpu['read']:.1f} × the time of reading alone", end="")
-            if name == "trajscope quadratic":
-                limit = cpu["read"] + cpu["product"]
-                print(f"; {cpu[name] / limit:.2f} × reading and multiplying", end="")
+    gives = {row.name: row.gives for row in ROWS}
+    for name, of_turns in found.items():
+        cpu, wall, mib = (statistics.median(each[key] for each in of_turns) for key in KEYS)
+        print(
+            f"| {name} | {gives[name.removesuffix(BEFORE)]} | {cpu:.2f} | {wall:.2f} | {mib:.0f} |"
+        )
+    peers = [name for name in PEERS if name in found]
+    best = min(peers, key=lambda name: ratio(found, name, "read"))
+    for name in ("trajscope quadratic", *COMPARED):
+        if name not in found:
+            continue
+        said = f"{ratio(found, best, name):.2f} × as fast as the periodogram of {best}"
+        said += f"; {ratio(found, name, 'read'):.1f} × the time of reading alone"
+        if name + BEFORE in found:
+            said += f"; {ratio(found, name + BEFORE, name):.2f} × as fast as the build before"
+        print(f"\n- {name}: {said}", end="")
     print()
 
 
@@ -278,6 +305,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scale", type=float, default=1.0, help="share of the weights and files")
     parser.add_argument("--cases", default="A,B,S,F", help="which cases, such as A,S")
+    parser.add_argument("--runs", type=int, default=1, help="turns of all rows")
+    parser.add_argument("--before", type=Path, help="checkout of another build, timed in turn")
     parser.add_argument("--folder", type=Path, help="where to write the files")
     parser.add_argument("--row", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -298,7 +327,7 @@ def main() -> None:
         )
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             write_run(scaled, Path(folder))
-            report(scaled, {name: timed(name, Path(folder)) for name in scaled.rows})
+            report(scaled, turns(scaled, Path(folder), options.runs, options.before))
 
 
 if __name__ == "__main__":

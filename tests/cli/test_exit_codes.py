@@ -17,12 +17,6 @@ from tests.cli.running import in_process
 WITH_A_PROBLEM = [name for name in FORMATS if not name.startswith(("Keras", "Orbax"))]
 
 
-def parametrize_formats(names=tuple(FORMATS), in_ci=()):
-    return pytest.mark.parametrize(
-        "name", [pytest.param(each, marks=[pytest.mark.slice] * (each in in_ci)) for each in names]
-    )
-
-
 def python(code, *arguments):
     """A program that uses the library, to its end."""
     done = subprocess.run(
@@ -62,7 +56,7 @@ for folder in sys.argv[1:]:
 
 
 @pytest.mark.slow
-@parametrize_formats(in_ci=["HDF5"])
+@pytest.mark.parametrize("name", FORMATS)
 def test_every_command_ends_with_0(folder, tmp_path):
     out, store = tmp_path / "out", tmp_path / "packed.zarr"
     commands = [
@@ -76,7 +70,7 @@ def test_every_command_ends_with_0(folder, tmp_path):
 
 
 @pytest.mark.slow
-@parametrize_formats()
+@pytest.mark.parametrize("name", FORMATS)
 def test_commands_that_speak_end_with_0(folder, tmp_path):
     commands = [
         ("inspect", folder),
@@ -91,7 +85,7 @@ def test_commands_that_speak_end_with_0(folder, tmp_path):
 
 
 @pytest.mark.slow
-@parametrize_formats(WITH_A_PROBLEM)
+@pytest.mark.parametrize("name", WITH_A_PROBLEM)
 def test_gradient_noise_ends_with_0(folder, tmp_path):
     problem = f"{write_problem(tmp_path)}:make_problem"
     for command in ("diffusion", "analyze"):
@@ -101,7 +95,7 @@ def test_gradient_noise_ends_with_0(folder, tmp_path):
 
 
 @pytest.mark.slow
-@parametrize_formats()
+@pytest.mark.parametrize("name", FORMATS)
 def test_damaged_files_end_with_2_and_one_message(folder, tmp_path):
     damage(folder)
     out = tmp_path / "out"
