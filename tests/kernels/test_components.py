@@ -14,6 +14,7 @@ from trajscope.kernels.components import (
     explained_variance,
     sketch_of_gram,
 )
+from trajscope.kernels.factors import root_of_gram
 from trajscope.kernels.gram import displacement_gram, double_centre, increment_gram
 
 
@@ -34,8 +35,19 @@ def by_sketch(x, n_components=20, n_columns=256):
     return components_from_sketch(sketch_of_gram(x, matrix), matrix, total, n_components)
 
 
-EXACT = pytest.mark.parametrize("components", [by_gram, components_from_weights])
-EVERY = pytest.mark.parametrize("components", [by_gram, components_from_weights, by_sketch])
+def by_root(x, n_components=20):
+    """As a pass has them of groups of few weights."""
+    root = root_of_gram(increment_gram(np.diff(x, axis=0)), naive.n_moving(x))
+    if root is None:
+        return by_gram(x, n_components)
+    path = np.concatenate([np.zeros_like(root[:1]), root.cumsum(axis=0)])
+    return components_from_weights(path, n_components)
+
+
+EXACT = pytest.mark.parametrize("components", [by_gram, by_root, components_from_weights])
+EVERY = pytest.mark.parametrize(
+    "components", [by_gram, by_root, components_from_weights, by_sketch]
+)
 
 
 def assert_same_up_to_sign(actual, expected, tolerance):

@@ -9,6 +9,7 @@ from trajscope.kernels.factors import (
     fewer_columns,
     project,
     random_signs,
+    root_of_gram,
 )
 from trajscope.kernels.gram import increment_gram
 
@@ -56,6 +57,33 @@ def test_a_factor_of_few_weights_is_exact_in_fewer_columns_than_steps():
     increments[50:60] = 0
     factor = factor_of_gram(increment_gram(increments), 40)
     np.testing.assert_allclose(factor @ factor.T, increments @ increments.T, atol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("width", [8, 40])
+def test_a_factor_of_few_weights_that_are_counted_is_the_same(dtype, width):
+    increments = np.random.default_rng(1).standard_normal((90, 30)) * np.arange(1, 31)
+    increments[50:60] = 0
+    gram = increment_gram(increments.astype(dtype))
+    counted, other = factor_of_gram(gram, width, 30), factor_of_gram(gram, width)
+    assert counted.shape == other.shape == (90, width)
+    scale, tolerance = np.sqrt((other**2).sum(axis=0)).max(), 10 * np.finfo(dtype).eps
+    led = slice(0, width if width > 30 else width // 2)
+    products = [each[:, led] @ each[:, led].T for each in (counted, other)]
+    np.testing.assert_allclose(*products, rtol=0, atol=tolerance * scale**2)
+    # The others are mixtures of what these leave, of which each way draws its own.
+    left = [(each[:, led.stop :] ** 2).sum() for each in (counted, other)]
+    assert left[0] == pytest.approx(left[1], rel=0.7, abs=tolerance * scale**2)
+
+
+@pytest.mark.parametrize("n_weights", [0, 1, 5, 60, 61])
+def test_the_root_of_a_gram_matrix_has_a_column_for_every_weight(n_weights):
+    increments = np.random.default_rng(1).standard_normal((90, n_weights)).astype(np.float32)
+    root = root_of_gram(increment_gram(increments), n_weights)
+    assert (root is None) is (n_weights > 60)
+    if root is not None:
+        assert root.shape[1] <= max(n_weights, 1)
+        np.testing.assert_allclose(root @ root.T, increments @ increments.T, atol=1e-4)
 
 
 def test_reordered_increments_have_a_reordered_factor(increments):

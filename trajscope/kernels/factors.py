@@ -7,6 +7,7 @@ half are random directions of what these leave out: a course that moves little i
 the same way, lies along none of the leading axes of the noise.
 """
 
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -31,7 +32,29 @@ def factor_width(n: int) -> int:
     return min(n, max((1 << 17) // n, min(N_PROJECTIONS, (1 << 22) // n), 2))
 
 
-def factor_of_gram(gram: Floats, width: int | None = None) -> Floats:
+def root_of_gram(gram: Floats, n_weights: int) -> Floats | None:
+    """Increments of few weights that have these inner products, ``L L' = J`` (pivoted Cholesky).
+
+    What follows from them takes the cube of their number in place of that of the intervals.
+
+    Parameters
+    ----------
+    gram : (interval, interval)
+        As `increment_gram` makes it.
+    n_weights :
+        Weights that move: of more columns the root would hold rounding alone.
+
+    Returns
+    -------
+    (interval, column)
+        `None` where there are not fewer weights than intervals by a third.
+    """
+    if 3 * n_weights > 2 * len(gram):
+        return None
+    return _root(gram)[:, : max(n_weights, 1)]
+
+
+def factor_of_gram(gram: Floats, width: int | None = None, n_weights: int | None = None) -> Floats:
     """Coordinates of the increments along principal axes and in random directions, not centred.
 
     ``F F' = J`` where `width` columns can hold it, the largest first; by default `factor_width`.
@@ -42,6 +65,8 @@ def factor_of_gram(gram: Floats, width: int | None = None) -> Floats:
     ----------
     gram : (interval, interval)
         As `increment_gram` makes it.
+    n_weights :
+        Weights that move, if that is known: few of them take less time.
 
     Returns
     -------
@@ -50,13 +75,16 @@ def factor_of_gram(gram: Floats, width: int | None = None) -> Floats:
     """
     n = len(gram)
     kept = min(factor_width(n), width or n)
+    few = None if n_weights is None else root_of_gram(gram, n_weights)
+    if few is not None:
+        found = min(kept, few.shape[1])
+        factor = few @ _basis(few.T @ few, found)
+        return np.pad(factor, ((0, 0), (0, kept - found)))
     if kept == n or kept < 2:
         values, vectors = _axes(gram, kept)
         return np.asarray(vectors * np.sqrt(values))
     total, led = float(np.trace(gram)), _n_leading(kept)
-    lower, order, rank, _ = dpstrf(gram, lower=1)
-    root = np.empty((n, rank))
-    root[order - 1] = np.tril(lower)[:, :rank]
+    root = _root(gram)
     # What the first columns of the root leave out is more than what as many axes do, and a tenth
     # of the work tells that they do not hold all.
     if float((root[:, kept:] ** 2).sum()) <= _SURELY_NOT_HELD * total:
@@ -66,8 +94,16 @@ def factor_of_gram(gram: Floats, width: int | None = None) -> Floats:
         values, vectors = values[:led], vectors[:, :led]
     else:
         values, vectors = _axes(gram, led)
-    mixed = root @ _mixture(rank, kept - led)
+    mixed = root @ _mixture(root.shape[1], kept - led)
     return np.hstack([vectors * np.sqrt(values), mixed - vectors @ (vectors.T @ mixed)])
+
+
+def _root(gram: Floats) -> Floats:
+    """``L L' = J``, (interval, column), the largest first."""
+    lower, order, rank, _ = dpstrf(gram, lower=1)
+    root = np.empty((len(gram), rank))
+    root[order - 1] = np.tril(lower)[:, :rank]
+    return root
 
 
 def _axes(gram: Floats, count: int) -> tuple[Floats, Floats]:
@@ -173,9 +209,8 @@ def fewer_columns(factor: Floats, width: int) -> Floats:
 
 def _basis(dual: Floats, kept: int) -> Floats:
     """Leading eigenvectors of a dual matrix, and random mixtures of the others, (weight, axis)."""
-    values, vectors = scipy.linalg.eigh(dual, check_finite=False)
-    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
-    left = float(values[kept:].sum())
+    values, vectors = _axes(dual, kept)
+    left = float(np.trace(dual) - values.sum())
     led = kept if kept < 2 or left <= _HELD * float(values.sum()) else _n_leading(kept)
     leading = vectors[:, :led]
     mixed = _mixture(len(dual), kept - led)
@@ -187,6 +222,7 @@ def _n_leading(kept: int) -> int:
     return (kept + 1) // 2
 
 
+@lru_cache(maxsize=4)
 def _mixture(count: int, kept: int) -> Floats:
     """Random directions that keep inner products on average, (component, direction)."""
     drawn = np.random.default_rng(_MIXTURE).standard_normal((count, kept))

@@ -11,9 +11,10 @@ from trajscope.kernels.components import (
     Components,
     components_from_gram,
     components_from_sketch,
+    components_from_weights,
 )
 from trajscope.kernels.directions import Directions, directions_of_gram
-from trajscope.kernels.factors import factor_of_gram, fewer_columns
+from trajscope.kernels.factors import factor_of_gram, fewer_columns, root_of_gram
 from trajscope.kernels.gram import (
     Floats,
     displacement_gram,
@@ -89,7 +90,7 @@ def increment_factor(sums: Mapping[str, Floats], width: int) -> Floats:
         Weight units, not centred.
     """
     if "increment_gram" in sums:
-        return factor_of_gram(sums["increment_gram"], width)
+        return factor_of_gram(sums["increment_gram"], width, int(sums["n_moving"]))
     return fewer_columns(sums["factor"] if "factor" in sums else sums["projection"], width)
 
 
@@ -104,12 +105,20 @@ def _from_gram(gram: Floats, power: Floats, sums: Mapping[str, Floats]) -> Poole
         mean_squared_displacement=mean_squared_displacement(
             centred.diagonal(), lagged_products(centred)
         ),
-        components=components_from_gram(centred, N_COMPONENTS),
+        components=_components_of(gram, centred, int(sums["n_moving"])),
         directions=directions_of_gram(
             displacement, sums["squared_positions"], sums["first_products"]
         ),
         river=_over_windows(partial(river_of_gram, centred), len(centred)),
     )
+
+
+def _components_of(gram: Floats, centred: Floats, n_moving: int) -> Components:
+    few = root_of_gram(gram, n_moving)
+    if few is None:
+        return components_from_gram(centred, N_COMPONENTS)
+    path = np.concatenate([np.zeros_like(few[:1]), few.cumsum(axis=0)])
+    return components_from_weights(path, N_COMPONENTS)
 
 
 def _from_spectra(sums: Mapping[str, Floats], n_steps: int, seed: int) -> Pooled:
