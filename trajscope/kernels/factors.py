@@ -51,7 +51,7 @@ def root_of_gram(gram: Floats, n_weights: int) -> Floats | None:
     """
     if 3 * n_weights > 2 * len(gram):
         return None
-    return _root(gram)[:, : max(n_weights, 1)]
+    return _root(gram, max(n_weights, 1))
 
 
 def factor_of_gram(gram: Floats, width: int | None = None, n_weights: int | None = None) -> Floats:
@@ -98,11 +98,11 @@ def factor_of_gram(gram: Floats, width: int | None = None, n_weights: int | None
     return np.hstack([vectors * np.sqrt(values), mixed - vectors @ (vectors.T @ mixed)])
 
 
-def _root(gram: Floats) -> Floats:
-    """``L L' = J``, (interval, column), the largest first."""
+def _root(gram: Floats, most: int | None = None) -> Floats:
+    """``L L' = J``, (interval, column), the largest first; of so many columns at most."""
     lower, order, rank, _ = dpstrf(gram, lower=1)
-    root = np.empty((len(gram), rank))
-    root[order - 1] = np.tril(lower)[:, :rank]
+    root = np.empty((len(gram), min(rank, most or rank)))
+    root[order - 1] = np.tril(lower[:, : root.shape[1]])
     return root
 
 

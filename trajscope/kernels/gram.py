@@ -1,5 +1,6 @@
 """Inner products of increments, and everything pooled over weights that follows from them."""
 
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -17,8 +18,8 @@ _NARROWEST: Final = 512
 """Weights: below, adding up products costs as much as making them."""
 _WIDEST: Final = 1 << 14
 """Weights: the error of float32 products grows with their number, by a hundred to a million."""
-_FEW: Final = 512
-"""Intervals up to which twice the matrix is copied to sum its diagonals at once."""
+_ROWS_AT_ONCE: Final = 64
+"""Of a matrix whose diagonals are summed."""
 _DRIFTS: Final = 0.1
 """Share of an interval's squared length from which the mean increment is taken off."""
 
@@ -113,8 +114,9 @@ def displacement_gram(gram: Floats) -> Floats:
     """
     n_steps = len(gram) + 1
     displacement = np.zeros((n_steps, n_steps))
-    np.cumsum(gram, axis=0, out=displacement[1:, 1:])
-    np.cumsum(displacement[1:, 1:], axis=1, out=displacement[1:, 1:])
+    np.cumsum(gram, axis=1, out=displacement[1:, 1:])
+    for before, row in pairwise(displacement):  # row by row: sums down the columns took twice that
+        np.add(before, row, out=row)
     return displacement
 
 
@@ -130,7 +132,8 @@ def double_centre(gram: Floats) -> Floats:
     (step, step)
     """
     row_mean = gram.mean(axis=0)
-    centred: Floats = gram - row_mean - row_mean[:, np.newaxis] + row_mean.mean()
+    centred: Floats = gram - row_mean
+    centred -= (row_mean - row_mean.mean())[:, np.newaxis]
     return centred
 
 
@@ -146,12 +149,15 @@ def lagged_products(gram: Floats) -> Floats:
     (lag,)
     """
     n = len(gram)
-    if n > _FEW:
-        return np.array([np.trace(gram, offset=lag) for lag in range(n)])
-    # In rows that are one entry longer than those they lie in, a diagonal is a column.
-    padded = np.zeros((n + 1, 2 * n))
-    padded[:n, :n] = gram
-    sums: Floats = padded.ravel()[: n * (2 * n + 1)].reshape(n, 2 * n + 1).sum(axis=0)[:n]
+    sums = np.zeros(n)
+    for start in range(0, n, _ROWS_AT_ONCE):
+        rows = gram[start : start + _ROWS_AT_ONCE, start:]
+        # In rows that are one entry longer than those they lie in, a diagonal is a column.
+        few, length = rows.shape
+        padded = np.zeros((few + 1, length + few))
+        padded[:few, :length] = rows
+        shifted = padded.ravel()[: few * (length + few + 1)].reshape(few, -1)
+        sums[:length] += shifted.sum(axis=0)[:length]
     return sums
 
 
