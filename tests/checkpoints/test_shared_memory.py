@@ -52,3 +52,23 @@ def test_what_a_view_lies_in_counts_only_where_it_is_read(tmp_path):
     names, reasons = read(tmp_path, state)
     assert names == {"fc.weight"}
     assert reasons == {"running_mean": "a running statistic, not a weight"}
+
+
+@pytest.mark.parametrize("tied_at", [[1], [2, 3], [1, 2, 3]])
+def test_what_shares_memory_in_some_checkpoints_only_is_no_tie(tied_at, tmp_path):
+    states = {}
+    for step in (1, 2, 3):
+        whole = torch.randn(6, 4)
+        alike = step in tied_at
+        states[step] = {
+            "emb": whole,
+            "head": whole if alike else torch.randn(6, 4),
+            "rows": whole[:2] if alike else torch.randn(2, 4),
+        }
+        torch.save({"model": states[step]}, tmp_path / f"step_{step}.pt")
+    opened = open_trajectory(tmp_path)
+    names = opened["tensor"].values.tolist()
+    assert names == (["emb"] if len(tied_at) == 3 else ["emb", "head", "rows"])
+    for name in names:
+        expected = [states[step][name].numpy() for step in (1, 2, 3)]
+        np.testing.assert_array_equal(tensor(opened, name), expected)

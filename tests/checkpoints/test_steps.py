@@ -1,5 +1,6 @@
 import contextlib
 import json
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
@@ -206,6 +207,50 @@ def test_times_beside_a_step_split_no_run(name, save, tmp_path):
     assert [c.step for c in series.checkpoints] == [100, 300, 700]
     assert series.coordinates == ()
     assert not series.warnings
+
+
+@pytest.mark.parametrize("name", ["m_{}", "checkpoint_{}/m"])
+@pytest.mark.parametrize(
+    "written", ["%Y-%m-%d_%H-%M-%S.%f", "%Y-%m-%dT%H:%M:%S.%f", "%Y%m%d_%H%M%S.%f"]
+)
+def test_times_with_fractions_of_a_second_are_times(written, name, save, tmp_path):
+    start = datetime(2026, 5, 14, 23, 50, 7, 71935)
+    times = [start + index * timedelta(minutes=7, seconds=37.291) for index in range(6)]
+    names = [f"{name.format(time.strftime(written))}.safetensors" for time in times]
+    for each in names:
+        save(each)
+    series = find_series(tmp_path)
+    assert [(c.step, c.relative) for c in series.checkpoints] == [*enumerate(names)]
+
+
+@pytest.mark.parametrize(
+    "written", ["step_{:,}", "step={:,}-x", "m-{:,}", "step_{:_}", "iter-{:_}"]
+)
+@pytest.mark.parametrize(
+    "steps", [[2_500, 15_000, 27_500], [1_001, 10_998, 999_001], [1_002_000, 2_000_500, 12_000_000]]
+)
+def test_thousands_may_be_set_apart(written, steps, save, tmp_path):
+    for step in steps:
+        save(f"{written.format(step)}.safetensors")
+    assert found(tmp_path)[0] == steps
+
+
+@pytest.mark.parametrize(
+    ("names", "steps"),
+    [(["step_3_256", "step_12_256", "step_40_256"], [3, 12, 40]),
+     (["epoch_1_000", "epoch_2_100", "epoch_3_000"], [1, 2, 3])],
+)  # fmt: skip
+def test_a_second_number_is_not_taken_for_thousands(names, steps, save, tmp_path):
+    for name in names:
+        save(f"{name}.safetensors")
+    assert found(tmp_path)[0] == steps
+
+
+def test_minor_numbers_of_versions_are_no_fractions(save, tmp_path):
+    names = [f"net-1.{minor}.safetensors" for minor in (1, 2, 9, 10, 11, 20)]
+    for name in names:
+        save(name)
+    assert [c.relative for c in find_series(tmp_path).checkpoints] == names
 
 
 def test_times_that_tell_equal_steps_apart_are_runs(save, tmp_path):

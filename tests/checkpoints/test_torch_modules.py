@@ -12,6 +12,7 @@ from torch.nn.utils import parametrizations, prune
 
 from trajscope.checkpoints.series import find_series
 from trajscope.checkpoints.weights import choose_weights
+from trajscope.trajectory import open_trajectory
 
 _RENAMED = {"Container", "NLLLoss2d"}
 SIZES = {
@@ -300,3 +301,35 @@ def test_the_weights_of_a_transformer_are_its_parameters(name, how, tmp_path):
     # Of tied tensors safetensors keeps another one than the module.
     assert len(names) == len(parameters(net))
     assert memory(net, names) == memory(net, parameters(net))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("running_mean", "running_var", "count"),
+     ("running_mean", "running_variance", "current_count"),
+     ("_mean", "_var", "_std", "count"), ("mean", "var", "count")],
+)  # fmt: skip
+def test_moments_of_inputs_and_rewards_are_no_weights(names, tmp_path):
+    for step in (1, 2):
+        moments = {
+            f"normalizer.{name}": torch.full([1] if "count" in name else [4], float(step))
+            for name in names
+        }
+        torch.save(
+            {"fc.weight": torch.full((4, 4), step + 0.5), **moments}, tmp_path / f"{step}.pt"
+        )
+    opened = open_trajectory(tmp_path)
+    assert opened["tensor"].values.tolist() == ["fc.weight"]
+    assert {each["reason"] for each in opened.attrs["left_out"]} == {
+        "a running statistic, not a weight"
+    }
+
+
+@pytest.mark.parametrize("names", [("_mean", "_var"), ("mean", "count"), ("_mean", "count")])
+def test_a_mean_without_a_spread_or_a_count_is_a_weight(names, tmp_path):
+    for step in (1, 2):
+        torch.save(
+            {f"prior.{name}": torch.full((4,), step + 0.5) for name in names},
+            tmp_path / f"{step}.pt",
+        )
+    assert set(open_trajectory(tmp_path)["tensor"].values) == {f"prior.{name}" for name in names}

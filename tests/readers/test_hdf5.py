@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.readers.reading import everything, header_of, is_read_or_refused, values_of
 from trajscope.errors import CheckpointError
 from trajscope.readers.hdf5 import store as hdf5_store
+from trajscope.trajectory import open_trajectory
 
 VALUES = np.random.default_rng(0).normal(size=(5, 4)).astype("f4")
 
@@ -189,3 +190,16 @@ def test_steps_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
         file["epoch"], file["w"] = [1.0, np.nan], np.ones((2, 3))
     with pytest.raises(CheckpointError, match="are not all finite numbers"):
         hdf5_store.read_header(tmp_path / "run.h5")
+
+
+def test_rows_behind_the_last_numbered_step_are_not_written_yet(tmp_path: Path) -> None:
+    path = tmp_path / "run.h5"
+    with h5py.File(path, "w") as file:
+        weights, steps = (
+            file.create_dataset("w", (9, 3), "f4"),
+            file.create_dataset("step", (9,), "i8"),
+        )
+        weights[:4], steps[:4] = np.arange(12).reshape(4, 3), [0, 10, 20, 30]
+    opened = open_trajectory(path)
+    assert opened["step"].values.tolist() == [0, 10, 20, 30]
+    np.testing.assert_array_equal(opened["weights"], np.arange(12).reshape(4, 3))

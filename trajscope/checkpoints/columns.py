@@ -15,8 +15,10 @@ _DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(\d{4}|\d{6}
 _SINCE_1970 = re.compile(r"1[0-9]\d{8}(\d{3}|\d{6})?|1[5-9]\d{17}", re.ASCII)
 _YEAR = re.compile(r"(19|20)\d\d", re.ASCII)
 _MONTH_OR_DAY = re.compile(r"0?[1-9]|[12]\d|3[01]", re.ASCII)
-_OF_A_DAY = re.compile(r"[0-5]\d[mMsS]?", re.ASCII)
-_CLOCK = re.compile(r"([01]\d|2[0-3])[0-5]\d([0-5]\d)?", re.ASCII)
+_OF_A_DAY = re.compile(r"[0-5]\d(\.\d+)?[mMsS]?", re.ASCII)
+_CLOCK = re.compile(r"([01]\d|2[0-3])[0-5]\d([0-5]\d(\.\d+)?)?", re.ASCII)
+_THOUSANDS = re.compile(r"\d{3}", re.ASCII)
+_MINOR = re.compile(r"\d+\.(\d+)", re.ASCII)
 _BETWEEN = re.compile(r"[-_.:Tt@ ]{1,2}|[hm]")
 _NEVER_TIMES = frozenset((STEP, BATCH, EPOCH, METRIC))
 
@@ -53,14 +55,17 @@ def columns_of(names: Sequence[Name]) -> list[Column]:
 
     A number without a word is a time if in every name it looks like one, alone ("20260514",
     "1715680000") or with the numbers beside it ("2026-05-14_10-15"). One with decimals is a
-    fraction, as a loss is; a unit of billions in any name makes it count tokens.
+    fraction, as a loss is, unless it is a version ("1.10"); a unit of billions in any name makes it
+    count tokens. Three digits behind a step are its thousands ("15_000") if some begin with zero.
     """
     texts = list(zip(*(name.texts for name in names), strict=True))
     slots = list(zip(*dict.fromkeys(name.slots for name in names), strict=True))
-    times = _times(texts, [own[0].kind for own in slots], names[0].pattern.split("*"))
+    kinds, pieces = [own[0].kind for own in slots], names[0].pattern.split("*")
+    times = _times(texts, kinds, pieces)
     columns = []
-    for index, (own, written) in enumerate(zip(slots, texts, strict=True)):
-        values = tuple(map(value_of, written))
+    for index, own in enumerate(slots):
+        whole = _with_thousands(index, texts, kinds, pieces)
+        values = tuple(map(value_of, _with_equal_minors(whole)))
         kind = TOKENS if any(slot.kind == TOKENS for slot in own) else own[0].kind
         word = next((slot.word for slot in own if slot.word), "")
         if index in times:
@@ -69,6 +74,39 @@ def columns_of(names: Sequence[Name]) -> list[Column]:
             kind = FRACTION
         columns.append(Column(kind, word, values))
     return columns
+
+
+def _with_thousands(
+    index: int, texts: Sequence[Sequence[str]], kinds: Sequence[str], pieces: Sequence[str]
+) -> Sequence[str]:
+    """A number with the groups of three digits that underscores set apart from it."""
+    found, last = texts[index], index + 1
+    if kinds[index] != STEP or any(len(text) > 3 or text.startswith("0") for text in found):
+        return found
+    while (
+        last < len(texts)
+        and pieces[last] == "_"
+        and all(map(_THOUSANDS.fullmatch, texts[last]))
+        and any(text.startswith("0") for text in texts[last])
+    ):
+        found = ["".join(pair) for pair in zip(found, texts[last], strict=True)]
+        last += 1
+    return found
+
+
+def _with_equal_minors(written: Sequence[str]) -> Sequence[str]:
+    """Versions with as many digits behind the dot: "1.9" before "1.10" is "1.09".
+
+    A fraction is written without a zero at its end, or with as many digits as all others.
+    """
+    minors = [_MINOR.fullmatch(text) for text in written]
+    digits = [each[1] for each in minors if each is not None]
+    longest = max(map(len, digits), default=0)
+    ends_in_zero = any(len(own) > 1 and own.endswith("0") for own in digits)
+    if len(digits) < len(written) or not ends_in_zero or min(map(len, digits)) == longest:
+        return written
+    majors = [text.partition(".")[0] for text in written]
+    return [f"{major}.{own:0>{longest}}" for major, own in zip(majors, digits, strict=True)]
 
 
 def _times(

@@ -108,11 +108,14 @@ def _batch_statistics(module: Module) -> set[str]:
 def _running_moments(module: Module) -> set[str]:
     """Mean and variance beside the count of what they were taken from: of inputs, of rewards."""
     arrays = module.arrays
-    spread = next((leaf for leaf in _SPREADS if leaf in arrays), "")
     counts = {leaf for leaf in _COUNTS if leaf in arrays and arrays[leaf].size == 1}
-    if not spread or not counts or "mean" not in arrays:
-        return set()
-    return {"mean", spread, *counts} if arrays["mean"].shape == arrays[spread].shape else set()
+    for before in ("", "_", "running_"):
+        mean = before + "mean"
+        spreads = {before + of for of in _SPREADS} & arrays.keys()
+        shapes = {arrays[leaf].shape for leaf in spreads | ({mean} & arrays.keys())}
+        if counts and spreads and mean in arrays and len(shapes) == 1:
+            return {mean, *spreads, *counts}
+    return set()
 
 
 def _moving_average(module: Module) -> set[str]:
@@ -140,7 +143,7 @@ def _codebook_statistics(module: Module) -> set[str]:
 
 _PARAMETRIZATION = re.compile(r"(?P<of>(?:.*\.)?parametrizations\.[^.]+)\.\d+")
 _OBSERVER = re.compile(r"activation_post_process(_\d+)?|weight_fake_quant|.*observer(_\d+)?")
-_COUNTS = ("count", "n", "counter", "num_samples")
+_COUNTS = ("count", "n", "counter", "num_samples", "current_count")
 _SPREADS = ("var", "variance", "std", "m2", "M2")
 _CODEBOOK_SUMS = frozenset({"embed_avg", "embed_sum", "ema_w", "ema_embed", "embedding_avg"})
 _CODEBOOK_SIZES = frozenset({"cluster_size", "ema_cluster_size", "cluster_usage"})

@@ -4,9 +4,9 @@ import re
 
 # Longer digit strings are hashes and stay part of the text, but for time stamps in nanoseconds. A
 # dash is a sign only behind "=", for elsewhere it joins words; "1e-05" is how a small loss is
-# printed. A unit behind more than nine digits is none.
+# printed. A unit behind more than nine digits is none. Commas set thousands apart.
 NUMBER = re.compile(
-    r"((?:(?<==)-)?(?<!\d)(?:1[5-9]\d{17}|\d{1,15})(?:\.\d{1,15})?(?!\d)"
+    r"((?:(?<==)-)?(?<!\d)(?:1[5-9]\d{17}|\d{1,3}(?:,\d{3}){1,4}(?![,\d])|\d{1,15})(?:\.\d{1,15})?(?!\d)"
     r"(?:[eE][-+]\d{1,3}(?![0-9A-Za-z])"
     r"|(?<!\d{10})(?:[bB][tTnN]|[kKmMbBtT])(?=[sS]tep|[iI]ter|[tT]ok|[sS]ample|[^0-9A-Za-z]|$))?"
     r"|(?<=[=_-])-?(?:nan|inf)(?![0-9A-Za-z]))",
@@ -23,6 +23,7 @@ LONG = "long"
 
 def value_of(text: str) -> int | float:
     """What the text of a number says: "40", "-0.31", "1e-05", "10k", "2BT", "nan"."""
+    text = text.replace(",", "")
     if text.isdigit():
         return int(text)
     unit = unit_of(text)
@@ -35,4 +36,4 @@ def unit_of(number: str) -> str:
     """The unit behind a number in lower case, "nan" or "inf", or `LONG`; "" for none."""
     if number[-1].isdigit():
         return LONG if len(number) > _SHORT and number.isdigit() else ""
-    return number.lstrip("-.0123456789").lower()
+    return number.lstrip("-.,0123456789").lower()

@@ -21,7 +21,7 @@ class Outline:
 
 
 def grouped(series: Series) -> list[list[Checkpoint]]:
-    """Checkpoints grouped by what their headers list, the largest group first."""
+    """Checkpoints grouped by what their headers list and share, the largest group first."""
     groups: list[list[Checkpoint]] = []
     known: dict[tuple[object, ...], int] = {}
     # Readers share the table of tensors between files with equal headers.
@@ -29,8 +29,12 @@ def grouped(series: Series) -> list[list[Checkpoint]]:
     for checkpoint in series.checkpoints:
         tables = tuple(id(part.header.tensors) for part in checkpoint.parts)
         if tables not in seen:
+            shared: dict[tuple[int, str], int] = {}  # which arrays share memory, whatever its name
             outline = tuple(
-                (index, part.shown(name), spec.shape, spec.dtype, spec.role)
+                (
+                    *(index, part.shown(name), spec.shape, spec.dtype, spec.role),
+                    shared.setdefault((index, spec.storage or name), len(shared)),
+                )
                 for index, part in enumerate(checkpoint.parts)
                 for name, spec in part.header.tensors.items()
             )

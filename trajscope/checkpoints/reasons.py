@@ -24,7 +24,7 @@ _OTHER_SECTIONS = (
 _BOTH = re.compile(r"(^|[-_])(and|with)([-_]|$)")
 # With an underscore for the dot where names had to be identifiers: "bn1_running_mean".
 _STATISTIC = re.compile(
-    r"(.*_)?(running_mean|running_var|moving_mean|moving_variance|num_batches_tracked)"
+    r"(.*_)?(running_mean|running_var|running_variance|moving_mean|moving_variance|num_batches_tracked)"
 )
 # Of one number; a layer may have an array of such a name.
 _COUNTERS = frozenset(

@@ -1,9 +1,10 @@
 """Which entries of one checkpoint are the model's weights: sections, prefixes, buffers, ties."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
 from trajscope.checkpoints.choice import Choice, choose, is_copy
 from trajscope.checkpoints.evidence import Evidence, evidence
@@ -31,6 +32,8 @@ class LeftOut:
     include: str = ""
 
 
+K = TypeVar("K")
+
 Selection = tuple[dict[str, Stored], dict[str, LeftOut]]
 """The weights by name, and by name what was left out."""
 
@@ -56,14 +59,30 @@ def select(
       `exclude` matches the name as it is stored or as it is shown.
     """
     choice = choice or choose([specs_of(arrays) for arrays in checkpoints]) or Choice(None)
-    own = {raw: stored for raw, stored in checkpoints[0].items() if choice.holds(raw)}
-    tied, inside = ties(own), views(own)
+    chosen = [{raw: own for raw, own in each.items() if choice.holds(raw)} for each in checkpoints]
+    tied, inside = _in_all(map(ties, chosen)), _in_all(map(_lies_in, chosen))
     return [
         _without_views(
             *_sorted_out(arrays, tied, _Rules(choice, _known(arrays), include, exclude)), inside
         )
         for arrays in checkpoints
     ]
+
+
+def _lies_in(arrays: Mapping[str, Stored]) -> dict[Place, Place]:
+    """For each array that names its memory, the one it lies in: itself, if it is no view."""
+    named = [(own.part, own.name) for own in arrays.values() if own.spec.storage]
+    return {**{place: place for place in named}, **views(arrays)}
+
+
+def _in_all(found: Iterable[dict[K, K]]) -> dict[K, K]:
+    """What the first says, where no other says something else of the same array."""
+    first, *others = found
+    return {
+        key: value
+        for key, value in first.items()
+        if all(other.get(key, value) == value for other in others)
+    }
 
 
 def specs_of(arrays: Mapping[str, Stored]) -> dict[str, TensorSpec]:
@@ -183,7 +202,7 @@ def _without_views(
     """The selection without arrays that lie in the memory of others which are kept."""
     names = {(stored.part, stored.name): name for name, stored in kept.items()}
     for place, name in names.items():
-        if place in inside and inside[place] in names:
+        if inside.get(place, place) != place and inside[place] in names:
             whole = printable(names[inside[place]])
             del kept[name]
             left[name] = LeftOut(name, f"lies in the memory of {whole}, counted there")

@@ -62,16 +62,17 @@ def read_header(path: Path) -> StoreHeader:
             f"the file's array '{found.coordinate}'",
         )
         steps = ()
-    numbers = [float("".join(c for c in name if c.isdecimal())) for name in steps]
+    numbers = tuple(float("".join(c for c in name if c.isdecimal())) for name in steps)
+    numbers = numbers or _steps(path, found)
     return StoreHeader(
-        n_steps=found.n_steps,
-        steps=tuple(numbers) if numbers else _steps(path, found),
+        n_steps=len(numbers),
+        steps=numbers,
         step_unit=unit,
         step_source=printable(source),
         tensors=found.tensors,
         left_out=found.left_out,
         digest=f"{status.st_size} {status.st_mtime_ns}",
-        states=np.full(found.n_steps, state_of(status), np.uint64),
+        states=np.full(len(numbers), state_of(status), np.uint64),
     )
 
 
@@ -172,6 +173,7 @@ def _along(coordinate: str, arrays: dict[str, Array]) -> _Layout | None:
 
 
 def _steps(path: Path, found: _Layout) -> tuple[float, ...]:
+    """Their numbers, without zeros at the end, which are not written yet."""
     try:
         with opened(path) as file:
             values = np.asarray(file[found.coordinate][:]).astype(np.float64)
@@ -182,4 +184,4 @@ def _steps(path: Path, found: _Layout) -> tuple[float, ...]:
             f"{printable(path)}: its steps, array '{printable(found.coordinate)}', are not all "
             "finite numbers. It may be unfinished; wait, or write the file again."
         )
-    return tuple(values.tolist())
+    return tuple(values[: max(np.flatnonzero(values), default=0) + 1].tolist())
