@@ -19,6 +19,7 @@ from trajscope.analysis.averaged import (
     refuse_composed,
     shares_of,
     what_does_not_fit,
+    with_one_dtype_each,
 )
 from trajscope.analysis.settings import memory_limit
 from trajscope.checkpoints.given import Given
@@ -124,7 +125,7 @@ def average(  # noqa: PLR0913
         raise OptionError(f"{printable(target)}: a name with the ending .safetensors expected.")
     if os.path.lexists(target):
         raise OptionError(f"{printable(target)} exists already; a new name was expected.")
-    trajectory = open_trajectory(source, **selection)
+    trajectory = with_one_dtype_each(open_trajectory(source, **selection))
     shares, words = shares_of(trajectory, last, ema, weights)
     refuse_composed(trajectory)
     used = np.flatnonzero(shares)

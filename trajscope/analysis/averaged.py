@@ -80,6 +80,19 @@ def shares_of(
     return shares / shares.sum(), "with given weights"
 
 
+def with_one_dtype_each(trajectory: xr.Dataset) -> xr.Dataset:
+    """The same, every tensor in the narrowest dtype that holds all that it was stored in."""
+
+    def widest(dtypes: str) -> str:
+        found = dtypes.split("|")
+        if len(found) == 1 or not set(found) <= set(_WRITTEN):
+            return dtypes
+        return "float64" if "float64" in found else "float32"
+
+    dtypes = [widest(str(each)) for each in trajectory["stored_dtype"].to_numpy()]
+    return trajectory.assign_coords(stored_dtype=(TENSOR, dtypes))
+
+
 def refuse_composed(trajectory: xr.Dataset) -> None:
     """Refuse weights whose average could not be stored as they are.
 

@@ -48,9 +48,13 @@ def grouped(series: Series) -> list[list[Checkpoint]]:
 def arrays_of(series: Series, checkpoint: Checkpoint) -> dict[str, Stored]:
     """Every array of a checkpoint by its name there, weights or not."""
     if series.store is not None:
+        tensors = series.store.header.tensors
+        shown = [tensor.name or array for array, tensor in tensors.items()]
         return {
-            name: Stored(0, name, TensorSpec(tensor.shape, tensor.original or tensor.dtype))
-            for name, tensor in series.store.header.tensors.items()
+            name: Stored(0, array, TensorSpec(tensor.shape, tensor.one_dtype))
+            for name, (array, tensor) in zip(
+                shown if len(set(shown)) == len(shown) else tensors, tensors.items(), strict=True
+            )
         }
     return {
         part.shown(name): Stored(index, name, spec)

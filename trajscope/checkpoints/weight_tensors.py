@@ -106,8 +106,10 @@ def assembled(
     tensors = []
     for position, name in enumerate(names):
         arrays = [row[position] for row in entries.values()]
-        dtypes = sorted({each.dtype for each in arrays})
-        tensors.append(WeightTensor(name, arrays[0].spec.shape, "|".join(dtypes)))
+        dtypes = "|".join(sorted({each.dtype for each in arrays}))
+        if series.store is not None:  # which may have been copied from checkpoints of several
+            dtypes = series.store.header.tensors[arrays[0].name].original or dtypes
+        tensors.append(WeightTensor(name, arrays[0].spec.shape, dtypes))
     return Weights(
         tensors=tuple(tensors),
         stored=tuple(stored),

@@ -137,12 +137,19 @@ class StoreTensor:
     """One array of a store that holds a whole trajectory.
 
     `shape` is without the step axis; `dtype` is that of the array, `original` that of the
-    checkpoints it was copied from, where the store tells it.
+    checkpoints it was copied from, where the store tells it, several with "|" between them.
+    `name` is that of the tensor, where the array is called otherwise.
     """
 
     shape: tuple[int, ...]
     dtype: str
     original: str = ""
+    name: str = field(default="", compare=False)
+
+    @property
+    def one_dtype(self) -> str:
+        """A dtype that holds the values of every step."""
+        return self.original if self.original and "|" not in self.original else self.dtype
 
 
 @dataclass(frozen=True)

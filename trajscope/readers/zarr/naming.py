@@ -1,10 +1,13 @@
 """How tensors are called in a zarr store, where names are paths of folders."""
 
 from collections.abc import Iterable
-from urllib.parse import quote
+from typing import Final
+from urllib.parse import quote, unquote
 
 from trajscope.errors import CheckpointError, printable
 from trajscope.readers.zarr.coordinates import GROUP
+
+_LONGEST: Final = 10_000
 
 
 def array_paths(names: Iterable[str], axis: str) -> list[str]:
@@ -26,6 +29,24 @@ def array_paths(names: Iterable[str], axis: str) -> list[str]:
     if any(other.startswith(f"{path}/") for path in paths for other in paths if "/" in other):
         return [path.replace("/", "%2F") for path in paths]  # an array cannot hold arrays
     return paths
+
+
+def tensor_name(path: str, axis: str) -> str:
+    """The tensor whose array `array_paths` calls so, or the path, if it is no such name.
+
+    Examples
+    --------
+    >>> tensor_name("kernel%3A0", "step"), tensor_name("100%", "step")
+    ('kernel:0', '100%')
+    """
+    name = unquote(path)
+    if name == path or len(path) > _LONGEST:
+        return path
+    try:
+        made = _path(name, axis)
+    except CheckpointError:
+        return path
+    return name if path in (made, made.replace("/", "%2F")) else path
 
 
 def _path(name: str, axis: str) -> str:

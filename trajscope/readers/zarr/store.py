@@ -5,6 +5,7 @@ before the zarr library sees the store; the library then only decodes chunks.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from trajscope.readers.zarr.axis import StepArrays, along_steps, unit_of
 from trajscope.readers.zarr.coordinates import apart, read_coordinates
 from trajscope.readers.zarr.files import survey, written_length
 from trajscope.readers.zarr.metadata import ArrayMetadata
+from trajscope.readers.zarr.naming import tensor_name
 from trajscope.readers.zarr.tree import is_store, list_arrays
 
 _MOST_STEPS = 10_000_000
@@ -79,7 +81,10 @@ def read_header(path: Path) -> StoreHeader:
         if numbered
         else "the position along the store's first axis",
         tensors={
-            name: paired_tensor(each.shape[1:], each.dtype, each.original)
+            name: replace(
+                paired_tensor(each.shape[1:], each.dtype, each.original),
+                name=tensor_name(name, found.coordinate),
+            )
             for name, each in found.weights.items()
         },
         left_out=found.left_out,
@@ -110,7 +115,7 @@ def read_block(
             "found. Open the trajectory again after training has finished."
         )
     if start >= stop:
-        return np.empty((len(rows), 0), widened_dtype(tensor.original or tensor.dtype))
+        return np.empty((len(rows), 0), widened_dtype(tensor.one_dtype))
     wanted, order = np.unique(rows, return_inverse=True)
     selected = _as_slice(wanted)
 
