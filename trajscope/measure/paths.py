@@ -161,9 +161,7 @@ def _cost(size: Size, path: Path, steps: float, idle: float) -> float:
         )
     if path.components == "gram":
         product = steps**2 * weights * _PRODUCT
-        smaller = min(steps, weights / size.n_groups)  # side of the matrix behind a group's vectors
-        vectors = steps * (steps**2 + size.n_groups * smaller**2) * _EIGENVECTORS
-        return idle * (2 * transforms + product) + vectors
+        return idle * (2 * transforms + product) + groups * steps**3 * _EIGENVECTORS
     columns = min(float(N_SKETCH_COLUMNS), steps)
     product = steps * weights * (2 * columns + N_PROJECTIONS) * _PRODUCT
     # Approximate: taken over an exact path only where it is much cheaper.
