@@ -202,6 +202,24 @@ def test_weights_that_are_drawn_anew_and_pulled_back_are_a_jump_and_no_detour(ba
     assert found_in(x) == [("jump", [59, 60])]
 
 
+@pytest.mark.parametrize("next_ones", [(), (0.05,), (0.15, 0.04, 0.02, 0.01), (0.3, 0.2, 0.1)])
+def test_a_jump_with_what_follows_it_is_a_jump(next_ones):
+    x = walk(size=2e-4)
+    rng = np.random.default_rng(1)
+    for row, share in enumerate((1.0, *next_ones), 60):
+        x[row:] += (0.5 * share * rng.standard_normal(sum(SIZES))).astype(np.float32)
+    assert found_in(x) == [("jump", [59, 60])]
+
+
+def test_checkpoints_that_are_mostly_equal_to_their_neighbours_are_judged_without_them():
+    once = walk()
+    found, warned = analyzed(np.repeat(once, 8, axis=0))
+    assert "identical" in warned or "left out" in warned
+    # Of the first ones, which nothing moved before, the last stays.
+    np.testing.assert_array_equal(found["trajectory"]["step"][1:], 800 * np.arange(1, 120))
+    assert found["verdict"].attrs["code"] == "brownian"
+
+
 def test_exponential_growth_and_gaps_are_told_and_nothing_is_left_out():
     grown = walk() * np.exp(0.1 * np.maximum(np.arange(120) - 80, 0))[:, None].astype(np.float32)
     (finding,) = trajscope.audit(run_of(grown))

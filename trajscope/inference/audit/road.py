@@ -41,7 +41,9 @@ _FEWEST_WEIGHTS: Final = 256
 
 _JUMP: Final = 0.5
 _ABOVE: Final = 100.0
-"""Times its neighbours that an increment is at least which is a jump."""
+"""Times the two increments before it that an increment is at least which is a jump."""
+_ABOVE_NEXT: Final = 9.0
+"""Times the two behind it: what training does in answer to a jump is not small."""
 _ABOVE_ALL: Final = 4.0
 """Times every other one."""
 _AWAY: Final = 0.1
@@ -124,10 +126,11 @@ def jump(case: Case) -> list[Finding]:
     share = float(squared[at] / squared.sum()) if squared[at] > 0 else 0.0
     if share <= _JUMP or at == 0 or not _stands_out(case, at):
         return []
-    one, other, beside = case.place(at), case.place(at + 1), _beside(squared, at)
+    one, other = case.place(at), case.place(at + 1)
+    before = _longest(squared[max(at - 2, 0) : at])
     said = (
         f"The increment from {one} to {other} holds {share:.0%} of the squared path, "
-        f"{_times(squared[at], beside)} as long as those beside it. Analyze either "
+        f"{_times(squared[at], before)} as long as those before it. Analyze either "
         f"side: --steps :{case.steps[at + 1]} or --steps {case.steps[at + 1]}:"
     )
     return [Finding("jump", (at, at + 1), said)]
@@ -146,17 +149,16 @@ def _stands_out(case: Case, at: int) -> bool:
     groups = [own for number, own in case.evidence.moves.items() if number > 0] or [case.moves]
     moving = [own.squared_increments for own in groups if own.squared_increments.any()]
     return bool(
-        pace >= _ABOVE * _beside(squared, at)
+        pace >= _ABOVE * _longest(squared[max(at - 2, 0) : at])
+        and pace >= _ABOVE_NEXT * _longest(squared[at + 1 : at + 3])
         and pace >= _ABOVE_ALL * np.delete(squared, at).max()
         and squared[at] >= _AWAY * (positions[at] + positions[at + 1])
         and np.mean([own.argmax() == at for own in moving]) >= _HALF
     )
 
 
-def _beside(squared: Floats, at: int) -> float:
-    """The longest of the two increments before and the two after."""
-    beside = [each for each in (at - 2, at - 1, at + 1, at + 2) if 0 <= each < len(squared)]
-    return float(squared[beside].max())
+def _longest(squared: Floats) -> float:
+    return float(squared.max(initial=0.0))
 
 
 def _start_cosines(moves: Moves) -> Floats:

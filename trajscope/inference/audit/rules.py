@@ -62,7 +62,9 @@ RULES: Final = (
 """In the order of the findings; `nonfinite` is found by the pass itself."""
 
 _MOST_SPOILT: Final = 0.5
-"""Share of the checkpoints beyond which none are left out: the rest is no sample of the run."""
+"""Share of the checkpoints beyond which none are left out: the rest is no sample of the run.
+
+Neighbours that are alike do not count: without them the rest holds every state of the run."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,16 @@ def audit(trajectory: xr.Dataset, evidence: Evidence) -> Audit:
                 findings.append(finding)
                 spoilt |= {row: finding.detail for row in finding.spoilt if row not in spoilt}
     n = len(case.steps)
-    if len(spoilt) > _MOST_SPOILT * n or n - len(spoilt) < 2:
+    waited = [each for each in findings if each.kind == "identical" and _is_stretch(each.rows)]
+    lost = spoilt.keys() - {row for each in waited for row in each.spoilt}
+    if len(lost) > _MOST_SPOILT * n or n - len(spoilt) < 2:
         why = f"{len(spoilt)} of {n} checkpoints are spoilt, too many for a verdict on the others."
         return Audit(tuple(findings), {}, f"{why} None is left out; the audit lists them.")
     return Audit(tuple(findings), dict(sorted(spoilt.items())), "")
+
+
+def _is_stretch(rows: tuple[int, ...]) -> bool:
+    return rows[-1] - rows[0] == len(rows) - 1
 
 
 def told(found: Audit, trajectory: xr.Dataset) -> list[dict[str, Any]]:

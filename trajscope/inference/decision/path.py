@@ -1,6 +1,7 @@
 """The decision path to a verdict and the detection limits of the window, in words."""
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 from trajscope.inference.course.apart import Found
@@ -45,7 +46,7 @@ def detection_limits(
     else:
         phrases.append(
             f"relaxation slower than {run.length(detail.slowest_relaxation)}: looks like Brownian "
-            "motion in this window"
+            f"motion in this window{_seen(decision.evidence, detail.slowest_relaxation)}"
         )
     if "circulation" not in decision.evidence:
         phrases.append("rotation: tested only where the path is confined")
@@ -65,6 +66,12 @@ def detection_limits(
     return phrases
 
 
+def _seen(evidence: Mapping[str, float], slowest: float) -> str:
+    """What is said of the limit of relaxation where the run itself is slower than that."""
+    is_slower = evidence.get("correlation_time", 0.0) > slowest
+    return " in more than one run of five; here it was seen" if is_slower else ""
+
+
 def _limits_of_rest(found: Found, run: Run) -> list[str]:
     evidence = found.rest.evidence
     about = "about the course, " if found.count else ""
@@ -73,6 +80,7 @@ def _limits_of_rest(found: Found, run: Run) -> list[str]:
         f"{about}relaxation at any rate: too few independent increments"
         if slowest is None
         else f"{about}relaxation slower than {run.length(slowest)}: looks like a random walk"
+        f"{_seen(evidence, slowest)}"
     ]
     if "circulation" not in evidence and found.rest.code == "confined":
         phrases.append(

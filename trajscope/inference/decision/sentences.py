@@ -254,7 +254,7 @@ def _circulating(decision: Decision, detail: Detail, run: Run) -> str:
 def _turn(detail: Detail, run: Run) -> str:
     """How fast it turns: as a period only where it turns round and round."""
     if not detail.per_relaxation:
-        return "slowly, in no single plane faster than reversible paths do by chance"
+        return "(in no single plane more than reversible paths may by chance)"
     if detail.period is None or detail.period_interval is None:
         return f"by {number(detail.per_relaxation, 2)} radians per relaxation time"
     low, high = (run.length(each).partition(" ")[0] for each in detail.period_interval)

@@ -83,6 +83,8 @@ def of_noise(noise: NoiseCourse, run: Run, p_value: float | None = None) -> str:
     if by < _SAME or p_value is None:
         widest = float((noise.scale.max() / noise.scale.min()) ** 2)
         way, by, over = "varies", widest, " between its extremes"
+    if by < _SAME:
+        return f"Noise: its variance varies by less than {number(_SAME)}-fold{p}."
     if noise.kind == "rate":
         return f"Noise: its variance {way} {number(by)}-fold, as the squared learning rate does{p}."
     return f"Noise: its variance {way} gradually, {number(by)}-fold{over}{p}."
