@@ -246,6 +246,14 @@ def test_a_second_number_is_not_taken_for_thousands(names, steps, save, tmp_path
     assert found(tmp_path)[0] == steps
 
 
+@pytest.mark.parametrize("name", ["epoch={}-val_loss={!r}", "{}_loss_{!r}", "{}-{!r}"])
+def test_metrics_with_all_their_digits_are_metrics(name, save, tmp_path):
+    losses = [2.5929505825042725, 0.1, 1.0, 0.30000000000000004, 1.2345678901234567e-05, 10 / 3]
+    for epoch, loss in enumerate(losses):
+        save(f"{name.format(epoch, loss)}.safetensors")
+    assert found(tmp_path)[0] == list(range(6))
+
+
 def test_minor_numbers_of_versions_are_no_fractions(save, tmp_path):
     names = [f"net-1.{minor}.safetensors" for minor in (1, 2, 9, 10, 11, 20)]
     for name in names:

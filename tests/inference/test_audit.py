@@ -220,6 +220,43 @@ def test_checkpoints_that_are_mostly_equal_to_their_neighbours_are_judged_withou
     assert found["verdict"].attrs["code"] == "brownian"
 
 
+def branches(size, share):
+    """A walk that is resumed at half of it, and goes another way, between its old checkpoints."""
+    first, second = walk(size=size), walk(seed=7, size=size)
+    half = len(first) // 2
+    resumed = first[half] + (second[half + 1 :] - second[half]) * np.float32(share)
+    steps = np.concatenate(
+        [100 * np.arange(len(first)), 100 * np.arange(half + 1, len(first)) - 50]
+    )
+    order = np.argsort(steps)
+    return np.concatenate([first, resumed])[order], steps[order]
+
+
+@pytest.mark.parametrize("share", [0.7, 1.0, 1.5])
+def test_a_run_resumed_into_its_own_folder_is_two_branches(share):
+    x, steps = branches(2e-3, share)
+    (finding,) = trajscope.audit(run_of(x, steps=steps))
+    assert (finding["kind"], finding["steps"]) == ("interleaved", [6000, 11900])
+    with pytest.warns(TrajscopeWarning, match="unevenly spaced"):
+        found = trajscope.analyze(run_of(x, steps=steps), n_surrogates=199)
+    assert "resumed into the same folder" in found["verdict"].attrs["reason"]
+    assert "--steps 6000::2" in found["verdict"].attrs["reason"]
+    one = (steps >= 6000).nonzero()[0][::2]
+    assert not trajscope.audit(run_of(x[one], steps=steps[one]))
+
+
+@pytest.mark.parametrize("closer", [True, False])
+def test_a_path_that_alternates_or_is_saved_more_often_is_no_two_branches(closer):
+    x = walk(180)
+    steps = np.concatenate([100 * np.arange(60), 6000 + 50 * np.arange(120)])
+    if not closer:  # it turns round at every checkpoint from the start
+        steps = 100 * np.arange(180)
+        x += np.float32(0.02) * (-1) ** np.arange(180)[:, np.newaxis]
+    assert not [
+        each for each in trajscope.audit(run_of(x, steps=steps)) if each["kind"] == "interleaved"
+    ]
+
+
 def test_exponential_growth_and_gaps_are_told_and_nothing_is_left_out():
     grown = walk() * np.exp(0.1 * np.maximum(np.arange(120) - 80, 0))[:, None].astype(np.float32)
     (finding,) = trajscope.audit(run_of(grown))

@@ -6,14 +6,17 @@ import re
 # dash is a sign only behind "=", for elsewhere it joins words; "1e-05" is how a small loss is
 # printed. A unit behind more than nine digits is none. Commas set thousands apart.
 NUMBER = re.compile(
-    r"((?:(?<==)-)?(?<!\d)(?:1[5-9]\d{17}|\d{1,3}(?:,\d{3}){1,4}(?![,\d])|\d{1,15})(?:\.\d{1,15})?(?!\d)"
+    r"((?:(?<==)-)?(?<!\d)(?:1[5-9]\d{17}|[1-9]\d{0,2}(?:,\d{3}){1,4}(?![,\d])|\d{1,15})(?:\.\d{1,20})?(?!\d)"
     r"(?:[eE][-+]\d{1,3}(?![0-9A-Za-z])"
     r"|(?<!\d{10})(?:[bB][tTnN]|[kKmMbBtT])(?=[sS]tep|[iI]ter|[tT]ok|[sS]ample|[^0-9A-Za-z]|$))?"
     r"|(?<=[=_-])-?(?:nan|inf)(?![0-9A-Za-z]))",
     re.ASCII,
 )
-# Of hexadecimal digits with some of either kind: a hash, in which nothing counts.
-HASH = re.compile(r"(?<![0-9A-Za-z])(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{16,}(?![0-9A-Za-z])", re.ASCII)
+# Of hexadecimal digits with some of either kind: a hash, in which nothing counts; decimals with an
+# exponent look so behind their point.
+HASH = re.compile(
+    r"(?<![0-9A-Za-z])(?<!\d\.)(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{16,}(?![0-9A-Za-z])", re.ASCII
+)
 UNITS = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12, "bt": 10**9, "bn": 10**9}
 """What a unit behind a number multiplies it with."""
 _SHORT = 7

@@ -51,6 +51,14 @@ _AWAY: Final = 0.1
 _HALF: Final = 0.5
 """Share of the groups whose longest increment it is, at least."""
 
+_CLOSER: Final = 0.75
+"""Times the spacing before that the spacing of interleaved checkpoints is at most."""
+_FEWEST_INTERLEAVED: Final = 8
+_TO_AND_FRO: Final = -0.6
+"""Median cosine of successive increments where every second checkpoint is of another branch."""
+_BEFORE: Final = -0.3
+"""The same before at least: the path did not alternate by itself."""
+
 
 def detour(case: Case) -> list[Finding]:
     """Checkpoints to which the path goes and from which it comes straight back.
@@ -134,6 +142,38 @@ def jump(case: Case) -> list[Finding]:
         f"side: --steps :{case.steps[at + 1]} or --steps {case.steps[at + 1]}:"
     )
     return [Finding("jump", (at, at + 1), said)]
+
+
+def interleaved(case: Case) -> list[Finding]:
+    """A stretch of closer checkpoints, every second of which lies on another path.
+
+    A run that is resumed into the folder that it wrote to, from an earlier checkpoint and at other
+    steps, leaves both branches, in turn. A path that alternates by itself does not begin to where
+    the spacing changes.
+    """
+    squared, products = case.moves.squared_increments, case.moves.neighbour_products
+    spacing = np.diff(case.steps.astype(np.float64))
+    closer = np.flatnonzero(spacing <= _CLOSER * spacing[0])
+    if not len(closer) or closer[0] < _FEWEST_INTERLEAVED:
+        return []
+    begin = int(closer[0])
+    wide = np.flatnonzero(spacing[begin:] > _CLOSER * spacing[0])
+    end = begin + int(wide[0]) if len(wide) else len(spacing)
+    norms = np.sqrt(squared[:-1] * squared[1:])
+    cosine = np.divide(products, norms, out=np.zeros_like(norms), where=norms > 0)
+    before, within = cosine[: begin - 1], cosine[begin : end - 1]
+    if end - begin < _FEWEST_INTERLEAVED or not (
+        np.median(within) < _TO_AND_FRO and np.median(before[-_NEIGHBOURS:]) > _BEFORE
+    ):
+        return []
+    said = (
+        f"From {case.place(begin)} to {case.place(end)}, where checkpoints lie closer, the path "
+        f"goes to and fro between two branches (median cosine of successive increments "
+        f"{np.median(within):.2f}, before {np.median(before[-_NEIGHBOURS:]):.2f}). Was the run "
+        f"resumed into the same folder? Analyze one branch: --steps {case.steps[begin]}::2 has "
+        "every second checkpoint; or keep the branches in folders of their own."
+    )
+    return [Finding("interleaved", (begin, end), said)]
 
 
 def _stands_out(case: Case, at: int) -> bool:

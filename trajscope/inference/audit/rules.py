@@ -10,7 +10,7 @@ import xarray as xr
 from trajscope.inference.audit.case import Case, Finding, case_of
 from trajscope.inference.audit.copies import identical, identical_tensors, unmoved
 from trajscope.inference.audit.course import cast, gap, growth
-from trajscope.inference.audit.road import detour, foreign_start, jump
+from trajscope.inference.audit.road import detour, foreign_start, interleaved, jump
 from trajscope.measure.evidence import Evidence
 from trajscope.schema import AUDIT, NO_VERDICT, STEP
 
@@ -56,6 +56,8 @@ RULES: Final = (
          "the first is left out", foreign_start),
     Rule("detour", "a checkpoint far off the road between its neighbours", _LEFT_OUT, detour),
     Rule("jump", "one increment holds most of the squared path", "no verdict", jump),
+    Rule("interleaved", "every second of closer checkpoints lies on another path", "no verdict",
+         interleaved),
     Rule("gap", "a spacing of checkpoints far above those beside it", "told", gap),
     Rule("growth", "the norm of the weights grows exponentially", "told", growth),
 )  # fmt: skip
@@ -134,9 +136,10 @@ def told(found: Audit, trajectory: xr.Dataset) -> list[dict[str, Any]]:
 def withheld(trajectory: xr.Dataset) -> str:
     """Why there is no verdict on a trajectory, or a part of it, that was audited; else empty."""
     steps = trajectory[STEP].values
-    jumps = [
+    kinds = {rule.kind for rule in RULES if rule.follows == "no verdict"}
+    why = [
         each["detail"]
         for each in trajectory.attrs.get(AUDIT, ())
-        if each["kind"] == "jump" and np.isin(each["steps"], steps).all()
+        if each["kind"] in kinds and np.isin(each["steps"], steps).all()
     ]
-    return str(trajectory.attrs.get(NO_VERDICT) or " ".join(jumps))
+    return str(trajectory.attrs.get(NO_VERDICT) or " ".join(why))
