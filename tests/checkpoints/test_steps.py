@@ -53,6 +53,20 @@ def test_a_step_inside_comes_before_an_epoch_inside(save, tmp_path):
     assert found(tmp_path) == ([50, 100], "step", "metadata key 'step'")
 
 
+def test_a_counter_that_starts_again_is_passed_over_for_names_that_go_on(save, tmp_path):
+    for epoch in range(14):
+        save(f"epoch_{epoch}.safetensors", step=epoch % 9 * 10)
+    series = find_series(tmp_path)
+    assert [c.step for c in series.checkpoints] == list(range(14))
+    assert "metadata key 'step' goes back on the way" in series.warnings[0]
+
+
+def test_a_counter_that_stands_still_is_the_step(save, tmp_path):
+    for index, step in enumerate((0, 10, 20, 20, 30)):
+        save(f"m_{index}.safetensors", step=step, seed=index)
+    assert found(tmp_path)[2] == "metadata key 'step'"
+
+
 def test_an_epoch_that_several_checkpoints_share_is_no_step(save, tmp_path):
     for step in range(10, 70, 10):
         save(f"step_{step}.safetensors", epoch=step // 30)

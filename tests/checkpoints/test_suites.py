@@ -832,7 +832,7 @@ def test_a_tensor_called_like_the_coordinates_is_packed_too(tmp_path):
         save_file(state, tmp_path / f"step{n}-tokens{n}B.safetensors")
     opened = open_trajectory(pack(tmp_path, tmp_path / "out/run.zarr"))
     assert opened["tokens"].values.tolist() == [BILLION, 2 * BILLION, 3 * BILLION]
-    assert sorted(opened["tensor"].values) == ["%63oordinates/tokens", "tokens"]
+    assert sorted(opened["tensor"].values) == ["coordinates/tokens", "tokens"]
 
 
 def test_inspect_shows_what_is_counted(tmp_path):

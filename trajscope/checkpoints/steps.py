@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from trajscope.checkpoints.base import Candidate
@@ -38,7 +39,8 @@ def find_steps(
     for steps in the name, then after a word for epochs, or the order of both where the steps start
     again in every epoch; the number that changes over the series. A source with at most half
     as many values as there are checkpoints is passed over while another does better, as an epoch
-    is where several checkpoints are written in each. A number without a word that runs 0, 1, 2...
+    is where several checkpoints are written in each; so is one that starts again, in the order of
+    another that has a value for each checkpoint. A number without a word that runs 0, 1, 2...
     or 1, 2, 3... is an index; any other is taken for a step.
 
     Parameters
@@ -64,12 +66,27 @@ def find_steps(
             "metadata (for example 'step'), rename the files to names like step-100, or use only "
             "their order, with --order mtime or --order name."
         )
-    chosen = next(
-        (source for source in complete if 2 * source.distinct > len(candidates)),
-        max(complete, key=lambda source: source.distinct),
-    )
+    telling = [each for each in complete if 2 * each.distinct > len(candidates)]
+    chosen, *others = telling or [max(complete, key=lambda source: source.distinct)]
+    told: tuple[str, ...] = ()
+    if chosen.distinct < len(candidates):
+        first = chosen
+        chosen = next((each for each in others if _starts_again(first, each)), first)
+        if chosen is not first:
+            told = (
+                f"The {first.words} goes back on the way and repeats itself, so the steps come "
+                f"from the {chosen.words}.",
+            )
     values = tuple(value for value in chosen.values if value is not None)
-    return Steps(values, chosen.unit, chosen.words, _caveats(chosen, sources, candidates))
+    warnings = (*told, *_caveats(chosen, sources, candidates))
+    return Steps(values, chosen.unit, chosen.words, warnings)
+
+
+def _starts_again(source: Source, other: Source) -> bool:
+    """Whether values repeat and go back in the order of others that are all different."""
+    known = zip(other.values, source.values, strict=True)
+    pairs = sorted((a, b) for a, b in known if a is not None and b is not None)
+    return other.distinct == len(pairs) and any(b < a for (_, a), (_, b) in pairwise(pairs))
 
 
 def ordered_steps(candidates: Sequence[Candidate], order: str) -> Steps:
