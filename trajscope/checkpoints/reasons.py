@@ -3,7 +3,7 @@
 import re
 
 from trajscope.errors import printable
-from trajscope.readers.base import SPARSE, TensorSpec, widened_dtype
+from trajscope.readers.base import NUMPY, SPARSE, TensorSpec, widened_dtype
 
 AVERAGE = "an average of the weights"
 LIVE = "a live weight, where averages are asked for"
@@ -80,11 +80,14 @@ def is_of_model(reason: str, spec: TensorSpec) -> bool:
     rows, columns = spec.shape[-2:] if len(spec.shape) > 2 else (0, 1)
     codes = spec.dtype in _CODES and not (rows == columns and spec.size == rows * columns)
     real = widened_dtype(spec.dtype) is not None or spec.original == SPARSE
+    real = real or spec.original.startswith(f"{NUMPY}float")
     return (real or codes) and not reason.startswith(_NOT_OF_MODEL)
 
 
 def why_never(spec: TensorSpec) -> str:
     """Why an array can never be weights, whatever its name."""
+    if spec.original.startswith(NUMPY):
+        return "a NumPy array, which is not read from a pickle; save it as a tensor"
     if widened_dtype(spec.dtype) is None:
         return f"{printable(spec.dtype)} values, not a supported floating-point dtype"
     return "it is empty" if spec.size == 0 else ""
