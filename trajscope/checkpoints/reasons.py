@@ -7,6 +7,7 @@ from trajscope.readers.base import NUMPY, SPARSE, TensorSpec, widened_dtype
 
 AVERAGE = "an average of the weights"
 LIVE = "a live weight, where averages are asked for"
+OTHER_SECTION = "a different section than the model's"
 CENTRE = "a running centre of a teacher's outputs, not a weight"
 
 _OTHER_SECTIONS = (
