@@ -105,7 +105,8 @@ def why_not(raw: str, name: str, spec: TensorSpec) -> str:
         return "a counter, not a weight"
     if leaf in _LEAVES:
         return _LEAVES[leaf]
-    if leaf.endswith("mask") or leaf == "masked_bias":
+    # One of real numbers may be learned: their values say what it is.
+    if leaf == "masked_bias" or (leaf.endswith("mask") and widened_dtype(spec.dtype) is None):
         return "a mask, not a weight"
     logged = len(spec.shape) < 2 and _LOGGED.fullmatch(name) is not None
     return "a logged number, not a weight" if logged else ""
