@@ -507,6 +507,6 @@ def test_numpy_arrays_in_a_torch_file_are_listed_and_refused_as_what_they_are(tm
         trajectory = open_trajectory(tmp_path / "both")
     why = "a NumPy array, which is not read from a pickle; save it as a tensor"
     reasons = {each["name"]: each["reason"] for each in trajectory.attrs["left_out"]}
-    assert reasons == {"v": why, "rng": why}
+    assert reasons == {"v": why, "rng": "the trainer's own state"}
     with pytest.raises(TrajectoryError, match=f"no tensor remains(?s:.*)v: {why}"):
         open_trajectory(tmp_path / "alone")
