@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from trajscope.checkpoints.namesakes import parts_of
 from trajscope.checkpoints.series import find_series
 from trajscope.checkpoints.weights import choose_weights
+from trajscope.trajectory import open_trajectory
 
 
 def net(seed=0):
@@ -164,3 +166,66 @@ def test_a_queue_of_features_is_known_by_its_pointer(tmp_path):
     assert read(tmp_path, state)[0] == set(state)
     state["bank_ptr"] = torch.zeros(1, dtype=torch.long)
     assert read(tmp_path, state)[0] == set(state) - {"bank", "bank_ptr"}
+
+
+def sections(live, average):
+    """An average as libraries keep it beside the live weights, and the names of both."""
+    return {
+        "ema-pytorch": (
+            {f"online_model.{name}": each for name, each in live.items()}
+            | {f"ema_model.{name}": each for name, each in average.items()}
+            | {"initted": torch.tensor(True), "step": torch.tensor(3)},
+            "online_model.", "ema_model.",
+        ),
+        "shadow and backup": ({"backup": live, "shadow": average}, "backup/", "shadow/"),
+        "torch_ema": (
+            {"decay": 0.9, "shadow_params": list(average.values()),
+             "collected_params": list(live.values())},
+            "collected_params/", "shadow_params/",
+        ),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["ema-pytorch", "shadow and backup", "torch_ema"])
+@pytest.mark.parametrize("beside", [{}, {"model": net(2).state_dict()}], ids=["alone", "beside"])
+def test_live_weights_in_the_section_of_an_average_are_none(kind, beside, tmp_path):
+    content, live, average = sections(net().state_dict(), net(1).state_dict())[kind]
+    state = beside | {"ema": content}
+    names, left = read(tmp_path, state, average=True)
+    assert names == starting(names, average)
+    assert len(names) == len(net().state_dict())
+    assert {left[name] for name in starting(left, live)} == {
+        "a live weight, where averages are asked for"
+    }
+    names, _ = read(tmp_path, state)
+    assert names == (set(beside["model"]) if beside else starting(names, live))
+    assert len(names) == len(net().state_dict())
+
+
+def test_a_target_network_in_a_section_of_averages_is_averaged_too(tmp_path):
+    agent = Agent("critic", "critic_target").state_dict()
+    assert read(tmp_path, {"ema": agent})[0] == set(agent)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("ema_0.999", "an average of the weights"),
+        ("ema-0.9", "an average of the weights"),
+        ("net_ema_0.9999", "an average of the weights"),
+        ("ema_1", "a copy of 'model' that follows it"),
+        ("ema_std_0.05", "a copy of 'model' that follows it"),
+    ],
+)
+def test_a_section_of_averages_may_be_called_by_its_decay(name, reason, tmp_path):
+    state = {"model": net().state_dict(), name: net(1).state_dict()}
+    names, left = read(tmp_path, state)
+    assert left == {f"{name}/*": f"{reason} (4 arrays)"}
+    assert not [text for text in open_trajectory(tmp_path).attrs["warnings"] if "left out" in text]
+    assert read(tmp_path, state, average=True)[0] == names == set(net().state_dict())
+
+
+def test_numbers_of_layers_are_no_decay():
+    assert parts_of("net.0.1.w") == ("net", "0", "1", "w")
+    assert parts_of("model/layer_1.0.weight") == ("model", "layer_1", "0", "weight")
+    assert parts_of("ema_0.999/fc.w") == ("ema_0.999", "fc", "w")

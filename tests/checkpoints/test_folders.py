@@ -458,3 +458,34 @@ def test_a_bare_array_that_is_not_read_is_called_by_its_folder(tmp_path):
             (where / ".zarray").write_text(metadata.replace("3", str(2**40)))
     with pytest.raises(TrajectoryError, match="its array is not read, since one of its chunks"):
         find_series(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"x": 1},
+        {"rng": torch.get_rng_state(), "python": (3, (1, 2)), "numpy": np.random.get_state()},  # noqa: NPY002
+    ],
+    ids=["no tensors", "states of generators"],
+)
+def test_what_each_rank_keeps_beside_a_whole_model_is_no_slice(own, tmp_path):
+    for step in (10, 20):
+        folder = tmp_path / f"step_{step}"
+        folder.mkdir()
+        torch.save({"w": torch.full((9,), float(step))}, folder / "model.pt")
+        for rank in (0, 1):
+            torch.save(own, folder / f"rank{rank}.pt")
+    trajectory = open_trajectory(tmp_path)
+    assert trajectory["step"].values.tolist() == [10, 20]
+    assert trajectory["tensor"].values.tolist() == ["w"]
+    assert trajectory["weights"][:, 0].to_numpy().tolist() == [10, 20]
+
+
+def test_a_rank_that_cannot_be_read_may_hold_a_slice(tmp_path):
+    for step in (10, 20):
+        folder = tmp_path / f"step_{step}"
+        folder.mkdir()
+        torch.save({"w": torch.ones(9)}, folder / "rank0.pt")
+        (folder / "rank1.pt").write_bytes(b"PK\3\4 unfinished")
+    with pytest.raises(TrajectoryError, match="slices of a model from 2 ranks"):
+        open_trajectory(tmp_path)

@@ -88,6 +88,26 @@ def test_state_copies_and_ties_are_not_the_models_own(content, tmp_path):
     assert opened(tmp_path).attrs["warnings"] == []
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"torch_rng_state": torch.get_rng_state()},
+        {"rng": torch.stack([torch.get_rng_state()] * 2)},
+        {"cuda_rng_states": [torch.get_rng_state()] * 2},
+        {"state of the generator": torch.get_rng_state()},
+        {"model": {"generator.rng_state": torch.get_rng_state()}},
+    ],
+    ids=lambda beside: next(iter(beside)),
+)
+def test_the_state_of_a_random_generator_is_not_the_models_own(beside, tmp_path):
+    model = {"w": torch.randn(72)} | beside.get("model", {})
+    saved(tmp_path, lambda step: beside | {"model": model})
+    trajectory = opened(tmp_path)
+    assert trajectory.attrs["much_left_out"] == ""
+    (left,) = trajectory.attrs["left_out"]
+    assert left["reason"].startswith("the trainer's own state") or "rng" not in left["name"]
+
+
 def test_what_the_user_leaves_out_is_not_told_again(tmp_path):
     saved(tmp_path, lambda step: {"model": {"w": torch.randn(9), "v": torch.randn(9)}})
     assert opened(tmp_path, exclude="v").attrs["warnings"] == []

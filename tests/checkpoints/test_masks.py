@@ -16,6 +16,9 @@ MASKS = {
     "attn.hidden": torch.full((LENGTH, LENGTH), LEAST).triu(1),
     "attn.large": torch.ones(300, 300).tril(),
     "attn.allowed": torch.ones(3, LENGTH, LENGTH).triu(),
+    "attn.causalmask": torch.ones(LENGTH, 3).tril(),
+    "fc.weight_mask": torch.ones(9),
+    "swin.attn_mask": torch.full((2, 9, 9), -100.0).triu(1),
     "graph.adjacency": (torch.arange(LENGTH**2).reshape(LENGTH, -1) % 3 == 0).float(),
 }
 FROZEN = {
@@ -45,7 +48,7 @@ def test_constant_masks_are_left_out(tmp_path):
     reasons = {each["name"]: each["reason"] for each in trajectory.attrs["left_out"]}
     assert reasons.keys() == MASKS.keys()
     assert set(reasons.values()) == {
-        "a mask: of two values, one of them 0, and the same at the first and the last checkpoint"
+        "a mask: nothing but 0 and one other value, the same at the first and the last checkpoint"
     }
     assert np.isfinite(trajectory["weights"]).all()
     assert trajectory.attrs["warnings"] == []
@@ -65,6 +68,18 @@ def test_what_changes_is_no_mask(tmp_path):
 
 def test_include_takes_masks_too(tmp_path):
     assert set(read(tmp_path, MASKS, include="*")["tensor"].values) == {"w", *MASKS}
+
+
+def test_a_mask_that_is_learned_is_a_weight(tmp_path):
+    learned = {"soft_mask": torch.rand(6, 8), "fc.weight_mask": torch.rand(9)}
+
+    def moving(tensors, step):
+        return {name: each * step for name, each in tensors.items()}
+
+    trajectory = read(tmp_path, learned, moving)
+    assert set(trajectory["tensor"].values) == {"w", *learned}
+    assert trajectory.attrs["left_out"] == []
+    assert set(read(tmp_path, learned)["tensor"].values) == {"w", *learned}
 
 
 class Attention(nn.Module):

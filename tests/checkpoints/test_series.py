@@ -268,6 +268,45 @@ def test_an_equal_file_at_the_same_step_is_a_copy_without_a_warning(save, tmp_pa
     assert next(iter(reasons(series).values())).startswith("a copy of")
 
 
+@pytest.mark.parametrize("index", [None, False], ids=["with index", "without index"])
+def test_shards_beside_the_same_model_in_one_file_are_copies(index, tmp_path):
+    for step in (100, 200):
+        shard(tmp_path / f"checkpoint-{step}", step, index)
+        weights = {f"layer{i}.weight": np.full((2, 3), step + i, "f4") for i in (1, 0)}
+        save_file(weights, tmp_path / f"checkpoint-{step}" / "model.safetensors")
+    series = find_series(tmp_path, strict=True)
+    assert steps(series) == [100, 200]
+    assert [c.relative for c in series.checkpoints] == [
+        f"checkpoint-{step}/model.safetensors" for step in (100, 200)
+    ]
+    assert not series.warnings
+    (reason, _) = [each.reason for each in series.skipped]
+    assert reason == "a copy of checkpoint-100/model.safetensors"
+
+
+@pytest.mark.parametrize("index", [None, False], ids=["with index", "without index"])
+def test_shards_beside_another_model_in_one_file_are_told_by_their_own_name(index, tmp_path):
+    for step in (100, 200):
+        shard(tmp_path / f"checkpoint-{step}", step, index)
+        weights = {f"layer{i}.weight": np.full((2, 3), step - i, "f4") for i in (1, 0)}
+        save_file(weights, tmp_path / f"checkpoint-{step}" / "model.safetensors")
+    series = find_series(tmp_path)
+    first = "model.safetensors.index.json" if index is None else "model-00001-of-00002.safetensors"
+    (warning,) = series.warnings
+    assert "2 checkpoints repeat a step with other weights" in warning
+    assert f"in checkpoint-100/{first} and checkpoint-100/model.safetensors;" in warning
+    assert {each.path for each in series.skipped} == {
+        f"checkpoint-{step}/{first}" for step in (100, 200)
+    }
+
+
+def test_files_whose_values_cannot_be_compared_are_no_copies(tmp_path):
+    for name, note in (("epoch=0-step=1", ""), ("epoch=1-step=2", ""), ("epoch=1-step=2-v1", "a")):
+        odd = {"w": torch.ones(9), "note": note, "sparse": torch.eye(2).to_sparse()}
+        torch.save(odd, tmp_path / f"{name}.pt")
+    assert "1 checkpoint repeats a step" in find_series(tmp_path).warnings[0]
+
+
 def test_a_stray_file_does_not_hide_the_one_series(save, tmp_path):
     for step in (10, 20):
         save(f"step-{step}.safetensors")

@@ -9,7 +9,7 @@ from trajscope.checkpoints.sections import select
 from trajscope.checkpoints.series import find_series
 from trajscope.checkpoints.stored import Stored
 from trajscope.checkpoints.weights import choose_weights
-from trajscope.errors import OptionError, TrajectoryError
+from trajscope.errors import OptionError, TrajectoryError, TrajscopeWarning
 from trajscope.readers.base import TensorSpec
 from trajscope.trajectory import open_trajectory
 
@@ -119,8 +119,8 @@ def test_prefixes_are_kept_where_two_names_would_become_one():
         ("step", TensorSpec((), "float64"), "a counter"),
         ("emb.position_ids", TensorSpec((1, 4), "float32"), "a constant"),
         ("rotary.inv_freq", TensorSpec((4,), "float32"), "a constant"),
-        ("attn.causal_mask", TensorSpec((4, 4), "float32"), "a mask"),
-        ("fc.weight_mask", TensorSpec((4, 4), "float32"), "a mask"),
+        ("attn.causal_mask", TensorSpec((4, 4), "bool"), "a mask"),
+        ("fc.weight_mask", TensorSpec((4, 4), "uint8"), "a mask"),
         ("x", TensorSpec((4,), "float4_unheard_of"), "float4_unheard_of values"),
         ("x", TensorSpec((4,), "complex64"), "complex64 values"),
         ("x", TensorSpec((4,), "bool"), "bool values"),
@@ -494,3 +494,19 @@ def test_yolo_saves_the_average_alone_or_beside_the_live_weights(tmp_path, live)
     if not live:
         with pytest.raises(TrajectoryError, match="only an average of the weights"):
             open_trajectory(tmp_path, strict=True)
+
+
+def test_numpy_arrays_in_a_torch_file_are_listed_and_refused_as_what_they_are(tmp_path):
+    for step in (1, 2):
+        array = {"v": np.ones(9, "f4"), "rng": np.arange(9, dtype="u4")}
+        (tmp_path / "both").mkdir(exist_ok=True)
+        (tmp_path / "alone").mkdir(exist_ok=True)
+        torch.save({"w": torch.ones(3) * step, **array}, tmp_path / "both" / f"s_{step}.pt")
+        torch.save(array, tmp_path / "alone" / f"s_{step}.pt")
+    with pytest.warns(TrajscopeWarning, match=r"75% .* left out: a NumPy array"):
+        trajectory = open_trajectory(tmp_path / "both")
+    why = "a NumPy array, which is not read from a pickle; save it as a tensor"
+    reasons = {each["name"]: each["reason"] for each in trajectory.attrs["left_out"]}
+    assert reasons == {"v": why, "rng": "the trainer's own state"}
+    with pytest.raises(TrajectoryError, match=f"no tensor remains(?s:.*)v: {why}"):
+        open_trajectory(tmp_path / "alone")

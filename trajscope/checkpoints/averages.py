@@ -23,9 +23,8 @@ _ANY = ("*",)
 # names are no sign: "source" and "target", "avg" and "max", "query" and "value" are all weights.
 _COUNTERPARTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("ema", "teacher", "polyak"), _ANY),
-    **dict.fromkeys(
-        ("swa", "avg", "average", "averaged", "shadow", "slow", "old", "lagged"), ("",)
-    ),
+    **dict.fromkeys(("swa", "avg", "average", "averaged", "slow", "old", "lagged"), ("",)),
+    "shadow": ("", "backup", "collected"),
     "momentum": ("", "base", "online", "query"),
     "target": ("", "online", "main", "local", "eval", "policy", "behavior", "context", "q"),
     "targ": ("",),

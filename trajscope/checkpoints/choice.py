@@ -5,8 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from trajscope.checkpoints.evidence import Evidence, evidence, is_inside
-from trajscope.checkpoints.namesakes import Parts
-from trajscope.checkpoints.reasons import AVERAGE, LIVE, is_averaged, of_section, why_never, why_not
+from trajscope.checkpoints.namesakes import Parts, parts_of, words_of
+from trajscope.checkpoints.reasons import (
+    AVERAGE,
+    LIVE,
+    OTHER_SECTION,
+    is_averaged,
+    of_section,
+    why_never,
+    why_not,
+)
 from trajscope.checkpoints.wrappers import common_prefix, unwrapped
 from trajscope.errors import printable
 from trajscope.readers.base import TensorSpec
@@ -22,6 +30,8 @@ _MODEL_SECTIONS = (
     _LIVE_BESIDE, "model_state_dict", _DISPLACED, "model", "module", "net", "network", "params",
     "weights",
 )  # fmt: skip
+# What the live weights are called within the section of their average.
+_KEPT_LIVE = frozenset({"online", "backup", "collected"})
 _DEEPEST = 8
 
 
@@ -81,9 +91,7 @@ class Choice:
             return AVERAGE
         if self.average and self.live and section == self.live:
             return LIVE
-        return _why_state(section, self.layers) or (
-            LIVE if self.average else "a different section than the model's"
-        )
+        return _why_state(section, self.layers) or (LIVE if self.average else OTHER_SECTION)
 
     def shown_names(self, raws: Sequence[str]) -> dict[str, str]:
         """For each stored name the one that is shown: without section and wrappers' prefixes."""
@@ -116,7 +124,9 @@ def choose(checkpoints: Sequence[Specs], *, average: bool = False) -> Choice | N
         named = _average_sections(checkpoints[0], known, inside)
         if not named and not mixed:
             return None
-        section, mixed = (named[0], False) if named else (live, True)
+        section = named[0] if named else live
+        mixed = not named or _holds_live(checkpoints[0], known, named[0])
+        alone = alone and not mixed
     choice = replace(
         inside, section=section, mixed=mixed, average=average, live=live or "", alone=alone
     )
@@ -194,6 +204,18 @@ def _average_sections(specs: Specs, known: Evidence, live: Choice) -> list[str]:
     return named or [
         each for each, copied in usable.items() if all(copied) and not live.holds(each + "/")
     ]
+
+
+def _holds_live(specs: Specs, known: Evidence, section: str) -> bool:
+    """Whether the live weights lie in the section of their average, as ema-pytorch saves them."""
+    copied = {
+        known.copies[raw] for raw in specs if raw in known.copies and raw.startswith(section + "/")
+    }
+    around = ".".join(parts_of(section)) + "."
+    return any(
+        each.startswith(around) and not _KEPT_LIVE.isdisjoint(words_of(each.removeprefix(around)))
+        for each in copied
+    )
 
 
 def _live_beside(specs: Specs) -> str:

@@ -18,6 +18,7 @@ from trajscope.checkpoints.names import (
     read_name,
 )
 from trajscope.errors import printable
+from trajscope.readers.base import SLICES, widened_dtype
 from trajscope.readers.zarr.group import ANCHORS
 
 ONE_ARRAY = ".npy"
@@ -211,11 +212,21 @@ def _prefixed(part: CheckpointPart, prefix: str) -> CheckpointPart:
     return replace(named, header=replace(part.header, metadata=metadata))
 
 
+def _may_be_slice(member: _Member) -> bool:
+    """Whether a file may hold a part of a model: numbers, or what cannot be read."""
+    parts = member.candidate.parts
+    return not parts or any(
+        widened_dtype(spec.dtype) is not None or spec.original in SLICES
+        for part in parts
+        for spec in part.header.tensors.values()
+    )
+
+
 def _slices(by_folder: Mapping[str, Sequence[_Member]]) -> list[Candidate]:
     """Damaged candidates, one for each folder, if the files are slices of a model over ranks."""
     first = next(iter(by_folder.values()))
     ranks: dict[str, set[str]] = defaultdict(set)
-    for member in first:
+    for member in filter(_may_be_slice, first):
         for match in _RANK.finditer(str(member.rest)):
             ranks[match["group"]].add(match["number"])
         if layer := _LAYER.fullmatch(member.rest.name):

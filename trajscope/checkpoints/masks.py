@@ -16,11 +16,11 @@ from trajscope.checkpoints.weight_tensors import Weights, WeightTensor
 from trajscope.errors import CheckpointError
 from trajscope.readers.base import Values
 
-MASK = "a mask: of two values, one of them 0, and the same at the first and the last checkpoint"
+MASK = "a mask: nothing but 0 and one other value, the same at the first and the last checkpoint"
 
 # A matrix of weights that is frozen at zeros and ones is a weight all the same.
 _WEIGHT = re.compile(r"(.*_)?(weight|kernel|embedding|original|w|\d+)(_?\w?\d+)?", re.IGNORECASE)
-_NAMED = re.compile(r"(.*_)?(masks?|tril|triu|causal|adj|adjacency)(_.*)?", re.IGNORECASE)
+_NAMED = re.compile(r"(.*_)?(masks?|tril|triu|causal|adj|adjacency)(_.*)?|.*mask", re.IGNORECASE)
 _SAMPLE = 2**14
 _LEAST = -1000.0
 """What is added to a score to hide it; the smallest float and -inf are used as well."""
@@ -66,27 +66,35 @@ def _may_be_mask(tensor: WeightTensor) -> bool:
 
 def _is_mask(tensor: WeightTensor, manifest: Manifest, start: int) -> bool:
     """Whether the first and the last values of a tensor are those of a mask, and do not change."""
-    named = _NAMED.fullmatch(re.split(r"[./]", tensor.name)[-1]) is not None
+    leaf = re.split(r"[./]", tensor.name)[-1]
+    named, certain = _NAMED.fullmatch(leaf) is not None, leaf.endswith("mask")
     places = [(0, min(_SAMPLE, tensor.size)), (max(tensor.size - _SAMPLE, 0), tensor.size)]
     rows = np.array([0, 1])
     seen: list[Values] = []
     try:
         for first, last in places:
             values = manifest.read(rows, start + first, start + last)
-            if not np.array_equal(values[0], values[1]) or not _is_two_valued(values[0]):
+            if not np.array_equal(values[0], values[1]):
+                return False
+            if not _is_two_valued(values[0], any_other=certain):
                 return False
             if not named and not _is_triangular(values[0], first, tensor.shape[-1]):
                 return False
             seen.append(values[0])
     except CheckpointError:  # It is told of where the weights are read.
         return False
-    return len(np.unique(np.concatenate(seen))) == 2
+    both = np.concatenate(seen)
+    return _is_two_valued(both, any_other=certain) and (certain or len(np.unique(both)) == 2)
 
 
-def _is_two_valued(values: Values) -> bool:
-    """Whether nothing occurs but 0 and either 1 or one number that hides what it is added to."""
+def _is_two_valued(values: Values, *, any_other: bool) -> bool:
+    """Whether nothing occurs but 0 and either 1 or one number that hides what it is added to.
+
+    With `any_other` that number may be any: Swin adds -100.
+    """
     others = np.unique(values[values != 0])
-    return len(others) == 0 or (len(others) == 1 and (others[0] == 1 or others[0] <= _LEAST))
+    hides = any_other or np.all((others == 1) | (others <= _LEAST))
+    return len(others) < 2 and bool(hides)
 
 
 def _is_triangular(values: Values, first: int, length: int) -> bool:

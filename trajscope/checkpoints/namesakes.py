@@ -40,7 +40,9 @@ _STATEFUL = frozenset({
 })  # fmt: skip
 # A teacher that is no average of the student is another network, and none that is trained.
 _OTHER_NETWORK = "teacher"
-_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+(?:\.\d+)?")
+# The dot of a decay does not part the name of a section: "ema_0.999/fc.weight".
+_BETWEEN = re.compile(r"/|(?<!(?<![\d.])0)\.|\.(?!\d+/)")
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def namesakes(
 
 def parts_of(raw: str) -> Parts:
     """The parts of a stored name, between dots and slashes."""
-    return tuple(re.split(r"[./]", raw))
+    return tuple(_BETWEEN.split(raw))
 
 
 class _House:
@@ -145,9 +147,16 @@ class _House:
 
 @lru_cache(maxsize=2**16)
 def own_words(name: str) -> Parts:
-    """The words of a container's name, sorted, without those for state and for any network."""
+    """The words of a container's name, sorted, without those for state and for any network.
+
+    A decay is none either: "ema_0.999".
+    """
     return tuple(
-        sorted(word for word in words_of(name) if word not in _STATEFUL and word not in _GENERIC)
+        sorted(
+            word
+            for word in words_of(name)
+            if word not in _STATEFUL and word not in _GENERIC and "." not in word
+        )
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from trajscope.checkpoints.products import Factor, Product
 from trajscope.checkpoints.stored import Stored
-from trajscope.readers.base import SLICES, SPARSE, UNREADABLE, widened_dtype
+from trajscope.readers.base import NUMPY, SLICES, SPARSE, UNREADABLE, widened_dtype
 
 _BLOCK = 128
 """Rows and columns that share a scale in public float8 models; their last block may be shorter."""
@@ -180,7 +180,8 @@ def _may_be_codes(name: str, array: Stored) -> bool:
     """Whether an array may hold codes, by its dtype and name."""
     spec = array.spec
     if spec.dtype == UNREADABLE:
-        return bool(spec.original) and spec.original not in {*SLICES, SPARSE}
+        known = spec.original in {*SLICES, SPARSE} or spec.original.startswith(NUMPY)
+        return bool(spec.original) and not known
     leaf = re.split("[./]", name)[-1]
     return bool(
         spec.size > 1 and _PACKED.fullmatch(spec.dtype) and _CODES.fullmatch(leaf)

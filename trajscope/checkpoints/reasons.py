@@ -3,21 +3,23 @@
 import re
 
 from trajscope.errors import printable
-from trajscope.readers.base import SPARSE, TensorSpec, widened_dtype
+from trajscope.readers.base import NUMPY, SPARSE, TensorSpec, widened_dtype
 
 AVERAGE = "an average of the weights"
 LIVE = "a live weight, where averages are asked for"
+OTHER_SECTION = "a different section than the model's"
 CENTRE = "a running centre of a teacher's outputs, not a weight"
+_TRAINER = "the trainer's own state"
 
 _OTHER_SECTIONS = (
     (re.compile(r"(.*[-_.])?(optimizers?|optim|opt_state|opt)([-_.].*)?"), "optimizer state"),
     (re.compile(r"(.*[-_.])?(ema|teacher|swa|averag(e|ed|ing))([-_.].*)?"), AVERAGE),
     (
         re.compile(
-            r"(lr_)?schedulers?(_state.*)?|lr_schedulers?|(grad_)?scaler(_state.*)?|amp|rng.*|"
+            r"(lr_)?schedulers?(_state.*)?|lr_schedulers?|(grad_)?scaler(_state.*)?|amp|rng.*|.*[-_.]rng([-_.].*)?|"
             r".*random.*|callbacks|loops|hyper_parameters|args|config|cfg|epoch|step"
         ),
-        "the trainer's own state",
+        _TRAINER,
     ),
 )
 # "model_and_optim" is a section of sections.
@@ -30,6 +32,10 @@ _STATISTIC = re.compile(
 _COUNTERS = frozenset(
     {"n_averaged", "step", "global_step", "iteration", "iter", "iter_num", "epoch"}
 )
+# The state of a generator of random numbers.
+_RANDOM = re.compile(r"(.*[-_])?rng([-_].*)?")
+# That of torch on the CPU and on a GPU, whatever it is called.
+_STATES = frozenset({(5056,), (16,)})
 _LEAVES = {
     **dict.fromkeys(("exp_avg", "exp_avg_sq", "momentum_buffer"), "optimizer state"),
     **dict.fromkeys(
@@ -60,7 +66,7 @@ _LEAVES = {
 }
 # Of what is left out for these reasons the model itself loses nothing, or the user asked for it.
 _NOT_OF_MODEL = (
-    "optimizer state", AVERAGE, CENTRE, "a copy of ", "the trainer's own state", "a counter",
+    "optimizer state", AVERAGE, CENTRE, "a copy of ", _TRAINER, "a counter",
     "earlier features", LIVE, "the kernel of the layer inside", "a logged number",
     "not matched by --include", "excluded by the pattern", "part of the weight",
 )  # fmt: skip
@@ -79,12 +85,16 @@ def is_of_model(reason: str, spec: TensorSpec) -> bool:
     # A mask of attention has one value for each pair of places.
     rows, columns = spec.shape[-2:] if len(spec.shape) > 2 else (0, 1)
     codes = spec.dtype in _CODES and not (rows == columns and spec.size == rows * columns)
+    codes = codes and not (spec.dtype == "uint8" and spec.shape in _STATES)
     real = widened_dtype(spec.dtype) is not None or spec.original == SPARSE
+    real = real or spec.original.startswith(f"{NUMPY}float")
     return (real or codes) and not reason.startswith(_NOT_OF_MODEL)
 
 
 def why_never(spec: TensorSpec) -> str:
     """Why an array can never be weights, whatever its name."""
+    if spec.original.startswith(NUMPY):
+        return "a NumPy array, which is not read from a pickle; save it as a tensor"
     if widened_dtype(spec.dtype) is None:
         return f"{printable(spec.dtype)} values, not a supported floating-point dtype"
     return "it is empty" if spec.size == 0 else ""
@@ -99,9 +109,10 @@ def why_not(raw: str, name: str, spec: TensorSpec) -> str:
         return "a running statistic, not a weight"
     if leaf in _COUNTERS and spec.size == 1:
         return "a counter, not a weight"
-    if leaf in _LEAVES:
-        return _LEAVES[leaf]
-    if leaf.endswith("mask") or leaf == "masked_bias":
+    if leaf in _LEAVES or (widened_dtype(spec.dtype) is None and _RANDOM.fullmatch(leaf)):
+        return _LEAVES.get(leaf, _TRAINER)
+    # One of real numbers may be learned: its values say what it is.
+    if leaf == "masked_bias" or (leaf.endswith("mask") and widened_dtype(spec.dtype) is None):
         return "a mask, not a weight"
     logged = len(spec.shape) < 2 and _LOGGED.fullmatch(name) is not None
     return "a logged number, not a weight" if logged else ""

@@ -3,10 +3,14 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from trajscope.checkpoints.base import Candidate, Checkpoint, Skipped
+from trajscope.checkpoints.base import Candidate, Checkpoint, CheckpointPart, Skipped
 from trajscope.checkpoints.counters import Step
-from trajscope.errors import TrajectoryError, printable
-from trajscope.readers.files import same_content
+from trajscope.errors import CheckpointError, TrajectoryError, printable
+from trajscope.readers.base import TensorSpec
+from trajscope.readers.files import is_here, same_content
+
+_BLOCK = 2**20
+"""Elements that are compared at once."""
 
 
 def one_per_step(
@@ -42,18 +46,18 @@ def one_per_step(
             if other is taken:
                 continue
             if other in copies:
-                reason = f"a copy of {printable(taken.relative)}"
+                reason = f"a copy of {_shown(taken, other)}"
             else:
-                reason = f"step {step} repeated; {printable(taken.relative)} was written later"
+                reason = f"step {step} repeated; {_shown(taken, other)} was written later"
                 differing.append((step, other, taken))
-            skipped.append(Skipped(printable(other.relative), reason))
+            skipped.append(Skipped(_shown(other, taken), reason))
     if not differing:
         return kept, skipped, []
     step, other, taken = differing[0]
     message = (
         f"{len(differing)} {'checkpoints repeat' if len(differing) > 1 else 'checkpoint repeats'} "
-        f"a step with other weights, first step {step} in {printable(other.relative)} and "
-        f"{printable(taken.relative)}; "
+        f"a step with other weights, first step {step} in {_shown(other, taken)} and "
+        f"{_shown(taken, other)}; "
     )
     if strict:
         raise TrajectoryError(
@@ -66,17 +70,61 @@ def _age(candidate: Candidate) -> tuple[int, str]:
     return max(part.file.mtime_ns for part in candidate.parts), candidate.relative
 
 
+def _shown(candidate: Candidate, beside: Candidate) -> str:
+    """How a candidate is called; shards without an index, as a file beside them, by the first."""
+    same = candidate.relative == beside.relative and len(candidate.parts) > 1
+    return printable(candidate.parts[0].file.relative if same else candidate.relative)
+
+
 def _same_content(first: Candidate, second: Candidate) -> bool:
-    """Whether the files of two candidates are equal byte by byte, and hold one checkpoint each."""
-    if any(part.inside for part in first.parts):
+    """Whether two candidates hold one checkpoint each, and the same: in files or in tensors."""
+    if any(part.inside for part in (*first.parts, *second.parts)):
         return False
+    try:
+        return _same_files(first, second) or _same_tensors(first, second)
+    except (OSError, CheckpointError, TypeError):  # of a dtype without numbers
+        return False
+
+
+def _same_files(first: Candidate, second: Candidate) -> bool:
     if [part.file.size for part in first.parts] != [part.file.size for part in second.parts]:
         return False
     pairs = zip(first.parts, second.parts, strict=True)
-    try:
-        return all(
-            a.file.identity == b.file.identity or same_content(a.file.path, b.file.path)
-            for a, b in pairs
-        )
-    except OSError:
+    return all(
+        a.file.identity == b.file.identity or same_content(a.file.path, b.file.path)
+        for a, b in pairs
+    )
+
+
+def _same_tensors(first: Candidate, second: Candidate) -> bool:
+    """Whether all tensors are equal, in whatever files; `False` where that cannot be read here."""
+    one, other = _tensors(first), _tensors(second)
+    described = [
+        {name: (spec.shape, spec.dtype, spec.original) for name, (_, spec) in each.items()}
+        for each in (one, other)
+    ]
+    here = all(is_here(part.file.path) for part in (*first.parts, *second.parts))
+    if not here or described[0] != described[1]:
         return False
+    return all(
+        _values(one[name], start) == _values(other[name], start)
+        for name, (_, spec) in one.items()
+        for start in range(0, spec.size, _BLOCK)
+    )
+
+
+_Tensor = tuple[CheckpointPart, TensorSpec]
+
+
+def _tensors(candidate: Candidate) -> dict[str, _Tensor]:
+    return {
+        part.shown(name): (part, spec)
+        for part in candidate.parts
+        for name, spec in part.header.tensors.items()
+    }
+
+
+def _values(tensor: _Tensor, start: int) -> bytes:
+    part, spec = tensor
+    stop = min(start + _BLOCK, spec.size)
+    return part.reader.read_range(part.file.path, spec, start, stop).tobytes()

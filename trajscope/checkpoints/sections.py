@@ -8,7 +8,14 @@ from typing import TypeVar
 
 from trajscope.checkpoints.choice import Choice, choose, is_copy
 from trajscope.checkpoints.evidence import Evidence, evidence
-from trajscope.checkpoints.reasons import AVERAGE, LIVE, is_of_model, why_never, why_not
+from trajscope.checkpoints.reasons import (
+    AVERAGE,
+    LIVE,
+    OTHER_SECTION,
+    is_of_model,
+    why_never,
+    why_not,
+)
 from trajscope.checkpoints.stored import Place, Stored, ties, views
 from trajscope.errors import printable
 from trajscope.readers.base import TensorSpec
@@ -142,15 +149,21 @@ class _Rules:
             return ""
         if self.choice.average:
             return LIVE
+        return self.copied(raw) or AVERAGE
+
+    def copied(self, raw: str) -> str:
+        """What part an array follows, ``""`` for none."""
         live = self.known.copies.get(raw, "")
-        return f"a copy of {printable(live)!r} that follows it" if live else AVERAGE
+        return f"a copy of {printable(live)!r} that follows it" if live else ""
 
     def outside(self, raw: str, name: str, spec: TensorSpec) -> str:
         """Why an array is left out that does not lie in the model's section."""
         if not self.choice.section_of(raw):
             known = self.known.reasons.get(raw, "")
             return known or why_not(raw, name, spec) or "outside the model's section"
-        return self.known.reasons.get(raw, "") or self.choice.why_not_section(raw)
+        section = self.choice.why_not_section(raw)
+        copied = self.copied(raw) if section == OTHER_SECTION else ""
+        return self.known.reasons.get(raw, "") or copied or section
 
 
 def _sorted_out(arrays: Mapping[str, Stored], tied: Mapping[str, str], rules: _Rules) -> Selection:

@@ -15,6 +15,9 @@ UNREADABLE = "unreadable"
 SPARSE = "sparse"
 """`TensorSpec.original` of an unreadable array that is stored as places and values."""
 
+NUMPY = "NumPy "
+"""How `TensorSpec.original` of an unreadable NumPy array in a pickle begins; its dtype follows."""
+
 SLICES = frozenset({"DTensor", "ShardedTensor"})
 """`TensorSpec.original` of an unreadable array that is one rank's slice of a tensor."""
 

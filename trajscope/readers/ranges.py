@@ -37,6 +37,9 @@ class Place(NamedTuple):
         Elements from one index to the next along each dimension.
     big_endian :
         Whether the elements are stored most significant byte first.
+    signs :
+        What the elements of even and of odd index are times: torch notes conjugation, and does it
+        when the numbers are used.
     """
 
     first: int
@@ -45,6 +48,7 @@ class Place(NamedTuple):
     start: int
     strides: tuple[int, ...]
     big_endian: bool
+    signs: tuple[int, int] = (1, 1)
 
 
 class Constant(NamedTuple):
@@ -134,8 +138,13 @@ def read_range(path: Path, spec: TensorSpec, start: int, stop: int) -> Values:
         if is_row_major(spec.shape, place.strides):
             first = place.lead + (place.start + start) * dtype.itemsize
             raw = source.span(first, (stop - start) * dtype.itemsize)
-            return widened(np.frombuffer(raw, elements))
-        return widened(_gathered(source, spec.shape, place, elements, (start, stop)))
+            values = widened(np.frombuffer(raw, elements))
+        else:
+            values = widened(_gathered(source, spec.shape, place, elements, (start, stop)))
+        if place.signs == (1, 1):
+            return values
+        even, odd = place.signs
+        return np.where(np.arange(start, stop) % 2, odd * values, even * values)
     finally:
         os.close(descriptor)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from trajscope.readers.base import SPARSE, UNREADABLE, TensorSpec
-from trajscope.readers.ranges import Place, is_row_major, paired
+from trajscope.readers.ranges import PARTS, Place, is_row_major, paired
 from trajscope.readers.torch.records import Dictionary, Global, Record
 from trajscope.readers.torch.storages import ITEM_SIZES, Resolve, TensorError
 
@@ -14,6 +14,9 @@ LONGEST_AXIS = 2**48
 
 _MAX_BROADCAST = 2**24
 """Elements a view may have beyond its storage, by repeating; else four bytes were a terabyte."""
+
+# What torch notes of a tensor instead of doing it.
+_NOTED = (("conj", True), ("neg", True))
 
 MAX_WRAPPERS = 8
 """Records around a tensor: a parameter of a subclass needs two."""
@@ -178,9 +181,9 @@ def _view(
     resolve: Resolve,
 ) -> TensorSpec:
     """A view of a storage, its bounds checked."""
-    negated = flags and isinstance(flags[0], Dictionary) and flags[0].pairs
-    storage = resolve(arguments[0]) if len(arguments) == 4 and not negated else None
-    if storage is None:
+    noted = flags[0].pairs if flags and isinstance(flags[0], Dictionary) else []
+    storage = resolve(arguments[0]) if len(arguments) == 4 else None
+    if storage is None or not (len(noted) <= 2 and all(pair in _NOTED for pair in noted)):
         return _UNREADABLE
     dtype = dtype or storage.dtype or "uint8"
     start, shape, strides = arguments[1], lengths(arguments[2]), lengths(arguments[3])
@@ -196,11 +199,15 @@ def _view(
         )
     plain = is_row_major(shape, strides)
     same_memory = f"{storage.key}:{start}:{shape}:{'' if plain else strides}"
+    conjugated, negated = (pair in noted for pair in _NOTED)
+    sign = -1 if negated else 1
+    signs = (sign, -sign if conjugated and dtype in PARTS else sign)
+    plain = plain and signs == (1, 1)
     if plain and not storage.packed and (itemsize == 1 or not storage.big_endian):
         first = storage.first + start * itemsize
         return paired(TensorSpec(shape, dtype, first, storage=same_memory))
     big_endian = storage.big_endian and itemsize > 1
-    place = Place(storage.first, storage.packed, 0, start, strides, big_endian)
+    place = Place(storage.first, storage.packed, 0, start, strides, big_endian, signs)
     return paired(TensorSpec(shape, dtype, None, place, storage=same_memory))
 
 

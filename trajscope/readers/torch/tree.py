@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from trajscope.errors import printable
 from trajscope.readers.base import UNREADABLE, Header, TensorSpec
+from trajscope.readers.torch.arrays import array_spec
 from trajscope.readers.torch.quantised import companions
 from trajscope.readers.torch.records import Dictionary, Global, Record
 from trajscope.readers.torch.storages import Resolve, TensorError
@@ -28,6 +29,10 @@ _MAX_REPEATS = 100_000
 _MAX_TENSORS = 200_000
 _MAX_NAME = 1000
 """Characters of a name; containers and scalars with longer ones are passed over."""
+
+# Of a key that is a tuple, so that names which share their texts stay short.
+_KEY_PARTS = 8
+_KEY_LENGTH = 32
 
 _MAX_METADATA = 1000
 _METADATA_LEVELS = 3
@@ -73,6 +78,10 @@ class _Walk:
         if _is_sharded(value):
             self.tensors[path or "tensor"] = TensorSpec((), UNREADABLE, original="ShardedTensor")
             return
+        if (array := array_spec(value)) is not None:
+            if len(path) <= _MAX_NAME and len(self.tensors) < _MAX_TENSORS:
+                self.tensors.setdefault(path or "array", array)
+            return
         if depth > _MAX_DEPTH or len(path) > _MAX_NAME or id(value) in self.inside:
             return
         self.inside.add(id(value))
@@ -82,7 +91,7 @@ class _Walk:
         elif not _is_object(value) or id(value) not in self.objects:
             self.objects.add(id(value))
             scalars = depth < _METADATA_LEVELS and not isinstance(value, (list, tuple))
-            children = attributes | self.entries(value)
+            children = _both(attributes, self.entries(value))
             self.visit_children(children, path, depth, scalars, "." if _is_script(value) else "/")
         self.inside.discard(id(value))
 
@@ -137,14 +146,21 @@ class _Walk:
             self.tensors.setdefault(f"{name}{COMPANION}{companion}", own)
 
     def attributes(self, value: object) -> dict[str, object]:
-        """The attributes of an object, by name; also those in ``__slots__``."""
+        """The attributes of an object, by name; also those in ``__slots__``.
+
+        What else it was made from or restored from, such as the fields of a named tuple, is called
+        by its place.
+        """
         if not isinstance(value, Record) or not _is_object(value):
             return {}
-        state = value.state if isinstance(value.state, tuple) else (value.state,)
-        found: dict[str, object] = {}
-        for part in state[:2]:
-            if isinstance(part, Dictionary):
-                found |= self.entries(part)
+        given = value.arguments if isinstance(value.arguments, tuple) else ()
+        found = self.entries(given) if given else {}
+        state = self.entries(value.state) if isinstance(value.state, tuple) else {"0": value.state}
+        for place, part in state.items():
+            if place in ("0", "1") and isinstance(part, Dictionary):
+                found = _both(found, self.entries(part))
+            elif isinstance(part, _CONTAINERS):
+                found = _both(found, {place: part})
         return found
 
     def entries(self, value: object) -> dict[str, object]:
@@ -157,7 +173,8 @@ class _Walk:
             return _named(value.pairs) if self.affordable(value, len(value.pairs)) else {}
         if not isinstance(value, Record) or not self.affordable(value, len(value.pairs)):
             return {}
-        return self.entries(value.items) | self.initial(value) | _named(value.pairs)
+        found = _both(self.entries(value.items), self.initial(value))
+        return _both(found, _named(value.pairs))
 
     def initial(self, record: Record) -> dict[str, object]:
         """The pairs a dictionary was constructed from, as Python 2 wrote an OrderedDict."""
@@ -225,14 +242,32 @@ def _is_script(value: object) -> bool:
 
 
 def _named(pairs: list[tuple[object, object]]) -> dict[str, object]:
-    """The pairs whose keys are text or numbers; of equal keys the last, as in Python."""
-    named = {}
-    for key, value in pairs:
-        if isinstance(key, str):
-            named[key] = value
-        elif isinstance(key, float) or (isinstance(key, int) and key.bit_length() < 64):
-            named[str(key)] = value
-    return named
+    """The pairs by the names of their keys; of equal keys the last, as in Python."""
+    texts = {key: value for key, value in pairs if isinstance(key, str)}
+    if len(texts) == len(pairs):
+        return texts
+    others = {
+        _key(key, place): value
+        for place, (key, value) in enumerate(pairs)
+        if not isinstance(key, str)
+    }
+    return _both(others, texts)
+
+
+def _key(key: object, place: int) -> str:
+    """The name of a key that is no text: a number, a tuple of texts and numbers, or its place."""
+    parts = key if isinstance(key, tuple) else (key,)
+    if isinstance(key, (float, int, tuple)) and len(parts) <= _KEY_PARTS:
+        scalars = [_scalar(part) for part in parts]
+        if all(each is not None and len(str(each)) <= _KEY_LENGTH for each in scalars):
+            return str(key)
+    return f"<key {place}>"
+
+
+def _both(first: dict[str, object], second: dict[str, object]) -> dict[str, object]:
+    """The two together; what only shares its name with another of the second is ``<name>``."""
+    clash = {name for name in first.keys() & second.keys() if first[name] is not second[name]}
+    return {f"<{name}>" if name in clash else name: each for name, each in first.items()} | second
 
 
 def _joined(path: str, joint: str, name: str) -> str:
