@@ -56,8 +56,8 @@ def pack(
     verified whenever it is read. What else is counted at each step (tokens, the stage) lies in a
     group ``coordinates``. Every chunk is read back and compared with what was written.
     Values are stored as they are read: float32, or float64 if any tensor is; an attribute keeps the
-    dtype they had before. Signs that cannot be part of a path are written as ``%`` and their code
-    in the tensors' names.
+    dtype they had before. Signs that cannot be part of a path are ``%`` and their code in
+    the names of folders; the tensors keep their names.
 
     While it grows the store is called ``<out>.tmp``; a call that was interrupted is taken up where
     it ended, if the checkpoints are still the same.
