@@ -776,3 +776,12 @@ def test_an_array_that_claims_more_than_its_bytes_is_listed_without_a_shape(
     pickled = pickled.replace(shape, b"K\x01J\0\0\0\x7f\x85")
     lie = rezipped(path, tmp_path / "y.pt", data_pkl=pickled)
     assert header_of(lie).tensors["v"].shape == ()
+
+
+def test_a_state_of_many_parts_that_objects_share_is_cheap(tmp_path: Path) -> None:
+    parts = b"(" + b"}" * 50_000 + b"tq\x00"
+    objects = b"cown\nKind\nq\x01" + b"h\x01)Rh\x00b" * 10_000
+    start = time.process_time()
+    pickled = b"\x80\x02" + parts + b"(" + objects + b"l."
+    assert not header_of(archive(tmp_path / "x.pt", pickled)).tensors
+    assert time.process_time() - start < 10

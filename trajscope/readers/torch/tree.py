@@ -156,12 +156,15 @@ class _Walk:
         given = value.arguments if isinstance(value.arguments, tuple) else ()
         found = self.entries(given) if given else {}
         state = self.entries(value.state) if isinstance(value.state, tuple) else {"0": value.state}
-        for place, part in state.items():
-            if place in ("0", "1") and isinstance(part, Dictionary):
-                found = _both(found, self.entries(part))
-            elif isinstance(part, _CONTAINERS):
-                found = _both(found, {place: part})
-        return found
+        named = {place for place in ("0", "1") if isinstance(state.get(place), Dictionary)}
+        for place in sorted(named):
+            found = _both(found, self.entries(state[place]))
+        others = {
+            place: part
+            for place, part in state.items()
+            if place not in named and isinstance(part, _CONTAINERS)
+        }
+        return _both(found, others)
 
     def entries(self, value: object) -> dict[str, object]:
         """What a container holds, by name; of lists only what may hold tensors."""
