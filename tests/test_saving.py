@@ -113,3 +113,10 @@ def test_what_is_being_written_has_a_name_that_is_never_read(tmp_path, monkeypat
     save_checkpoint(tmp_path, {"w": np.zeros(2)}, step=3)
     assert seen == [2, 3]  # the file before it is renamed, the folder afterwards
     assert len(list(Path(tmp_path).iterdir())) == 3
+
+
+def test_numbers_that_torch_negates_when_they_are_used_are_saved_so(tmp_path):
+    negated = torch._neg_view(torch.tensor([1.0, -2.0]))
+    assert negated.is_neg()
+    path = save_checkpoint(tmp_path, {"w": negated}, step=0)
+    assert load_file(path)["w"].tolist() == [-1.0, 2.0]

@@ -188,7 +188,7 @@ def _stored(name: str, value: object) -> Stored:
                 f"The entry {printable(name)!r} is a {printable(type(value).__name__)}; tensors "
                 "and arrays were expected. Pass the rest as metadata, or leave it out."
             )
-        flat = value.detach().cpu().contiguous().reshape(-1)
+        flat = value.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
         raw = flat.view(torch.uint8).numpy()
         dtype = str(value.dtype).removeprefix("torch.")
         found = Stored(dtype, tuple(value.shape), raw, value.data_ptr())
