@@ -159,7 +159,7 @@ class _Walk:
         named = {place for place in ("0", "1") if isinstance(state.get(place), Dictionary)}
         for place in sorted(named):
             found = _both(found, self.entries(state[place]))
-        others = {
+        others: dict[str, object] = {
             place: part
             for place, part in state.items()
             if place not in named and isinstance(part, _CONTAINERS)
