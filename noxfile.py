@@ -50,6 +50,7 @@ LONG = (
     "tests/theory",
     "tests/trainers",
     "tests/analysis/test_compare.py",
+    "tests/analysis/test_laws.py",
     "tests/cli/test_guards.py",
     "tests/gradient_noise/test_optimizer.py",
     "tests/inference/test_course.py",
