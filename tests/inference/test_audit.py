@@ -220,14 +220,17 @@ def test_checkpoints_that_are_mostly_equal_to_their_neighbours_are_judged_withou
     assert found["verdict"].attrs["code"] == "brownian"
 
 
-def branches(size, share):
-    """A walk that is resumed at half of it, and goes another way, between its old checkpoints."""
+def branches(size, share, more=0):
+    """A walk that is resumed at half of it, and goes another way, between its old checkpoints.
+
+    The old one lacks the last `more` checkpoints.
+    """
     first, second = walk(size=size), walk(seed=7, size=size)
     half = len(first) // 2
     resumed = first[half] + (second[half + 1 :] - second[half]) * np.float32(share)
-    steps = np.concatenate(
-        [100 * np.arange(len(first)), 100 * np.arange(half + 1, len(first)) - 50]
-    )
+    later = 100 * np.arange(half + 1, len(first)) - 50
+    first = first[: len(first) - more]
+    steps = np.concatenate([100 * np.arange(len(first)), later])
     order = np.argsort(steps)
     return np.concatenate([first, resumed])[order], steps[order]
 
@@ -243,6 +246,18 @@ def test_a_run_resumed_into_its_own_folder_is_two_branches(share):
     assert "--steps 6000::2" in found["verdict"].attrs["reason"]
     one = (steps >= 6000).nonzero()[0][::2]
     assert not trajscope.audit(run_of(x[one], steps=steps[one]))
+
+
+def test_one_of_two_branches_ends_where_the_other_goes_on(tmp_path):
+    x, steps = branches(2e-3, 1.0, more=20)
+    for row, step in zip(x, steps, strict=True):
+        save_file({"w": row}, tmp_path / f"step_{step}.safetensors")
+    (finding,) = trajscope.audit(tmp_path)
+    assert finding["steps"] == [6000, 9950]
+    assert "One of them: --steps 6000:9950:2." in finding["detail"]
+    opened = trajscope.open_trajectory(tmp_path, steps="6000:9950:2")
+    np.testing.assert_array_equal(opened["weights"], walk(size=2e-3)[60:100])
+    assert not trajscope.audit(tmp_path, steps="6000:9950:2")
 
 
 @pytest.mark.parametrize("closer", [True, False])

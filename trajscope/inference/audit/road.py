@@ -166,12 +166,13 @@ def interleaved(case: Case) -> list[Finding]:
         np.median(within) < _TO_AND_FRO and np.median(before[-_NEIGHBOURS:]) > _BEFORE
     ):
         return []
+    stop = "" if end == len(spacing) else case.steps[end]  # which branch goes on is not known
     said = (
-        f"From {case.place(begin)} to {case.place(end)}, where checkpoints lie closer, the path "
-        f"goes to and fro between two branches (median cosine of successive increments "
-        f"{np.median(within):.2f}, before {np.median(before[-_NEIGHBOURS:]):.2f}). Was the run "
-        f"resumed into the same folder? Analyze one branch: --steps {case.steps[begin]}::2 has "
-        "every second checkpoint; or keep the branches in folders of their own."
+        f"From {case.place(begin)} to {case.place(end)} every second checkpoint is of another "
+        f"branch: was the run resumed into the same folder? One of them: --steps "
+        f"{case.steps[begin]}:{stop}:2. Checkpoints lie closer there, and the median cosine of "
+        f"successive increments is {np.median(within):.2f}, before "
+        f"{np.median(before[-_NEIGHBOURS:]):.2f}."
     )
     return [Finding("interleaved", (begin, end), said)]
 

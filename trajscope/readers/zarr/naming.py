@@ -8,6 +8,7 @@ from trajscope.errors import CheckpointError, printable
 from trajscope.readers.zarr.coordinates import GROUP
 
 _LONGEST: Final = 10_000
+"""Characters of a path that is looked at as a quoted name."""
 
 
 def array_paths(names: Iterable[str], axis: str) -> list[str]:
