@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from trajscope.errors import OptionError, printable
-from trajscope.schema import ALL_WEIGHTS, LEARNING_RATE, STEP, WEIGHT, check_weights
+from trajscope.schema import ALL_WEIGHTS, EPOCH, LEARNING_RATE, STEP, WEIGHT, check_weights
 
 Source = str | os.PathLike[str] | xr.Dataset | xr.DataArray | Any
 """A folder or an address; or a Dataset, or whatever `as_array` takes."""
@@ -86,7 +86,7 @@ def _of_array(array: xr.DataArray) -> xr.Dataset:
     steps = array[STEP].values if has_steps else np.arange(array.sizes[STEP])
     identity = hashlib.sha256(repr((array.shape, str(array.dtype), steps.tolist())).encode())
     identity.update(ends.tobytes())
-    rate = {LEARNING_RATE: array[LEARNING_RATE]} if LEARNING_RATE in array.coords else {}
+    told = {each: array[each] for each in (LEARNING_RATE, EPOCH) if each in array.coords}
     name = str(array.name or "weights")
     return xr.Dataset(
         {"weights": array.variable},
@@ -96,7 +96,7 @@ def _of_array(array: xr.DataArray) -> xr.Dataset:
             "row_size": ("tensor", [array.sizes[WEIGHT]]),
             "group": ("tensor", [ALL_WEIGHTS]),
             "stored_dtype": ("tensor", [str(array.dtype)]),
-            **rate,
+            **told,
         },
         {
             "source": "an array in memory",

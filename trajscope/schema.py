@@ -80,6 +80,7 @@ POINT = "point"
 
 AUDIT = "audit"
 """Attribute of a trajectory: what the audit found, ``{"kind", "steps", "tensors", "detail"}``."""
+EPOCH = "epoch"
 EPOCH_STEPS = "epoch_steps"
 """Attribute of a trajectory: steps of an epoch, where known."""
 WEIGHT_DECAY = "weight_decay"

@@ -48,6 +48,10 @@ from trajscope.errors import TrajectoryError
         ("step=3-loss=inf.pt", "", "step=*-loss=*.pt", [(3, "step"), (float("inf"), "metric")]),
         ("model_10k.pt", "", "model_*.pt", [(10_000, "")]),
         ("model_1.5M_steps.pt", "", "model_*_steps.pt", [(1_500_000, "step")]),
+        ("step_1e4.pt", "", "step_*.pt", [(10_000, "step")]),
+        ("tokens=2.5e9.pt", "", "tokens=*.pt", [(2.5e9, "tokens")]),
+        ("s1e4.pt", "", "s*e*.pt", [(1, ""), (4, "")]),
+        ("ckpt_10e4b2.pt", "", "ckpt_*e*b*.pt", [(10, "checkpoint"), (4, ""), (2, "")]),
         (
             "step1000-tokens4B/model.pt",
             "",

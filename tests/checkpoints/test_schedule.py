@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from trajscope import OptionError, analyze
+from trajscope import OptionError, analyze, open_trajectory
 from trajscope.checkpoints.given import given_pairs
-from trajscope.checkpoints.schedule import held, recorded_schedule
+from trajscope.checkpoints.schedule import counted_epoch, held, recorded_schedule
 from trajscope.inference.decision import run as decision
 from trajscope.report import write_report
 
@@ -143,6 +143,52 @@ def test_a_file_of_rates_says_the_same_in_every_form(tmp_path, text):
     file = tmp_path / "rates"
     file.write_text(text)
     assert given_pairs(file) == given_pairs("0:0.1,100:0.01") == [(0, 0.1), (100, 0.01)]
+
+
+def lengths_that_fit(steps, epochs):
+    """Every length with some step at which epochs begin, by trying all."""
+    return [
+        length
+        for length in range(1, 40)
+        if any(len(set(epochs - (steps + shift) // length)) == 1 for shift in range(length))
+    ]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_an_epoch_is_as_long_as_the_counts_leave_it(seed):
+    rng = np.random.default_rng(seed)
+    every, length = rng.choice([1, 2, 5, 12]), rng.integers(2, 30)
+    steps = rng.integers(0, 40) + every * np.arange(rng.integers(3, 90))
+    epochs = (steps + rng.integers(0, length)) // length + rng.integers(0, 2)
+    fits = lengths_that_fit(steps, epochs)
+    assert length in fits
+    found = counted_epoch(steps, epochs)
+    assert found == length or (found is None and (every > 1 or epochs[-1] - epochs[0] < 2))
+
+
+@pytest.mark.parametrize("length", [500, 938, 1024, 5004])
+@pytest.mark.parametrize("every", [40, 250])
+def test_a_long_epoch_is_known_to_one_hundredth(length, every):
+    steps = np.arange(0, 60 * length, every)
+    assert counted_epoch(steps, steps // length) == pytest.approx(length, rel=0.01)
+    assert counted_epoch(steps[: len(steps) // 40], steps[: len(steps) // 40] // length) is None
+
+
+@pytest.mark.parametrize(
+    "epochs",
+    [[0, 1, 0, 1, 2, 3], [0, 0, 0, 0, 0, 0], [0, 0.5, 1, 1.5, 2, 2.5], [0, 9, 9, 9, 9, 10]],
+)
+def test_counts_that_are_no_epochs_of_one_length_say_nothing(epochs):
+    assert counted_epoch(10 * np.arange(6), np.array(epochs)) is None
+
+
+def test_epochs_that_checkpoints_count_beside_their_steps_reach_the_result(tmp_path):
+    for step in range(0, 6000, 40):
+        content = {"model": torch.nn.Linear(2, 2).state_dict(), "step": step, "epoch": step // 120}
+        torch.save(content, tmp_path / f"{step}.pt")
+    trajectory = open_trajectory(tmp_path)
+    assert trajectory["epoch"].values.tolist() == [step // 120 for step in range(0, 6000, 40)]
+    assert analyze(trajectory, n_surrogates=199)["trajectory"].attrs["epoch_steps"] == 120
 
 
 def test_a_rate_holds_from_its_step_on():

@@ -16,9 +16,11 @@ from trajscope.inference.course.exponent import anomalous_exponent, fractional
 from trajscope.inference.course.rest import Draws
 from trajscope.inference.decision.combine import decide_run
 from trajscope.inference.decision.result import verdict_dataset
+from trajscope.inference.decision.sentences import sentence
 from trajscope.inference.decision.settings import DecisionSettings
 from trajscope.inference.decision.told import of_noise
-from trajscope.inference.decision.words import Run
+from trajscope.inference.decision.verdict import decide
+from trajscope.inference.decision.words import Detail, Run
 from trajscope.inference.statistics.brownian import p_value
 from trajscope.inference.statistics.noise import noise_scale_statistic
 from trajscope.inference.statistics.permutations import draw_increments
@@ -352,6 +354,43 @@ def test_noise_that_ends_as_it_began_neither_falls_nor_rises():
     assert (
         said == "Noise: its variance varies gradually, 54.6-fold between its extremes (p = 0.01)."
     )
+
+
+def test_a_rate_that_rises_and_falls_is_told_by_its_extremes():
+    rate = np.minimum(np.minimum(TIME / 0.1, 1), (1 - TIME) / 0.1) + 0.01
+    path = xr.DataArray(walk(2, np.roll(rate, 1)), dims=("step", "weight"))
+    known = path.assign_coords(learning_rate=("step", rate))
+    said = analyze(known, n_surrogates=199)["verdict"].attrs
+    assert said["noise"]["kind"] == "rate"
+    widest = (rate[:-1].max() / rate[:-1].min()) ** 2
+    assert f"Noise: its variance varies {widest:,.0f}"[:31] in said["sentence"]
+
+
+def test_a_course_that_bends_is_not_said_to_go_in_one_direction():
+    x = walk(3) + np.outer(np.linspace(0, 60, T), np.ones(40))
+    window = Window(np.diff(x, axis=0))
+    decision, run = (
+        decide(window, DecisionSettings(n_surrogates=199)),
+        Run(np.arange(T), "step", 1.0),
+    )
+    straight = sentence(decision, Detail(), run)
+    assert straight.startswith("Drifts in one direction (p = ")
+    bent = sentence(decision, Detail(is_curved=True), run)
+    assert bent == straight.replace(" in one direction", "")
+
+
+def test_whether_the_course_bends_is_told_to_the_sentence():
+    u = np.linspace(0, 1, T)[:, np.newaxis]
+    rng = np.random.default_rng(0)
+    line, bend = rng.standard_normal((2, 40))
+    for path, is_curved in (
+        (300 * u * line, False),
+        (300 * (u * line + 0.4 * np.cos(2 * np.pi * u) * bend), True),
+    ):
+        own = Window(np.diff(path + walk(3), axis=0))
+        run, settings = Run(np.arange(T), "step", 1.0), DecisionSettings(n_surrogates=199)
+        whole = decide_run(run, ["all"], [own], settings)
+        assert whole.found.is_curved == is_curved == whole.details[0].is_curved
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def test_a_well_confines_at_whole_epochs_too():
     [
         ({}, None),
         ({"epoch_steps": 10.5}, "no checkpoints are an epoch apart"),
-        ({"epoch_steps": 40}, "the window holds only 21"),
+        ({"epoch_steps": 40}, "the window holds 21 checkpoints an epoch apart, 32 are needed"),
     ],
 )
 def test_epochs_that_cannot_be_asked_are_said_not_to_be(options, words):
@@ -54,3 +54,13 @@ def test_epochs_that_cannot_be_asked_are_said_not_to_be(options, words):
     assert found["rest"]["at_epochs"] is None
     assert ("epoch" in found["sentence"]) == (words is not None)
     assert words is None or words in found["sentence"]
+
+
+def test_an_epoch_is_as_long_as_the_counts_of_the_checkpoints_say():
+    path = descent(0, 0.0, other=0.1)
+    counted = path.assign_coords(epoch=("step", path["step"].values // EPOCH))
+    found = said(counted)
+    assert found["rest"]["at_epochs"] == "brownian"
+    assert found["sentence"] == said(path, epoch_steps=EPOCH)["sentence"]
+    told = said(counted, epoch_steps=40)["sentence"]  # the user's word stands
+    assert "within an epoch of 40 steps" in told

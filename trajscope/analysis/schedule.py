@@ -10,11 +10,12 @@ import xarray as xr
 
 from trajscope.checkpoints.given import Given, Pairs, given_pairs
 from trajscope.checkpoints.logs import recorded_log
-from trajscope.checkpoints.schedule import Schedule, held, recorded_schedule
+from trajscope.checkpoints.schedule import Schedule, counted_epoch, held, recorded_schedule
 from trajscope.checkpoints.training import recorded
 from trajscope.errors import OptionError, TrajscopeWarning, printable
 from trajscope.optimizer import SGD
 from trajscope.schema import (
+    EPOCH,
     EPOCH_STEPS,
     EQUILIBRIUM_ANGLE,
     INTERVAL,
@@ -63,7 +64,7 @@ def with_schedule(trajectory: xr.Dataset, told: Told) -> xr.Dataset:
     """
     trajectory = _with_own_rate(trajectory)
     found = _recorded(trajectory) if told.pairs is None or told.epoch_steps is None else None
-    epoch_steps = told.epoch_steps or (found.epoch_steps if found else None)
+    epoch_steps = told.epoch_steps or (found.epoch_steps if found else None) or _counted(trajectory)
     if epoch_steps is not None:
         trajectory = trajectory.assign_attrs({EPOCH_STEPS: epoch_steps})
     if told.pairs is not None:
@@ -167,6 +168,14 @@ def _with_own_rate(trajectory: xr.Dataset) -> xr.Dataset:
         return trajectory.drop_vars(LEARNING_RATE)
     along = np.broadcast_to(rates, trajectory.sizes[STEP]).copy()
     return trajectory.assign_coords({LEARNING_RATE: (STEP, along, own.attrs)})
+
+
+def _counted(trajectory: xr.Dataset) -> float | None:
+    """Steps of an epoch, where checkpoints count both."""
+    own = trajectory.coords.get(EPOCH)
+    if trajectory.attrs.get("step_unit") != "step" or own is None or own.dims != (STEP,):
+        return None
+    return counted_epoch(trajectory[STEP].values, own.values)
 
 
 def _recorded(trajectory: xr.Dataset) -> Schedule | None:

@@ -12,6 +12,7 @@ from trajscope.checkpoints.segments import Segment
 from trajscope.checkpoints.sources import counts_from_start, starts_again
 from trajscope.checkpoints.steps import Steps, find_steps
 from trajscope.errors import TrajectoryError, printable
+from trajscope.schema import EPOCH
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ def chained(segments: Sequence[Segment], root: Path) -> Chain:
     coordinates = coordinates_of([link.segment.at(link.kept) for link in links])
     if "stage" in coordinates and any(link.shift for link in links):
         coordinates["stage_step"] = tuple(link.steps.values[row] for link, row in rows)
+    if EPOCH not in coordinates and all(link.steps.epochs for link in links):
+        coordinates[EPOCH] = tuple(link.steps.epochs[row] for link, row in rows)
     values = tuple(link.steps.values[row] + link.shift for link, row in rows)
     sources = dict.fromkeys(link.steps.source for link in links)
     steps = Steps(

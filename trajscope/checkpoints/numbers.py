@@ -4,9 +4,11 @@ import re
 
 # Longer digit strings are hashes and stay part of the text, but for time stamps in nanoseconds. A
 # dash is a sign only behind "=", for elsewhere it joins words; "1e-05" is how a small loss is
-# printed. A unit behind more than nine digits is none. Commas set thousands apart.
+# printed, and "1e4" a round number of steps, but "s1e4" is stage 1, epoch 4. A unit behind more
+# than nine digits is none. Commas set thousands apart.
 NUMBER = re.compile(
-    r"((?:(?<==)-)?(?<!\d)(?:1[5-9]\d{17}|\d{1,3}(?:,\d{3}){1,4}(?![,\d])|\d{1,15})(?:\.\d{1,20})?(?!\d)"
+    r"((?<=[-_= ])\d(?:\.\d{1,6})?[eE]\d{1,2}(?![0-9A-Za-z])"
+    r"|(?:(?<==)-)?(?<!\d)(?:1[5-9]\d{17}|\d{1,3}(?:,\d{3}){1,4}(?![,\d])|\d{1,15})(?:\.\d{1,20})?(?!\d)"
     r"(?:[eE][-+]\d{1,3}(?![0-9A-Za-z])"
     r"|(?<!\d{10})(?:[bB][tTnN]|[kKmMbBtT])(?=[sS]tep|[iI]ter|[tT]ok|[sS]ample|[^0-9A-Za-z]|$))?"
     r"|(?<=[=_-])-?(?:nan|inf)(?![0-9A-Za-z]))",

@@ -25,6 +25,8 @@ from trajscope.readers.torch.optimizer import learning_rates
 _SIDECARS: Final = ("optimizer.pt", "optimizer.bin", "scheduler.pt", "scheduler.bin")
 _OTHERS: Final = (".npz", ".npy", ".keras", ".h5", ".zarr")
 _MOST_BYTES: Final = 8 << 20
+_MOST_EPOCHS: Final = 512
+_EPOCH_KNOWN: Final = 0.02
 _MOST_CHECKPOINTS: Final = 1000
 _MOST_RATE: Final = 1e100
 _MOST_NAMED: Final = 5
@@ -90,6 +92,35 @@ def recorded_schedule(paths: Sequence[Path], steps: NDArray[Any], unit: str) -> 
         }
     _fill(found, {row: each for row, each in told.items() if each})
     return found
+
+
+def counted_epoch(steps: NDArray[Any], epochs: NDArray[Any]) -> float | None:
+    """Steps of an epoch, of the whole number of epochs that is over (or goes on) at each step.
+
+    With ``e(t) = floor((t - t0) / E) + c``, t0 and c unknown: of two steps that are d epochs apart,
+    ``(t' - t + 1) / (d + 1) <= E <= (t' - t - 1) / (d - 1)``.
+
+    Returns
+    -------
+    float or None
+        The middle of what all pairs leave, where that is known to 1%; `None` where nothing or more
+        is left, as where there is one checkpoint an epoch, or the epochs are no whole numbers, or
+        fall.
+    """
+    is_whole = all(each.dtype.kind in "iu" for each in (steps, epochs))
+    if not is_whole or len(steps) < 2 or (np.diff(epochs) < 0).any() or epochs[0] == epochs[-1]:
+        return None
+    counts, first = np.unique(epochs, return_index=True)
+    last = np.append(first[1:], len(steps)) - 1
+    some = np.unique(np.linspace(0, len(counts) - 1, _MOST_EPOCHS).astype(int))
+    counts, begins, ends = counts[some], steps[first[some]], steps[last[some]]
+    apart = np.subtract.outer(counts, counts)
+    later, longer = apart > 0, apart > 1
+    least = ((np.subtract.outer(ends, begins) + 1)[later] / (apart + 1)[later]).max()
+    most = ((np.subtract.outer(begins, ends) - 1)[longer] / (apart - 1)[longer]).min(initial=np.inf)
+    if not math.ceil(least) <= most <= (1 + _EPOCH_KNOWN) * math.ceil(least):
+        return None
+    return float(round((math.ceil(least) + math.floor(most)) / 2))
 
 
 def _fill(found: Schedule, told: Mapping[int, tuple[list[float], str]]) -> None:

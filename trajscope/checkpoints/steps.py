@@ -21,12 +21,16 @@ from trajscope.readers.natural import natural_key
 
 @dataclass(frozen=True)
 class Steps:
-    """The step of each candidate, in their order; `source` says where it was found."""
+    """The step of each candidate, in their order; `source` says where it was found.
+
+    `epochs` are those that the checkpoints count beside their steps, none where one does not.
+    """
 
     values: tuple[Step, ...]
     unit: str
     source: str
     warnings: tuple[str, ...] = ()
+    epochs: tuple[Step, ...] = ()
 
 
 def find_steps(
@@ -79,7 +83,11 @@ def find_steps(
             )
     values = tuple(value for value in chosen.values if value is not None)
     warnings = (*told, *_caveats(chosen, sources, candidates))
-    return Steps(values, chosen.unit, chosen.words, warnings)
+    epochs: tuple[Step, ...] = ()
+    if chosen.unit == "step":
+        counted = (each.values for each in complete if each.unit == "epoch")
+        epochs = next(counted, ())  # type: ignore[arg-type]
+    return Steps(values, chosen.unit, chosen.words, warnings, epochs)
 
 
 def _starts_again(source: Source, other: Source) -> bool:

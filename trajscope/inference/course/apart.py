@@ -13,6 +13,8 @@ from trajscope.inference.course.slow import Slow, find_course
 from trajscope.kernels.gram import Floats
 
 FEWEST_BLOCKS: Final = 32
+_ONE_WAY: Final = 0.9
+"""Share of the course's squares along one direction, from which it is called straight."""
 _SIZES: Final = (1, 2, 3, 4, 6, 9, 13, 19, 28, 42, 63)
 _FEWEST_COARSE: Final = 16
 _MOST_BLOCKS: Final = 4000
@@ -59,6 +61,11 @@ class Found:
     def count(self) -> int:
         """Functions of the course."""
         return max(self.slow.count, self.in_positions)
+
+    @property
+    def is_curved(self) -> bool:
+        """Whether there is a course, and it is more than a movement along one line."""
+        return self.count > 0 and bool(self.directions[0] < _ONE_WAY)
 
     def course_of(self, increments: Floats) -> Floats:
         """The course that other increments of the same intervals follow, (position, component)."""

@@ -130,6 +130,7 @@ def decide_run(
         )
     burn_in, proposal = _proposal(run, windows[0], whole, settings)
     found = taken_apart(run, windows[0], whole, settings)
+    details[0] = replace(details[0], is_curved=found is not None and found.is_curved)
     unseen = "change" not in whole.evidence and windows[0].lengths is None
     noise = followed(windows[0].increments, rate_of(run)) if unseen else None
     own = (

@@ -41,7 +41,8 @@ def at_epochs(
     if abs(stride * spacing - epoch) > _MEETS * epoch:
         return None, f"{within}; no checkpoints are an epoch apart."
     if held < FEWEST_CHECKPOINTS:
-        return None, f"{within}; of checkpoints an epoch apart the window holds only {held}."
+        few = f"the window holds {held} checkpoints an epoch apart, {FEWEST_CHECKPOINTS} are needed"
+        return None, f"{within}; {few}."
     fewer = replace(settings, n_surrogates=min(settings.n_surrogates, FEWER_SURROGATES))
     coarse = window.coarser(stride)
     own = replace(run, steps=run.steps[::stride], spacing=stride * spacing, learning_rate=None)

@@ -11,8 +11,6 @@ from trajscope.inference.decision.settings import Decision
 from trajscope.inference.decision.words import Run
 from trajscope.kernels.gram import Floats
 
-ONE_WAY: Final = 0.9
-"""Share of the course's squares along one direction, from which it is called straight."""
 _BRIEF: Final = 0.2
 _ANSWERED: Final = ("brownian", "circulating", "oscillating")
 """Verdicts of a steady path, by tests that nothing slow or changing can pass."""
@@ -51,7 +49,7 @@ def code_of(decision: Decision, found: Found, burn_in: float = 0.0) -> str:
     if rest == "anomalous" or (rest == "alternating" and found.count == 0):
         return rest
     if code == "drifting" and rest == "brownian":
-        return code if found.count < 2 or found.directions[0] >= ONE_WAY else "course"
+        return "course" if found.count > 1 and found.is_curved else code
     if found.count == 0:
         return rest if code == "too_short" else code
     return "drifting" if found.count == 1 and rest == "brownian" else "course"
@@ -93,7 +91,7 @@ def numbers(
         "share": found.share,
         "p_value": min(found.slow.p_value, found.rest.evidence.get("course_of_positions", 1.0)),
         "time": _time(found) if found.count else None,
-        "one_direction": bool(found.count and found.directions[0] >= ONE_WAY),
+        "one_direction": found.count > 0 and not found.is_curved,
         "speed_ratio": found.speed_ratio if found.count else None,
         "layers": dict(layers),
     }

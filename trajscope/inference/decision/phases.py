@@ -1,6 +1,6 @@
 """The phases of a run: what each part between two changes does by itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from trajscope.inference.course.apart import Found
@@ -79,8 +79,11 @@ def _judged(
     first, stop = edges
     part, own = window.part(first, stop), run.part(first, stop)
     decision = decide(part, settings)
-    said = sentence(decision, detail_of(part, decision, settings), own)
     found = taken_apart(own, part, decision, settings)
+    detail = replace(
+        detail_of(part, decision, settings), is_curved=found is not None and found.is_curved
+    )
+    said = sentence(decision, detail, own)
     if found is None:
         return Phase(first, stop, opens, decision.code, said)
     code = code_of(decision, found)

@@ -177,7 +177,8 @@ def _drifting(decision: Decision, detail: Detail, run: Run) -> str:
     if p.get("slow_drift", 1.0) <= p.get("constant_drift", 1.0) and "slow_drift" in p:
         return f"Drifts (p = {p_text(p['slow_drift'])}){where}.{strength}"
     if p["constant_drift"] <= min(p["relaxation"], p.get("early_excess", 1.0)):
-        return f"Drifts in one direction (p = {p_text(p['constant_drift'])}){where}.{strength}"
+        way = "" if detail.is_curved else " in one direction"
+        return f"Drifts{way} (p = {p_text(p['constant_drift'])}){where}.{strength}"
     p_value = min(p["relaxation"], p.get("early_excess", 1.0))
     return (
         f"Still relaxing: the window contains an initial transient (p = {p_text(p_value)}){where}. "

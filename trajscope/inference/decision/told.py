@@ -7,12 +7,13 @@ from trajscope.errors import printable
 from trajscope.inference.course.apart import FEWEST_BLOCKS, Found
 from trajscope.inference.course.clock import NoiseCourse
 from trajscope.inference.course.rest import FEWEST_TIMES
-from trajscope.inference.decision.parts import ONE_WAY
 from trajscope.inference.decision.settings import Decision
 from trajscope.inference.decision.words import Run, number, p_text
 
 _SAME: Final = 1.5
 """Ratio of the last noise variance to the first, up to which noise neither falls nor rises."""
+_TURNS: Final = 4
+"""Largest ratio of two noise variances over that of the ends, from which noise falls and rises."""
 _SLOWING: Final = 0.5
 _FIRST: Final = {
     "course": "Follows a slow course; {rest} about it.",
@@ -80,8 +81,8 @@ def of_noise(noise: NoiseCourse, run: Run, p_value: float | None = None) -> str:
         how = f"{way} {number(by)}-fold{in_all}," if by >= _SAME else "ends as it began, with steps"
         return f"Noise: its variance {how} at {places}{p}."
     over = " over the window"
-    if by < _SAME or p_value is None:
-        widest = float((noise.scale.max() / noise.scale.min()) ** 2)
+    widest = float((noise.scale.max() / noise.scale.min()) ** 2)
+    if by < _SAME or p_value is None or widest > _TURNS * by:
         way, by, over = "varies", widest, " between its extremes"
     if by < _SAME:
         return f"Noise: its variance varies by less than {number(_SAME)}-fold{p}."
@@ -94,7 +95,7 @@ def _of_course(found: Found, layers: Mapping[str, float]) -> str:
     if not found.count:
         return "Course: none found."
     share = f"{100 * found.share:.0f}% of the squared movement"
-    form = "in one direction" if found.directions[0] >= ONE_WAY else "curved"
+    form = "curved" if found.is_curved else "in one direction"
     slowing = ""
     if found.speed_ratio < _SLOWING:
         slowing = f", {number(1 / found.speed_ratio, 2)} times slower in the second half"

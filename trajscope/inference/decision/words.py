@@ -75,6 +75,8 @@ class Detail:
         How momentum's ringing affects the test for a spectral peak, in a sentence.
     drift_strength :
         Squared displacement over that of a random walk with the same increments.
+    is_curved :
+        Whether a course was found that is not along one line.
     """
 
     slowest_relaxation: float | None = None
@@ -87,6 +89,7 @@ class Detail:
     drifting_layers: tuple[str, ...] = ()
     ringing: str = ""
     drift_strength: float | None = None
+    is_curved: bool = False
 
 
 def strongest(p_values: Mapping[str, float], alpha: float) -> tuple[str, ...]:
