@@ -12,7 +12,7 @@ from trajscope.kernels.gram import SAFE_SQUARES, Floats
 
 # Columns are transformed in pieces that stay in the second-level cache. scipy transforms several
 # neighbouring columns at once, and is slower below some thirty of them.
-_PIECE_BYTES: Final = 1 << 19
+_PIECE_BYTES: Final = 3 << 18
 FEWEST_COLUMNS: Final = 32
 _LONGEST_PRODUCT: Final = 1024
 _AWKWARD: Final = 50

@@ -128,7 +128,8 @@ def _rounding(decision: Decision, run: Run) -> str:  # noqa: ARG001
 def _memory(decision: Decision, run: Run) -> str:  # noqa: ARG001
     return (
         "Too short: increments stay autocorrelated even after averaging into "
-        f"{FEWEST_BLOCKS} blocks. Several times as many checkpoints are needed."
+        f"{FEWEST_BLOCKS} blocks; a slow course and noise that persists as long cannot be told "
+        "apart. Several times as many checkpoints are needed."
     )
 
 
