@@ -86,6 +86,11 @@ def _turning_over() -> np.ndarray[Any, Any]:
     return path
 
 
+def _noiseless() -> np.ndarray[Any, Any]:
+    rates = np.geomspace(0.01, 0.5, 40)
+    return np.random.default_rng(1).standard_normal(40) * (1 - rates) ** np.arange(T)[:, np.newaxis]
+
+
 def _non_commuting() -> xr.DataArray:
     noise = np.array([[1.0, 0.9], [0.9, 1.0]])
     loss = simulate.quadratic_loss(np.diag([0.02, 0.2]), noise, n_samples=256, seed=1)
@@ -127,6 +132,8 @@ SAID: Final = (
     Said("well that moves 30 standard deviations as log t",
          lambda: _driven(simulate.logarithmic(130, 30)), "course",
          "Rest (about the course): confined"),
+    Said("gradient descent on a quadratic loss, on all samples at once", _noiseless, "course",
+         "no noise is to be seen"),
     Said("fractional Brownian motion, H = .8",
          lambda: simulate.fractional_brownian(T, hurst=0.8, n_modes=40, seed=1), "anomalous",
          "grows as time to the power"),

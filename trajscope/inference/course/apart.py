@@ -10,11 +10,13 @@ from trajscope.inference.course.blocks import Blocks
 from trajscope.inference.course.clock import NoiseCourse, blocks_of, constant, fitted
 from trajscope.inference.course.rest import Draws, Rest, rest_of
 from trajscope.inference.course.slow import Slow, find_course
+from trajscope.inference.course.smooth import noise_if_negligible
 from trajscope.kernels.gram import Floats
 
 FEWEST_BLOCKS: Final = 32
 _ONE_WAY: Final = 0.9
 """Share of the course's squares along one direction, from which it is called straight."""
+_SMOOTH: Final = "smooth"
 _SIZES: Final = (1, 2, 3, 4, 6, 9, 13, 19, 28, 42, 63)
 _FEWEST_COARSE: Final = 16
 _MOST_BLOCKS: Final = 4000
@@ -67,6 +69,11 @@ class Found:
         """Whether there is a course, and it is more than a movement along one line."""
         return self.count > 0 and bool(self.directions[0] < _ONE_WAY)
 
+    @property
+    def is_smooth(self) -> bool:
+        """Whether nothing in the increments may be noise, so that there is no rest to judge."""
+        return self.rest.reason == _SMOOTH
+
     def course_of(self, increments: Floats) -> Floats:
         """The course that other increments of the same intervals follow, (position, component)."""
         walked = np.concatenate([np.zeros((1, increments.shape[1])), increments.cumsum(axis=0)])
@@ -81,10 +88,12 @@ def take_apart(
     *,
     noise_changes: bool,
     rate: Floats | None = None,
+    rounding: float = 0.0,
 ) -> Found:
     """Noise, course and rest of evenly spaced increments.
 
-    Where the noise changes its scale s[t] is fitted, and time is counted by the clock of
+    Where no noise is to be seen, what a course leaves is the error of its description, and is not
+    judged. Where the noise changes its scale s[t] is fitted, and time is counted by the clock of
     `blocks_of`: ``dx = -s h x dt + s dW`` and every walk are steady in it.
 
     Parameters
@@ -92,8 +101,13 @@ def take_apart(
     increments : (interval, component)
     rate : (interval,)
         Learning rate, where it is known.
+    rounding :
+        Share of the squared increments that is rounding of the stored weights.
     """
     n = len(increments)
+    share = noise_if_negligible(increments, rounding)
+    if share is not None:
+        return _smooth(increments, share, draws)
     noise = fitted(increments, rate) if noise_changes else constant(n)
     ticks = blocks_of(noise.scale)
     finest = -(-n // _MOST_BLOCKS)
@@ -116,6 +130,18 @@ def take_apart(
         return found
     few = {"blocks": float(len(ticks)), "block": float(finest)}
     return replace(found, rest=Rest("unknown", "few", few))
+
+
+def _smooth(increments: Floats, share: float, draws: Draws) -> Found:
+    """The course of a path without noise."""
+    n = len(increments)
+    size, noise = -(-n // _MOST_BLOCKS), constant(n)
+    ends = np.arange(size, n + 1, size)
+    blocks = Blocks.of(increments, noise.scale, ends, size)
+    slow = find_course(blocks.rows, blocks.times, draws.seed)
+    rest = Rest("unknown", _SMOOTH, {"blocks": float(len(ends)), "noise": share})
+    _, count, taken = rest_of(blocks, slow, draws)
+    return _told(noise, slow, count, blocks, taken, rest)
 
 
 def judged(noise: NoiseCourse, blocks: Blocks, draws: Draws) -> Found:

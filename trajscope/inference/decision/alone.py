@@ -28,7 +28,11 @@ def taken_apart(
         return None
     changes = "change" in decision.evidence
     found = take_apart(
-        window.increments, draws_of(settings), noise_changes=changes, rate=rate_of(run)
+        window.increments,
+        draws_of(settings),
+        noise_changes=changes,
+        rate=rate_of(run),
+        rounding=window.rounding,
     )
     return None if is_told_already(decision, found) else found
 

@@ -72,6 +72,13 @@ class RunDecision:
     phases: Sequence[Phase] = ()
     epochs: tuple[str | None, str] = (None, "")
 
+    @property
+    def why_noise_is_unused(self) -> str:
+        """Why the test of constant noise says nothing of all weights; empty where it does."""
+        if self.found is not None and self.found.is_smooth:
+            return "nothing here may be noise"
+        return "" if self.followed is None else "it follows the learning rate"
+
 
 def decide_run(
     run: Run,
@@ -128,8 +135,10 @@ def decide_run(
             entropy_production=current.entropy_production,
             entropy_interval=current.entropy_interval,
         )
-    burn_in, proposal = _proposal(run, windows[0], whole, settings)
     found = taken_apart(run, windows[0], whole, settings)
+    burn_in, proposal = 0, ""
+    if found is None or not found.is_smooth:
+        burn_in, proposal = _proposal(run, windows[0], whole, settings)
     details[0] = replace(details[0], is_curved=found is not None and found.is_curved)
     unseen = "change" not in whole.evidence and windows[0].lengths is None
     noise = followed(windows[0].increments, rate_of(run)) if unseen else None

@@ -36,7 +36,7 @@ def code_of(decision: Decision, found: Found, burn_in: float = 0.0) -> str:
     A steady verdict stays, unless positions follow a course, and noise that changes where there is
     none. Where a course or persistence ended the first procedure, it is what the rest does;
     "course" where the path follows one that is more than a drift in one direction, or than a brief
-    beginning.
+    beginning, or that has no noise about it.
 
     Parameters
     ----------
@@ -44,6 +44,9 @@ def code_of(decision: Decision, found: Found, burn_in: float = 0.0) -> str:
         Share of the window after which the rest is one steady state, 0 where there is none.
     """
     code, rest = decision.code, found.rest.code
+    if found.is_smooth:
+        is_straight = found.count < 2 or (code == "drifting" and not found.is_curved)
+        return "drifting" if is_straight else "course"
     if rest == "unknown" or 0 < burn_in <= _BRIEF:
         return code
     if rest == "anomalous" or (rest == "alternating" and found.count == 0):
@@ -72,13 +75,18 @@ def numbers(
         Share of the course's squares in every layer.
     """
     p = decision.evidence
+    is_smooth = found is not None and found.is_smooth
     course_of_noise = followed or (found.noise if found and "change" in p else None)
+    if is_smooth:
+        course_of_noise = None
     known = run.learning_rate is not None and bool(np.isfinite(run.learning_rate).any())
     noise: dict[str, object] = {
-        "changes": "change" in p or followed is not None,
+        "changes": ("change" in p and not is_smooth) or followed is not None,
         "p_value": p.get("noise_scale"),
         "follows_rate": bool(course_of_noise and course_of_noise.kind == "rate") if known else None,
     }
+    if found is not None and found.is_smooth:
+        noise["largest_share"] = found.rest.evidence["noise"]
     if course_of_noise:
         steps = [run.steps[place].item() for place in course_of_noise.places]
         kind, ratio = course_of_noise.kind, course_of_noise.ratio

@@ -74,6 +74,8 @@ def _seen(evidence: Mapping[str, float], slowest: float) -> str:
 
 def _limits_of_rest(found: Found, run: Run) -> list[str]:
     evidence = found.rest.evidence
+    if found.is_smooth:
+        return ["noise below what rounding leaves, and what it would do about the course"]
     about = "about the course, " if found.count else ""
     slowest = evidence.get("slowest_relaxation")
     phrases = [
@@ -121,10 +123,10 @@ def _unused(test: Test, why: str) -> dict[str, object]:
     }
 
 
-def unused(decision: Decision, alpha: float, *, is_followed: bool = False) -> dict[str, str]:
+def unused(decision: Decision, alpha: float, why_noise: str = "") -> dict[str, str]:
     """Tests whose null is rejected for another reason than what they ask, and that reason.
 
-    Or that of constant noise, where this is known to follow the learning rate.
+    Or that of constant noise, where there is a reason not to use it.
     """
     rejected = [
         test
@@ -133,7 +135,7 @@ def unused(decision: Decision, alpha: float, *, is_followed: bool = False) -> di
     ]
     reasons = {test.name: _other_reason(test, decision.code) for test in rejected}
     found = {name: why for name, why in reasons.items() if why}
-    return {"noise_scale": "it follows the learning rate", **found} if is_followed else found
+    return {"noise_scale": why_noise, **found} if why_noise else found
 
 
 def _other_reason(test: Test, code: str) -> str:
@@ -155,7 +157,7 @@ def _path_of_rest(found: Found, alpha: float) -> list[dict[str, object]]:
 
 
 def decision_path(
-    decision: Decision, alpha: float, found: Found | None = None, *, is_followed: bool = False
+    decision: Decision, alpha: float, found: Found | None = None, why_noise: str = ""
 ) -> list[dict[str, object]]:
     """The decision path: each question in order, with its answer."""
     long_enough = decision.reason not in ("few", "still")
@@ -173,7 +175,7 @@ def decision_path(
             for name, question in _SHORT
             for p in [p_values.get(name)]
         ]
-    passed, idle = [length], unused(decision, alpha, is_followed=is_followed)
+    passed, idle = [length], unused(decision, alpha, why_noise)
     for test in (test for test in TESTS if test.question):
         p_value = p_values.get(test.name)
         kept = p_value is not None and p_value > alpha

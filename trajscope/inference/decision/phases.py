@@ -56,6 +56,8 @@ def find_phases(
     else:
         noise = constant(len(window.increments))
     changes = find_changes(window.increments, noise, rate_of(run), draws_of(settings))
+    if found is not None and found.is_smooth:
+        return ()
     if found is not None and (found.rest.code == "anomalous" or found.rest.reason == "memory"):
         # Without a time scale, slow movement is no drift.
         changes = [change for change in changes if change.kind != "drift"]

@@ -3,14 +3,15 @@
 import numpy as np
 import xarray as xr
 
+from trajscope.inference.course.smooth import noise_if_negligible
 from trajscope.inference.decision.catalogue import DOUBLED, NAMES, TESTS
 from trajscope.inference.decision.combine import RunDecision
-from trajscope.inference.decision.parts import code_of, numbers
+from trajscope.inference.decision.parts import code_of, is_worth_taking_apart, numbers
 from trajscope.inference.decision.path import decision_path, detection_limits, guard, unused
 from trajscope.inference.decision.phases import Phase
 from trajscope.inference.decision.sentences import sentence, stands_still
 from trajscope.inference.decision.settings import Decision
-from trajscope.inference.decision.told import in_words, of_noise
+from trajscope.inference.decision.told import SMOOTH, in_words, of_noise
 from trajscope.inference.decision.words import Run
 from trajscope.inference.statistics import brownian
 from trajscope.inference.statistics.current import Current
@@ -127,15 +128,15 @@ def _p_values(decided: RunDecision) -> dict[str, xr.Variable]:
     }
     long_name = "whether what the test says is of what it asks"
     used = [
-        _is_used(each, decided.settings.alpha, is_followed=decided.followed is not None and not row)
+        _is_used(each, decided.settings.alpha, "" if row else decided.why_noise_is_unused)
         for row, each in enumerate(decided.decisions)
     ]
     return found | {IS_USED: xr.Variable((GROUP, TEST), used, {"long_name": long_name})}
 
 
-def _is_used(decision: Decision, alpha: float, *, is_followed: bool) -> list[bool]:
+def _is_used(decision: Decision, alpha: float, why_noise: str) -> list[bool]:
     """Of every test: neither it nor the one that it is a half of is unused."""
-    idle = unused(decision, alpha, is_followed=is_followed)
+    idle = unused(decision, alpha, why_noise)
     nulls = {test.null_label for test in TESTS if test.name in idle}
     return [
         test.name not in idle and (test.name not in DOUBLED or test.null_label not in nulls)
@@ -234,6 +235,20 @@ def _phase(run: Run, phase: Phase) -> dict[str, object]:
     }
 
 
+def _smooth_layers(decided: RunDecision) -> list[int]:
+    """Numbers of the layers in which no noise is to be seen, where there is none in the whole."""
+    if decided.found is None or not decided.found.is_smooth:
+        return []
+    return [
+        layer
+        for layer, (decision, window) in enumerate(
+            zip(decided.decisions, decided.windows, strict=True)
+        )
+        if layer and is_worth_taking_apart(decision) and decision.code != "drifting"
+        if noise_if_negligible(window.increments, window.rounding) is not None
+    ]
+
+
 def verdict_dataset(decided: RunDecision) -> xr.Dataset:
     """The verdict on every group; that on all weights is in the attributes."""
     still = [stands_still(decided.run, span) for span in decided.spans]
@@ -244,6 +259,8 @@ def verdict_dataset(decided: RunDecision) -> xr.Dataset:
         )
     ]
     codes = [each.code for each in decided.decisions]
+    for layer in _smooth_layers(decided):
+        codes[layer], words[layer] = "course", f"{SMOOTH} {still[layer]}".rstrip()
     decision, alpha = decided.decisions[0], decided.settings.alpha
     if decided.found is not None:
         share = decided.burn_in / len(decided.run.steps)
@@ -279,8 +296,6 @@ def verdict_dataset(decided: RunDecision) -> xr.Dataset:
             ],
             "proposal": decided.proposal,
             "phases": [_phase(decided.run, each) for each in decided.phases],
-            "gates": decision_path(
-                decision, alpha, decided.found, is_followed=decided.followed is not None
-            ),
+            "gates": decision_path(decision, alpha, decided.found, decided.why_noise_is_unused),
         },
     )

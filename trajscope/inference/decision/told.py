@@ -25,6 +25,8 @@ _FIRST: Final = {
     "drifting": "Drifts in one direction; a random walk besides.",
 }
 """First sentences of verdicts that the first procedure did not come to."""
+SMOOTH: Final = "Follows a slow course, smoothly: no noise is to be seen."
+_STRAIGHT: Final = "Drifts in one direction, smoothly: no noise is to be seen."
 _STEADY_BUT_FOR_NOISE: Final = "The noise variance changes; {rest} in the noise's own time."
 _IN_A_WORD: Final = {
     "brownian": "a random walk",
@@ -57,6 +59,9 @@ def in_words(  # noqa: PLR0913 - a sentence is made of as much
     followed :
         Noise that follows the learning rate, though no test sees it change.
     """
+    if found.is_smooth:
+        first = SMOOTH if code == "course" else _STRAIGHT
+        return " ".join([first, _of_no_noise(found), _of_course(found, layers)])
     changes = "change" in decision.evidence
     is_new = code != decision.code
     noise = [of_noise(found.noise, run, decision.evidence["noise_scale"])] if changes else []
@@ -89,6 +94,14 @@ def of_noise(noise: NoiseCourse, run: Run, p_value: float | None = None) -> str:
     if noise.kind == "rate":
         return f"Noise: its variance {way} {number(by)}-fold, as the squared learning rate does{p}."
     return f"Noise: its variance {way} gradually, {number(by)}-fold{over}{p}."
+
+
+def _of_no_noise(found: Found) -> str:
+    share = number(found.rest.evidence["noise"], 2)
+    return (
+        f"Noise: at most {share} of the squared movement between checkpoints, as rounding leaves; "
+        "training on all samples at once is as smooth."
+    )
 
 
 def _of_course(found: Found, layers: Mapping[str, float]) -> str:
