@@ -12,7 +12,7 @@ from trajscope.kernels.gram import SAFE_SQUARES, Floats
 
 # Columns are transformed in pieces that stay in the second-level cache. scipy transforms several
 # neighbouring columns at once, and is slower below some thirty of them.
-_PIECE_BYTES: Final = 3 << 18
+PIECE_BYTES: Final = 3 << 18
 FEWEST_COLUMNS: Final = 32
 _LONGEST_PRODUCT: Final = 1024
 _AWKWARD: Final = 50
@@ -20,7 +20,9 @@ _AWKWARD: Final = 50
 faster than a transform: from 1.3 times (997) to six times (127), measured."""
 
 
-def column_pieces(values: NDArray[np.floating], n_padded: int | None = None) -> Iterator[slice]:
+def column_pieces(
+    values: NDArray[np.floating], n_padded: int | None = None, n_bytes: int = PIECE_BYTES
+) -> Iterator[slice]:
     """Slices of the weight axis small enough to be worked on in cache.
 
     Parameters
@@ -28,10 +30,12 @@ def column_pieces(values: NDArray[np.floating], n_padded: int | None = None) -> 
     values : (step, weight)
     n_padded :
         Steps with zeros behind them, where there are any.
+    n_bytes :
+        Of a piece with its zeros.
     """
     n_steps, n_weights = values.shape
     length = (n_padded or n_steps) * values.itemsize
-    width = max(FEWEST_COLUMNS, _PIECE_BYTES // length // 16 * 16)
+    width = max(FEWEST_COLUMNS, n_bytes // length // 16 * 16)
     for start in range(0, n_weights, width):
         yield slice(start, start + width)
 

@@ -43,8 +43,8 @@ class Spread:
 
         Parameters
         ----------
-        squares : (row, 2 weight)
-            Of real and imaginary parts.
+        squares : (row, weight, part)
+            Of real and imaginary parts, or their sum.
         inverse : (weight,)
             ``1 / sum_t (x_t - m)^2``.
         chosen : (weight,)
@@ -52,9 +52,11 @@ class Spread:
         columns = np.flatnonzero(chosen)
         if not len(columns):
             return
-        own = squares if len(columns) == len(chosen) else _columns(squares, columns)
+        own = squares if len(columns) == len(chosen) else squares[:, columns]
         power = np.zeros((self.length // 2 + 1, len(columns)), squares.dtype)
-        rows = np.add(own[:, ::2], own[:, 1::2], out=power[-len(squares) :])
+        rows = power[-len(squares) :]
+        for part in range(own.shape[2]):
+            rows += own[:, :, part]
         rows *= self.factor.astype(power.dtype)[:, np.newaxis]
         rows *= inverse[columns]
         self.waiting.append(power)
@@ -130,8 +132,3 @@ def sampled(first: int, n_weights: int, *, share: float, seed: int) -> NDArray[n
     source = np.random.Philox(key=seed | _OWN_KEYS, counter=first // _NUMBERS_AT_ONCE)
     numbers: NDArray[np.uint64] = source.random_raw(before + n_weights)[before:]
     return numbers < np.float64(share) * 2.0**64
-
-
-def _columns(squares: NDArray[np.floating], columns: NDArray[np.intp]) -> NDArray[np.floating]:
-    """Those of some weights, (row, 2 weight)."""
-    return squares[:, np.stack([2 * columns, 2 * columns + 1], axis=1).ravel()]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajscope.kernels.autocorrelation import pooled_products
+from trajscope.kernels.compiled.transform import is_possible
 from trajscope.kernels.components import components_from_weights, sketch_of_gram
 from trajscope.kernels.curves import curve_moments
 from trajscope.kernels.directions import (
@@ -109,7 +110,7 @@ def _curves(piece: Piece) -> Sums:
     if piece.share < 1:
         of_all = sampled(piece.first, piece.n_weights, share=piece.share, seed=piece.seed)
         chosen = of_all[piece.chosen]
-    sums = curve_moments(piece.values, chosen)
+    sums = curve_moments(piece.values, chosen, compiled=piece.is_of_many and is_possible())
     n_deficits = sums.pop("n_deficits")
     return {
         **sums,
