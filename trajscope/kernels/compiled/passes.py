@@ -142,7 +142,7 @@ class _Sums:
         to.store_pair(value, "%y", to.index(0, (to.index(q, (turn, one.beside)), PAIR)))
 
     def _put_long(self, terms: list[Complex], place: tuple[str, str]) -> None:
-        """Sums of an odd radix, in a loop over k."""
+        """Sums of an odd radix, in a loop over pairs of k."""
         to, room, r = self._to, self._room, self._pass.radix
         half = r // 2
         total = terms[0]
@@ -154,18 +154,26 @@ class _Sums:
             total = to.add_complex(total, sums)
         self._put(0, total, place)
 
-        def at(k: str) -> None:
-            even, odd = terms[0], (to.constant(0), to.constant(0))
+        def at(ks: list[str]) -> None:
+            zero = to.constant(0)
+            found = [(terms[0], (zero, zero)) for _ in ks]
             for j in range(half):
-                wave = to.index(2 * (r * self._pass.left + j - half), (k, 2 * half))
-                cosine, sine = to.same("%table", wave), to.same("%table", to.index(wave, (1, 1)))
-                even = _add_multiple(to, even, cosine, to.load_pair(room, 2 * j * PAIR))
-                odd = _add_multiple(to, odd, sine, to.load_pair(room, (2 * j + 1) * PAIR))
-            one, other = _mirrored(to, even, odd)
-            self._put(k, one, place)
-            self._put(to.index(r, (-1, k)), other, place)
+                sums, differences = (to.load_pair(room, (2 * j + i) * PAIR) for i in range(2))
+                for number, (k, (even, odd)) in enumerate(zip(ks, found, strict=True)):
+                    wave = to.index(2 * (r * self._pass.left + j - half), (k, 2 * half))
+                    cosine = _add_multiple(to, even, to.same("%table", wave), sums)
+                    wave = to.index(wave, (1, 1))
+                    sine = _add_multiple(to, odd, to.same("%table", wave), differences)
+                    found[number] = cosine, sine
+            for k, (even, odd) in zip(ks, found, strict=True):
+                one, other = _mirrored(to, even, odd)
+                self._put(k, one, place)
+                self._put(to.index(r, (-1, k)), other, place)
 
-        to.loop(1, half + 1, 1, at)
+        # Two at once: what is added up is read once for both.
+        to.loop(1, half, 2, lambda k: at([k, to.index(k, (1, 1))]))
+        if half % 2:
+            at([str(half)])
 
 
 def _sums(to: Writer, x: list[Complex]) -> list[Complex]:
