@@ -11,6 +11,7 @@ from trajscope.checkpoints.base import Candidate, Skipped
 from trajscope.checkpoints.clocks import Clocks, clocks_of, fixed_slots, separated
 from trajscope.checkpoints.columns import columns_of
 from trajscope.checkpoints.copies import without_format
+from trajscope.checkpoints.hashes import without_hashes
 from trajscope.checkpoints.likeness import Models
 from trajscope.checkpoints.names import Name, filled, read_name
 from trajscope.checkpoints.shards import with_shards_joined
@@ -46,9 +47,9 @@ def find_parts(candidates: Sequence[Candidate], models: Models) -> tuple[list[Pa
     Files without a number make one part together where there is none with numbers beside them,
     since their steps may be inside. A name like "last" or "best" beside numbered files is an alias,
     and so is a second link to the same file. Files whose names differ in their format alone are of
-    one part where no step is there twice.
+    one part where no step is there twice. Hashes in names, another in each, tell nothing apart.
     """
-    originals, skipped = _without_links(candidates)
+    originals, skipped = _without_links(without_hashes(candidates))
     groups: dict[tuple[str, str, int], list[Candidate]] = defaultdict(list)
     for candidate in _merge_numbered_folders(originals, models):
         name = candidate.name
