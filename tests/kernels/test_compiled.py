@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests import naive
 from tests.measure.passes import RESOLUTION, plan_of, sums_of
 from tests.trajectories import brownian, trajectories
+from trajscope.kernels.compiled.prime import is_fast, powers_of_root
 from trajscope.kernels.compiled.transform import Transform, is_possible, padded_width
 from trajscope.kernels.curves import curve_moments
 from trajscope.kernels.spread import sampled
@@ -28,9 +29,10 @@ def definition(x, length):
     return np.abs(np.exp(-2j * np.pi * (k * t % length) / length) @ x.astype(np.float64)) ** 2
 
 
-# Every radix, first, in the middle and last; loops (17, 37, 47); zeros behind one, two and three
-# quarters of a first pass of four, and behind one of two.
-@pytest.mark.parametrize("length", [2, 3, 4, 5, 6, 7, 11, 13, 16, 24, 37, 74, 210, 286, 323, 999])
+# Every radix, first, in the middle and last; loops (17, 37); primes by convolution (53, 61, 199).
+@pytest.mark.parametrize(
+    "length", [2, 3, 4, 5, 6, 7, 11, 13, 16, 24, 37, 53, 61, 74, 199, 210, 286, 323, 999]
+)
 def test_power_is_that_of_the_definition(length):
     x = rng.standard_normal((length, 48)).astype(np.float32)
     found = np.full((length // 2 + 1, 48), np.nan, np.float32)
@@ -39,6 +41,7 @@ def test_power_is_that_of_the_definition(length):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * expected.max())
 
 
+# Zeros behind one, two and three quarters of a first pass of four, and behind one of two.
 @pytest.mark.parametrize(
     ("length", "n_rows"),
     [(2, 1), (6, 2), (12, 2), (12, 4), (12, 7), (12, 11), (50, 26), (400, 200)],
@@ -60,6 +63,15 @@ def test_a_wave_has_power_at_its_frequency_alone():
     np.fill_diagonal(expected, 3600)
     expected[0, 0] = 14400  # a constant is not halved
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+
+
+def test_powers_of_a_primitive_root_are_all_numbers_but_zero():
+    assert powers_of_root(7) == (1, 3, 2, 6, 4, 5)
+    assert sorted(powers_of_root(199)) == list(range(1, 199))
+
+
+def test_lengths_are_fast_by_their_factors_or_those_of_one_less():
+    assert [n for n in (47, 53, 999, 199, 167, 2 * 53) if is_fast(n)] == [47, 53, 999, 199]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +96,7 @@ def test_widths_are_whole_pairs_of_groups():
 
 
 # Numbers of increments with one transform for both curves, with two, and with a product.
-@pytest.mark.parametrize("n_steps", [3, 4, 38, 121, 122, 200, 201, 262])
+@pytest.mark.parametrize("n_steps", [3, 4, 38, 121, 122, 168, 200, 201, 262])
 @pytest.mark.parametrize("drift", [0, 1000, -1000])
 def test_curves_are_those_of_the_definition_under_a_drift(n_steps, drift):
     steps = np.random.default_rng(n_steps).standard_normal((n_steps, 300)) + drift

@@ -8,7 +8,8 @@ import scipy.fft
 import scipy.linalg
 from numpy.typing import NDArray
 
-from trajscope.kernels.compiled.transform import LARGEST_FACTOR, padded_width, transform
+from trajscope.kernels.compiled.prime import is_fast
+from trajscope.kernels.compiled.transform import padded_width, transform
 from trajscope.kernels.gram import Floats
 from trajscope.kernels.spectra import (
     PIECE_BYTES,
@@ -152,14 +153,14 @@ class Compiled:
                 x[:n], squares, power, ends[:1], ends[1:], coefficients
             )
         else:
-            if largest_factor(n) <= LARGEST_FACTOR:
+            if is_fast(n):
                 _centred_increments(weights, mean, x[:n, :n_weights])
                 transform(n, n).power(x[:n], power)
                 power = power[1:]
             _centred_positions(weights, x[:, :n_weights])
             transform(padding.length, n_steps).power(x, squares)
         found: tuple[Values, Values]
-        if padding.is_joint or largest_factor(n) <= LARGEST_FACTOR:
+        if padding.is_joint or is_fast(n):
             found = np.sqrt(power[:, :n_weights]), power[:, :n_weights]
         else:
             found = _amplitudes(weights, mean)

@@ -35,18 +35,21 @@ class Pass:
     radix, left, beside :
         r, l and s.
     n_rows :
-        Of the first pass, which reads real series: how many rows there are; the others are zero.
+        Of a pass that reads real series: how many rows there are; the others are zero.
+    order :
+        Name of a table that says which row of the series is which of the transform.
     """
 
     radix: int
     left: int
     beside: int
     n_rows: int = 0
+    order: str = ""
 
     @property
     def is_first(self) -> bool:
         """Whether it reads the series."""
-        return self.beside == 1
+        return self.n_rows > 0
 
     @property
     def is_long(self) -> bool:
@@ -66,7 +69,7 @@ class Pass:
         return np.concatenate(parts).astype(np.float32)
 
 
-def passes_of(length: int, n_rows: int) -> list[Pass]:
+def passes_of(length: int, n_rows: int, order: str = "") -> list[Pass]:
     """Those of a transform of this length, of which the first `n_rows` are not zero."""
     radices, left = [], length
     for radix in (4, 2, *range(3, length + 1, 2)):
@@ -76,7 +79,8 @@ def passes_of(length: int, n_rows: int) -> list[Pass]:
     found, beside = [], 1
     for radix in radices:
         left = length // beside // radix
-        found.append(Pass(radix, left, beside, n_rows if beside == 1 else 0))
+        first = (n_rows, order) if beside == 1 else ()
+        found.append(Pass(radix, left, beside, *first))
         beside *= radix
     return found
 
@@ -126,6 +130,8 @@ class _Sums:
     def _load(self, place: tuple[str, str], j: int) -> Complex:
         to, one, (p, q) = self._to, self._pass, place
         row = to.index(p, (one.left, j))
+        if one.order:
+            row = to.number(one.order, row)
         if one.is_first:
             real, imaginary = to.load_pair("%x", to.index(0, (row, "%row")))
             scale = to.load_pair("%scale", 0)

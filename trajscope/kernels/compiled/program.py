@@ -1,12 +1,13 @@
 """Whole transforms: the passes, and what is made of the frequencies of both series of a pair."""
 
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajscope.kernels.compiled.passes import passes_of, write_pass
+from trajscope.kernels.compiled.prime import ORDER, ROWS, is_convolution, waves, write_tables
 from trajscope.kernels.compiled.writer import PAIR, Complex, Writer
 
 ENTRY: Final = "transform"
@@ -15,8 +16,12 @@ _ARGUMENTS: Final = (
     "ptr noalias %power, ptr noalias %mean, ptr noalias %distance, ptr noalias %coefficients"
 )
 _LAST: Final = (
-    "ptr noalias %z, ptr %scale, i64 %row, ptr noalias %squares, ptr noalias %power, "
-    "ptr noalias %mean, ptr noalias %distance, ptr noalias %coefficients"
+    "(ptr noalias %z, ptr noalias %x, ptr %scale, i64 %row, ptr noalias %squares, "
+    "ptr noalias %power, ptr noalias %mean, ptr noalias %distance, ptr noalias %coefficients)"
+)
+_PRODUCT: Final = (
+    "(ptr noalias %z, ptr noalias %table, ptr noalias %x, ptr %scale, i64 %row, "
+    "ptr noalias %squares)"
 )
 
 
@@ -55,34 +60,47 @@ def program(length: int, n_rows: int, *, of_both: bool) -> Program:
         "internal void @scales(ptr noalias %x, i64 %row, ptr noalias %scale)",
         lambda: _write_scales(to, n_rows),
     )
-    passes = passes_of(length, n_rows)
+    is_convolved = is_convolution(length) and n_rows == length
+    if is_convolved:
+        write_tables(to, length)
+        passes = passes_of(length - 1, length - 1, ORDER)
+        write_pass(to, "again", replace(passes[0], n_rows=0, order=""))
+        to.function(f"internal void @product{_PRODUCT}", lambda: _write_product(to, length))
+    else:
+        passes = passes_of(length, n_rows)
     for number, one in enumerate(passes):
         write_pass(to, f"pass{number}", one)
-    last: Callable[[], None] = lambda: _write_power(to, length)  # noqa: E731
-    if of_both:
-        last = lambda: _write_both(to, length)  # noqa: E731
-    to.function(f"internal void @last({_LAST})", last)
+    last = _write_both if of_both else _write_power_of_prime if is_convolved else _write_power
+    to.function(f"internal void @last{_LAST}", lambda: last(to, length))
     tables = [one.table for one in passes]
+    starts = np.cumsum([0, *map(len, tables)])
     n_work = length * PAIR
 
     def pair(column: str) -> None:
-        source, other = to.at("%work", 0), to.at("%work", n_work)
-        x, scale = f"ptr {to.at('%x', column)}", f"ptr {to.at('%work', 2 * n_work)}"
+        source, other, scale = (f"ptr {to.at('%work', n_work * number)}" for number in range(3))
+        x, squares, power, mean, distance = (
+            f"ptr {to.at(base, column)}"
+            for base in ("%x", "%squares", "%power", "%mean", "%distance")
+        )
+        factors = [f"ptr {to.at('%table', start)}" for start in starts]
         to.call("scales", x, "i64 %row", scale)
-        to.call("pass0", x, "i64 %row", f"ptr {source}", "ptr %table", scale)
-        first = len(tables[0])
-        for number, table in enumerate(tables[1:], 1):
-            to.call(
-                f"pass{number}", f"ptr {source}", "i64 0", f"ptr {other}",
-                f"ptr {to.at('%table', first)}", scale,
-            )  # fmt: skip
-            source, other, first = other, source, first + len(table)
-        moved = [
-            f"ptr {to.at(base, column)}" for base in ("%squares", "%power", "%mean", "%distance")
-        ]
-        to.call("last", f"ptr {source}", scale, "i64 %row", *moved, "ptr %coefficients")
+        to.call("pass0", x, "i64 %row", source, factors[0], scale)
+        names = [f"pass{number}" for number in range(len(passes))]
+        if is_convolved:
+            names += ["again", *names[1:]]
+        for number, name in enumerate(names[1:], 1):
+            if name == "again":
+                to.call("product", source, factors[-1], x, scale, "i64 %row", squares)
+            table = factors[number % len(passes)]
+            to.call(name, source, "i64 0", other, table, scale)
+            source, other = other, source
+        to.call(
+            "last", source, x, scale, "i64 %row", squares, power, mean, distance,
+            "ptr %coefficients",
+        )  # fmt: skip
 
     to.function(f"void @{ENTRY}({_ARGUMENTS})", lambda: to.loop(0, "%row", PAIR, pair))
+    tables += [waves(length)] if is_convolved else []
     return Program(to.text, np.concatenate(tables), 2 * n_work + 2 * PAIR)
 
 
@@ -109,31 +127,80 @@ def _write_scales(to: Writer, n_rows: int) -> None:
 def _separate(to: Writer, k: str, length: int) -> tuple[Complex, Complex]:
     """Twice the transform of either series, at a frequency other than 0."""
     z = to.load_pair("%z", to.index(0, (k, PAIR)))
-    mirror = to.load_pair("%z", to.index(length * PAIR, (k, -PAIR)))
+    return _of_mirrored(to, z, to.load_pair("%z", to.index(length * PAIR, (k, -PAIR))))
+
+
+def _of_mirrored(to: Writer, z: Complex, mirror: Complex) -> tuple[Complex, Complex]:
+    """Twice the transform of either series, from that of both at a frequency and its negative."""
     return (
         (to.add(z[0], mirror[0]), to.subtract(z[1], mirror[1])),
         (to.add(z[1], mirror[1]), to.subtract(mirror[0], z[0])),
     )
 
 
+def _put_power(to: Writer, row: str | int, values: tuple[Complex, Complex]) -> None:
+    """The squares of a frequency of both series, scaled back."""
+    back = to.load_pair("%scale", PAIR)
+    one, other = (
+        to.multiply(to.multiply(scale, scale), to.squared_modulus(value))
+        for scale, value in zip(back, values, strict=True)
+    )
+    to.store_pair((one, other), "%squares", to.index(0, (row, "%row")))
+
+
+def _put_constant(to: Writer, sums: Complex) -> None:
+    """The squares of the sums of both series."""
+    zero = to.constant(0)
+    _put_power(to, 0, ((sums[0], zero), (sums[1], zero)))
+
+
+def _halved(to: Writer, values: tuple[Complex, Complex]) -> tuple[Complex, Complex]:
+    half = to.constant(0.5)
+    (a, b), (c, d) = values
+    return (
+        (to.multiply(half, a), to.multiply(half, b)),
+        (to.multiply(half, c), to.multiply(half, d)),
+    )
+
+
 def _write_power(to: Writer, length: int) -> None:
     """``squares`` (frequency 0..length/2, series): ``|FFT|^2``."""
-    half, back = to.constant(0.5), to.load_pair("%scale", PAIR)
+    _put_constant(to, to.load_pair("%z", 0))
+    to.loop(
+        1, length // 2 + 1, 1, lambda k: _put_power(to, k, _halved(to, _separate(to, k, length)))
+    )
 
-    def put(row: str | int, squares: list[str]) -> None:
-        one, other = (
-            to.multiply(to.multiply(scale, scale), square)
-            for scale, square in zip(back, squares, strict=True)
-        )
-        to.store_pair((one, other), "%squares", to.index(0, (row, "%row")))
+
+def _first_number(to: Writer) -> Complex:
+    """That of either series, scaled."""
+    value, scale = to.load_pair("%x", 0), to.load_pair("%scale", 0)
+    return to.multiply(value[0], scale[0]), to.multiply(value[1], scale[1])
+
+
+def _write_product(to: Writer, p: int) -> None:
+    """Multiply A by B / (p - 1), and put the squares of the sums, which A knows."""
+    _put_constant(to, to.add_complex(_first_number(to), to.load_pair("%z", 0)))
 
     def at(k: str) -> None:
-        pair = _separate(to, k, length)
-        put(k, [to.squared_modulus((to.multiply(half, a), to.multiply(half, b))) for a, b in pair])
+        wave, place = to.index(0, (k, 2)), to.index(0, (k, PAIR))
+        factor = to.same("%table", wave), to.same("%table", to.index(wave, (1, 1)))
+        to.store_pair(to.multiply_complex(to.load_pair("%z", place), factor), "%z", place)
 
-    put(0, [to.multiply(each, each) for each in to.load_pair("%z", 0)])
+    to.loop(0, p - 1, 1, at)
 
-    to.loop(1, length // 2 + 1, 1, at)
+
+def _write_power_of_prime(to: Writer, p: int) -> None:
+    """``squares`` (frequency 1..p/2, series), where frequencies are powers of the root."""
+    first = _first_number(to)
+
+    def at(r: str) -> None:
+        here, mirror = (
+            to.add_complex(first, to.load_pair("%z", to.index(start * PAIR, (r, PAIR))))
+            for start in (0, p // 2)
+        )
+        _put_power(to, to.number(ROWS, r), _halved(to, _of_mirrored(to, here, mirror)))
+
+    to.loop(0, p // 2, 1, at)
 
 
 def _write_both(to: Writer, length: int) -> None:

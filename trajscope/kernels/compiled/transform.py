@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 from trajscope.kernels.compiled.program import ENTRY, program
 from trajscope.kernels.compiled.writer import PAIR
 
-LARGEST_FACTOR: Final = 50
-"""Prime factor of a length up to which these transforms are fast."""
-
 _LOCK: Final = Lock()
 _OLDEST: Final = (20,)
 """Version of LLVM: that of llvmlite 0.45. Before 16 pointers had types."""

@@ -1,6 +1,6 @@
 """Text of LLVM's intermediate representation: arithmetic of several series at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -47,6 +47,16 @@ class Writer:
     def call(self, name: str, *arguments: str) -> None:
         """A call of such a function."""
         self._lines.append(f"  call void @{name}({', '.join(arguments)})")
+
+    def numbers(self, name: str, values: Sequence[int]) -> None:
+        """A table of whole numbers."""
+        listed = ", ".join(f"i64 {value}" for value in values)
+        self._lines.append(f"{name} = internal constant [{len(values)} x i64] [{listed}]")
+
+    def number(self, name: str, place: str) -> str:
+        """One of such a table."""
+        pointer = self._value(f"getelementptr i64, ptr {name}, i64 {place}")
+        return self._value(f"load i64, ptr {pointer}")
 
     def loop(self, start: int, stop: int | str, step: int, body: Callable[[str], None]) -> None:
         """Instructions for every number from `start` to below `stop`, at least once."""
