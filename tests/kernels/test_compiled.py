@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,8 @@ from trajscope.kernels.compiled.prime import is_fast, powers_of_root
 from trajscope.kernels.compiled.transform import Transform, is_possible, padded_width
 from trajscope.kernels.curves import curve_moments
 from trajscope.kernels.spread import sampled
-from trajscope.measure.paths import Size
+from trajscope.measure.executor import executor
+from trajscope.measure.groups import Groups, size_of
 from trajscope.measure.plan import Segment, make_plan
 
 pytest.importorskip("llvmlite")
@@ -185,7 +187,7 @@ def test_a_pass_of_many_numbers_finds_the_same(installed, monkeypatch):
     if installed == "too old":
         monkeypatch.setattr("llvmlite.binding.llvm_version_info", (15, 0, 7))
     is_possible.cache_clear()
-    found = sums_of(x, replace(plan_of("gram", 300), is_of_many=True))
+    found = sums_of(x, replace(plan_of("gram", 300), is_compiled=True))
     is_possible.cache_clear()
     assert bool(calls) == (installed == "yes")
     for group, sums in expected.items():
@@ -194,8 +196,15 @@ def test_a_pass_of_many_numbers_finds_the_same(installed, monkeypatch):
             np.testing.assert_allclose(found[group][name], values, rtol=0, atol=1e-6 * scale)
 
 
-@pytest.mark.parametrize(("n_weights", "is_of_many"), [(2**15, False), (2**20, True)])
-def test_transforms_are_compiled_where_there_are_many_numbers(n_weights, is_of_many):
-    size = Size(101, n_weights, 1, 4, 2**30, 1, 1, 0)
+@pytest.mark.parametrize(
+    ("n_weights", "memory", "is_compiled"),
+    [(2**15, 2**30, False), (2**20, 2**30, True), (2**20, 2**28, False)],
+)
+def test_transforms_are_compiled_for_many_numbers_where_there_is_room(
+    n_weights, memory, is_compiled
+):
+    weights = xr.Variable(("step", "weight"), np.broadcast_to(np.float32(0), (101, n_weights)))
     segments = (Segment(0, 0, n_weights, RESOLUTION),)
-    assert make_plan(size, segments).is_of_many == is_of_many
+    with executor(None, None) as threads:
+        size = size_of(weights, Groups(("all",), segments), threads, memory)
+    assert size.is_compiled == make_plan(size, segments).is_compiled == is_compiled

@@ -8,6 +8,7 @@ from typing import Any, Final
 import xarray as xr
 
 from trajscope.errors import OptionError
+from trajscope.kernels.compiled.transform import is_possible
 from trajscope.measure.executor import Executor
 from trajscope.measure.paths import Size
 from trajscope.measure.plan import Rows, Segment
@@ -20,6 +21,12 @@ SAMPLE: Final = 8192
 """Weights of a group from which the spread of the autocorrelation is taken, on average."""
 _WORKER_RESIDENT: Final = 160 << 20
 """What a dask worker process holds once it has imported what the pass needs; measured."""
+_COMPILER: Final = 80 << 20
+"""What LLVM and what it compiles take; measured."""
+_FEWEST_COMPILED: Final = 1 << 25
+"""Numbers of a pass from which compiling what works on them, a fifth of a second, pays."""
+_LEAST_COMPILED: Final = 512 << 20
+"""Memory limit from which there is room for it."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,9 @@ def size_of(
     """What the plan of a pass depends on."""
     n_steps, n_weights = weights.shape
     shared = executor.shares_memory
+    is_large = n_steps * n_weights >= _FEWEST_COMPILED and memory >= _LEAST_COMPILED
+    is_compiled = is_large and is_possible()
+    resident = resident_bytes() if shared else _WORKER_RESIDENT
     return Size(
         n_steps=n_steps,
         n_weights=n_weights,
@@ -112,8 +122,9 @@ def size_of(
         memory=memory,
         workers=executor.per_process,
         fewest_workers=1 if shared else executor.per_process,
-        resident=resident_bytes() if shared else _WORKER_RESIDENT,
+        resident=resident + is_compiled * _COMPILER,
         holds_tasks=getattr(weights, "chunks", None) is not None,
         runs=tuple(stop - start for start, stop in runs),
         windows=tuple(stop - start for start, stop in windows),
+        is_compiled=is_compiled,
     )

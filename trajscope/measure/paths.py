@@ -89,6 +89,8 @@ class Size:
         Checkpoints of every run that lies in the block, one behind another; of one, `n_steps`.
     windows :
         Checkpoints of the parts of the run that are measured beside it.
+    is_compiled :
+        As of a `trajscope.measure.piece.Piece`.
     """
 
     n_steps: int
@@ -102,6 +104,7 @@ class Size:
     holds_tasks: bool = False
     runs: tuple[int, ...] = ()
     windows: tuple[int, ...] = ()
+    is_compiled: bool = False
 
     @property
     def lengths(self) -> tuple[int, ...]:

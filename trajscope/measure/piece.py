@@ -31,8 +31,8 @@ class Piece:
         Places of these weights among their neighbours from `first` on, where some are left out.
     at_rest : (weight,)
         Positions of those that are left out, which never move.
-    is_of_many :
-        Whether the pass takes so many numbers that compiling what works on them pays.
+    is_compiled :
+        Whether transforms are compiled for this processor.
     """
 
     values: NDArray[np.floating]
@@ -43,7 +43,7 @@ class Piece:
     share: float = 1.0
     chosen: NDArray[np.intp] | slice = field(default_factory=lambda: slice(None))
     at_rest: NDArray[np.floating] = field(default_factory=lambda: np.empty(0))
-    is_of_many: bool = False
+    is_compiled: bool = False
 
     @property
     def n_weights(self) -> int:

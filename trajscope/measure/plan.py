@@ -35,8 +35,6 @@ from trajscope.measure.trace import Watch
 _SLACK: Final = 64 * MIB
 _MOST_NARROW: Final = 100
 """Blocks that may have fewer than `FEWEST_IN_BLOCK` weights."""
-_MANY: Final = 1 << 25
-"""Numbers of a pass from which compiling what works on them, a fifth of a second, pays."""
 CHUNK_TASKS: Final = 16
 """Tasks summed by one tree; trees are added in order: rounding does not depend on the workers."""
 
@@ -100,14 +98,14 @@ class Wanted:
         What is summed of rows of several runs together.
     watch :
         What the audit looks at.
-    is_of_many :
+    is_compiled :
         As of a `trajscope.measure.piece.Piece`.
     """
 
     parts: tuple[Part, ...]
     joint: Joint | None = None
     watch: Watch | None = None
-    is_of_many: bool = False
+    is_compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ class Plan:
         Weights that a task holds in memory at once.
     chunks :
         Each a tuple of tasks, each a tuple of neighbouring segments.
-    is_of_many :
+    is_compiled :
         As of a `trajscope.measure.piece.Piece`.
     """
 
@@ -130,7 +128,7 @@ class Plan:
     workers: int
     width: int
     chunks: tuple[tuple[tuple[Segment, ...], ...], ...]
-    is_of_many: bool = False
+    is_compiled: bool = False
 
     def wanted(
         self,
@@ -152,7 +150,7 @@ class Plan:
             ),
         )
         watch = None if ends is None else Watch(ends, tuple(runs))
-        return Wanted(parts, joint, watch, self.is_of_many)
+        return Wanted(parts, joint, watch, self.is_compiled)
 
 
 def _choices(size: Size, paths: Sequence[Path]) -> list[tuple[Path, int]]:
@@ -244,8 +242,7 @@ def cut(size: Size, segments: Sequence[Segment], path: Path, workers: int) -> Pl
         span = width
     most_groups = groups_held(size, path)
     tasks = _tasks(segments, max(width, span - span % width), most_groups)
-    is_of_many = size.n_steps * size.n_weights >= _MANY
-    return Plan(path, workers, width, _chunks(tasks, most_groups), is_of_many)
+    return Plan(path, workers, width, _chunks(tasks, most_groups), size.is_compiled)
 
 
 def _tasks(segments: Sequence[Segment], span: int, most_groups: int) -> list[tuple[Segment, ...]]:

@@ -110,7 +110,7 @@ def _curves(piece: Piece) -> Sums:
     if piece.share < 1:
         of_all = sampled(piece.first, piece.n_weights, share=piece.share, seed=piece.seed)
         chosen = of_all[piece.chosen]
-    sums = curve_moments(piece.values, chosen, compiled=piece.is_of_many and is_possible())
+    sums = curve_moments(piece.values, chosen, compiled=piece.is_compiled and is_possible())
     n_deficits = sums.pop("n_deficits")
     return {
         **sums,

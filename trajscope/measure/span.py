@@ -110,7 +110,7 @@ def _add_block(
             rows = block[part.start : part.stop - of_increments]
             for cut in (_pieces if is_additive else _whole_groups)(task, *ends, number):
                 piece = _piece(rows, origins[number], cut, moving, ends[0], seed)
-                piece = replace(piece, is_of_many=wanted.is_of_many)
+                piece = replace(piece, is_compiled=wanted.is_compiled)
                 for each in due:
                     add_sums(totals.setdefault((cut.group, number), {}), each.sums(piece))
 
