@@ -19,7 +19,8 @@ from trajscope.kernels.curves import curve_moments
 from trajscope.kernels.spread import sampled
 from trajscope.measure.executor import executor
 from trajscope.measure.groups import Groups, size_of
-from trajscope.measure.plan import Segment, make_plan
+from trajscope.measure.paths import PATHS
+from trajscope.measure.plan import Segment, cut
 
 pytest.importorskip("llvmlite")
 rng = np.random.default_rng(0)
@@ -207,4 +208,5 @@ def test_transforms_are_compiled_for_many_numbers_where_there_is_room(
     segments = (Segment(0, 0, n_weights, RESOLUTION),)
     with executor(None, None) as threads:
         size = size_of(weights, Groups(("all",), segments), threads, memory)
-    assert size.is_compiled == make_plan(size, segments).is_compiled == is_compiled
+    plan = cut(replace(size, resident=0), segments, PATHS[0], 1)
+    assert size.is_compiled == plan.is_compiled == is_compiled
