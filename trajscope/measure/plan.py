@@ -242,7 +242,9 @@ def cut(size: Size, segments: Sequence[Segment], path: Path, workers: int) -> Pl
         span = width
     most_groups = groups_held(size, path)
     tasks = _tasks(segments, max(width, span - span % width), most_groups)
-    return Plan(path, workers, width, _chunks(tasks, most_groups), size.is_compiled)
+    # Of few weights everything is in memory at once, and transforms are the smaller part.
+    is_compiled = size.is_compiled and not path.needs_one_block
+    return Plan(path, workers, width, _chunks(tasks, most_groups), is_compiled)
 
 
 def _tasks(segments: Sequence[Segment], span: int, most_groups: int) -> list[tuple[Segment, ...]]:
