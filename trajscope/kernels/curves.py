@@ -5,7 +5,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from trajscope.kernels.gram import SAFE_SQUARES, Floats
-from trajscope.kernels.powers import Powers, Values, padding_of, powers_by
+from trajscope.kernels.powers import Powers, Values, powers_by
 from trajscope.kernels.spectra import column_pieces, scaled_by_displacement, squares_are_safe
 from trajscope.kernels.spread import Spread
 
@@ -52,7 +52,8 @@ def curve_moments(
     """
     n_steps = len(weights)
     n = n_steps - 1
-    padding = padding_of(n)
+    powers = powers_by(n, compiled=compiled and weights.dtype == np.float32)
+    padding = powers.padding
     sums = {
         "amplitude": np.zeros(n // 2),
         "amplitude_square": np.zeros(n // 2),
@@ -62,7 +63,6 @@ def curve_moments(
     }
     pooled = np.zeros(len(padding.factor))
     spread = Spread(padding.length, padding.factor, n_steps)
-    powers = powers_by(n, compiled=compiled and weights.dtype == np.float32)
     for columns in column_pieces(weights, padding.length, powers.piece_bytes):
         piece = weights[:, columns]
         found = powers(piece)

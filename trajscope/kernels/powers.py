@@ -8,7 +8,7 @@ import scipy.fft
 import scipy.linalg
 from numpy.typing import NDArray
 
-from trajscope.kernels.compiled.prime import is_fast
+from trajscope.kernels.compiled.prime import LARGEST_FACTOR, is_fast
 from trajscope.kernels.compiled.transform import padded_width, transform
 from trajscope.kernels.gram import Floats
 from trajscope.kernels.spectra import (
@@ -89,14 +89,14 @@ class Plain:
     piece_bytes = PIECE_BYTES
 
     def __init__(self, n: int) -> None:
-        self._padding = padding_of(n)
+        self.padding = _padding_of(n, is_joint=n % 2 == 0 and largest_factor(n) <= _SMOOTH)
         # Padded arrays by their width: to make them anew for every piece cost a fifth of the whole.
         self._scratch: dict[int, Values] = {}
 
     def __call__(self, weights: Values) -> Powers:
         """Of the weights of a piece, (step, weight)."""
         n_steps, n_weights = weights.shape
-        padding, n = self._padding, n_steps - 1
+        padding, n = self.padding, n_steps - 1
         if n_weights not in self._scratch:
             self._scratch[n_weights] = np.zeros((padding.length, n_weights), weights.dtype)
         padded = self._scratch[n_weights]
@@ -121,13 +121,13 @@ class Compiled:
     piece_bytes = 1 << 21  # transforms take few columns at once; NumPy's share likes long rows
 
     def __init__(self, n: int) -> None:
-        self._padding = padding_of(n)
+        self.padding = _padding_of(n, is_joint=largest_factor(n) <= LARGEST_FACTOR)
         self._scratch: dict[int, dict[str, NDArray[np.float32]]] = {}
 
     def __call__(self, weights: Values) -> Powers:
         """Of the weights of a piece, (step, weight)."""
         n_steps, n_weights = weights.shape
-        padding, n = self._padding, n_steps - 1
+        padding, n = self.padding, n_steps - 1
         width = padded_width(n_weights)
         if width not in self._scratch:
             rows = {
@@ -199,14 +199,14 @@ def _centred_positions(weights: Values, out: Values) -> None:
 
 
 @lru_cache(maxsize=8)
-def padding_of(n: int) -> Padding:
+def _padding_of(n: int, *, is_joint: bool) -> Padding:
     """Of the positions of a path of `n` increments."""
-    if n % 2 == 0 and largest_factor(n) <= _SMOOTH:
+    if is_joint:
         k = np.arange(1, n + 1)
         factor = 1 / (4 * np.sin(np.pi * k / (2 * n)) ** 2)
-        length, is_joint = 2 * n, True
+        length = 2 * n
     else:
-        length, is_joint = int(2 * scipy.fft.next_fast_len(n + 1, real=True)), False
+        length = int(2 * scipy.fft.next_fast_len(n + 1, real=True))
         k = np.arange(length // 2 + 1)
         factor = np.ones(len(k))
     mirrored = np.where((k == 0) | (k == length // 2), 1, 2)

@@ -18,19 +18,19 @@ ORDER, ROWS = "@order", "@rows"
 """Names of the tables of `write_tables`."""
 
 
-_LARGEST_FACTOR: Final = 50
+LARGEST_FACTOR: Final = 50
 """Prime factor of a length up to which sums take little time."""
 
 
 def is_fast(length: int) -> bool:
     """Whether the transform of a length takes little time."""
-    return largest_factor(length) <= _LARGEST_FACTOR or is_convolution(length)
+    return largest_factor(length) <= LARGEST_FACTOR or is_convolution(length)
 
 
 def is_convolution(length: int) -> bool:
     """Whether it is a prime too large for sums, and one less has small factors."""
-    is_large_prime = largest_factor(length) == length > _LARGEST_FACTOR
-    return is_large_prime and largest_factor(length - 1) <= _LARGEST_FACTOR
+    is_large_prime = largest_factor(length) == length > LARGEST_FACTOR
+    return is_large_prime and largest_factor(length - 1) <= LARGEST_FACTOR
 
 
 @cache

@@ -52,7 +52,7 @@ def program(length: int, n_rows: int, *, of_both: bool) -> Program:
         At least 2.
     of_both :
         Whether the series are increments, of which the power of both curves is made, as
-        `trajscope.kernels.powers` says, and `length` is twice their number, an even one; else
+        `trajscope.kernels.powers` says, and `length` is twice their number, at least 4; else
         their power is all.
     """
     to = Writer()
@@ -232,4 +232,7 @@ def _write_both(to: Writer, length: int) -> None:
         at(k, is_even=False)
         at(to.index(k, (1, 1)), is_even=True)
 
-    to.loop(1, length // 2, 2, at_two)
+    n = length // 2
+    to.loop(1, n, 2, at_two)
+    if n % 2:
+        at(str(n), is_even=False)
