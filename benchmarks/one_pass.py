@@ -104,28 +104,19 @@ def trajscope_sums(names: tuple[str, ...]) -> Callable[[Path], None]:
     def run(folder: Path) -> None:
         import trajscope
         from trajscope.measure.executor import executor
-        from trajscope.measure.groups import Groups
-        from trajscope.measure.plan import Path as SumsPath
-        from trajscope.measure.plan import Segment, Size, cut
+        from trajscope.measure.groups import Groups, size_of
+        from trajscope.measure.paths import Path as SumsPath
+        from trajscope.measure.plan import Segment, cut
         from trajscope.measure.reductions import reductions_named
-        from trajscope.measure.resources import resident_bytes
         from trajscope.measure.stream import stream
 
         weights = trajscope.open_trajectory(folder)["weights"].variable
-        size = Size(
-            *weights.shape,
-            n_groups=1,
-            itemsize=4,
-            memory=2 << 30,
-            workers=1,
-            fewest_workers=1,
-            resident=resident_bytes(),
-        )
         path = SumsPath("some", "none", reductions_named(names))
-        segment = Segment(group=0, start=0, stop=size.n_weights, resolution=2.0**-23)
-        segments = Groups(("all",), (segment,)).sampled().segments
-        plan = cut(size, segments, path, workers=1)
+        segment = Segment(group=0, start=0, stop=weights.shape[1], resolution=2.0**-23)
+        groups = Groups(("all",), (segment,)).sampled()
         with executor(None, None) as running:
+            size = size_of(weights, groups, running, 2 << 30)
+            plan = cut(size, groups.segments, path, workers=1)
             for _ in stream(weights, plan, running, seed=0, progress=lambda *_: None):
                 pass
 
