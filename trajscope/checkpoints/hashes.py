@@ -56,7 +56,9 @@ class _Words:
     def with_hidden(self, places: Sequence[int]) -> Candidate:
         """The candidate, its name read without some of its words."""
         shown = [_HIDDEN if i in places else each for i, each in enumerate(self.words)]
-        return replace(self.candidate, name=read_name("".join(shown) + self.suffix, self.suffix))
+        name = read_name("".join(shown) + self.suffix, self.suffix)
+        # Files that are called by a hash alone are no series.
+        return replace(self.candidate, name=name) if name.texts else self.candidate
 
 
 def _are_hashes(words: Sequence[str]) -> bool:
