@@ -10,7 +10,7 @@ from trajscope.checkpoints.file_kinds import known_suffix
 from trajscope.checkpoints.names import read_name
 
 _BETWEEN = re.compile(r"([-_./ =]+)")
-_HASH = re.compile(r"[0-9a-f]{6,}|[0-9A-F]{6,}", re.ASCII)
+_HASH = re.compile(r"[0-9a-f]{6,15}|[0-9A-F]{6,15}", re.ASCII)
 _BOTH = re.compile(r"[0-9][a-fA-F]|[a-fA-F][0-9]", re.ASCII)
 _DIGITS = str.maketrans("123456789", "000000000")
 _FEWEST = 3
@@ -20,7 +20,7 @@ _HIDDEN = "hash"
 def without_hashes(candidates: Sequence[Candidate]) -> list[Candidate]:
     """The candidates, with ``hash`` for such words in what their names are read as.
 
-    A hash is a word of six or more hexadecimal digits that stands at one place of the names of
+    A hash is a word of 6 to 15 hexadecimal digits that stands at one place of the names of
     three or more files or folders of a folder, as long in all of them, another in each, in most
     of them with digits and letters both, and seldom with the same letters: what looks like a
     number there counts nothing.
