@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from trajscope import open_trajectory
+from trajscope import TrajectoryError, open_trajectory
 
 STEPS = [0, 10, 20, 100, 110, 1000]
 
@@ -31,7 +31,7 @@ def opened(folder, **options):
 
 @pytest.mark.parametrize("capital", [False, True])
 @pytest.mark.parametrize("length", [6, 7, 8, 12])
-@pytest.mark.parametrize("layout", ["ckpt_{0:04d}_{1}", "{1}-{0}", "{1}/step_{0}", "step{0}.{1}"])
+@pytest.mark.parametrize("layout", ["ckpt_{0:04d}_{1}", "{1}-{0}", "step{0}.{1}"])
 def test_steps_are_read_beside_hashes(layout, length, capital, tmp_path):
     names = [layout.format(step, digest(step, length, capital=capital)) for step in STEPS]
     write(tmp_path / "run", names)
@@ -58,6 +58,23 @@ def test_words_of_hexadecimal_digits_that_count_still_do(layout, steps, tmp_path
     write(tmp_path / "run", [layout.format(step) for step in steps])
     found, _ = opened(tmp_path / "run")
     assert [step / found[0] for step in found] == [step / steps[0] for step in steps]
+
+
+def test_folders_called_by_hashes_are_runs_however_many_files_they_hold(tmp_path):
+    write(tmp_path / "sweep", [f"{digest(step, 8)}/step_{step}" for step in STEPS])
+    with pytest.raises(TrajectoryError, match="holds 6 runs"):
+        open_trajectory(tmp_path / "sweep")
+
+
+def test_files_of_the_same_step_are_runs_called_by_their_hashes(tmp_path):
+    write(tmp_path / "sweep", [f"{digest(run, 8)}_step_{10 * (run // 2)}" for run in range(8)])
+    with pytest.raises(TrajectoryError, match="runs; one is expected"):
+        open_trajectory(tmp_path / "sweep")
+
+
+def test_checkpoints_that_are_folders_may_have_hashes(tmp_path):
+    write(tmp_path / "run", [f"checkpoint-{step}-{digest(step, 8)}/model" for step in STEPS])
+    assert opened(tmp_path / "run") == (STEPS, list(range(6)))
 
 
 def test_branches_named_by_commits_are_still_runs(tmp_path):

@@ -14,7 +14,12 @@ from tests import naive
 from tests.measure.passes import RESOLUTION, plan_of, sums_of
 from tests.trajectories import brownian, trajectories
 from trajscope.kernels.compiled.prime import is_fast, powers_of_root
-from trajscope.kernels.compiled.transform import Transform, is_possible, padded_width
+from trajscope.kernels.compiled.transform import (
+    Transform,
+    is_possible,
+    padded_width,
+    transform,
+)
 from trajscope.kernels.curves import curve_moments
 from trajscope.kernels.spread import sampled
 from trajscope.measure.executor import executor
@@ -98,26 +103,21 @@ def test_widths_are_whole_pairs_of_groups():
     assert [padded_width(n) for n in (0, 1, 16, 17)] == [0, 16, 16, 32]
 
 
-# Numbers of increments with one transform for both curves, with two, and with a product.
-@pytest.mark.parametrize("n_steps", [3, 4, 38, 121, 122, 168, 200, 201, 262])
-@pytest.mark.parametrize("drift", [0, 1000, -1000])
-def test_curves_are_those_of_the_definition_under_a_drift(n_steps, drift):
-    steps = np.random.default_rng(n_steps).standard_normal((n_steps, 300)) + drift
-    x = (1e-5 * steps.cumsum(axis=0)).astype(np.float32)
-    wide, sums = x.astype(np.float64), curve_moments(x, compiled=True)
-    amplitudes = naive.fft_amplitudes(wide)
-    for name, expected in (
-        ("amplitude", amplitudes.sum(axis=0)),
-        ("amplitude_square", (amplitudes**2).sum(axis=0)),
-        ("power", naive.periodogram(wide)),
-    ):
-        np.testing.assert_allclose(sums[name], expected, rtol=1e-6, err_msg=name)
-    expected = naive.autocorrelations(wide)
-    np.testing.assert_allclose(
-        sums["autocorrelation"] / 300, expected.mean(axis=0), rtol=0, atol=1e-5
+def test_threads_compile_a_transform_once(monkeypatch):
+    made, init = [], Transform.__init__
+    monkeypatch.setattr(
+        Transform, "__init__", lambda self, *given, **by: made.append(1) or init(self, *given, **by)
     )
-    deficit = (1 - expected).mean(axis=0)
-    np.testing.assert_allclose(sums["deficit"] / 300, deficit, rtol=0, atol=1e-5)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: transform(135, 135), range(4)))
+    assert len(made) == 1
+
+
+def test_coefficients_of_another_length_are_refused():
+    x, power = np.zeros((8, 16), np.float32), np.zeros((4, 16), np.float32)
+    both = Transform(16, 8, of_both=True)
+    with pytest.raises(ValueError, match="coefficients: 7 rows, not 8"):
+        both.both(x, x.copy(), power, x[:1], x[:1], np.zeros((7, 4), np.float32))
 
 
 @given(trajectories())

@@ -162,13 +162,22 @@ def test_weights_are_scaled_by_powers_of_two_near_their_displacement():
     assert 1 <= scaled[1, 2] - scaled[0, 2] < 2
 
 
-@pytest.mark.parametrize("n_steps", [121, 122, 200, 201])
+# Numbers of increments with one transform for both curves, with two, and with a product.
+@pytest.mark.parametrize(
+    ("n_steps", "compiled"),
+    [
+        *((n_steps, False) for n_steps in (121, 122, 200, 201)),
+        *((n_steps, True) for n_steps in (3, 4, 38, 121, 122, 168, 200, 201, 262)),
+    ],
+)
 @pytest.mark.parametrize("drift", [0, 1000, -1000])
-def test_float32_curves_keep_their_digits_under_a_drift(n_steps, drift):
+def test_float32_curves_keep_their_digits_under_a_drift(n_steps, drift, compiled):
+    if compiled:
+        pytest.importorskip("llvmlite")
     rng = np.random.default_rng(n_steps)
     steps = rng.standard_normal((n_steps, 300)) + drift
     x = (1e-5 * steps.cumsum(axis=0)).astype(np.float32)
-    wide, sums = x.astype(np.float64), moments_of(x)
+    wide, sums = x.astype(np.float64), curve_moments(x, compiled=compiled)
     amplitudes = naive.fft_amplitudes(wide)
     for name, expected in (
         ("amplitude", amplitudes.sum(axis=0)),

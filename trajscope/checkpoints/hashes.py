@@ -23,7 +23,9 @@ def without_hashes(candidates: Sequence[Candidate]) -> list[Candidate]:
     A hash is a word of 6 to 15 hexadecimal digits that stands at one place of the names of
     three or more files or folders of a folder, as long in all of them, another in each, in most
     of them with digits and letters both, and seldom with the same letters: what looks like a
-    number there counts nothing.
+    number there counts nothing. Numbers beside it, another in each name too, have to count
+    instead: a hash that a folder or a file is called by alone, or with the step of others, may be
+    the name of a run.
     """
     if not any(_BOTH.search(candidate.relative) for candidate in candidates):
         return list(candidates)  # as nearly always, for 20,000 of them too
@@ -37,11 +39,14 @@ def without_hashes(candidates: Sequence[Candidate]) -> list[Candidate]:
             folder = "".join(words[: 2 * last]).rpartition("/")[0]
             own = _Words(candidate, suffix, words)
             alike[suffix, folder, tuple(words[1::2]), lengths].append(own)
-    renamed = {}
+    renamed: dict[int, Candidate] = {}
     for group in alike.values():
         columns = zip(*(each.words[::2] for each in group), strict=True)
         hidden = [2 * number for number, words in enumerate(columns) if _are_hashes(words)]
-        renamed.update({id(each.candidate): each.with_hidden(hidden) for each in group if hidden})
+        found = [each.with_hidden(hidden) for each in group if hidden]
+        if len({each.name.values for each in found}) == len(group):
+            originals = (id(each.candidate) for each in group)
+            renamed.update(zip(originals, found, strict=True))
     return [renamed.get(id(candidate), candidate) for candidate in candidates]
 
 
@@ -55,10 +60,14 @@ class _Words:
 
     def with_hidden(self, places: Sequence[int]) -> Candidate:
         """The candidate, its name read without some of its words."""
-        shown = [_HIDDEN if i in places else each for i, each in enumerate(self.words)]
+        shown = list(self.words)
+        for place in places:
+            before, behind = "".join(shown[:place]), "".join(shown[place + 1 :])
+            level = before.rpartition("/")[2] + _HIDDEN + behind.partition("/")[0]
+            if read_name(level, "").texts:
+                shown[place] = _HIDDEN
         name = read_name("".join(shown) + self.suffix, self.suffix)
-        # Files that are called by a hash alone are no series.
-        return replace(self.candidate, name=name) if name.texts else self.candidate
+        return replace(self.candidate, name=name)
 
 
 def _are_hashes(words: Sequence[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Passes of a fast Fourier transform over pairs of real series, and what is made of the last one.
+"""Passes of a fast Fourier transform over pairs of real series.
 
 Two real series a and b are one complex series a + i b; a value holds `LANES` of either. Passes are
 those of Stockham, which leave frequencies in their order: with the length left ``n = r l`` and s

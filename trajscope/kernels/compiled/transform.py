@@ -56,6 +56,7 @@ class Transform:
         self._rows = {"x": n_rows, "squares": length // 2 + (not of_both)}
         if of_both:
             self._rows |= {"power": length // 4, "mean": 1, "distance": 1}
+        self._n_coefficients = length // 2 if of_both else 0
 
     def power(self, x: Float32, squares: Float32) -> None:
         """``|FFT|^2``.
@@ -99,6 +100,9 @@ class Transform:
                 or not each.flags.c_contiguous
             ):
                 raise ValueError(f"{name}: {each.shape} {each.dtype}, not {(rows, width)} float32.")
+        n_coefficients = 0 if coefficients is None else len(coefficients)
+        if n_coefficients != self._n_coefficients:
+            raise ValueError(f"coefficients: {n_coefficients} rows, not {self._n_coefficients}.")
         if not width:
             return
         work = _aligned(self._n_work)
@@ -121,11 +125,15 @@ def _aligned(n_numbers: int) -> Float32:
     return raw[start : start + 4 * n_numbers].view(np.float32)
 
 
-@lru_cache(maxsize=8)
 def transform(length: int, n_rows: int, *, of_both: bool = False) -> Transform:
-    """One that is compiled once."""
+    """One that is compiled once, whatever the threads."""
     with _LOCK:
-        return Transform(length, n_rows, of_both=of_both)
+        return _kept(length, n_rows, of_both)
+
+
+@lru_cache(maxsize=8)
+def _kept(length: int, n_rows: int, of_both: bool) -> Transform:
+    return Transform(length, n_rows, of_both=of_both)
 
 
 def _compiled(text: str) -> tuple[Any, int]:
